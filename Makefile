@@ -1,0 +1,67 @@
+# Short targets shared by laptop and CI. `make demo` and `make test` set up all that they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+SPEC ?= config/experiments/digits.yaml
+PIP = -m pip install --quiet --disable-pip-version-check --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint types fmt bench lock clean
+
+help:  ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/core .venv-trial/trial  ## tune a Keras model on an Airflow of its own (SPEC=file, KEEP=1)
+	@.venv/bin/hpo demo $(SPEC) $(if $(KEEP),--keep)
+
+up: .venv/core .venv-trial/trial  ## start that Airflow and leave it running
+	@.venv/bin/hpo up
+
+down: .venv/core  ## stop it, its trials included
+	@.venv/bin/hpo down
+
+test: .venv/dev .venv-trial/trial  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/dev  ## check style
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+types: .venv/dev  ## check types
+	@.venv/bin/mypy
+
+fmt: .venv/dev  ## format
+	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+bench: .venv/dev .venv-trial/trial  ## measure: overhead, imports, wine quality
+	@.venv/bin/python -m benchmarks
+
+setup: .venv/dev .venv-trial/trial  ## create all environments
+
+lock:  ## renew the pins (needs uv)
+	for name in core dev trial; do uv pip compile --quiet --universal --python-version 3.11 \
+	  --no-header --no-annotate --no-emit-package hpo-lib $$([ $$name = dev ] || echo --constraint requirements/dev.txt) \
+	  requirements/$$name.in --output-file requirements/$$name.txt; done
+
+clean: ## remove the environments and Airflow's folder
+	rm -rf .venv .venv-trial .airflow build *.egg-info
+
+# Each environment is made once and again when its pins change; the stamp is written last.
+.venv/core: requirements/core.txt pyproject.toml
+	@echo "installing Airflow and hpo into .venv (1 to 3 minutes)"
+	@"$(PYTHON)" -m venv .venv
+	@.venv/bin/python $(PIP) -r requirements/core.txt
+	@.venv/bin/python $(PIP) --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: requirements/dev.txt .venv/core
+	@echo "installing the tools for tests into .venv"
+	@.venv/bin/python $(PIP) -r requirements/dev.txt
+	@touch $@
+
+.venv-trial/trial: requirements/trial.txt pyproject.toml
+	@echo "installing TensorFlow into .venv-trial (1 to 3 minutes)"
+	@"$(PYTHON)" -m venv .venv-trial
+	@.venv-trial/bin/python $(PIP) -r requirements/trial.txt
+	@.venv-trial/bin/python $(PIP) --no-build-isolation -e .
+	@touch $@
