@@ -1,0 +1,54 @@
+"""How a trial is invoked: command line and environment, by every backend and by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpo_lib.spec import Spec
+from hpo_lib.trial import Trial
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command without a shell, and the variables that it needs beside its backend's own."""
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+
+
+def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str) -> Invocation:
+    """Build what runs an attempt; `output` is the place that it knows as HPO_OUTPUT."""
+    params = {**spec.fixed, **trial.params}
+    facts = {
+        "experiment": spec.name,
+        "run": run,
+        "trial.number": trial.number,
+        "attempt": attempt,
+        "seed": seed(spec, trial.number),
+        "output": output,
+    }
+    told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
+    told["HPO_PARAMS"] = json.dumps(params)
+    return Invocation(spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told)
+
+
+def seed(spec: Spec, number: int) -> int:
+    """Give a trial a seed of its own, below 2**31, the same for each of its attempts."""
+    return (spec.sampler.seed * 1_000_003 + number) % 2**31
+
+
+def _threads(spec: Spec) -> dict[str, str]:
+    """Hint the number of CPUs to numeric libraries, which would take every core they see."""
+    cpu = spec.trial.resources.cpu
+    return dict.fromkeys(_THREADS, str(math.ceil(cpu))) if cpu else {}

@@ -1,0 +1,105 @@
+"""What the store remembers, as plain values: what reports, tables and watchers read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from hpo_lib.trial import Cause, Observation, Trial
+
+
+class RunStatus(StrEnum):
+    """Where a run is; only RUNNING is not final."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class AttemptState(StrEnum):
+    """Where an attempt is; only RUNNING is not final."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run's name in the outside world: one Airflow DAG run is one run."""
+
+    dag_id: str
+    dag_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of an experiment; `spec` is its canonical plain form, empty when refused."""
+
+    id: int
+    key: RunKey
+    experiment: str
+    status: RunStatus
+    spec: Mapping[str, Any]
+    reason: str | None
+    triggered_by: str
+    provenance: Mapping[str, str]
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of one trial; `handle` is what its backend needs to find it again."""
+
+    id: int
+    run_id: int
+    trial: int
+    number: int
+    handle: Mapping[str, Any]
+    state: AttemptState
+    started_at: datetime
+    cause: Cause | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    ended_at: datetime | None = None
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialView:
+    """A trial with its place, its attempts by number and the observations of the last of them."""
+
+    trial: Trial
+    slot: str
+    attempts: Sequence[Attempt] = ()
+    observations: Sequence[Observation] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A whole run, trials by number."""
+
+    run: Run
+    trials: Sequence[TrialView] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt: succeeded with a value, or failed with cause and reason.
+
+    `metrics` are the reduced values by name; `observations` the series they come from.
+    """
+
+    state: AttemptState
+    reason: str
+    value: float | None = None
+    cause: Cause | None = None
+    exit_code: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    observations: Sequence[Observation] = ()
+    log_tail: str = ""

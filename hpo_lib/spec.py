@@ -1,0 +1,460 @@
+"""The spec of an experiment: one frozen model for conf JSON and YAML file.
+
+Whatever later versions will understand is refused here in so many words, never ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from hpo_lib.errors import SpecError, nearest
+from hpo_lib.registry import check
+from hpo_lib.space import Parameter, Space, check_names, key
+from hpo_lib.trial import Direction, Params, Value
+from hpo_lib.validation import Scalar, Strict, parse, rule, shown
+
+MAX_BYTES = 256 * 1024
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MAX_SECONDS = 366 * 86400
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
+_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_PLACEHOLDERS = ("experiment", "run", "trial.number", "attempt", "seed", "output")
+
+
+def _later(value: Any) -> Any:
+    if value is not None:
+        raise rule(f"is not supported yet; leave it out (got {shown(value)})")
+    return value
+
+
+Later = Annotated[Any, BeforeValidator(_later)]
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as 90s, 30m, 6h or 1.5d."""
+    match = _DURATION.fullmatch(text)
+    if not match or float(match[1]) <= 0:
+        raise rule(f"must be a duration such as 90s, 30m, 6h or 1d, got {shown(text)}")
+    duration = float(match[1]) * _SECONDS[match[2]]
+    if duration > _MAX_SECONDS:
+        raise rule(f"must be at most 366d, got {shown(text)}")
+    return duration
+
+
+def memory_bytes(text: str) -> int:
+    """Read an amount of memory such as 512Mi, 16Gi or 2G."""
+    match = _MEMORY.fullmatch(text)
+    if not match or float(match[1]) <= 0:
+        raise rule(f"must be an amount such as 512Mi, 16Gi or 2G, got {shown(text)}")
+    return int(float(match[1]) * _BYTES[match[2] or ""])
+
+
+def _metric(name: str) -> str:
+    if not _METRIC.fullmatch(name):
+        raise rule(
+            "a metric must be a letter or _ and then letters, digits or _ . / - "
+            f"(at most 128), got {shown(name)}"
+        )
+    return name
+
+
+def _known(kind: str, name: str) -> str:
+    try:
+        return check(kind, name)
+    except SpecError as error:
+        raise rule(str(error)) from None
+
+
+class Objective(Strict):
+    """What is optimised; `reduce` says how a trial's series becomes its value."""
+
+    metric: str
+    direction: Direction = Field(strict=False)
+    target: float | None = None
+    reduce: Literal["last", "best"] = "last"
+
+    _check_metric = field_validator("metric")(_metric)
+
+    @field_validator("direction", mode="before")
+    @classmethod
+    def _check_direction(cls, value: Any) -> Any:
+        if value not in ("minimize", "maximize"):
+            raise rule(f"must be minimize or maximize, got {shown(value)}")
+        return value
+
+
+class SamplerSpec(Strict):
+    """Which sampler, its seed, and its own settings (checked by the sampler itself)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "bayesian"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return _known("sampler", name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The sampler's own settings."""
+        return dict(self.model_extra or {})
+
+
+class SchedulerSpec(Strict):
+    """Which scheduler; only fifo (every trial at full resource) so far."""
+
+    name: str = "fifo"
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return _known("scheduler", name)
+
+
+class Limits(Strict):
+    """When a run ends; `max_failed_trials` failed trials are tolerated, one more ends it."""
+
+    max_trials: int = Field(default=20, ge=1, le=10_000)
+    parallel_trials: int = Field(default=1, ge=1, le=1_000)
+    max_failed_trials: int = Field(default=3, ge=0)
+    max_duration: str | None = None
+    patience: int | None = Field(default=None, ge=1)
+    max_cost_usd: Later = None
+
+    @field_validator("max_duration")
+    @classmethod
+    def _check_duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds(text)
+        return text
+
+    @property
+    def max_duration_s(self) -> float | None:
+        """The time limit in seconds."""
+        return None if self.max_duration is None else seconds(self.max_duration)
+
+
+class Resources(Strict):
+    """What one trial may use: `cpu` threads (a hint to numeric libraries), `memory` (enforced)."""
+
+    cpu: float | None = Field(default=None, gt=0)
+    memory: str | None = None
+    gpu: Later = None
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, text: str | None) -> str | None:
+        if text is not None:
+            memory_bytes(text)
+        return text
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory limit in bytes."""
+        return None if self.memory is None else memory_bytes(self.memory)
+
+
+class TrialSpec(Strict):
+    """How one trial is run.
+
+    Without `args`, and if the command names no `${params.…}`, every parameter is appended as
+    `--name=value`. An argument that names an inactive parameter is left out.
+    """
+
+    backend: str = "local"
+    command: tuple[str, ...] = Field(strict=False, min_length=1)
+    args: tuple[str, ...] | None = Field(default=None, strict=False)
+    env: dict[str, str] = Field(default_factory=dict)
+    resources: Resources = Resources()
+    timeout: str = "1h"
+    image: Later = None
+    source: Later = None
+    notebook: Later = None
+    spot: Later = None
+
+    @field_validator("backend")
+    @classmethod
+    def _check_backend(cls, name: str) -> str:
+        return _known("backend", name)
+
+    @field_validator("command", "args")
+    @classmethod
+    def _no_nul(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for word in words or ():
+            if "\0" in word:
+                raise rule(f"must hold no NUL character, got {shown(word)}")
+        if words is not None and words[:1] == ("",):
+            raise rule("must not begin with an empty word")
+        return words
+
+    @field_validator("env")
+    @classmethod
+    def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            if not _ENV.fullmatch(name) or "\0" in value:
+                raise rule(f"a name must be letters, digits and _, got {shown(name)}")
+            if name.startswith(("HPO_", "AIRFLOW", "LD_")):
+                raise rule(f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}")
+            if _SECRET.search(name):
+                raise rule(
+                    f"{name} looks like a secret, which a spec must not hold; let the trial "
+                    "read it from a file or from the worker's own credentials"
+                )
+        return env
+
+    @field_validator("timeout")
+    @classmethod
+    def _check_timeout(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def timeout_s(self) -> float:
+        """The time limit of one attempt in seconds."""
+        return seconds(self.timeout)
+
+
+class Metrics(Strict):
+    """How metrics are read. `format` is a regular expression with the groups `name` and `value`.
+
+    `path` (jsonl only) is relative to the attempt's output folder.
+    """
+
+    collector: str = "stdout"
+    format: str | None = Field(default=None, max_length=500)
+    path: str | None = Field(default=None, max_length=200)
+
+    @field_validator("collector")
+    @classmethod
+    def _check_collector(cls, name: str) -> str:
+        return _known("collector", name)
+
+    @field_validator("format")
+    @classmethod
+    def _check_format(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            groups = re.compile(text).groupindex
+        except re.error as error:
+            raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
+        if not {"name", "value"} <= set(groups):
+            raise rule(f"must have the groups (?P<name>…) and (?P<value>…), got {shown(text)}")
+        return text
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        if text.startswith("/") or ".." in text.split("/") or "\0" in text or not text.strip("./"):
+            raise rule(f"must be a relative path without .., got {shown(text)}")
+        return text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.collector != "stdout" and self.format is not None:
+            raise rule(f"format belongs to collector stdout, got collector={self.collector}")
+        if self.collector != "jsonl" and self.path is not None:
+            raise rule(f"path belongs to collector jsonl, got collector={self.collector}")
+        return self
+
+
+class Spec(Strict):
+    """An experiment: everything that decides what its runs do."""
+
+    name: str
+    description: str = Field(default="", max_length=2_000)
+    objective: Objective
+    extra_metrics: tuple[str, ...] = Field(default=(), strict=False)
+    space: dict[str, Parameter]
+    fixed: dict[str, Scalar] = Field(default_factory=dict)
+    initial_points: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
+    sampler: SamplerSpec = SamplerSpec()
+    scheduler: SchedulerSpec = SchedulerSpec()
+    limits: Limits = Limits()
+    mode: Literal["waves"] = "waves"
+    trial: TrialSpec
+    metrics: Metrics = Metrics()
+    artifacts: Later = None
+    warm_start: Later = None
+    final: Later = None
+    deploy: Later = None
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise rule(
+                "must be lower-case letters, digits and -, at most 63, not beginning or ending "
+                f"with -, got {shown(name)}"
+            )
+        return name
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _one_objective(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            raise rule("several objectives are not supported yet; give one mapping")
+        return value
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _waves_only(cls, value: Any) -> Any:
+        if value == "async":
+            raise rule("async is not supported yet; known: waves")
+        if value != "waves":
+            raise rule(f"must be waves, got {shown(value)}")
+        return value
+
+    @field_validator("extra_metrics")
+    @classmethod
+    def _check_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_metric(name) for name in names)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            space = self.search_space
+            check_names("fixed", self.fixed)
+        except SpecError as error:
+            raise PydanticCustomError("rule", "{message}", {"message": str(error)}) from None
+        for name in self.fixed:
+            if name in self.space:
+                raise rule(f"fixed.{name}: must not also be in the space")
+        _check_initial_points(space, self.initial_points)
+        _check_placeholders(self)
+        return self
+
+    @cached_property
+    def search_space(self) -> Space:
+        """The space, ready to be used."""
+        return Space(self.space)
+
+    def dump(self) -> dict[str, Any]:
+        """Give the canonical plain form: every default written out, nothing that is unset."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def digest(self) -> str:
+        """Hash the canonical form."""
+        return hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def arguments(self, params: Params, facts: Mapping[str, object]) -> list[str]:
+        """Give the command line of a trial from its parameters (`fixed` included).
+
+        `facts` holds the values of the placeholders other than `${params.…}`.
+        """
+        values = {f"params.{name}": value for name, value in params.items()} | dict(facts)
+        words = [*self.trial.command, *(self.trial.args or ())]
+        line = [text for word in words if (text := _filled(word, values)) is not None]
+        if self.trial.args is None and not any("${params." in word for word in words):
+            line += [f"--{name}={_text(value)}" for name, value in params.items()]
+        return line
+
+
+def load(data: Any) -> Spec:
+    """Validate a conf; SpecError holds a line per problem: path, rule, value."""
+    if not isinstance(data, Mapping):
+        raise SpecError(f"spec: must be a mapping, got {shown(data)}")
+    try:
+        size = len(json.dumps(data, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(f"spec: must be plain JSON: {error}") from None
+    if size > MAX_BYTES:
+        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
+    return parse(Spec, data)
+
+
+def from_yaml(text: str) -> Spec:
+    """Read a spec from YAML (or JSON) text; SpecError as for `load`, or with the line."""
+    if len(text.encode()) > MAX_BYTES:
+        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {len(text.encode()):,}")
+    try:
+        return load(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader, see below
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecError(f"spec: must be YAML: {' '.join(str(error).split())}") from None
+
+
+def to_yaml(spec: Spec) -> str:
+    """Write a spec so that `from_yaml` gives it back."""
+    return yaml.safe_dump(spec.dump(), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-5 as a number and refuses aliases and repeated keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"aliases are not allowed (line {mark.line + 1})")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            name = str(key_node.value)
+            if name in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"key {shown(name)} is repeated (line {line})")
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
+    list("-+0123456789."),
+)
+
+
+def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...]) -> None:
+    seen: dict[str, int] = {}
+    for index, point in enumerate(points):
+        try:
+            digest = key(space.canonical(point))
+        except SpecError as error:
+            raise rule(f"initial_points.{index}: {error}") from None
+        if digest in seen:
+            raise rule(f"initial_points.{index}: is the same as initial_points.{seen[digest]}")
+        seen[digest] = index
+
+
+def _check_placeholders(spec: Spec) -> None:
+    known = [f"params.{name}" for name in (*spec.space, *spec.fixed)] + list(_PLACEHOLDERS)
+    words = [("command", word) for word in spec.trial.command]
+    words += [("args", word) for word in spec.trial.args or ()]
+    for part, word in words:
+        for name in _PLACEHOLDER.findall(word):
+            if name not in known:
+                hint, listing = nearest(name, known), ", ".join(known)
+                raise rule(f"trial.{part}: unknown placeholder ${{{name}}}{hint}; known: {listing}")
+
+
+def _filled(word: str, values: Mapping[str, object]) -> str | None:
+    names = _PLACEHOLDER.findall(word)
+    if any(values.get(name) is None for name in names):
+        return None
+    return _PLACEHOLDER.sub(lambda match: _text(values[match[1]]), word)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

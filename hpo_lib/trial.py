@@ -1,0 +1,149 @@
+"""The nouns that samplers, schedulers, engine, store and operators exchange: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = str | int | float | bool
+Params = Mapping[str, Value]
+
+
+class Direction(StrEnum):
+    """Which way the objective improves."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    def better(self, value: float, than: float) -> bool:
+        """Say whether `value` is strictly better than `than`."""
+        return value < than if self is Direction.MINIMIZE else value > than
+
+    def loss(self, value: float) -> float:
+        """Turn a value into what samplers minimise."""
+        return value if self is Direction.MINIMIZE else -value
+
+
+class TrialState(StrEnum):
+    """Where a trial is; only RUNNING is not final."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class Cause(StrEnum):
+    """Why an attempt or a trial failed."""
+
+    USER_ERROR = "user_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    OBJECTIVE_MISSING = "objective_missing"
+    OBJECTIVE_NOT_FINITE = "objective_not_finite"
+    KILLED_BY_OPERATOR = "killed_by_operator"
+    LOST = "lost"
+
+
+#: Causes that the world is to blame for: the attempt is repeated, on a budget of its own.
+INFRASTRUCTURE = frozenset({Cause.LOST})
+
+
+class Origin(StrEnum):
+    """Where a suggestion came from."""
+
+    INITIAL = "initial"
+    SAMPLER = "sampler"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A configuration proposed for a new trial: canonical, active parameters only, no `fixed`."""
+
+    params: Params
+    origin: Origin = Origin.SAMPLER
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration and what became of it; `value` is set exactly when it is complete."""
+
+    number: int
+    params: Params
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    cause: Cause | None = None
+    reason: str | None = None
+    origin: Origin = Origin.SAMPLER
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that a decision may depend on: the run's trials by number, and the time it has taken."""
+
+    trials: Sequence[Trial] = ()
+    elapsed_s: float = 0.0
+
+    def of(self, state: TrialState) -> list[Trial]:
+        """List the trials in one state, by number."""
+        return [trial for trial in self.trials if trial.state is state]
+
+    def best(self, direction: Direction) -> Trial | None:
+        """Give the best complete trial, the earliest of equals, or None."""
+        complete = [trial for trial in self.trials if trial.value is not None]
+        if not complete:
+            return None
+        return min(complete, key=lambda trial: (direction.loss(trial.value or 0.0), trial.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What an attempt is asked to do: one trial at one resource, optionally from a checkpoint."""
+
+    trial: int
+    params: Params
+    origin: Origin = Origin.SAMPLER
+    resource: float | None = None
+    resume_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One value of one metric; `step` is None for a value that belongs to no step."""
+
+    metric: str
+    value: float
+    step: int | None = None
+    time: float | None = None
+
+
+class Action(StrEnum):
+    """What a decision asks for."""
+
+    GO_ON = "go_on"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action and the reason that the user reads, unchanged, in store, log, UI and report.
+
+    `failed` says that a stop leaves the run failed rather than complete.
+    """
+
+    action: Action
+    reason: str
+    failed: bool = False
+
+    @classmethod
+    def stop(cls, reason: str, *, failed: bool = False) -> Decision:
+        """Stop, because of `reason`."""
+        return cls(Action.STOP, reason, failed)
+
+    @classmethod
+    def go_on(cls, reason: str) -> Decision:
+        """Go on, because of `reason`."""
+        return cls(Action.GO_ON, reason)

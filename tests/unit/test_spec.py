@@ -1,0 +1,311 @@
+"""The spec: what is refused, in which words, and that YAML gives back what it was given."""
+
+from __future__ import annotations
+
+import copy
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_lib.errors import SpecError
+from hpo_lib.spec import Spec, from_yaml, load, to_yaml
+
+GOOD: dict[str, Any] = {
+    "name": "wine-quality",
+    "objective": {"metric": "val_auc", "direction": "maximize"},
+    "space": {
+        "lr": {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"},
+        "optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
+        "momentum": {"type": "float", "low": 0.0, "high": 0.9, "when": {"optimizer": ["sgd"]}},
+    },
+    "fixed": {"epochs": 5},
+    "trial": {"command": ["python", "train.py"]},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """Copy the good spec with one place set."""
+    spec = copy.deepcopy(GOOD)
+    *parents, last = path.split("/")
+    place = spec
+    for parent in parents:
+        place = place.setdefault(parent, {})
+    place[last] = value
+    return spec
+
+
+_NAME_RULE = "must be lower-case letters, digits and -, at most 63, not beginning or ending with -"
+_LATER = "is not supported yet; leave it out"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        # Unknown keys, with the nearest.
+        (
+            "objectve",
+            {},
+            'spec: unknown key "objectve", did you mean \'objective\'?; known: name, description, '
+            "objective, extra_metrics, space, fixed, initial_points, sampler, scheduler, limits, "
+            "mode, trial, metrics, artifacts, warm_start, final, deploy",
+        ),
+        (
+            "limits/max_trails",
+            5,
+            'limits: unknown key "max_trails", did you mean \'max_trials\'?; known: max_trials, '
+            "parallel_trials, max_failed_trials, max_duration, patience, max_cost_usd",
+        ),
+        (
+            "space/lr/lo",
+            5,
+            "space.lr: unknown key \"lo\", did you mean 'low'?; known: when, type, low, high, "
+            "scale, step",
+        ),
+        # Wrong types.
+        ("limits/max_trials", "5", 'limits.max_trials: must be a whole number, got "5"'),
+        ("limits/max_trials", True, "limits.max_trials: must be a whole number, got true"),
+        ("space/lr/low", "1e-5", 'space.lr.low: must be a number, got "1e-5"'),
+        ("space/lr", 5, "space.lr: must be a mapping, got 5"),
+        ("space/lr", {}, "space.lr: must have a type, got {}"),
+        (
+            "space/lr",
+            {"type": "flaot"},
+            "space.lr: type must be one of float, int, categorical, ordinal, got \"flaot\", "
+            "did you mean 'float'?",
+        ),
+        ("trial/command", "python", 'trial.command: must be a list, got "python"'),
+        ("objective/metric", 5, "objective.metric: must be text, got 5"),
+        ("trial", {}, "trial.command: is required"),
+        # Values.
+        ("space/lr/low", 0.5, "space.lr: low must be < high, got low=0.5, high=0.1"),
+        ("space/lr/low", float("nan"), "space.lr.low: must be a finite number, got NaN"),
+        ("objective/target", 1e999, "objective.target: must be a finite number, got Infinity"),
+        (
+            "space/optimizer/choices",
+            [],
+            "space.optimizer.choices: choices must hold at least one value, got []",
+        ),
+        (
+            "space/optimizer/choices",
+            [["adam"]],
+            "space.optimizer.choices.0: must be text, a number or true/false, got [\"adam\"]",
+        ),
+        ("objective/direction", "u", 'objective.direction: must be minimize or maximize, got "u"'),
+        ("limits/max_trials", 0, "limits.max_trials: must be greater than or equal to 1, got 0"),
+        (
+            "limits/max_duration",
+            "6 hours",
+            'limits.max_duration: must be a duration such as 90s, 30m, 6h or 1d, got "6 hours"',
+        ),
+        ("trial/timeout", "400d", 'trial.timeout: must be at most 366d, got "400d"'),
+        (
+            "sampler/name",
+            "bayesain",
+            "sampler.name: unknown sampler 'bayesain', did you mean 'bayesian'?; "
+            "known: bayesian, grid, random, sobol",
+        ),
+        ("fixed/lr", 1, "fixed.lr: must not also be in the space"),
+        # Names that could mean something to a path, a template or a page.
+        ("name", "../x", f'name: {_NAME_RULE}, got "../x"'),
+        ("name", "{{ x }}", f'name: {_NAME_RULE}, got "{{{{ x }}}}"'),
+        ("name", "<b>", f'name: {_NAME_RULE}, got "<b>"'),
+        ("name", "wine\n", f'name: {_NAME_RULE}, got "wine\\n"'),
+        (
+            "space/{{ x }}",
+            GOOD["space"]["lr"],
+            "space: a name must be a letter and then letters, digits, _ or - (at most 64), "
+            'got "{{ x }}"',
+        ),
+        # Initial points and placeholders.
+        (
+            "initial_points",
+            [{"lr": 1.0, "optimizer": "adam"}],
+            "initial_points.0: lr: must be within [1e-05, 0.1], got 1.0",
+        ),
+        (
+            "initial_points",
+            [{"lr": 0.01, "optimizer": "adam"}, {"lr": 0.01, "optimizer": "adam", "momentum": 0.1}],
+            "initial_points.1: is the same as initial_points.0",
+        ),
+        (
+            "trial/args",
+            ["${params.rl}"],
+            "trial.args: unknown placeholder ${params.rl}, did you mean 'params.lr'?; known: "
+            "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
+            "trial.number, attempt, seed, output",
+        ),
+        (
+            "trial/env",
+            {"MY_TOKEN": "x"},
+            "trial.env: MY_TOKEN looks like a secret, which a spec must not hold; let the trial "
+            "read it from a file or from the worker's own credentials",
+        ),
+        ("metrics/format", "(", 'metrics.format: must be a regular expression, got "(": missing ), '
+         "unterminated subpattern at position 0"),
+        ("metrics", {"collector": "jsonl", "path": "../x"},
+         'metrics.path: must be a relative path without .., got "../x"'),
+        # Not supported yet, in so many words.
+        ("limits/max_cost_usd", 20, f"limits.max_cost_usd: {_LATER} (got 20)"),
+        ("trial/image", "x", f'trial.image: {_LATER} (got "x")'),
+        ("trial/source", {}, f"trial.source: {_LATER} (got {{}})"),
+        ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
+        ("trial/spot", True, f"trial.spot: {_LATER} (got true)"),
+        ("trial/resources/gpu", 1, f"trial.resources.gpu: {_LATER} (got 1)"),
+        ("artifacts", {}, f"artifacts: {_LATER} (got {{}})"),
+        ("warm_start", {}, f"warm_start: {_LATER} (got {{}})"),
+        ("final", {}, f"final: {_LATER} (got {{}})"),
+        ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
+        ("mode", "async", "mode: async is not supported yet; known: waves"),
+        (
+            "objective",
+            [{}, {}],
+            "objective: several objectives are not supported yet; give one mapping",
+        ),
+        (
+            "sampler/name",
+            "tpe",
+            "sampler.name: sampler 'tpe' is not supported yet; "
+            "known: bayesian, grid, random, sobol",
+        ),
+        (
+            "scheduler/name",
+            "asha",
+            "scheduler.name: scheduler 'asha' is not supported yet; known: fifo",
+        ),
+        (
+            "trial/backend",
+            "kubernetes",
+            "trial.backend: backend 'kubernetes' is not supported yet; known: local",
+        ),
+        (
+            "metrics/collector",
+            "my.module:Collector",
+            "metrics.collector: collector 'my.module:Collector' is not supported yet; "
+            "known: jsonl, stdout",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_conf_is_refused_with_path_rule_and_value(
+    path: str, value: Any, message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(changed(path, value))
+    assert str(caught.value) == message
+
+
+def test_every_problem_gets_its_line() -> None:
+    spec = changed("limits/max_trials", 0) | {"name": "X"}
+    with pytest.raises(SpecError) as caught:
+        load(spec)
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "name",
+        "limits.max_trials",
+    ]
+
+
+@pytest.mark.parametrize("data", [None, [], "name", 5])
+def test_what_is_no_mapping_is_refused(data: Any) -> None:
+    with pytest.raises(SpecError, match=r"^spec: must be a mapping, got "):
+        load(data)
+
+
+def test_ten_megabytes_are_refused_quickly() -> None:
+    started = time.monotonic()
+    with pytest.raises(SpecError, match=r"^spec: must be at most 262,144 bytes"):
+        load(changed("description", "x" * 10_000_000))
+    with pytest.raises(SpecError, match=r"^spec: must be at most 262,144 bytes"):
+        from_yaml("x" * 10_000_000)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # A bomb of aliases, a repeated key, what is not YAML, what is not plain data.
+        ("a: &a [x, x]\nb: &b [*a, *a]\n", "spec: must be YAML: aliases are not allowed (line 2)"),
+        ("name: x\nname: y\n", 'spec: must be YAML: key "name" is repeated (line 2)'),
+        ("name: [\n", "spec: must be YAML: "),
+        ("!!python/object/apply:os.system [x]", "spec: must be YAML: "),
+        ("[" * 100_000, "spec: must be YAML: "),
+        ("name: 2020-01-01", "spec: must be plain JSON: "),
+        ("", "spec: must be a mapping, got null"),
+    ],
+)
+def test_text_that_is_no_spec_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        from_yaml(text)
+    assert str(caught.value).startswith(message)
+
+
+def test_text_that_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^spec: must be plain JSON: "):
+        load(changed("description", "\ud800"))
+
+
+def test_a_number_with_an_exponent_is_a_number_in_yaml() -> None:
+    spec = from_yaml(to_yaml(load(GOOD)).replace("1.0e-05", "1e-5"))
+    assert spec.space["lr"].low == 1e-5
+
+
+_WORDS = st.text("abcdefgh: #{}[]'\"é%\\-", min_size=1, max_size=12)
+_NUMBERS = st.integers(-(2**40), 2**40) | st.floats(-1e9, 1e9, allow_nan=False)
+
+
+@st.composite
+def confs(draw: st.DrawFn) -> dict[str, Any]:
+    choices = draw(st.lists(_WORDS, min_size=1, max_size=4, unique=True))
+    low = draw(st.floats(1e-9, 1.0))
+    space = {
+        "x": {"type": "float", "low": low, "high": low * 7, "scale": "log"},
+        "n": {"type": "int", "low": draw(st.integers(-9, 0)), "high": draw(st.integers(1, 9))},
+        "c": {"type": "categorical", "choices": choices},
+        "o": {"type": "ordinal", "choices": [1, 2.5], "when": {"c": choices[:1]}},
+    }
+    return {
+        **GOOD,
+        "description": draw(_WORDS),
+        "space": space,
+        "fixed": draw(
+            st.dictionaries(st.sampled_from(["a", "b"]), _WORDS | _NUMBERS | st.booleans())
+        ),
+        "trial": {"command": ["python", *draw(st.lists(_WORDS, max_size=3))]},
+        "limits": {"max_duration": draw(st.sampled_from(["90s", "1.5h", "7d"]))},
+    }
+
+
+@given(confs())
+def test_a_spec_comes_back_from_yaml(conf: dict[str, Any]) -> None:
+    spec = load(conf)
+    again = from_yaml(to_yaml(spec))
+    assert again.dump() == spec.dump()
+    assert again.digest == spec.digest
+    assert load(spec.dump()).dump() == spec.dump()
+
+
+def test_a_spec_and_its_settings_survive_the_dump() -> None:
+    spec = load(changed("sampler", {"name": "bayesian", "initial": 7}))
+    assert load(spec.dump()).sampler.settings == {"initial": 7}
+
+
+def _line(spec: Spec, params: dict[str, Any]) -> list[str]:
+    return spec.arguments(params, {"trial.number": 3, "resource": None})
+
+
+def test_parameters_become_flags_unless_the_command_names_them() -> None:
+    params = {"epochs": 5, "lr": 0.001, "on": True}
+    command = ["python", "train.py", "--epochs=5", "--lr=0.001", "--on=true"]
+    assert _line(load(GOOD), params) == command
+    named = load(changed("trial/command", ["t", "${trial.number}", "-l${params.lr}"]))
+    assert _line(named, params) == ["t", "3", "-l0.001"]
+
+
+def test_an_argument_that_names_an_inactive_parameter_is_left_out() -> None:
+    spec = load(changed("trial/args", ["-m=${params.momentum}", "-l=${params.lr}"]))
+    assert _line(spec, {"lr": 0.1, "epochs": 1}) == ["python", "train.py", "-l=0.1"]
+
+
+def test_tokenizers_are_no_secret() -> None:
+    assert load(changed("trial/env", {"TOKENIZERS_PARALLELISM": "false"})).trial.env
