@@ -1,0 +1,85 @@
+"""Samplers: what to try next. One file each, registered in `hpo_lib.registry`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Protocol
+
+from hpo_lib.space import Space
+from hpo_lib.trial import Direction, History, Params, Suggestion, Value
+from hpo_lib.validation import Strict
+
+
+class NoSettings(Strict):
+    """The settings of a sampler that has none."""
+
+
+class Sampler(Protocol):
+    """Built anew for every call from what the spec says; all state is in the history.
+
+    `Settings` is the model of the sampler's own keys in `sampler:`; __init__ raises SpecError for
+    a space that the sampler cannot search.
+    """
+
+    Settings: ClassVar[type[Strict]]
+    space: Space
+    direction: Direction
+    seed: int
+    settings: Strict
+
+    def __init__(self, space: Space, direction: Direction, seed: int, settings: Strict) -> None:
+        self.space = space
+        self.direction = direction
+        self.seed = seed
+        self.settings = settings
+
+    def suggest(self, history: History, count: int) -> list[Suggestion]:
+        """Propose up to `count` canonical configurations; same history, same answer.
+
+        Fewer mean that the sampler has no more. What repeats the history is replaced by the engine.
+        """
+        ...
+
+    @property
+    def blind(self) -> int | None:
+        """How many of a run's first trials depend on no result; None if no trial does."""
+        return None
+
+    def capacity(self, initial: Sequence[Params]) -> int | None:  # noqa: ARG002
+        """How many distinct configurations a run has that begins with `initial`; None: no end."""
+        return self.space.size
+
+
+def random_params(space: Space, *key: int) -> dict[str, Value]:
+    """Draw one configuration, each parameter uniform on its scale, from a seed sequence."""
+    import numpy as np
+
+    return space.from_unit(np.random.default_rng(key).random(len(space)).tolist())
+
+
+def sobol_params(space: Space, seed: int, first: int, count: int) -> list[dict[str, Value]]:
+    """Give points `first` to `first + count - 1` (from 1) of a scrambled Sobol sequence."""
+    from scipy.stats import qmc
+
+    engine = qmc.Sobol(len(space), scramble=True, rng=seed)
+    engine.fast_forward(first)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The balance properties", category=UserWarning)
+        points = engine.random(count)
+    return [space.from_unit(point) for point in points.tolist()]
+
+
+def shuffled(size: int, *key: int) -> Iterator[int]:
+    """Give 0 .. size-1 in random order, lazily: a Fisher-Yates shuffle that holds only its swaps.
+
+    Time and memory grow with what is taken, not with `size`.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(key)
+    moved: dict[int, int] = {}
+    for here in range(size):
+        there = int(rng.integers(here, size))
+        yield moved.get(there, there)
+        moved[there] = moved.pop(here, here)

@@ -1,0 +1,20 @@
+"""Random search: independent draws."""
+
+from __future__ import annotations
+
+from hpo_lib.samplers import NoSettings, Sampler, random_params
+from hpo_lib.trial import History, Suggestion
+
+
+class RandomSampler(Sampler):
+    """Draws trial n from (seed, n) alone, whatever came before."""
+
+    Settings = NoSettings
+
+    def suggest(self, history: History, count: int) -> list[Suggestion]:
+        """Draw the trials that follow the history."""
+        first = len(history.trials) + 1
+        return [
+            Suggestion(random_params(self.space, self.seed, number))
+            for number in range(first, first + count)
+        ]

@@ -1,0 +1,22 @@
+"""First in, first out: every trial runs to its end at full resource."""
+
+from __future__ import annotations
+
+from hpo_lib.schedulers import Scheduler, Suggest
+from hpo_lib.trial import Assignment, Decision, History, Trial
+
+
+class FifoScheduler(Scheduler):
+    """Starts each suggestion as a new trial."""
+
+    def admit(self, history: History, suggest: Suggest, slots: int) -> list[Assignment]:
+        """Number the suggestions in order."""
+        first = len(history.trials) + 1
+        return [
+            Assignment(number, suggestion.params, suggestion.origin)
+            for number, suggestion in enumerate(suggest(history, slots), start=first)
+        ]
+
+    def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
+        """Let it run."""
+        return Decision.go_on(f"fifo runs trial {trial.number} to its end")

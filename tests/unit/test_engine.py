@@ -1,0 +1,383 @@
+"""The engine: stop rules and their order, initial points, numbering, limits, verdicts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hpo_lib import engine
+from hpo_lib.errors import SpecError
+from hpo_lib.space import key
+from hpo_lib.spec import Spec, load
+from hpo_lib.trial import Action, Cause, Decision, History, Origin, Trial, TrialState
+
+
+def spec(limits: dict[str, Any] | None = None, **parts: Any) -> Spec:
+    """Make a spec with 12 configurations and a random sampler."""
+    return load(
+        {
+            "name": "test",
+            "objective": {"metric": "auc", "direction": "maximize"},
+            "space": {
+                "units": {"type": "int", "low": 1, "high": 6},
+                "optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
+            },
+            "sampler": {"name": "random"},
+            "limits": {"max_trials": 10, "parallel_trials": 4} | (limits or {}),
+            "trial": {"command": ["train"]},
+        }
+        | parts
+    )
+
+
+def params(number: int) -> dict[str, Any]:
+    """Give the configuration of a trial: all differ for numbers 1 to 12."""
+    return {"units": (number - 1) % 6 + 1, "optimizer": "adam" if number <= 6 else "sgd"}
+
+
+def history(outcomes: Sequence[float | Cause | None], *, elapsed_s: float = 0.0) -> History:
+    """Make trials of 60 s from values, causes of failure, and None for under way."""
+    return History(
+        tuple(_trial(number, outcome) for number, outcome in enumerate(outcomes, 1)), elapsed_s
+    )
+
+
+def _trial(number: int, outcome: float | Cause | None) -> Trial:
+    if outcome is None:
+        return Trial(number, params(number))
+    if isinstance(outcome, Cause):
+        return Trial(number, params(number), TrialState.FAILED, cause=outcome, duration_s=60.0)
+    return Trial(number, params(number), TrialState.COMPLETE, outcome, duration_s=60.0)
+
+
+CHOICE = {"type": "categorical", "choices": ["adam", "sgd"]}
+USER, MEMORY, LOST = Cause.USER_ERROR, Cause.OUT_OF_MEMORY, Cause.LOST
+TARGET = {"metric": "auc", "direction": "maximize", "target": 0.9}
+LOSS = {"metric": "loss", "direction": "minimize", "target": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("made", "past", "reason"),
+    [
+        # Target: reached, met exactly, and the other direction.
+        (spec(objective=TARGET), history([0, 0.95]), "target reached: auc 0.95 >= 0.9 in trial 2"),
+        (spec(objective=TARGET), history([0.9]), "target reached: auc 0.9 >= 0.9 in trial 1"),
+        (spec(objective=LOSS), history([0.5, 0.05]), "target reached: loss 0.05 <= 0.1 in trial 2"),
+        (spec(objective=TARGET), history([0.89]), None),
+        # Failure budget: one more than is tolerated; what the world did does not count.
+        (
+            spec({"max_failed_trials": 2}),
+            history([USER, 0.5, MEMORY, USER]),
+            "failure budget spent: 3 failed (user_error 2, out_of_memory 1), "
+            "limits.max_failed_trials is 2",
+        ),
+        (spec({"max_failed_trials": 2}), history([USER, 0.5, MEMORY]), None),
+        (spec({"max_failed_trials": 2}), history([LOST, LOST, LOST, LOST]), None),
+        (
+            spec({"max_failed_trials": 0}),
+            history([USER]),
+            "failure budget spent: 1 failed (user_error 1), limits.max_failed_trials is 0",
+        ),
+        # Duration: passed already, would be passed, would just not be; nothing known yet.
+        (
+            spec({"max_duration": "10m"}),
+            history([0.5], elapsed_s=600),
+            "duration: 10 min have passed, a trial takes 60 s (median of 1), "
+            "limits.max_duration is 10m",
+        ),
+        (
+            spec({"max_duration": "10m"}),
+            history([0.5, None, USER], elapsed_s=541),
+            "duration: 9 min have passed, a trial takes 60 s (median of 2), "
+            "limits.max_duration is 10m",
+        ),
+        (spec({"max_duration": "10m"}), history([0.5], elapsed_s=540), None),
+        (spec({"max_duration": "10m"}), history([], elapsed_s=599), None),
+        (
+            spec({"max_duration": "10m"}),
+            history([], elapsed_s=7000),
+            "duration: 117 min have passed, limits.max_duration is 10m",
+        ),
+        # Trials: made, also those under way.
+        (spec({"max_trials": 3}), history([0.5, None, USER]), "max trials reached: 3 of 3"),
+        (spec({"max_trials": 4}), history([0.5, None, USER]), None),
+        # The predicted end is no reason when nothing would be started any more.
+        (
+            spec({"max_trials": 2, "max_duration": "10m"}),
+            history([0.5, 0.5], elapsed_s=590),
+            "max trials reached: 2 of 2",
+        ),
+        # Space.
+        (
+            spec({"max_trials": 99}),
+            history([0.5] * 12),
+            "space exhausted: 12 trials have tried every configuration",
+        ),
+        # Patience: counted in complete trials, from the first of equals.
+        (
+            spec({"patience": 2}),
+            history([0.5, USER, 0.5, None, 0.4]),
+            "patience: no improvement in the last 2 complete trials, limits.patience is 2; "
+            "best auc 0.5 in trial 1",
+        ),
+        (spec({"patience": 2}), history([0.5, USER, 0.5, None]), None),
+        (spec({"patience": 2}), history([0.5, 0.4, 0.6]), None),
+        (spec({"patience": 1}), history([USER, None]), None),
+    ],
+)  # fmt: skip
+def test_a_run_stops_for_a_reason(made: Spec, past: History, reason: str | None) -> None:
+    step = engine.step(made, past, 4)
+    if reason is None:
+        assert step.stop is None
+        assert step.assignments
+        return
+    assert step.stop is not None
+    assert step.stop.reason == reason
+    assert step.stop.action is Action.STOP
+    assert step.stop.failed == reason.startswith("failure budget")
+    assert not step.assignments
+
+
+@pytest.mark.parametrize(
+    ("lifted", "reason"),
+    [
+        (0, "target reached"),
+        (1, "failure budget spent"),
+        (2, "duration"),
+        (3, "max trials reached"),
+        (4, "space exhausted"),
+        (5, "patience"),
+    ],
+)
+def test_the_first_rule_that_holds_gives_the_reason(lifted: int, reason: str) -> None:
+    limits = {"max_trials": 12, "max_failed_trials": 1, "max_duration": "10m", "patience": 2}
+    wider = {"units": {"type": "int", "low": 1, "high": 7}, "optimizer": CHOICE}
+    lifts = [
+        {"objective": TARGET | {"target": 2.0}},
+        {"limits": limits | {"max_failed_trials": 9}},
+        {"limits": {"max_trials": 12, "max_failed_trials": 9, "patience": 2}},
+        {"limits": {"max_trials": 99, "max_failed_trials": 9, "patience": 2}},
+        {"space": wider},
+    ]
+    parts: dict[str, Any] = {"objective": TARGET, "limits": limits}
+    for lift in lifts[:lifted]:
+        parts |= lift
+    past = history([0.95, USER, USER, *[0.5] * 9], elapsed_s=700)
+    stop = engine.step(spec(parts.pop("limits"), **parts), past, 1).stop
+    assert stop is not None
+    assert stop.reason.split(":")[0] == reason
+
+
+POINTS = [{"units": 3, "optimizer": "sgd"}, {"units": 1, "optimizer": "adam"}]
+
+
+def test_initial_points_come_first_and_numbers_go_on() -> None:
+    made = spec(initial_points=POINTS)
+    first = engine.step(made, History(), 3).assignments
+    assert [a.trial for a in first] == [1, 2, 3]
+    assert [dict(a.params) for a in first[:2]] == POINTS
+    assert [a.origin for a in first] == [Origin.INITIAL, Origin.INITIAL, Origin.SAMPLER]
+    past = History((Trial(1, POINTS[0]),))
+    second = engine.step(made, past, 2).assignments
+    assert [a.trial for a in second] == [2, 3]
+    assert dict(second[0].params) == POINTS[1]
+    assert second[1].origin is not Origin.INITIAL
+
+
+def test_no_more_trials_start_than_there_are_slots_or_are_left() -> None:
+    made = spec({"max_trials": 5})
+    assert len(engine.step(made, history([0.5, None]), 2).assignments) == 2
+    assert len(engine.step(made, history([0.5, None]), 9).assignments) == 3
+    step = engine.step(made, history([0.5, None]), 0)
+    assert step.stop is None
+    assert not step.assignments
+
+
+def test_running_trials_are_judged() -> None:
+    step = engine.step(spec(), history([0.5, None, None]), 1)
+    assert {number: decision.action for number, decision in step.decisions.items()} == {
+        2: Action.GO_ON,
+        3: Action.GO_ON,
+    }
+    assert all(decision.reason for decision in step.decisions.values())
+
+
+@pytest.mark.parametrize("sampler", ["random", "sobol", "grid", "bayesian"])
+def test_the_same_history_gets_the_same_step_and_stays_as_it_was(sampler: str) -> None:
+    made = spec(sampler={"name": sampler})
+    past = history([0.5, USER, None, 0.7, 0.2, 0.3])
+    before = copy.deepcopy(past)
+    assert engine.step(made, past, 3) == engine.step(load(made.dump()), past, 3)
+    assert past == before
+
+
+def test_the_last_unused_point_of_a_large_finite_space_is_found() -> None:
+    space = {
+        "units": {"type": "int", "low": 1, "high": 2304},
+        "batch": {"type": "ordinal", "choices": list(range(1, 11))},
+    }
+    made = spec(space=space)
+    search = engine.search(made)
+    grid = search.space.grid
+    assert grid.size == 23_040
+    left = {7, 20_000}
+    past = History(tuple(Trial(n, grid[n]) for n in range(grid.size) if n not in left))
+    found = engine.suggest(search, past, 5)
+    assert sorted(grid.index(s.params) for s in found) == sorted(left)
+    assert {s.origin for s in found} == {Origin.FALLBACK}
+
+
+def test_a_repeated_draw_is_replaced() -> None:
+    search = engine.search(spec())
+    past = History()
+    keys: list[str] = []
+    while batch := engine.suggest(search, past, 1):
+        keys += [key(s.params) for s in batch]
+        past = History((*past.trials, Trial(len(past.trials) + 1, batch[0].params)))
+    assert len(set(keys)) == len(keys) == 12
+
+
+def test_a_continuous_space_of_few_numbers_ends() -> None:
+    made = spec(space={"x": {"type": "float", "low": 1e9, "high": 1e9 + 2}})
+    search = engine.search(made)
+    batch = engine.suggest(search, History(), 10)
+    assert len({key(s.params) for s in batch}) == len(batch) == 3
+    past = History(tuple(Trial(n, s.params) for n, s in enumerate(batch, 1)))
+    stop = engine.step(made, past, 1).stop
+    assert stop is not None
+    assert stop.reason == "space exhausted: 3 trials have tried every configuration"
+
+
+def test_a_history_that_the_space_no_longer_allows_is_tolerated() -> None:
+    past = History((Trial(1, {"units": 99, "other": 1}, TrialState.COMPLETE, 1.0),))
+    assert len(engine.step(spec(), past, 3).assignments) == 3
+
+
+WIDE = {"x": {"type": "float", "low": 0.0, "high": 1.0}, "optimizer": CHOICE}
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            spec({"max_trials": 24}),
+            "limits.max_trials: must be <= 12, the number of configurations in the space, got 24",
+        ),
+        (
+            spec(sampler={"name": "grid", "fraction": 0.5}),
+            "limits.max_trials: must be <= 6, the number of configurations in the fraction of "
+            "the grid, got 10",
+        ),
+        (
+            spec({"max_trials": 1}, initial_points=POINTS),
+            "initial_points: must be at most 1, the limits.max_trials, got 2",
+        ),
+        (
+            spec(space=WIDE, sampler={"name": "grid"}),
+            "space: a grid needs finitely many values, got x without end; give a step, or list "
+            "the values as an ordinal",
+        ),
+        (
+            spec(sampler={"name": "bayesian", "inital": 5}),
+            "sampler: unknown key \"inital\", did you mean 'initial'?; "
+            "known: name, seed, initial, acquisition, xi, kappa",
+        ),
+        (
+            spec(sampler={"name": "random", "xi": 5}),
+            'sampler: unknown key "xi"; known: name, seed',
+        ),
+        (
+            spec(sampler={"name": "bayesian", "initial": "5", "xi": -1}),
+            'sampler.initial: must be a whole number, got "5"\n'
+            "sampler.xi: must be greater than or equal to 0, got -1",
+        ),
+        (
+            spec(sampler={"name": "bayesian", "acquisition": "UCB"}),
+            "sampler.acquisition: must be 'EI', 'LCB', 'PI' or 'gp_hedge', got \"UCB\"",
+        ),
+        (
+            spec(sampler={"name": "grid", "fraction": 0}),
+            "sampler.fraction: must be greater than 0, got 0",
+        ),
+    ],
+)
+def test_what_the_model_of_the_spec_cannot_see_is_checked(made: Spec, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        engine.check(made)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("made", "room"),
+    [
+        (spec(), 12),
+        (spec(space=WIDE), None),
+        (spec({"max_trials": 6}, sampler={"name": "grid", "fraction": 0.5}), 6),
+        (spec(sampler={"name": "bayesian", "initial": 3}), 12),
+    ],
+)
+def test_the_capacity_is_what_a_run_can_try(made: Spec, room: int | None) -> None:
+    engine.check(made)
+    assert engine.capacity(made) == room
+
+
+def test_a_fraction_of_the_grid_and_its_initial_points_are_tried_to_the_last() -> None:
+    points = [params(number) for number in range(1, 13)]
+    made = spec(sampler={"name": "grid", "fraction": 0.4}, initial_points=points[:4])
+    room = engine.capacity(made)
+    assert room is not None
+    batch = engine.suggest(engine.search(made), History(), 12)
+    assert len(batch) == room
+    past = History(tuple(Trial(n, s.params) for n, s in enumerate(batch, 1)))
+    stop = engine.step(spec({"max_trials": 12}, **_parts(made)), past, 1).stop
+    assert stop is not None
+    assert stop.reason == f"space exhausted: {room} trials have tried every configuration"
+
+
+def _parts(made: Spec) -> dict[str, Any]:
+    dump = made.dump()
+    return {name: dump[name] for name in ("sampler", "initial_points")}
+
+
+@pytest.mark.parametrize(("trials", "parallel", "count"), [(10, 4, 3), (8, 4, 2), (1, 9, 1)])
+def test_waves_are_rounded_up(trials: int, parallel: int, count: int) -> None:
+    assert engine.waves(spec({"max_trials": trials, "parallel_trials": parallel})) == count
+
+
+BUDGET = Decision.stop("failure budget spent: …", failed=True)
+MAX = Decision.stop("max trials reached: 2 of 2")
+
+
+@pytest.mark.parametrize(
+    ("past", "stop", "verdict"),
+    [
+        (history([0.5, USER]), MAX, MAX),
+        (history([0.5, USER]), BUDGET, BUDGET),
+        (history([USER, USER]), BUDGET, BUDGET),
+        (history([0.5, 0.4]), None, Decision.stop("all trials ended: 2")),
+        (
+            history([USER, LOST]),
+            MAX,
+            Decision.stop(
+                "no trial is complete: 2 failed (user_error 1, lost 1); max trials reached: 2 of 2",
+                failed=True,
+            ),
+        ),
+        (history([]), None, Decision.stop("no trial is complete: 0 failed", failed=True)),
+    ],
+)
+def test_a_run_without_a_complete_trial_has_failed(
+    past: History, stop: Decision | None, verdict: Decision
+) -> None:
+    assert engine.final(spec(), past, stop) == verdict
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [(0.5, "0.5 s"), (119.0, "119 s"), (120.0, "2 min"), (7200.0, "2 h"), (8000.0, "2 h 13 min")],
+)
+def test_durations_are_spelt_for_readers(duration_s: float, text: str) -> None:
+    assert engine.spell(duration_s) == text

@@ -1,0 +1,206 @@
+"""Every sampler keeps the contract, and what is particular to each."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from sampler_contract import GRID, MIXED, Recipe, SamplerContract, complete, extend, failed
+
+from hpo_lib import engine
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import SAMPLERS
+from hpo_lib.samplers import shuffled
+from hpo_lib.space import Space, key
+from hpo_lib.trial import Direction, History, Trial
+
+
+class TestRandom(SamplerContract):
+    name = "random"
+
+    @pytest.fixture
+    def recipe(self) -> Recipe:
+        return Recipe("random")
+
+
+class TestSobol(SamplerContract):
+    name = "sobol"
+
+    @pytest.fixture
+    def recipe(self) -> Recipe:
+        return Recipe("sobol")
+
+
+class TestGrid(SamplerContract):
+    name = "grid"
+
+    @pytest.fixture(params=[False, True], ids=["in order", "shuffled"])
+    def recipe(self, request: pytest.FixtureRequest) -> Recipe:
+        return Recipe("grid", {"shuffle": request.param}, finite=True)
+
+
+class TestBayesian(SamplerContract):
+    name = "bayesian"
+
+    @pytest.fixture
+    def recipe(self) -> Recipe:
+        return Recipe("bayesian", {"initial": 4})
+
+
+def test_every_registered_sampler_keeps_the_contract() -> None:
+    assert {contract.name for contract in SamplerContract.__subclasses__()} == set(SAMPLERS)
+
+
+def _build(name: str, space: Space, seed: int = 0, **settings: Any) -> Any:
+    return engine.make_sampler(name, space, Direction.MINIMIZE, seed=seed, settings=settings)
+
+
+def _all(sampler: Any, count: int) -> list[Any]:
+    return [dict(s.params) for s in sampler.suggest(History(), count)]
+
+
+@pytest.mark.parametrize("name", ["random", "sobol"])
+def test_batches_do_not_change_what_a_trial_gets(name: str) -> None:
+    whole = _build(name, MIXED).suggest(History(), 9)
+    history = extend(History(), whole[:4])
+    assert _build(name, MIXED).suggest(history, 5) == whole[4:]
+    assert _build(name, MIXED, seed=1).suggest(History(), 9) != whole
+
+
+def test_sobol_spreads_over_a_hundred_dimensions() -> None:
+    space = Space.parse({f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(100)})
+    points = _all(_build("sobol", space), 16)
+    for name in space.parameters:
+        assert sum(point[name] < 0.5 for point in points) in (7, 8, 9)
+
+
+def test_a_grid_is_walked_in_order_past_what_the_history_has() -> None:
+    points = [GRID.grid[i] for i in range(80)]
+    assert _all(_build("grid", GRID), 100) == points
+    history = History((complete(1, points[0], 1.0), failed(2, points[2]), Trial(3, points[3])))
+    assert [dict(s.params) for s in _build("grid", GRID).suggest(history, 2)] == [
+        points[1],
+        points[4],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "count"), [(0.1, 8), (0.5, 40), (0.51, 41), (0.99, 80), (1e-9, 1)]
+)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_fraction_of_the_grid_is_a_seeded_subset(
+    fraction: float, count: int, shuffle: bool
+) -> None:
+    sampler = _build("grid", GRID, fraction=fraction, shuffle=shuffle)
+    keys = [key(params) for params in _all(sampler, 100)]
+    assert len(set(keys)) == len(keys) == sampler.capacity([]) == count
+    inside = [GRID.grid[i] for i in range(80) if key(GRID.grid[i]) in keys]
+    outside = [GRID.grid[i] for i in range(80) if key(GRID.grid[i]) not in keys]
+    assert sampler.capacity(inside) == count
+    assert sampler.capacity([*inside[:1], *outside]) == 80
+    if 8 <= count <= 41:
+        other = _build("grid", GRID, seed=1, fraction=fraction, shuffle=shuffle)
+        assert keys != [key(params) for params in _all(other, 100)]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("fraction", [1.0, 0.1])
+def test_a_grid_of_a_trillion_points_is_quick(fraction: float, shuffle: bool) -> None:
+    space = Space.parse({f"p{i}": {"type": "int", "low": 1, "high": 1000} for i in range(4)})
+    started = time.monotonic()
+    sampler = _build("grid", space, fraction=fraction, shuffle=shuffle)
+    assert len({key(params) for params in _all(sampler, 500)}) == 500
+    assert sampler.capacity([space.grid[5]]) in (int(10**12 * fraction), 10**11 + 1)
+    assert time.monotonic() - started < 5
+
+
+def test_a_grid_of_a_continuous_space_is_refused() -> None:
+    with pytest.raises(SpecError) as caught:
+        _build("grid", MIXED)
+    assert str(caught.value) == (
+        "space: a grid needs finitely many values, got lr, momentum without end; "
+        "give a step, or list the values as an ordinal"
+    )
+
+
+def test_a_shuffle_is_a_permutation_and_has_prefixes() -> None:
+    assert sorted(shuffled(500, 3)) == list(range(500))
+    assert list(shuffled(500, 3)) != list(shuffled(500, 4))
+    # Every index is about as likely to come first.
+    firsts = Counter(next(shuffled(4, seed)) for seed in range(800))
+    assert min(firsts.values()) > 140
+
+
+def _bayesian_history(count: int) -> History:
+    sampler, history = _build("sobol", MIXED), History()
+    return extend(history, sampler.suggest(history, count))
+
+
+@pytest.mark.parametrize("acquisition", ["EI", "LCB", "PI", "gp_hedge"])
+def test_every_acquisition_gives_new_configurations(acquisition: str) -> None:
+    history = _bayesian_history(12)
+    suggestions = _build("bayesian", MIXED, acquisition=acquisition).suggest(history, 4)
+    keys = {key(s.params) for s in suggestions} - {key(t.params) for t in history.trials}
+    assert len(keys) == 4
+
+
+def test_the_model_waits_for_its_initial_points_and_for_two_values() -> None:
+    sobol = _build("sobol", MIXED)
+    sampler = _build("bayesian", MIXED, initial=8)
+    assert sampler.blind == 8
+    assert _build("bayesian", MIXED).blind == 10
+    history = _bayesian_history(6)
+    mixed = sampler.suggest(history, 4)
+    assert mixed[:2] == sobol.suggest(history, 2)
+    assert mixed[2:] != sobol.suggest(history, 4)[2:]
+    running = History(tuple(Trial(t.number, t.params) for t in _bayesian_history(20).trials))
+    assert sampler.suggest(running, 3) == sobol.suggest(running, 3)
+
+
+def test_a_failure_drives_the_model_away() -> None:
+    space = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
+    points = [i / 11 for i in range(12)]
+    bad = [x for x in points if x > 0.5]
+    trials = [
+        failed(n, {"x": x}) if x in bad else complete(n, {"x": x}, 1 - x / 10)
+        for n, x in enumerate(points, 1)
+    ]
+    suggestions = _build("bayesian", space, initial=5).suggest(History(tuple(trials)), 4)
+    assert all(suggestion.params["x"] < 0.62 for suggestion in suggestions)
+
+
+def test_trials_under_way_are_not_crowded() -> None:
+    space = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
+    places = [0.0, 0.1, 0.3, 0.7, 0.9, 1.0]
+    trials = [complete(n, {"x": x}, (x - 0.5) ** 2) for n, x in enumerate(places, 1)]
+    sampler = _build("bayesian", space, initial=2)
+    history = History(tuple(trials))
+    (wanted,) = sampler.suggest(history, 1)
+    under_way = History((*trials, Trial(7, wanted.params)))
+    batch = [wanted, *sampler.suggest(under_way, 2)]
+    places = sorted(float(suggestion.params["x"]) for suggestion in batch)
+    assert min(right - left for left, right in itertools.pairwise(places)) > 0.01
+
+
+def test_several_hundred_trials_are_still_quick() -> None:
+    history = _bayesian_history(400)
+    sampler = _build("bayesian", MIXED)
+    sampler.suggest(history, 1)
+    started = time.process_time()
+    assert len(sampler.suggest(history, 4)) == 4
+    assert time.process_time() - started < 20
+
+
+def test_many_choices_and_many_parameters_are_modelled() -> None:
+    space = Space.parse(
+        {
+            "many": {"type": "categorical", "choices": list(range(500))},
+            "word": {"type": "categorical", "choices": [f"w{i}" for i in range(30)]},
+            **{f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(30)},
+        }
+    )
+    history = extend(History(), _build("random", space).suggest(History(), 30))
+    assert len(_build("bayesian", space).suggest(history, 2)) == 2
