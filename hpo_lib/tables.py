@@ -1,0 +1,348 @@
+"""The store's tables, their column types, and how a row becomes a record.
+
+The types make every value survive on SQLite and PostgreSQL alike. A change here needs a revision
+in `hpo_lib/migrations/versions`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from hpo_lib.record import Attempt, AttemptState, Run, RunKey, RunStatus
+from hpo_lib.trial import Action, Assignment, Cause, Decision, Observation, Origin, Trial
+from hpo_lib.trial import TrialState as State
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LARGEST_STEP = 2**63 - 1
+
+
+class Words(TypeDecorator[str]):
+    """Text of any origin: NUL and lone surrogates, which PostgreSQL refuses, become U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Replace what cannot be stored."""
+        return None if value is None else _UNSTORABLE.sub("\ufffd", str(value))
+
+
+class Json(TypeDecorator[Any]):
+    """A plain value as ASCII text: floats exact, NaN, infinities and every character kept."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write JSON; TypeError if the value is not plain."""
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Read JSON."""
+        return None if value is None else json.loads(value)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware time, UTC on both sides; SQLite keeps no offset of its own."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> datetime | None:
+        """Turn into UTC; ValueError if the time is naive."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a time must be aware, got {value.isoformat()}")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(
+        self,
+        value: datetime | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> datetime | None:
+        """Give UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Measured(TypeDecorator[float]):
+    """A float that may be NaN, stored as NULL: SQLite has no NaN."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: float | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> float | None:
+        """Turn NaN into NULL."""
+        return None if value is None or math.isnan(value) else float(value)
+
+    def process_result_value(
+        self,
+        value: float | None,
+        dialect: Dialect,  # noqa: ARG002
+    ) -> float:
+        """Turn NULL into NaN."""
+        return math.nan if value is None else value
+
+
+metadata = MetaData()
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dag_id", Words, nullable=False),
+    Column("dag_run_id", Words, nullable=False),
+    Column("experiment", Words, ForeignKey("experiments.name", name="fk_runs_experiment")),
+    Column("spec", Json),
+    Column("digest", Words),
+    Column("status", Words, nullable=False),
+    Column("reason", Words),
+    Column("triggered_by", Words, nullable=False),
+    Column("provenance", Json, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    UniqueConstraint("dag_id", "dag_run_id", name="uq_runs_key"),
+    CheckConstraint("spec IS NOT NULL OR status = 'refused'", name="ck_runs_spec"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("run_id", Integer, ForeignKey("runs.id", name="fk_trials_run"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("params", Json, nullable=False),
+    Column("params_hash", Words, nullable=False),
+    Column("origin", Words, nullable=False),
+    Column("slot", Words, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("value", Double),
+    Column("cause", Words),
+    Column("reason", Words),
+    Column("metrics", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("ended_at", Instant),
+    UniqueConstraint("run_id", "params_hash", name="uq_trials_params"),
+    CheckConstraint("(state = 'complete') = (value IS NOT NULL)", name="ck_trials_value"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("handle", Json, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("cause", Words),
+    Column("reason", Words),
+    Column("exit_code", BigInteger),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("log_tail", Words, nullable=False),
+    UniqueConstraint("run_id", "trial", "number", name="uq_attempts_number"),
+    ForeignKeyConstraint(
+        ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_attempts_trial"
+    ),
+)
+
+Index(
+    "uq_attempts_live",
+    attempts.c.run_id,
+    attempts.c.trial,
+    unique=True,
+    sqlite_where=text("state = 'running'"),
+    postgresql_where=text("state = 'running'"),
+)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column(
+        "attempt_id",
+        Integer,
+        ForeignKey("attempts.id", name="fk_observations_attempt"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("metric", Words, nullable=False),
+    Column("step", BigInteger),
+    Column("value", Measured),
+    Column("time", Double),
+)
+
+#: A slot's answer: a row per assignment by position, then one without a trial if there is a stop
+#: or nothing was assigned, so that an answered slot always has a row.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("runs.id", name="fk_leases_run"), nullable=False),
+    Column("slot", Words, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("trial", Integer),
+    Column("resource", Double),
+    Column("resume_from", Words),
+    Column("action", Words),
+    Column("reason", Words),
+    Column("failed", Boolean),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("run_id", "slot", "position", name="uq_leases_position"),
+    ForeignKeyConstraint(
+        ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_leases_trial"
+    ),
+)
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Read a row of `runs`."""
+    return Run(
+        id=row.id,
+        key=RunKey(row.dag_id, row.dag_run_id),
+        experiment=row.experiment or "",
+        status=RunStatus(row.status),
+        spec=row.spec or {},
+        reason=row.reason,
+        triggered_by=row.triggered_by,
+        provenance=row.provenance,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
+    """Read a row of `trials`."""
+    return Trial(
+        number=row.number,
+        params=row.params,
+        state=State(row.state),
+        value=row.value,
+        cause=None if row.cause is None else Cause(row.cause),
+        reason=row.reason,
+        origin=Origin(row.origin),
+        metrics=row.metrics,
+        duration_s=duration_s,
+    )
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """Read a row of `attempts`."""
+    return Attempt(
+        id=row.id,
+        run_id=row.run_id,
+        trial=row.trial,
+        number=row.number,
+        handle=row.handle,
+        state=AttemptState(row.state),
+        started_at=row.started_at,
+        cause=None if row.cause is None else Cause(row.cause),
+        reason=row.reason,
+        exit_code=row.exit_code,
+        ended_at=row.ended_at,
+        log_tail=row.log_tail,
+    )
+
+
+def observation_of(row: Row[Any]) -> Observation:
+    """Read a row of `observations`."""
+    return Observation(row.metric, row.value, step=row.step, time=row.time)
+
+
+def observation_rows(attempt_id: int, series: Iterable[Observation]) -> list[dict[str, Any]]:
+    """Write rows of `observations` in their order.
+
+    A step beyond 64 bits and a time that is not finite say nothing and are dropped.
+    """
+    return [
+        {
+            "attempt_id": attempt_id,
+            "position": position,
+            "metric": seen.metric,
+            "value": seen.value,
+            "step": None if seen.step is None or abs(seen.step) > _LARGEST_STEP else seen.step,
+            "time": None if seen.time is None or not math.isfinite(seen.time) else seen.time,
+        }
+        for position, seen in enumerate(series)
+    ]
+
+
+def assignment_of(row: Row[Any]) -> Assignment:
+    """Read a row of `leases` that has a trial, joined with the trial's `params` and `origin`."""
+    return Assignment(
+        row.trial,
+        row.params,
+        origin=Origin(row.origin),
+        resource=row.resource,
+        resume_from=row.resume_from,
+    )
+
+
+def decision_of(row: Row[Any]) -> Decision:
+    """Read a row of `leases` that has an action."""
+    return Decision(Action(row.action), row.reason, row.failed)
+
+
+def assignment_row(assignment: Assignment) -> dict[str, Any]:
+    """Write what a row of `leases` keeps of an assignment; its trial has the rest."""
+    return _answer(
+        trial=assignment.trial,
+        resource=assignment.resource,
+        resume_from=assignment.resume_from,
+    )
+
+
+def decision_row(decision: Decision | None) -> dict[str, Any]:
+    """Write the row of `leases` that ends an answer; without a decision it holds its place."""
+    if decision is None:
+        return _answer()
+    return _answer(action=decision.action, reason=decision.reason, failed=decision.failed)
+
+
+def _answer(**values: Any) -> dict[str, Any]:
+    """Fill up a row: those that are inserted together need the same columns."""
+    names = ("trial", "resource", "resume_from", "action", "reason", "failed")
+    return dict.fromkeys(names) | values
