@@ -1,0 +1,232 @@
+"""Attempts as processes of this machine, each under a guard of its own (see `local_guard`)."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.errors import TransientError
+
+_POLL_S = 0.2
+_START_S = 60.0
+_STOP_S = 30.0
+_CHUNK = 1 << 16
+_TAIL = 1 << 14
+_MARK = "HPO_ATTEMPT_DIR"
+
+#: What a trial sees of the worker's environment: never Airflow's settings, which hold secrets.
+_INHERITED = frozenset(
+    {
+        "HOME",
+        "HPO_DATA",
+        "LANG",
+        "LD_LIBRARY_PATH",
+        "LOGNAME",
+        "PATH",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TMPDIR",
+        "TZ",
+        "USER",
+    }
+)
+_INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "TF_", "XLA_")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalBackend:
+    """Keeps each attempt in a folder of its own below `home`.
+
+    `workdir` is where commands run, `path` is put before PATH (so that `python` is the trial's),
+    `grace_s` is how long an attempt may run without an Airflow task looking after it.
+    """
+
+    home: Path
+    workdir: Path
+    path: str = ""
+    grace_s: float = 600.0
+
+    def handle(self, run: str, trial: int, attempt: int) -> dict[str, Any]:
+        """Name the attempt's folder and this host."""
+        folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
+        return {"host": socket.gethostname(), "folder": str(folder)}
+
+    def output(self, handle: Mapping[str, Any]) -> Path:
+        """Give the folder that the trial knows as HPO_OUTPUT."""
+        return _folder(handle) / "output"
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        """Give the file with everything the attempt printed."""
+        return _folder(handle) / "log.txt"
+
+    def submit(self, handle: Mapping[str, Any], request: Request) -> None:
+        """Start a guard unless one was started before; TransientError if it does not come up."""
+        folder = _folder(handle)
+        if (folder / "started").exists():
+            return
+        (folder / "output").mkdir(parents=True, exist_ok=True)
+        _beat(folder)
+        _write_request(folder, self._guarded(folder, request))
+        with (folder / "guard.log").open("ab") as log:
+            guard = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "hpo_lib.backends.local_guard", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        _wait_for_start(folder, guard)
+
+    def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
+        """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
+        folder = _folder(handle)
+        lines = _Lines(folder / "log.txt")
+        while True:
+            _beat(folder)
+            found = self.poll(handle)
+            yield from lines.new(last=found is not None)
+            if found is not None:
+                yield found
+                return
+            time.sleep(_POLL_S)
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        """Give the Exit, or None while the attempt runs; one without a guard is ended as lost."""
+        folder = _folder(handle)
+        if handle["host"] != socket.gethostname():
+            return Exit(Ending.LOST, detail=f"its worker was {handle['host']}, this is another")
+        alive = _is_locked(folder / "guard.lock")
+        if (folder / "exit.json").exists():
+            found = json.loads((folder / "exit.json").read_text())
+            return Exit(Ending(found["ending"]), found["code"], found["detail"])
+        if alive:
+            return None
+        _kill_marked(folder)
+        return Exit(Ending.LOST, detail="its guard process is gone")
+
+    def stop(self, handle: Mapping[str, Any]) -> None:
+        """Ask the guard to end the attempt; returns when it has, or after killing it."""
+        folder = _folder(handle)
+        if handle["host"] != socket.gethostname() or not folder.exists():
+            return
+        (folder / "stop").touch()
+        end = time.monotonic() + _STOP_S
+        while self.poll(handle) is None and time.monotonic() < end:
+            time.sleep(_POLL_S / 4)
+        _kill_marked(folder)
+
+    def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
+        env = environment(os.environ, self.path) | dict(request.env)
+        env[_MARK] = str(folder)
+        command = [_which(request.command[0], env["PATH"]), *request.command[1:]]
+        return {
+            "command": command,
+            "env": env,
+            "cwd": str(self.workdir),
+            "timeout_s": request.timeout_s,
+            "memory_bytes": request.memory_bytes,
+            "grace_s": self.grace_s,
+        }
+
+
+def environment(inherited: Mapping[str, str], path: str) -> dict[str, str]:
+    """Choose what a trial sees of the worker's environment, with `path` before PATH."""
+    env = {
+        name: value
+        for name, value in inherited.items()
+        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    env["PATH"] = os.pathsep.join(filter(None, [path, env.get("PATH", os.defpath)]))
+    return env | {"PYTHONUNBUFFERED": "1"}
+
+
+class _Lines:
+    """Reads a growing file line by line; a second reader begins near the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._rest = path, b""
+        size = path.stat().st_size if path.exists() else 0
+        self._at = max(0, size - _TAIL)
+
+    def new(self, *, last: bool) -> Iterator[str]:
+        """Yield the complete lines that have come; with `last` also an unfinished one."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            while chunk := file.read(_CHUNK):
+                self._at += len(chunk)
+                *lines, self._rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
+                self._rest = self._rest[-_CHUNK:]
+                yield from (line.decode(errors="replace") for line in lines if line)
+        if last and self._rest:
+            yield self._rest.decode(errors="replace")
+            self._rest = b""
+
+
+def _folder(handle: Mapping[str, Any]) -> Path:
+    return Path(handle["folder"])
+
+
+def _beat(folder: Path) -> None:
+    (folder / "heartbeat").touch()
+
+
+def _write_request(folder: Path, request: dict[str, Any]) -> None:
+    from hpo_lib.backends.local_guard import write
+
+    write(folder / "request.json", request)
+    (folder / "request.json").chmod(0o600)
+
+
+def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + _START_S
+    while not (folder / "started").exists():
+        if guard.poll() is not None and not _is_locked(folder / "guard.lock"):
+            if (folder / "started").exists():
+                return
+            raise TransientError(f"the guard of {folder} ended with {guard.returncode} at once")
+        if time.monotonic() > end:
+            guard.kill()
+            raise TransientError(f"the guard of {folder} did not start within {_START_S:.0f} s")
+        time.sleep(_POLL_S / 10)
+
+
+def _which(program: str, path: str) -> str:
+    return shutil.which(program, path=path) or program
+
+
+def _is_locked(path: Path) -> bool:
+    """Say whether a guard holds its lock, which it does exactly while it lives."""
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _kill_marked(folder: Path) -> None:
+    """Kill what an attempt left when its guard was killed: known by its environment."""
+    import psutil
+
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == str(folder):
+                process.kill()
+                process.wait(5)
+        except (psutil.Error, OSError):
+            continue

@@ -1,0 +1,169 @@
+"""The process that stands between Airflow and one local attempt.
+
+Run as `python -m hpo_lib.backends.local_guard FOLDER`. It outlives the Airflow task that started
+it, so that a retried task finds the attempt again instead of training a second time, and it makes
+sure that the attempt and all of its descendants end: on timeout, over the memory limit, when asked
+to, and when no Airflow task has looked after it for `grace_s`. FOLDER holds, written by the task:
+`request.json`, `heartbeat`, `stop`; written here: `guard.lock` (locked while this process lives),
+`started`, `log.txt`, and last, atomically, `exit.json`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_S = 0.1
+_TERM_S = 5.0
+_MAX_LOG_BYTES = 2**30
+
+
+def main(folder: Path) -> int:
+    """Guard the attempt in `folder`; do nothing if another guard does or did."""
+    lock = (folder / "guard.lock").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    if (folder / "exit.json").exists() or (folder / "started").exists():
+        return 0
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    stop_asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop_asked.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    write(folder / "exit.json", _guard(folder, stop_asked))
+    return 0
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON so that a reader sees all of it or nothing, also after a crash."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with part.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
+    request = json.loads((folder / "request.json").read_text())
+    write(folder / "started", {"pid": os.getpid()})
+    begin = time.monotonic()
+    try:
+        child = _spawn(folder, request)
+    except OSError as error:
+        what = error.strerror or str(error)
+        return {"ending": "exited", "code": 127, "detail": f"{error.filename}: {what}"}
+    ending, detail = "exited", ""
+    try:
+        while child.poll() is None:
+            trouble = _trouble(folder, request, time.monotonic() - begin, stop_asked)
+            if trouble:
+                ending, detail = trouble
+                break
+            _wait(child)
+    finally:
+        _end_descendants()
+    return {"ending": ending, "code": child.poll(), "detail": detail}
+
+
+def _spawn(folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - running what the spec says is the purpose
+            request["command"],
+            env=request["env"],
+            cwd=request["cwd"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
+
+
+def _wait(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(_POLL_S)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _trouble(
+    folder: Path, request: dict[str, Any], elapsed_s: float, stop_asked: list[int]
+) -> tuple[str, str] | None:
+    """Give the reason to end the attempt now, or None."""
+    if stop_asked or (folder / "stop").exists():
+        return "stopped", "asked to stop"
+    if elapsed_s > request["timeout_s"]:
+        return "timeout", f"still running after {request['timeout_s']:g} s"
+    limit, used = request["memory_bytes"], 0
+    if limit is not None and (used := _memory(limit)) > limit:
+        return "out_of_memory", f"used {used / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB"
+    if (folder / "log.txt").stat().st_size > _MAX_LOG_BYTES:
+        return "log_too_large", f"printed more than {_MAX_LOG_BYTES / 2**20:.0f} MiB"
+    age_s = time.time() - (folder / "heartbeat").stat().st_mtime
+    if age_s > request["grace_s"]:
+        return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"
+    return None
+
+
+def _memory(limit: int) -> int:
+    """Sum the memory of all descendants; shared pages are told apart only near the limit."""
+    processes = psutil.Process().children(recursive=True)
+    resident = sum(_bytes_of(process, shared=True) for process in processes)
+    if resident <= limit:
+        return resident
+    return sum(_bytes_of(process, shared=False) for process in processes)
+
+
+def _bytes_of(process: psutil.Process, *, shared: bool) -> int:
+    try:
+        return int(process.memory_info().rss if shared else process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
+
+
+def _end_descendants() -> None:
+    """SIGTERM, a moment, SIGKILL: until no descendant is left, orphans of orphans included."""
+    end = time.monotonic() + _TERM_S
+    _signal_all(signal.SIGTERM)
+    while _reap() and time.monotonic() < end:
+        time.sleep(_POLL_S / 2)
+    while _reap():
+        _signal_all(signal.SIGKILL)
+        time.sleep(_POLL_S / 2)
+
+
+def _signal_all(number: int) -> None:
+    for process in psutil.Process().children(recursive=True):
+        try:
+            process.send_signal(number)
+        except psutil.Error:
+            continue
+
+
+def _reap() -> bool:
+    """Collect ended orphans; say whether any descendant lives."""
+    living = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(living, timeout=0)
+    return bool(alive)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

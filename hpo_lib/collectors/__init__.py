@@ -1,0 +1,138 @@
+"""Collectors: how an attempt's metrics are read. One file each, registered in `hpo_lib.registry`.
+
+`reduce` then makes one value per metric of the observations.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hpo_lib.spec import Metrics, Objective
+from hpo_lib.trial import Observation
+
+#: Observations kept of one metric: an evenly thinned series, never without its last and best.
+MAX_PER_METRIC = 1_000
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an ended attempt left what it had to say; neither has to exist."""
+
+    log: Path
+    output: Path
+
+
+class Collector(Protocol):
+    """Reads wanted metrics, in the order in which they were written; what is not one is skipped."""
+
+    def __init__(self, settings: Metrics) -> None: ...
+
+    def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
+        """Yield every value of the wanted metrics, NaN and infinities included."""
+        ...
+
+
+def lines(path: Path) -> Iterator[str]:
+    """Yield a file's lines (also those that end in a carriage return), garbage replaced.
+
+    Only the last 64 KiB of a longer line are given. A missing file has no lines.
+    """
+    if not path.is_file():
+        return
+    rest = b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            rest = rest[-_CHUNK:]
+            for line in whole:
+                yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def from_json(line: str) -> dict[str, float]:
+    """Read the numbers of a JSON object, and of an object `metrics` inside it; else nothing."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    inner = record.get("metrics")
+    merged = {**record, **(inner if isinstance(inner, Mapping) else {})}
+    found = {str(name): _number(value) for name, value in merged.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and value.lower().lstrip("+-") not in ("nan", "inf", "infinity"):
+        return None
+    return to_float(value)
+
+
+def to_float(value: str | float) -> float | None:
+    """Read a number; None if it is none, infinite if it is too large for a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        return None
+
+
+def whole(value: float | None) -> int | None:
+    """Give a step as int if it is one."""
+    return int(value) if value is not None and value % 1 == 0 else None
+
+
+def reduce(observations: Iterable[Observation], objective: Objective) -> dict[str, float]:
+    """Give one value per metric: the last one, or with `reduce: best` the objective's best.
+
+    NaN counts as a last value, but is the best only where there is nothing else. Metrics other
+    than the objective are taken from the objective's best step if they have that step.
+    """
+    series: dict[str, list[Observation]] = defaultdict(list)
+    for observation in observations:
+        series[observation.metric].append(observation)
+    values = {name: found[-1].value for name, found in series.items()}
+    if objective.reduce == "last" or objective.metric not in series:
+        return values
+    best = _best(series[objective.metric], objective)
+    for name, found in series.items():
+        at_best = [o.value for o in found if o.step == best.step and best.step is not None]
+        values[name] = at_best[-1] if at_best else values[name]
+    return values | {objective.metric: best.value}
+
+
+def thinned(observations: Iterable[Observation], objective: Objective) -> list[Observation]:
+    """Keep at most MAX_PER_METRIC of each metric, with its last and the objective's best."""
+    series: dict[str, list[Observation]] = defaultdict(list)
+    for observation in observations:
+        series[observation.metric].append(observation)
+    return [o for found in series.values() for o in _thinned(found, objective)]
+
+
+def _thinned(series: list[Observation], objective: Objective) -> list[Observation]:
+    if len(series) <= MAX_PER_METRIC:
+        return series
+    stride = math.ceil(len(series) / (MAX_PER_METRIC - 2))
+    kept = set(range(0, len(series), stride)) | {len(series) - 1}
+    if series[0].metric == objective.metric:
+        kept.add(series.index(_best(series, objective)))
+    return [series[index] for index in sorted(kept)]
+
+
+def _best(series: Sequence[Observation], objective: Objective) -> Observation:
+    finite = [o for o in series if math.isfinite(o.value)]
+    if not finite:
+        return series[-1]
+    return min(finite, key=lambda o: objective.direction.loss(o.value))

@@ -1,0 +1,33 @@
+"""Metrics from a file of JSON lines, such as `hpo_lib.runtime.report` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpo_lib.collectors import Source, from_json, lines, whole
+from hpo_lib.spec import Metrics
+from hpo_lib.trial import Observation
+
+_DEFAULT_PATH = "metrics.jsonl"
+
+
+class JsonlCollector:
+    """Reads `{"step": 3, "time": …, "metrics": {"loss": 0.1}}` or flat `{"step": 3, "loss": 0.1}`.
+
+    `path` is relative to the attempt's output folder; NaN and infinities may be text.
+    """
+
+    def __init__(self, settings: Metrics) -> None:
+        """Take the path, valid by the spec."""
+        self._path = settings.path or _DEFAULT_PATH
+
+    def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
+        """Yield every value of the wanted metrics in the order of the file."""
+        path = source.output / self._path
+        if not path.resolve().is_relative_to(source.output.resolve()):
+            return
+        for line in lines(path):
+            values = from_json(line)
+            step = whole(values.get("step", values.get("epoch")))
+            for name in sorted(wanted & values.keys()):
+                yield Observation(name, values[name], step=step, time=values.get("time"))

@@ -1,0 +1,50 @@
+"""Metrics from what a trial prints: `name=value` anywhere in a line, or a JSON object as a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hpo_lib.collectors import Source, from_json, lines, to_float
+from hpo_lib.spec import Metrics
+from hpo_lib.trial import Observation
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
+DEFAULT = rf"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)\s?=\s?(?P<value>{_NUMBER})(?![\w.])"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_MAX_LINE = 4_096
+_STEPS = ("step", "epoch")
+
+
+class StdoutCollector:
+    """Takes `format` (groups `name` and `value`) or else DEFAULT.
+
+    A `step=` or `epoch=` in the same line is the step of its values. Of a line longer than 4,096
+    characters only the end is read.
+    """
+
+    def __init__(self, settings: Metrics) -> None:
+        """Take the format, valid by the spec."""
+        self._format = re.compile(settings.format or DEFAULT)
+
+    def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
+        """Yield every value of the wanted metrics in the order of the log."""
+        for line in lines(source.log):
+            if any(name in line for name in wanted):
+                yield from self._read(_COLOUR.sub("", line[-_MAX_LINE:]).strip(), wanted)
+
+    def _read(self, line: str, wanted: frozenset[str]) -> Iterator[Observation]:
+        pairs = list(from_json(line).items()) if line.startswith("{") else []
+        pairs = pairs or list(self._matches(line))
+        step = next(
+            (int(v) for n, v in pairs if n in _STEPS and v is not None and v % 1 == 0), None
+        )
+        for name, value in pairs:
+            if name in wanted:
+                yield Observation(metric=name, value=value, step=step)
+
+    def _matches(self, line: str) -> Iterator[tuple[str, float]]:
+        for match in self._format.finditer(line):
+            value = to_float(match["value"])
+            if value is not None:
+                yield match["name"], value

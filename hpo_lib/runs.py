@@ -1,0 +1,303 @@
+"""A run from conf to report: the few functions that Airflow's tasks call.
+
+Each may be called again at any moment, by a retried or cleared task or after a crash, and then
+gives the same answer without doing anything twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hpo_lib import engine
+from hpo_lib.backends import Backend, Ending, Exit, Request
+from hpo_lib.collectors import Source, reduce, thinned
+from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
+from hpo_lib.invocation import invocation
+from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
+from hpo_lib.registry import load as load_part
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Lease, Store
+from hpo_lib.trial import INFRASTRUCTURE, Cause, Decision, Trial, TrialState
+
+#: How often one trial may fall victim to the infrastructure before it counts as failed.
+MAX_ATTEMPTS = 3
+_TAIL_BYTES = 8_192
+_MAX_LINES, _MAX_LINE = 5_000, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What this installation offers: folder for results, and how wide and long a DAG may be."""
+
+    home: Path
+    backends: Mapping[str, Callable[[], Backend]]
+    max_waves: int = 40
+    max_parallel: int = 8
+
+    def backend(self, spec: Spec) -> Backend:
+        """Build the backend that the spec names."""
+        return self.backends[spec.trial.backend]()
+
+
+class Emit(Protocol):
+    """Takes one line for the task's log."""
+
+    def __call__(self, line: str, /) -> None: ...
+
+
+def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
+    """Check a conf against the model, the engine and what this DAG can do, or raise SpecError."""
+    spec = load(conf)
+    engine.check(spec)
+    if spec.trial.backend != backend:
+        raise SpecError(f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}")
+    if spec.limits.parallel_trials > deployment.max_parallel:
+        raise SpecError(
+            f"limits.parallel_trials: must be <= {deployment.max_parallel} in this deployment, "
+            f"got {spec.limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
+        )
+    if engine.waves(spec) > deployment.max_waves:
+        raise SpecError(
+            f"limits: {spec.limits.max_trials} trials, {spec.limits.parallel_trials} in parallel, "
+            f"need {engine.waves(spec)} waves, but this DAG has {deployment.max_waves}; raise "
+            "parallel_trials, or let its operator raise HPO_MAX_WAVES"
+        )
+    return spec
+
+
+def begin(
+    store: Store,
+    key: RunKey,
+    conf: Any,
+    deployment: Deployment,
+    *,
+    backend: str,
+    triggered_by: str,
+    provenance: Mapping[str, str],
+) -> Run:
+    """Start the run, or give the one started before; of a bad conf only the refusal is stored."""
+    try:
+        spec = validate(conf, deployment, backend=backend)
+    except SpecError as error:
+        store.refuse_run(key, str(error), triggered_by=triggered_by)
+        raise
+    return store.start_run(key, spec, triggered_by=triggered_by, provenance=provenance)
+
+
+def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> Lease:
+    """Settle what earlier waves left behind, then give this wave's assignments or the stop."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return Lease((), Decision.stop("the run was never started", failed=True))
+    if run.status is RunStatus.REFUSED:
+        return Lease((), Decision.stop(run.reason or "refused", failed=True))
+    slot = f"wave-{wave:02d}"
+    known = store.leased(run.id, slot)
+    if known is not None:
+        return known
+    stop = store.stop_of(run.id)
+    if stop is not None:
+        return Lease((), stop)
+    spec = load(run.spec)
+    _settle(store, run, slot, deployment.backend(spec))
+    slots = spec.limits.parallel_trials
+    return store.lease(run.id, slot, lambda history: engine.step(spec, history, slots))
+
+
+def perform(store: Store, run: Run, number: int, backend: Backend, emit: Emit) -> Trial:
+    """See a trial through to its end and give it; TransientError if it has to be tried again.
+
+    A finished trial is given as it is. A running attempt is taken over, not started again.
+    """
+    trial = store.trial(run.id, number)
+    if trial.state is not TrialState.RUNNING:
+        emit(f"trial {number} is already {trial.state}: nothing is run again")
+        return trial
+    spec = load(run.spec)
+    slug = slug_of(run)
+    try:
+        attempt = store.open_attempt(run.id, number, lambda n: backend.handle(slug, number, n))
+    except AlreadyFinished:
+        return store.trial(run.id, number)
+    emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
+    emit(str(backend.log(attempt.handle)))
+    output = str(backend.output(attempt.handle))
+    backend.submit(attempt.handle, request(spec, run, trial, attempt.number, output))
+    end = _followed(backend, attempt, emit)
+    return _closed(store, attempt, outcome(spec, end, _source(backend, attempt)))
+
+
+def request(spec: Spec, run: Run, trial: Trial, attempt: int, output: str) -> Request:
+    """Build what an attempt runs: a pure function of its arguments."""
+    made = invocation(spec, trial, run=run.id, attempt=attempt, output=output)
+    return Request(
+        command=made.command,
+        env=made.env,
+        timeout_s=spec.trial.timeout_s,
+        memory_bytes=spec.trial.resources.memory_bytes,
+    )
+
+
+def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
+    """Read an ended attempt's metrics and say what became of it."""
+    failed = _failure(end)
+    collector = load_part("collector", spec.metrics.collector)(spec.metrics)
+    wanted = frozenset({spec.objective.metric, *spec.extra_metrics})
+    found = thinned(collector.collect(source, wanted), spec.objective)
+    metrics = reduce(found, spec.objective)
+    value = metrics.get(spec.objective.metric)
+    cause, reason = failed or _judged(spec.objective.metric, value, metrics)
+    return Outcome(
+        state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
+        reason=reason,
+        value=value if cause is None else None,
+        cause=cause,
+        exit_code=end.code,
+        metrics=metrics,
+        observations=found,
+        log_tail=_tail(source.log),
+    )
+
+
+def slug_of(run: Run) -> str:
+    """Name a run's folder: its number and its experiment's name, which the spec has checked."""
+    return f"{run.id:06d}-{run.experiment}"
+
+
+def finish(store: Store, key: RunKey, deployment: Deployment) -> Run:
+    """End the run in an honest state and give it; a refused or absent run raises SpecError."""
+    try:
+        run = store.run(key)
+    except NotFound as error:
+        raise SpecError(f"nothing to report: {error}") from None
+    if run.status is RunStatus.REFUSED:
+        raise SpecError(run.reason or "refused")
+    spec = load(run.spec)
+    _settle(store, run, "end", deployment.backend(spec))
+    stop = store.stop_of(run.id)
+    if stop is None:
+        stop = store.lease(run.id, "end", lambda history: engine.step(spec, history, 0)).stop
+    verdict = engine.final(spec, store.history(run.id), stop)
+    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
+    return store.finish_run(run.id, status, verdict.reason)
+
+
+def write_report(store: Store, run: Run, deployment: Deployment) -> Path:
+    """Write report.html and trials.csv into the run's folder, each at once, and give the first."""
+    from hpo_lib import report
+
+    view = store.view(run.id)
+    folder = deployment.home / "runs" / slug_of(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "trials.csv", report.csv(view))
+    return _write(folder / "report.html", report.html(view))
+
+
+def _settle(store: Store, run: Run, slot: str, backend: Backend) -> None:
+    """End every trial of other slots that its Airflow task left unfinished."""
+    spec = load(run.spec)
+    for view in store.view(run.id).trials:
+        if view.trial.state is TrialState.RUNNING and view.slot != slot:
+            attempt = view.attempts[-1] if view.attempts else None
+            _settle_trial(store, run, spec, view.trial, attempt, backend)
+
+
+def _settle_trial(
+    store: Store, run: Run, spec: Spec, trial: Trial, attempt: Attempt | None, backend: Backend
+) -> None:
+    if attempt is None:
+        why = "its Airflow task ended before it could start"
+        store.fail_trial(run.id, trial.number, Cause.LOST, why)
+        return
+    end = backend.poll(attempt.handle)
+    backend.stop(attempt.handle)
+    if attempt.state is AttemptState.RUNNING and end and end.ending is not Ending.STOPPED:
+        found = outcome(spec, end, _source(backend, attempt))
+        store.close_attempt(attempt.id, found, final=True)
+        return
+    why = "its Airflow task was ended before the trial was"
+    store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)
+
+
+def _followed(backend: Backend, attempt: Attempt, emit: Emit) -> Exit:
+    for count, item in enumerate(backend.follow(attempt.handle), start=1):
+        if isinstance(item, Exit):
+            return item
+        if count <= _MAX_LINES:
+            emit(item[:_MAX_LINE])
+        if count == _MAX_LINES:
+            emit(f"… more than {_MAX_LINES} lines: the rest is in the file named above only")
+    raise TransientError("the backend gave no end")
+
+
+def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
+    again = found.cause in INFRASTRUCTURE and attempt.number < MAX_ATTEMPTS
+    trial = store.close_attempt(attempt.id, found, final=not again)
+    if trial.state is TrialState.RUNNING:
+        raise TransientError(f"attempt {attempt.number} of {MAX_ATTEMPTS}: {found.reason}")
+    return trial
+
+
+def _source(backend: Backend, attempt: Attempt) -> Source:
+    return Source(log=backend.log(attempt.handle), output=backend.output(attempt.handle))
+
+
+_CAUSES = {
+    Ending.TIMEOUT: Cause.TIMEOUT,
+    Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
+    Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
+    Ending.STOPPED: Cause.LOST,
+    Ending.ABANDONED: Cause.LOST,
+    Ending.LOST: Cause.LOST,
+}
+#: SIGHUP, SIGINT, SIGKILL, SIGTERM: signals that come from outside, also when seen by a shell.
+_OUTSIDE = frozenset({-1, -2, -9, -15, 129, 130, 137, 143})
+
+
+def _failure(end: Exit) -> tuple[Cause, str] | None:
+    if end.ending is not Ending.EXITED:
+        return _CAUSES[end.ending], end.detail
+    if end.code in _OUTSIDE:
+        signal = -end.code if end.code < 0 else end.code - 128
+        return Cause.LOST, f"killed from outside by signal {signal}"
+    if end.code != 0:
+        said = f": {end.detail}" if end.detail else ""
+        return Cause.USER_ERROR, f"exit code {end.code}{said}"
+    return None
+
+
+def _judged(
+    metric: str, value: float | None, metrics: Mapping[str, float]
+) -> tuple[Cause | None, str]:
+    if value is None:
+        seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"
+        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {seen} where {metric} was expected"
+    if not math.isfinite(value):
+        return Cause.OBJECTIVE_NOT_FINITE, f"{metric} must be finite, got {value}"
+    return None, f"{metric} = {value:.6g}"
+
+
+def _tail(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return file.read(_TAIL_BYTES).decode(errors="replace")
+
+
+def _write(path: Path, text: str) -> Path:
+    part = path.with_suffix(f"{path.suffix}.part")
+    part.write_text(text, encoding="utf-8")
+    return part.replace(path)
+
+
+def stop_trial(store: Store, run: Run, number: int, backend: Backend) -> None:
+    """End what runs of a trial; what became of it is recorded by who comes next."""
+    for attempt in store.attempts(run.id, number):
+        if attempt.state is AttemptState.RUNNING:
+            backend.stop(attempt.handle)

@@ -1,0 +1,239 @@
+"""Attempts as real processes: launched once, taken over, limited, and never left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends.local import LocalBackend, environment
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[LocalBackend]:
+    """A backend whose attempts are all ended afterwards."""
+    made = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0)
+    yield made
+    for folder in tmp_path.glob("runs/*/*/*"):
+        made.stop({"host": made.handle("x", 1, 1)["host"], "folder": str(folder)})
+
+
+@pytest.fixture
+def handle(backend: LocalBackend) -> dict:
+    """The place of a first attempt."""
+    return backend.handle("000001-test", 1, 1)
+
+
+def python(code: str, *, timeout_s: float = 60.0, memory_bytes: int | None = None) -> Request:
+    """Ask for a piece of Python."""
+    command = [sys.executable, "-c", code]
+    return Request(command, {"HPO_TRIAL": "1"}, timeout_s, memory_bytes)
+
+
+def end(backend: LocalBackend, handle: dict) -> tuple[list[str], Exit]:
+    """Follow an attempt to its end."""
+    *lines, last = backend.follow(handle)
+    return lines, last
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a state, not for a time."""
+    stop = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < stop, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs (zombies do not)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def guard_of(handle: dict) -> int:
+    """Give the guard's process id."""
+    return int(json.loads((Path(handle["folder"]) / "started").read_text())["pid"])
+
+
+FAMILY = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("orphan", os.getpid(), flush=True); time.sleep(600)
+    os._exit(0)
+print("child", child.pid, flush=True)
+print("self", os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+def family(backend: LocalBackend, handle: dict, **limits: float) -> list[int]:
+    """Start a trial with a child and a daemonised orphan; give all process ids, its own first."""
+    backend.submit(handle, python(FAMILY, **limits))
+    log = backend.log(handle)
+    until(lambda: len(log.read_text().splitlines()) == 3)
+    pids = dict(line.split() for line in log.read_text().splitlines())
+    return [int(pids[name]) for name in ("self", "child", "orphan")]
+
+
+def test_lines_and_exit_code_come_out(backend: LocalBackend, handle: dict) -> None:
+    backend.submit(handle, python("print('hello'); print('loss=1', end=''); exit(3)"))
+    assert end(backend, handle) == (["hello", "loss=1"], Exit(Ending.EXITED, 3))
+
+
+def test_submitting_twice_runs_once(backend: LocalBackend, handle: dict, tmp_path: Path) -> None:
+    code = f"open({str(tmp_path / 'count')!r}, 'a').write('x'); import time; time.sleep(0.5)"
+    backend.submit(handle, python(code))
+    backend.submit(handle, python(code))
+    assert end(backend, handle)[1].code == 0
+    backend.submit(handle, python(code))
+    assert (tmp_path / "count").read_text() == "x"
+
+
+def test_concurrent_guards_run_once(backend: LocalBackend, handle: dict, tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    code = f"open({str(count)!r}, 'a').write('x'); import time; time.sleep(600)"
+    backend.submit(handle, python(code))
+    until(count.exists)
+    command = [sys.executable, "-m", "hpo_lib.backends.local_guard", handle["folder"]]
+    rivals = [subprocess.Popen(command) for _ in range(4)]
+    assert [rival.wait(PATIENCE_S) for rival in rivals] == [0] * 4
+    assert count.read_text() == "x"
+
+
+def test_a_program_that_does_not_exist_says_so(backend: LocalBackend, handle: dict) -> None:
+    backend.submit(handle, Request(["no-such-program"], {}, 60.0))
+    found = end(backend, handle)[1]
+    assert found.code == 127
+    assert "no-such-program" in found.detail
+
+
+def test_timeout_ends_the_whole_family(backend: LocalBackend, handle: dict) -> None:
+    pids = family(backend, handle, timeout_s=3.0)
+    found = end(backend, handle)[1]
+    assert found.ending is Ending.TIMEOUT
+    assert "3 s" in found.detail
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_memory_limit_counts_children(backend: LocalBackend, handle: dict) -> None:
+    eat = "b = bytearray(300 * 2**20); import time; time.sleep(600)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {eat!r}])"
+    backend.submit(handle, python(code, memory_bytes=150 * 2**20))
+    found = end(backend, handle)[1]
+    assert found.ending is Ending.OUT_OF_MEMORY
+    assert "of 150 MiB" in found.detail
+
+
+def test_an_allowed_amount_of_memory_is_left_alone(backend: LocalBackend, handle: dict) -> None:
+    backend.submit(handle, python("b = bytearray(50 * 2**20)", memory_bytes=200 * 2**20))
+    assert end(backend, handle)[1] == Exit(Ending.EXITED, 0)
+
+
+def test_stop_ends_the_whole_family_and_may_be_repeated(
+    backend: LocalBackend, handle: dict
+) -> None:
+    pids = family(backend, handle)
+    backend.stop(handle)
+    backend.stop(handle)
+    assert not any(alive(pid) for pid in pids)
+    assert backend.poll(handle).ending is Ending.STOPPED
+
+
+def test_a_trial_that_ignores_sigterm_is_killed(backend: LocalBackend, handle: dict) -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+    backend.submit(handle, python(f"{code}; time.sleep(600)"))
+    until(lambda: backend.log(handle).read_text())
+    backend.stop(handle)
+    assert backend.poll(handle).ending is Ending.STOPPED
+
+
+def test_children_left_by_a_finished_trial_are_ended(backend: LocalBackend, handle: dict) -> None:
+    code = "import subprocess as s; print(s.Popen(['sleep', '600']).pid)"
+    backend.submit(handle, python(code))
+    lines, found = end(backend, handle)
+    assert found == Exit(Ending.EXITED, 0)
+    assert not alive(int(lines[0]))
+
+
+def test_sigkill_of_the_trial_is_seen(backend: LocalBackend, handle: dict) -> None:
+    pids = family(backend, handle)
+    os.kill(pids[0], signal.SIGKILL)
+    assert end(backend, handle)[1] == Exit(Ending.EXITED, -9)
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_sigkill_of_the_guard_leaves_nothing(backend: LocalBackend, handle: dict) -> None:
+    pids = family(backend, handle)
+    os.kill(guard_of(handle), signal.SIGKILL)
+    until(lambda: not alive(guard_of(handle)))
+    assert backend.poll(handle).ending is Ending.LOST
+    until(lambda: not any(alive(pid) for pid in pids))
+
+
+def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=1.0)
+    handle = backend.handle("000001-test", 1, 1)
+    pids = family(backend, handle)
+    until(lambda: backend.poll(handle) is not None)
+    assert backend.poll(handle).ending is Ending.ABANDONED
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_killed_task_leaves_the_trial_running_for_the_next(
+    backend: LocalBackend, handle: dict, tmp_path: Path
+) -> None:
+    code = f"""
+import pathlib
+from hpo_lib.backends.local import LocalBackend
+from hpo_lib.backends import Request
+backend = LocalBackend(home=pathlib.Path({str(tmp_path)!r}), workdir=pathlib.Path.cwd())
+trial = "import time; print('begun', flush=True); time.sleep(2); print('loss=1')"
+backend.submit({handle!r}, Request([{sys.executable!r}, "-c", trial], {{}}, 60.0))
+print("submitted", flush=True)
+for _ in backend.follow({handle!r}): pass
+"""
+    task = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert task.stdout.readline() == b"submitted\n"
+    task.kill()
+    task.wait()
+    task.stdout.close()
+    assert end(backend, handle) == (["begun", "loss=1"], Exit(Ending.EXITED, 0))
+
+
+def test_another_host_cannot_see_the_attempt(backend: LocalBackend, handle: dict) -> None:
+    found = backend.poll(handle | {"host": "elsewhere"})
+    assert found.ending is Ending.LOST
+    assert "elsewhere" in found.detail
+
+
+def test_a_trial_sees_neither_airflows_settings_nor_secrets() -> None:
+    inherited = {
+        "PATH": "/bin",
+        "HOME": "/home/x",
+        "AIRFLOW__CORE__FERNET_KEY": "s",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "HPO_STORE": "postgresql://user:s@host/db",
+        "CUDA_VISIBLE_DEVICES": "0",
+    }
+    assert environment(inherited, "/trial/bin") == {
+        "PATH": "/trial/bin:/bin",
+        "HOME": "/home/x",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,175 @@
+"""Collectors read what trials leave behind, however odd it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_lib.collectors import MAX_PER_METRIC, Source, reduce, thinned
+from hpo_lib.registry import COLLECTORS, load
+from hpo_lib.spec import Metrics, Objective
+from hpo_lib.trial import Direction, Observation
+
+LOSS = Objective(metric="loss", direction=Direction.MINIMIZE)
+
+
+def collect(tmp_path: Path, log: bytes | str = b"", name: str = "stdout", **settings: str):
+    """Run a collector over a log (stdout) or a metrics file (jsonl)."""
+    content = log if isinstance(log, bytes) else log.encode()
+    source = Source(log=tmp_path / "log.txt", output=tmp_path)
+    (tmp_path / ("log.txt" if name == "stdout" else "metrics.jsonl")).write_bytes(content)
+    found = load("collector", name)(Metrics(collector=name, **settings))
+    return list(found.collect(source, frozenset({"loss", "val_loss"})))
+
+
+def values(found: list[Observation], metric: str = "loss") -> list[float]:
+    """List the values of one metric."""
+    return [o.value for o in found if o.metric == metric]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("loss=0.5", [0.5]),
+        ("loss = 0.5", [0.5]),
+        ("epoch 3, loss=1e-3, val_loss=2", [1e-3]),
+        ("loss=.5 loss=5.", [0.5, 5.0]),
+        ("loss=-1.5E+2;", [-150.0]),
+        ("train_loss=0.5", []),  # another metric that ends alike
+        ("loss=0.5.1", []),  # a version number, not a value
+        ("loss=abc", []),
+        ("loss=", []),
+        ("loss=1e400", [math.inf]),
+        ('{"loss": 0.25, "step": 2}', [0.25]),
+        ('{"metrics": {"loss": "inf"}}', [math.inf]),
+        ('{"loss": true}', []),
+        ('{"loss": 0.25', []),
+        ("[2026-01-01] INFO loss=0.1 (lr=3)", [0.1]),
+        ("\x1b[32mloss=0.1\x1b[0m", [0.1]),
+        ("10%|#| loss=0.9\r20%|##| loss=0.8\r", [0.9, 0.8]),  # progress bars
+    ],
+)
+def test_stdout_reads_what_a_person_would(tmp_path: Path, line: str, expected: list[float]) -> None:
+    assert values(collect(tmp_path, line)) == expected
+
+
+def test_stdout_reads_nan_as_a_value(tmp_path: Path) -> None:
+    assert math.isnan(values(collect(tmp_path, "loss=NaN"))[0])
+
+
+def test_step_comes_from_the_same_line(tmp_path: Path) -> None:
+    found = collect(tmp_path, "step=3 loss=0.5\nepoch=4 loss=0.4\nloss=0.3\n")
+    assert [o.step for o in found] == [3, 4, None]
+
+
+def test_a_format_of_the_users_replaces_the_default(tmp_path: Path) -> None:
+    log = "loss=9\n{metricName: loss, metricValue: 0.5}\n"
+    pattern = r"metricName: (?P<name>\w+), metricValue: (?P<value>[\d.]+)"
+    assert values(collect(tmp_path, log, format=pattern)) == [0.5]
+
+
+def test_binary_garbage_between_metrics_is_passed_over(tmp_path: Path) -> None:
+    garbage = os.urandom(200_000).replace(b"=", b"-") + b"\n"
+    found = collect(tmp_path, b"loss=2\n" + garbage + b"\0\xff\xfe\n" + garbage + b"loss=1\n")
+    assert values(found) == [2.0, 1.0]
+
+
+def test_the_end_of_an_endless_line_is_read(tmp_path: Path) -> None:
+    assert values(collect(tmp_path, b"x" * 5_000_000 + b" loss=1")) == [1.0]
+
+
+def test_100_mb_of_log_are_read_to_the_end(tmp_path: Path) -> None:
+    block = b"".join(b"epoch %d: nothing to see here, just words\n" % i for i in range(20_000))
+    with (tmp_path / "big.txt").open("wb") as file:
+        for _ in range(100_000_000 // len(block) + 1):
+            file.write(block)
+        file.write(b"loss=0.125\n")
+    collector = load("collector", "stdout")(Metrics())
+    source = Source(log=tmp_path / "big.txt", output=tmp_path)
+    found = list(collector.collect(source, frozenset({"loss"})))
+    (tmp_path / "big.txt").unlink()
+    assert values(found) == [0.125]
+
+
+@pytest.mark.parametrize("name", sorted(COLLECTORS))
+def test_nothing_to_read_gives_nothing(tmp_path: Path, name: str) -> None:
+    source = Source(log=tmp_path / "none", output=tmp_path / "nowhere")
+    collector = load("collector", name)(Metrics(collector=name))
+    assert list(collector.collect(source, frozenset({"loss"}))) == []
+
+
+def test_jsonl_reads_what_the_runtime_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hpo_lib import runtime
+
+    monkeypatch.setenv("HPO_OUTPUT", str(tmp_path))
+    runtime.report(step=1, loss=0.5, val_loss=math.inf)
+    runtime.report(loss=0.25)
+    written = (tmp_path / "metrics.jsonl").read_bytes()
+    from_file = collect(tmp_path, written, name="jsonl")
+    from_log = collect(tmp_path, capsys.readouterr().out)
+    told = [(o.metric, o.value, o.step) for o in from_file]
+    assert told == [("loss", 0.5, 1), ("val_loss", math.inf, 1), ("loss", 0.25, None)]
+    assert [(o.metric, o.value, o.step) for o in from_log] == told
+
+
+def test_jsonl_does_not_follow_a_link_out_of_the_output(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('{"loss": 1}\n')
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "metrics.jsonl").symlink_to(tmp_path / "secret")
+    source = Source(log=tmp_path / "none", output=tmp_path / "output")
+    collector = load("collector", "jsonl")(Metrics(collector="jsonl"))
+    assert list(collector.collect(source, frozenset({"loss"}))) == []
+
+
+@given(st.floats(), st.integers(0, 10**9))
+def test_any_value_survives_a_json_line(value: float, step: int) -> None:
+    from hpo_lib.collectors import from_json
+
+    text = value if math.isfinite(value) else str(value)
+    read = from_json(json.dumps({"step": step, "metrics": {"loss": text}}))
+    assert read["step"] == step
+    assert read["loss"] == value or math.isnan(read["loss"]) == math.isnan(value)
+
+
+def series(*found: float) -> list[Observation]:
+    """Make a series of loss with steps."""
+    return [Observation("loss", value, step) for step, value in enumerate(found)]
+
+
+@pytest.mark.parametrize(
+    ("how", "found", "expected"),
+    [
+        ("last", [3.0, 1.0, 2.0], 2.0),  # printed several times: the last one counts
+        ("best", [3.0, 1.0, 2.0], 1.0),
+        ("best", [math.nan, 5.0, math.inf], 5.0),
+        ("last", [1.0, math.nan], math.nan),
+        ("best", [math.nan, math.nan], math.nan),
+    ],
+)
+def test_reduce(how: str, found: list[float], expected: float) -> None:
+    objective = Objective(metric="loss", direction=Direction.MINIMIZE, reduce=how)
+    assert reduce(series(*found), objective)["loss"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_best_takes_other_metrics_from_the_same_step() -> None:
+    objective = Objective(metric="loss", direction=Direction.MINIMIZE, reduce="best")
+    other = [Observation("val_loss", value, step) for step, value in enumerate([7.0, 8.0, 9.0])]
+    assert reduce(series(3.0, 1.0, 2.0) + other, objective) == {"loss": 1.0, "val_loss": 8.0}
+
+
+def test_a_long_series_is_thinned_but_keeps_last_and_best() -> None:
+    found = series(*[1.0 + i for i in range(5_003)])
+    found[2_501] = Observation("loss", -7.0, 2_501)
+    kept = thinned(found, LOSS)
+    assert len(kept) <= MAX_PER_METRIC
+    assert found[-1] in kept
+    assert found[2_501] in kept
+    assert [o.step for o in kept] == sorted(o.step for o in kept)
