@@ -1,0 +1,11 @@
+"""The report of a run: `html`, one page that needs nothing else, and `csv`, its trials as a table.
+
+Pure: a RunView in, text out. Whatever a user, a log or a spec says is escaped in `markup` alone.
+"""
+
+from __future__ import annotations
+
+from hpo_lib.report.page import html
+from hpo_lib.report.sheet import csv
+
+__all__ = ["csv", "html"]

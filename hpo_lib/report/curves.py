@@ -1,0 +1,181 @@
+"""How the objective went: best so far over the trials, and over the steps within a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hpo_lib.record import TrialView
+from hpo_lib.report.axes import Frame, spans_decades
+from hpo_lib.report.charts import (
+    BEST,
+    LEGEND,
+    STATE,
+    STRIP,
+    TARGET,
+    Chart,
+    Trace,
+    axis,
+    failed_marks,
+    points,
+    sample,
+)
+from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.report.markup import label
+from hpo_lib.report.words import count, number
+from hpo_lib.trial import TrialState
+
+_MAX_CURVES, _MAX_STEPS = 40, 200
+
+
+def progress(facts: Facts) -> tuple[Chart, str]:
+    """Draw each trial's value and the running best; None stands for no complete trial."""
+    frame = Frame.of(facts)
+    values = [value_of(view) or 0.0 for view in facts.complete]
+    numbers = [view.trial.number for view in facts.complete]
+    dots = points(
+        facts.complete,
+        numbers,
+        [frame.y(value) for value in values],
+        size=8 if len(numbers) < 150 else 5,
+        color=STATE[TrialState.COMPLETE],
+        symbol=[frame.symbol(value) for value in values],
+    )
+    traces = [dots | {"name": "a trial's value"}, *_running_best(facts, frame)]
+    if facts.failed:
+        failed = failed_marks(facts.failed, [view.trial.number for view in facts.failed])
+        traces.append(failed | {"name": "failed (no value)"})
+    traces += _target(facts, frame)
+    layout = {
+        "xaxis": axis(title="trial", showgrid=False, range=_trial_range(facts)),
+        "yaxis": frame.layout(title=facts.metric),
+        "yaxis2": STRIP,
+        "showlegend": True,
+        "legend": LEGEND,
+    }
+    outside = sum(frame.beyond(value) for value in values)
+    note = (
+        f"{count(outside, 'trial')} far off is drawn as a triangle on the edge." if outside else ""
+    )
+    return Chart("progress", f"{facts.metric} by trial, and the best so far", traces, layout), note
+
+
+def learning(facts: Facts) -> tuple[Chart, str] | None:
+    """Draw the objective over the steps of each trial; None if no trial has steps."""
+    stepped = [view for view in facts.trials if len(series(facts, view)) > 1]
+    if not stepped:
+        return None
+    drawn = sample(facts, stepped, _MAX_CURVES)
+    best = facts.best.trial.number if facts.best else None
+    ordered = sorted(drawn.views, key=lambda view: view.trial.number == best)
+    curves = [_curve(facts, view, best) for view in ordered]
+    values = [value for curve in curves for value in curve["y"]]
+    layout = {
+        "xaxis": axis(title="step", showgrid=False),
+        "yaxis": axis(title=facts.metric, type="log" if spans_decades(values) else "linear"),
+        "showlegend": True,
+        "legend": LEGEND,
+    }
+    about = f"{facts.metric} by step, a line per trial"
+    return Chart("learning", about, _named_once(curves), layout), drawn.note
+
+
+def series(facts: Facts, view: TrialView) -> list[tuple[int, float]]:
+    """Give the finite values of the objective that belong to a step, in order of steps."""
+    return sorted(
+        (seen.step, seen.value)
+        for seen in view.observations
+        if seen.metric == facts.metric and seen.step is not None and math.isfinite(seen.value)
+    )
+
+
+def _running_best(facts: Facts, frame: Frame) -> list[Trace]:
+    direction = facts.direction
+    if direction is None or not facts.complete:
+        return []
+    x: list[int] = []
+    y: list[float] = []
+    for view in facts.complete:
+        value = value_of(view) or 0.0
+        x.append(view.trial.number)
+        y.append(value if not y or direction.better(value, y[-1]) else y[-1])
+    x.append(max(view.trial.number for view in facts.trials))
+    y.append(y[-1])
+    best = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "best so far",
+        "x": x,
+        "y": [frame.y(value) for value in y],
+        "line": {"shape": "hv", "width": 2.5, "color": BEST},
+        "hoverinfo": "skip",
+    }
+    return [best, _star(facts)]
+
+
+def _star(facts: Facts) -> Trace:
+    views = [facts.best] if facts.best else []
+    x = [view.trial.number for view in views]
+    y = [value_of(view) for view in views]
+    marker = {"color": BEST, "symbol": "diamond", "size": 12, "opacity": 1}
+    return points(views, x, y, **marker) | {"name": "best trial"}
+
+
+def _target(facts: Facts, frame: Frame) -> list[Trace]:
+    target = facts.target
+    if target is None or not facts.trials or (frame.log and target <= 0):
+        return []
+    ends = _trial_range(facts)
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": f"target {number(target)}",
+            "x": ends,
+            "y": [target, target],
+            "line": {"width": 1.5, "dash": "dash", "color": TARGET},
+            "hoverinfo": "skip",
+        }
+    ]
+
+
+def _trial_range(facts: Facts) -> list[float]:
+    numbers = [view.trial.number for view in facts.trials] or [0]
+    margin = max(0.5, 0.015 * (max(numbers) - min(numbers)))
+    return [min(numbers) - margin, max(numbers) + margin]
+
+
+def _curve(facts: Facts, view: TrialView, best: int | None) -> Trace:
+    trial = view.trial
+    found = _thinned(series(facts, view))
+    is_best = trial.number == best
+    line = {"width": 3 if is_best else 1.2, "color": BEST if is_best else STATE[trial.state]}
+    if trial.state is TrialState.FAILED:
+        line["dash"] = "dot"
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"best trial ({trial.number})" if is_best else label(trial.state),
+        "opacity": 1 if is_best else 0.55,
+        "x": [step for step, _ in found],
+        "y": [value for _, value in found],
+        "customdata": [trial.number] * len(found),
+        "hoverinfo": "text",
+        "line": line,
+    }
+
+
+def _thinned(found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    every = math.ceil(len(found) / _MAX_STEPS)
+    return found if every <= 1 else [*found[:-1:every], found[-1]]
+
+
+def _named_once(curves: Sequence[Trace]) -> list[Trace]:
+    """Let each name appear once in the legend, where it shows and hides all of its curves."""
+    seen: set[str] = set()
+    named = []
+    for curve in curves:
+        name = curve["name"]
+        named.append(curve | {"legendgroup": name, "showlegend": name not in seen})
+        seen.add(name)
+    return named

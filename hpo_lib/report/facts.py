@@ -1,0 +1,185 @@
+"""What the report says about a run, read once and leniently: any stored run has a report."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from hpo_lib.errors import SpecError
+from hpo_lib.invocation import invocation
+from hpo_lib.record import Run, RunView, TrialView
+from hpo_lib.report.words import utc
+from hpo_lib.spec import Spec, load
+from hpo_lib.trial import Direction, TrialState
+
+_LINE = 96
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run, and what its spec says as far as it can be read: it may be empty or out of date."""
+
+    view: RunView
+    spec: Spec | None
+    problem: str | None
+
+    @classmethod
+    def of(cls, view: RunView) -> Facts:
+        """Read the spec, or remember why it cannot be read."""
+        if not view.run.spec:
+            return cls(view, None, None)
+        try:
+            return cls(view, load(view.run.spec), None)
+        except SpecError as error:
+            return cls(view, None, str(error))
+
+    @property
+    def run(self) -> Run:
+        """The run itself."""
+        return self.view.run
+
+    @property
+    def trials(self) -> Sequence[TrialView]:
+        """All trials, by number."""
+        return self.view.trials
+
+    def says(self, *path: str) -> Any:
+        """Give what the spec says at a path, None where it says nothing."""
+        found: Any = self.run.spec
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
+
+    @property
+    def metric(self) -> str:
+        """The objective's name."""
+        return str(self.says("objective", "metric") or "objective")
+
+    @property
+    def direction(self) -> Direction | None:
+        """Which way the objective improves, None if the spec does not say."""
+        words = {direction.value: direction for direction in Direction}
+        return words.get(str(self.says("objective", "direction")))
+
+    @property
+    def target(self) -> float | None:
+        """The objective's target."""
+        return _number(self.says("objective", "target"))
+
+    @property
+    def slots(self) -> int:
+        """How many trials may run at once."""
+        found = _number(self.says("limits", "parallel_trials"))
+        return max(int(found), 1) if found else 1
+
+    @cached_property
+    def complete(self) -> list[TrialView]:
+        """Complete trials whose value is a number."""
+        return [view for view in self.trials if value_of(view) is not None]
+
+    @cached_property
+    def failed(self) -> list[TrialView]:
+        """Failed trials."""
+        return [view for view in self.trials if view.trial.state is TrialState.FAILED]
+
+    @cached_property
+    def ranked(self) -> list[TrialView]:
+        """Complete trials, the best first, the earliest of equals first; none without direction."""
+        direction = self.direction
+        if direction is None:
+            return []
+        return sorted(
+            self.complete,
+            key=lambda view: (direction.loss(value_of(view) or 0.0), view.trial.number),
+        )
+
+    @property
+    def best(self) -> TrialView | None:
+        """The best complete trial."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def parameters(self) -> list[str]:
+        """The names of the space's parameters, and of any other that a trial has."""
+        space = self.says("space")
+        names = [str(name) for name in space] if isinstance(space, Mapping) else []
+        return _distinct(names, (view.trial.params for view in self.trials))
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The names of all metrics but the objective: those of the spec, then any other seen."""
+        listed = self.says("extra_metrics")
+        names = [str(name) for name in listed] if isinstance(listed, list | tuple) else []
+        seen = _distinct(names, (view.trial.metrics for view in self.trials))
+        return [name for name in seen if name != self.metric]
+
+    @cached_property
+    def latest(self) -> datetime:
+        """The last moment that the record knows of: the end of what has not ended yet."""
+        times = [self.run.started_at, self.run.ended_at]
+        for view in self.trials:
+            for attempt in view.attempts:
+                times += [attempt.started_at, attempt.ended_at]
+        return max(utc(time) for time in times if time is not None)
+
+    @property
+    def wall_s(self) -> float:
+        """How long the run has taken, in seconds."""
+        end = utc(self.run.ended_at) if self.run.ended_at else self.latest
+        return (end - utc(self.run.started_at)).total_seconds()
+
+
+def value_of(view: TrialView) -> float | None:
+    """Give a complete trial's value if it is a finite number."""
+    value = view.trial.value
+    if view.trial.state is not TrialState.COMPLETE or value is None or not math.isfinite(value):
+        return None
+    return value
+
+
+def metric_of(facts: Facts, view: TrialView, name: str) -> float | None:
+    """Give a trial's finite value of a metric, be it the objective or another."""
+    found = view.trial.metrics.get(name)
+    if found is None and name == facts.metric:
+        return value_of(view)
+    return found if found is not None and math.isfinite(found) else None
+
+
+def command(facts: Facts, view: TrialView) -> str | None:
+    """Write the shell command that trains a trial again; None if the spec cannot be read."""
+    spec = facts.spec
+    if spec is None:
+        return None
+    output = f"{spec.name}-trial-{view.trial.number}"
+    made = invocation(spec, view.trial, run=facts.run.id, attempt=1, output=output)
+    assigned = [f"{name}={shlex.quote(value)}" for name, value in made.env.items()]
+    return " \\\n".join([*assigned, *_wrapped([shlex.quote(word) for word in made.command])])
+
+
+def _wrapped(words: list[str]) -> list[str]:
+    """Put words on lines of a readable length, but for longer words."""
+    lines = words[:1]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= _LINE:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}")
+    return lines
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _distinct(names: list[str], more: Any) -> list[str]:
+    found = dict.fromkeys(names)
+    for mapping in more:
+        found.update(dict.fromkeys(mapping))
+    return list(found)

@@ -1,0 +1,221 @@
+"""The page: sections in the order in which one asks, and the document that carries them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpo_lib.record import RunView
+from hpo_lib.report import curves, overfitting, parameters, sections, timeline, trials
+from hpo_lib.report.axes import Axis, Frame
+from hpo_lib.report.charts import Chart, hover
+from hpo_lib.report.facts import Facts
+from hpo_lib.report.markup import Markup, data, el, join, script
+from hpo_lib.report.script import JS
+from hpo_lib.report.style import CSS
+from hpo_lib.report.words import count
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with the charts that are drawn in it."""
+
+    id: str
+    title: str
+    body: Markup
+    lead: str | Markup = ""
+    charts: tuple[Chart, ...] = ()
+
+    def place(self) -> Markup:
+        """Give the section's element."""
+        lead = el("p", self.lead, class_="lead") if self.lead else None
+        return el("section", el("h2", self.title), lead, self.body, id=self.id)
+
+
+def html(view: RunView) -> str:
+    """Write the report as one file without any reference to another; for every kind of run."""
+    facts = Facts.of(view)
+    parts = [found for part in _order(facts) if (found := part(facts)) is not None]
+    charts = [chart for part in parts for chart in part.charts]
+    code = _plotly() if charts else ""
+    links = [el("a", part.title, href=f"#{part.id}") for part in parts]
+    main = el(
+        "main",
+        sections.header(facts),
+        el("nav", *links, aria_label="sections") if len(links) > 1 else None,
+        el("noscript", el("p", "The charts need JavaScript.", class_="note")),
+        *(part.place() for part in parts),
+    )
+    hovers = {str(one.trial.number): hover(facts, one) for one in view.trials} if charts else {}
+    figures = [chart.figure() for chart in charts]
+    scripts = [data("charts", figures), data("hover", hovers), script(code) if code else None]
+    body = el("body", main, *scripts, script(JS))
+    head = _head(facts, [part for part in (code, JS) if part])
+    return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
+
+
+def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
+    """List the sections; where nothing succeeded, why comes first."""
+    rest = [_trials, _panels, _parallel, _learning, _overfitting]
+    if facts.complete:
+        return [_best, _progress, *rest, _failures, _timeline, _provenance]
+    return [_failures, *rest, _timeline, _provenance]
+
+
+def _best(facts: Facts) -> Section | None:
+    if facts.best is None:
+        return None
+    title = f"Best trial: {facts.best.trial.number}"
+    return Section("best", title, sections.best(facts, facts.best))
+
+
+def _progress(facts: Facts) -> Section:
+    chart, note = curves.progress(facts)
+    return Section("progress", "Best so far", chart.place(), note, (chart,))
+
+
+def _trials(facts: Facts) -> Section | None:
+    if not facts.trials:
+        return None
+    lead = "Click a column to sort by it"
+    lead += ", a failed trial for its reason." if facts.failed else "."
+    lead += " ◆ is the best trial." if facts.best else ""
+    hidden = max(len(facts.parameters) - trials.MAX_PARAMETERS, 0)
+    hidden += max(len(facts.metrics) - trials.MAX_METRICS, 0)
+    if hidden:
+        lead += f" {count(hidden, 'more column')} in trials.csv."
+    return Section("trials", "Every trial", trials.table(facts), lead)
+
+
+def _panels(facts: Facts) -> Section | None:
+    if not facts.trials or not facts.parameters or not (facts.complete or facts.failed):
+        return None
+    frame = Frame.of(facts)
+    names = facts.parameters[: parameters.MAX_PANELS]
+    charts = tuple(parameters.panel(facts, name, i, frame) for i, name in enumerate(names))
+    drawn = [_captioned(facts, name, chart) for name, chart in zip(names, charts, strict=True)]
+    body = el("div", *drawn, class_="panels")
+    return Section("parameters", "Parameters", body, _about_panels(facts, names), charts)
+
+
+def _about_panels(facts: Facts, names: list[str]) -> str:
+    lead = f"{facts.metric} over each parameter, a mark per trial."
+    if not facts.complete:
+        lead = "Where the failed trials lie (×)."
+    elif facts.best:
+        lead += " ◆ is the best one, × a failed one." if facts.failed else " ◆ is the best one."
+    if facts.complete and any(Axis.of(facts, name).scale == "choice" for name in names):
+        lead += " A line is a choice's median; marks are spread sideways to be seen."
+    if len(facts.complete) > parameters.MAX_POINTS:
+        lead += (
+            f" {parameters.MAX_POINTS} of {len(facts.complete):,} are drawn, the best among them."
+        )
+    if len(facts.parameters) > len(names):
+        lead += f" The first {len(names)} of {len(facts.parameters)} parameters."
+    return lead
+
+
+def _captioned(facts: Facts, name: str, chart: Chart) -> Markup:
+    scale = Axis.of(facts, name).scale
+    words = {"log": " log scale", "reverse_log": " log scale towards 1"}
+    told = [words[scale]] if scale in words else []
+    if facts.says("space", name, "when"):
+        told.append(" conditional")
+    caption = el("figcaption", name, el("span", " ·".join(["", *told])), title=name)
+    return el("figure", caption, chart.place())
+
+
+def _parallel(facts: Facts) -> Section | None:
+    found = parameters.parallel(facts)
+    if found is None:
+        return None
+    chart, note = found
+    ramp = el(
+        "span", *(el("i", style=f"background:var(--ramp{i})") for i in range(6)), class_="ramp"
+    )
+    lead = ["A line per complete trial, from worse", ramp, "to better; the thick line is the best."]
+    if any(facts.says("space", name, "when") for name in facts.parameters):
+        lead.append(" Below an axis: the trial does not have that parameter.")
+    if len(facts.parameters) > parameters.MAX_LINES_AXES:
+        lead.append(
+            f" The first {parameters.MAX_LINES_AXES} of {len(facts.parameters)} parameters."
+        )
+    if note:
+        lead.append(f" {note}")
+    return Section("parallel", "All parameters at once", chart.place(), join(lead), (chart,))
+
+
+def _learning(facts: Facts) -> Section | None:
+    found = curves.learning(facts)
+    if found is None:
+        return None
+    chart, note = found
+    lead = f"{facts.metric} by step, a line per trial. {note}".strip()
+    return Section("learning", "Learning curves", chart.place(), lead, (chart,))
+
+
+def _overfitting(facts: Facts) -> Section | None:
+    found = overfitting.pairs(facts)
+    if not found:
+        return None
+    charts: list[Chart] = []
+    rows: list[Markup] = []
+    for index, pair in enumerate(found):
+        both = [overfitting.scatter(facts, pair, index), overfitting.gap(facts, pair, index)]
+        charts += both
+        lead = el("p", pair.sign, class_="lead")
+        rows.append(el("div", lead, *(chart.place() for chart in both), class_="pair"))
+    return Section("overfitting", "Training against validation", join(rows), "", tuple(charts))
+
+
+def _failures(facts: Facts) -> Section | None:
+    if not facts.failed:
+        return None
+    lead = "By cause. Open a trial for the last lines of its log."
+    return Section("failures", "Failures", sections.failures(facts), lead)
+
+
+def _timeline(facts: Facts) -> Section | None:
+    placed = timeline.bars(facts)
+    if not placed:
+        return None
+    chart = timeline.chart(facts, placed)
+    found = timeline.idle(placed, facts.slots)
+    words = [found.meaning if found else None, sections.repeated(facts)]
+    lead = " ".join(word for word in words if word)
+    return Section("timeline", "Timeline", chart.place(), lead, (chart,))
+
+
+def _provenance(facts: Facts) -> Section:
+    return Section("provenance", "Provenance", sections.provenance(facts))
+
+
+def _head(facts: Facts, codes: list[str]) -> Markup:
+    allowed = " ".join(f"'sha256-{_digest(code)}'" for code in codes)
+    policy = (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=policy),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{facts.run.experiment} · run {facts.run.id} · {facts.run.status}"),
+        el("style", Markup(CSS)),
+    )
+
+
+def _digest(code: str) -> str:
+    return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+
+
+def _plotly() -> str:
+    """Give plotly's own code, fit to stand inside a script element."""
+    from plotly.offline import get_plotlyjs
+
+    code = str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")

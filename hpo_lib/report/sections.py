@@ -1,0 +1,232 @@
+"""The parts of the page that are words: what came out, the best trial, failures, provenance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from statistics import median
+
+import yaml
+
+from hpo_lib.record import AttemptState, RunStatus, TrialView
+from hpo_lib.report.facts import Facts, command, value_of
+from hpo_lib.report.markup import Markup, clean, el, join, shortened
+from hpo_lib.report.words import NOTHING, count, duration, moment, number, spoken
+from hpo_lib.trial import Cause, Direction, TrialState
+
+_MAX_LOGS, _MAX_LINES, _MAX_LINE = 50, 30, 500
+_ARROW = {Direction.MINIMIZE: "↓ minimize", Direction.MAXIMIZE: "↑ maximize"}
+
+
+def header(facts: Facts) -> Markup:
+    """Say what ran, how it ended and why, and the figures that matter."""
+    run = facts.run
+    status = el("span", run.status, class_=f"badge {run.status}")
+    described = facts.says("description")
+    tiles = [] if run.status is RunStatus.REFUSED else _tiles(facts)
+    return el(
+        "header",
+        el("p", "hyperparameter tuning · run ", str(run.id), class_="kicker"),
+        el("div", el("h1", run.experiment or "unnamed experiment"), status, class_="title"),
+        el("p", str(described), class_="muted") if described else None,
+        el("p", run.reason, class_="reason") if run.reason else None,
+        el("div", *tiles, class_="tiles") if tiles else None,
+    )
+
+
+def best(facts: Facts, view: TrialView) -> Markup:
+    """Show the best trial: parameters, metrics, and how to train it again."""
+    fixed = facts.says("fixed")
+    params = {name: number(value, 8) for name, value in view.trial.params.items()}
+    constants = dict(fixed) if isinstance(fixed, Mapping) else {}
+    found = {facts.metric: view.trial.value, **view.trial.metrics}
+    metrics = {name: number(value, 6) for name, value in found.items()}
+    line = command(facts, view)
+    fixed_list = {str(name): number(value) for name, value in constants.items()}
+    return join(
+        [
+            el(
+                "div",
+                _pairs("Parameters", params),
+                _pairs("Metrics", metrics),
+                _pairs("Fixed", fixed_list) if fixed_list else None,
+                class_="columns",
+            ),
+            _command(line) if line else None,
+        ]
+    )
+
+
+def failures(facts: Facts) -> Markup:
+    """Count failed trials by cause and show the end of each one's log."""
+    causes = Counter(_cause(view) for view in facts.failed)
+    most = max(causes.values())
+    meters = [_meter(cause, found, found / most) for cause, found in causes.most_common()]
+    logged = facts.failed[:_MAX_LOGS]
+    rest = len(facts.failed) - len(logged)
+    more = f"{count(rest, 'more failed trial')} in the table above and in trials.csv."
+    return join(
+        [
+            el("div", *meters, class_="meters"),
+            *(_failure(view, open_=not (i or facts.complete)) for i, view in enumerate(logged)),
+            el("p", more, class_="note") if rest else None,
+        ]
+    )
+
+
+def repeated(facts: Facts) -> str | None:
+    """Say how many attempts the infrastructure lost without failing their trial."""
+    lost = sum(
+        attempt.state is AttemptState.FAILED
+        for view in facts.trials
+        for attempt in view.attempts[:-1]
+    )
+    return f"{count(lost, 'attempt')} failed and the trial was tried again." if lost else None
+
+
+def provenance(facts: Facts) -> Markup:
+    """Show where all this comes from."""
+    run = facts.run
+    sampler, seed = facts.says("sampler", "name"), number(facts.says("sampler", "seed"))
+    rows = {
+        "run": f"{run.id} · {run.key.dag_id} · {run.key.dag_run_id}",
+        "triggered by": run.triggered_by,
+        "started": moment(run.started_at),
+        "ended": moment(run.ended_at),
+        "sampler": f"{sampler}, seed {seed}" if sampler else NOTHING,
+        "spec digest": facts.spec.digest if facts.spec else NOTHING,
+    }
+    rows = {name: said for name, said in rows.items() if said != NOTHING}
+    versions = {str(name): str(value) for name, value in run.provenance.items()}
+    stale = f"This version of the program cannot read the spec any more: {facts.problem}"
+    return join(
+        [
+            el("p", stale, class_="note") if facts.problem else None,
+            el(
+                "div",
+                _pairs("Run", rows),
+                _pairs("Versions", versions) if versions else None,
+                class_="columns wide",
+            ),
+            _spec(facts) if run.spec else None,
+        ]
+    )
+
+
+def _tiles(facts: Facts) -> list[Markup]:
+    return [tile for tile in (_best_tile(facts), _trials_tile(facts), _time_tile(facts)) if tile]
+
+
+def _best_tile(facts: Facts) -> Markup:
+    best_ = facts.best
+    head = f"best {facts.metric}"
+    arrow = _ARROW[facts.direction] if facts.direction else ""
+    if best_ is None:
+        return _tile(head, NOTHING, f"{arrow} · no complete trial", class_="wide")
+    middle = median(value for view in facts.complete if (value := value_of(view)) is not None)
+    notes = [arrow, f"trial {best_.trial.number}", f"median {number(middle)}"]
+    if facts.target is not None:
+        notes.append(f"target {number(facts.target)}")
+    return _tile(head, number(best_.trial.value), " · ".join(notes), class_="wide goal")
+
+
+def _trials_tile(facts: Facts) -> Markup:
+    counts = dict.fromkeys(TrialState, 0)
+    for view in facts.trials:
+        counts[view.trial.state] += 1
+    said = [f"{found:,} {state}" for state, found in counts.items() if found]
+    shares = [
+        el("i", class_=state, style=f"flex-grow:{found}")
+        for state, found in counts.items()
+        if found
+    ]
+    budget = facts.says("limits", "max_trials")
+    total = f" of at most {budget:,}" if isinstance(budget, int) else ""
+    done = len(facts.trials) - counts[TrialState.RUNNING]
+    return _tile(
+        "trials done",
+        f"{done:,}",
+        " · ".join(reversed(said)) or f"none{total}",
+        el("div", *shares, class_="shares", aria_hidden="true") if shares else None,
+        unit=total,
+    )
+
+
+def _time_tile(facts: Facts) -> Markup:
+    run = facts.run
+    return _tile(
+        "wall time" if run.ended_at else "wall time so far",
+        duration(facts.wall_s),
+        f"{moment(run.started_at)} · by {shortened(run.triggered_by, 40)}",
+    )
+
+
+def _tile(
+    head: str, figure: str, note: str, *more: Markup | None, unit: str = "", class_: str = ""
+) -> Markup:
+    small = el("small", unit) if unit else None
+    return el(
+        "div",
+        el("h2", head),
+        el("p", figure, small, class_="figure"),
+        *more,
+        el("p", note, class_="note"),
+        class_=f"tile {class_}".strip(),
+    )
+
+
+def _pairs(title: str, rows: Mapping[str, str]) -> Markup:
+    cells = [el("div", el("dt", name), el("dd", value)) for name, value in rows.items()]
+    return el("div", el("h3", title), el("dl", *cells) if cells else el("p", "none", class_="note"))
+
+
+def _command(line: str) -> Markup:
+    button = el("button", "copy", type="button", data_copy="command", class_="copy no-print")
+    head = el("h3", "Train it again", " ", button)
+    note = (
+        "The trial's own command, parameters and seed, for a POSIX shell; HPO_OUTPUT names the "
+        "folder for what it writes."
+    )
+    return el("div", head, el("pre", line, id="command"), el("p", note, class_="note"))
+
+
+def _cause(view: TrialView) -> str:
+    return spoken(view.trial.cause or Cause.USER_ERROR) if view.trial.cause else "unknown"
+
+
+def _meter(cause: str, found: int, share: float) -> Markup:
+    bar = el("i", class_="failed", style=f"width:{max(share * 100, 1):.0f}%")
+    return join([el("span", cause), el("span", bar, class_="rail"), el("b", f"{found:,}")])
+
+
+def _failure(view: TrialView, *, open_: bool) -> Markup:
+    trial = view.trial
+    params = "  ".join(f"{name}={number(value)}" for name, value in trial.params.items())
+    tail = _tail(view.attempts[-1].log_tail) if view.attempts else ""
+    shown = el("pre", tail) if tail else el("p", "It left no log.", class_="note")
+    return el(
+        "details",
+        el(
+            "summary",
+            el("b", f"trial {trial.number}"),
+            " ",
+            el("span", _cause(view), class_="state failed"),
+            " ",
+            shortened(trial.reason or "", 160),
+        ),
+        el("p", params, class_="note mono"),
+        shown,
+        class_="failure",
+        open=open_,
+    )
+
+
+def _tail(log: str) -> str:
+    """Give a log's last lines; of a line that was written over, its last state."""
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in log.rstrip().split("\n")]
+    return "\n".join(clean(line)[:_MAX_LINE] for line in lines[-_MAX_LINES:]).strip("\n")
+
+
+def _spec(facts: Facts) -> Markup:
+    plain = yaml.safe_dump(dict(facts.run.spec), sort_keys=False, allow_unicode=True, width=100)
+    return el("details", el("summary", "Spec (YAML)"), el("pre", plain), class_="failure")

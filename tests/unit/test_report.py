@@ -1,0 +1,582 @@
+"""The report: nothing breaks out of it, nothing is loaded by it, every kind of run has one."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+import itertools
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import factories
+import pytest
+from factories import SPEC, attempt, good_run, run, trial, view
+
+from hpo_lib import report
+from hpo_lib.record import AttemptState, RunKey, RunStatus, RunView
+from hpo_lib.report import markup, overfitting, timeline, words
+from hpo_lib.report.axes import Axis, Frame
+from hpo_lib.report.charts import sample
+from hpo_lib.report.facts import Facts, command
+from hpo_lib.spec import load
+from hpo_lib.trial import Cause, Observation, TrialState
+
+EVIL = (
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "\"onmouseover=alert(1) x='",
+    "{{ 7*7 }} {% raw %} ${params.x} %{x}",
+    "javascript:alert(1)",
+    "<!-- ]]> &lt;b&gt; \u2028 \u202e \x00 \ud800 \x1b[31m",
+    "<a href='https://example.invalid/'>x</a>",
+)
+TAGS = """
+    html head meta title style body main header nav section footer noscript h1 h2 h3 p div span a
+    b i small dl dt dd pre button table thead tbody tr th td details summary figure figcaption
+    script
+""".split()  # noqa: SIM905
+ATTRIBUTES = """
+    lang charset http-equiv content name class id style role aria-label aria-hidden aria-pressed
+    href type data-show data-copy data-state data-v title scope tabindex open
+""".split()  # noqa: SIM905
+
+
+class Page(HTMLParser):
+    """What a browser would make of a report."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str | None, str]] = []
+        self.words: list[str] = []
+        self._tag, self._type = "", None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._tag, self._type = tag, dict(attrs).get("type")
+        if tag == "script":
+            self.scripts.append((self._type, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._tag = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._tag == "script":
+            kind, code = self.scripts[-1]
+            self.scripts[-1] = (kind, code + data)
+        elif self._tag != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+    def having(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        return [a for t, a in self.elements if t == tag and attributes.items() <= a.items()]
+
+    def data(self, identifier: str) -> Any:
+        places = [a.get("id") for t, a in self.elements if t == "script"]
+        return json.loads(self.scripts[places.index(identifier)][1])
+
+
+@pytest.fixture(autouse=True)
+def small_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plotly's five megabytes are looked at once, below."""
+    monkeypatch.setattr("hpo_lib.report.page._plotly", lambda: "/* plotly */")
+
+
+def page(of: RunView) -> Page:
+    return Page(report.html(of))
+
+
+def rows(of: RunView) -> list[dict[str, str]]:
+    return list(csv_module.DictReader(io.StringIO(report.csv(of))))
+
+
+def hostile(evil: str) -> RunView:
+    """A run that says `evil` wherever a run can say anything."""
+    spec = {
+        "name": evil,
+        "description": evil,
+        "objective": {"metric": evil, "direction": "minimize"},
+        "extra_metrics": [f"val_{evil}", evil],
+        "space": {
+            evil: {"type": "float", "low": 0.1, "high": 1.0, "scale": "log"},
+            f"{evil}2": {"type": "categorical", "choices": [evil, "b"], "when": {evil: [evil]}},
+        },
+        "fixed": {evil: evil},
+        "sampler": {"name": evil, "seed": evil},
+        "limits": {"max_trials": evil, "parallel_trials": evil},
+        evil: evil,
+    }
+    views = []
+    for number in range(4):
+        cause = Cause.USER_ERROR if number == 3 else None
+        made = trial(
+            number,
+            None if cause else number + 0.5,
+            params={evil: 0.1 + number / 10, f"{evil}2": evil},
+            cause=cause,
+            reason=evil,
+            metrics={evil: number + 0.5, f"val_{evil}": 1.0 + number, "loss": 1.0},
+        )
+        tried = attempt(number, number, number + 9, log_tail=evil, reason=evil)
+        seen = [Observation(evil, 1.0 / (step + 1), step) for step in range(3)]
+        views.append(view(made, tried, slot=evil, observations=seen))
+    made_run = run(
+        spec,
+        check=False,
+        reason=evil,
+        triggered_by=evil,
+        provenance={evil: evil},
+        key=RunKey(evil, evil),
+    )
+    return RunView(made_run, tuple(views))
+
+
+def unreadable() -> RunView:
+    good = good_run(8)
+    spec = dict(good.run.spec) | {"mode": "of an older version", "retired_key": 1}
+    return RunView(replace(good.run, spec=spec), good.trials)
+
+
+def odd_values() -> RunView:
+    long = "a-very-long-name-" * 12
+    metrics = {"val_auc": math.nan, "loss": math.inf, "métrique µ": -math.inf, long: 1e300}
+    odd = [
+        trial(0, 1e-300, params={"learning_rate": 1e-5, long: "x" * 250}, metrics=metrics),
+        trial(1, math.nan, params={}, metrics={}),
+        trial(2, math.inf, params={"optimizer": "gone", "units": True}),
+        trial(3, cause=None),
+        trial(4, cause=Cause.LOST, reason=None),
+    ]
+    views = [view(one, observations=[Observation("val_auc", math.nan, 1)]) for one in odd]
+    return RunView(run(ended_at=None, status=RunStatus.RUNNING, reason=None), tuple(views))
+
+
+RUNS = {
+    "good": good_run(),
+    "one trial": good_run(1, fail=0),
+    "a thousand trials": good_run(1_000, parallel=8),
+    "all failed": factories.failed_run(),
+    "refused": factories.refused_run(),
+    "no trial": RunView(run(reason=None)),
+    "spec of another version": unreadable(),
+    "odd values": odd_values(),
+    "spec of nonsense": RunView(
+        run({"space": 3, "objective": []}, check=False), good_run(5).trials
+    ),
+    "equal values": RunView(run(), tuple(view(trial(n, 0.5)) for n in range(12))),
+}
+
+
+@pytest.fixture(params=RUNS.values(), ids=RUNS.keys())
+def any_run(request: pytest.FixtureRequest) -> RunView:
+    return request.param  # type: ignore[no-any-return]
+
+
+class TestEveryRun:
+    def test_has_a_page_of_known_elements_only(self, any_run: RunView) -> None:
+        check_is_harmless(page(any_run))
+
+    def test_has_a_line_per_trial_in_the_csv(self, any_run: RunView) -> None:
+        assert [int(row["number"]) for row in rows(any_run)] == [
+            one.trial.number for one in any_run.trials
+        ]
+
+    def test_has_charts_that_plotly_accepts(self, any_run: RunView) -> None:
+        from plotly import graph_objects
+
+        for figure in page(any_run).data("charts"):
+            graph_objects.Figure(
+                {"data": colored(figure["data"]), "layout": colored(figure["layout"])}
+            )
+
+    def test_places_each_chart_once(self, any_run: RunView) -> None:
+        found = page(any_run)
+        places = [a["id"] for _, a in found.elements if "id" in a]
+        assert len(places) == len(set(places))
+        assert {figure["id"] for figure in found.data("charts")} <= set(places)
+
+
+def colored(value: Any) -> Any:
+    """Put a colour where the page will, since plotly does not know our variables."""
+    text = json.dumps(value)
+    return json.loads(re.sub(r"var\(--[a-z0-9]+\)", "#123456", text))
+
+
+def check_is_harmless(found: Page) -> None:
+    for tag, attributes in found.elements:
+        assert tag in TAGS
+        assert set(attributes) <= set(ATTRIBUTES), (tag, attributes)
+        assert re.fullmatch(r"#[a-z]+", attributes.get("href") or "#ok")
+        assert re.fullmatch(r"[a-z0-9:;%.()-]*", attributes.get("style") or "")
+        assert re.fullmatch(r"[a-z0-9 -]*", attributes.get("class") or "")
+    kinds = [kind for kind, _ in found.scripts]
+    assert kinds in (
+        ["application/json", "application/json", None, None],
+        ["application/json", "application/json", None],
+    )
+
+
+class TestEscaping:
+    @pytest.mark.parametrize("evil", EVIL)
+    def test_nothing_breaks_out(self, evil: str) -> None:
+        text = report.html(hostile(evil))
+        check_is_harmless(Page(text))
+        text.encode()
+        assert "<script>alert" not in text
+        assert "<img" not in text
+
+    @pytest.mark.parametrize("evil", EVIL)
+    def test_plotly_sees_no_markup_of_others(self, evil: str) -> None:
+        found = page(hostile(evil))
+        for figure in found.data("charts"):
+            for text in texts(figure):
+                assert not re.search(r"<(?!/?b>|br>)", text), text
+        for text in found.data("hover").values():
+            assert not re.search(r"<(?!/?b>|br>)", text), text
+
+    def test_what_was_said_can_be_read(self) -> None:
+        assert EVIL[0] in page(hostile(EVIL[0])).text
+
+    def test_json_cannot_end_its_element(self) -> None:
+        text = markup.data("x", {"a": "</script><!--&\u2028", "b": [math.nan, (math.inf, 1)]})
+        assert not set(text[len('<script type="application/json" id="x">') : -9]) & set("<>&\u2028")
+
+    def test_attributes_are_quoted(self) -> None:
+        assert markup.el("p", title='"><b>') == '<p title="&quot;&gt;&lt;b&gt;"></p>'
+
+    def test_a_log_keeps_the_last_state_of_a_line(self) -> None:
+        made = trial(0, cause=Cause.USER_ERROR)
+        log = "1/2\r2/2\r\n\x1b[1mdone\x1b[0m\n"
+        found = page(RunView(run(), (view(made, attempt(0, 0, 1, log_tail=log)),)))
+        assert "2/2 done" in found.text
+        assert "1/2" not in found.text
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        yield from texts(item)
+
+
+class TestSelfContained:
+    def test_only_our_scripts_may_run(self) -> None:
+        found = page(good_run(4))
+        policy = found.having("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+        assert policy is not None
+        assert "default-src 'none'" in policy
+        assert policy.count("'sha256-") == 2
+        assert "script-src 'sha256-" in policy
+        assert "unsafe-eval" not in policy
+
+    def test_nothing_is_loaded(self) -> None:
+        text = report.html(good_run())
+        assert not re.search(r"https?:|//cdn|@import|url\(|\ssrc\s*=", text)
+
+    def test_plotly_is_inlined_once_and_fits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()
+        text = report.html(good_run(4))
+        found = Page(text)
+        assert len(found.scripts) == 4
+        assert text.count("plotly.js v") == 1
+        assert len(text) < 6_000_000
+
+    def test_plotly_is_not_imported_before_it_is_needed(self) -> None:
+        code = "import sys, hpo_lib.report; sys.exit('plotly' in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestContent:
+    def test_header_says_how_it_ended_and_why(self) -> None:
+        text = page(good_run()).text
+        assert "all 24 trials are done" in text
+        assert "↑ maximize" in text
+        assert "by admin" in text
+
+    def test_the_best_trial_is_the_earliest_of_equals(self) -> None:
+        facts = Facts.of(RUNS["equal values"])
+        assert facts.best is not None
+        assert facts.best.trial.number == 0
+
+    def test_a_failed_trial_shows_its_reason_and_its_log(self) -> None:
+        text = page(factories.failed_run()).text
+        assert "ValueError: Input contains NaN" in text
+        assert "loss=0.7121 val_loss=0.6933" in text
+
+    def test_failures_come_first_when_nothing_succeeded(self) -> None:
+        sections = [a["id"] for a in page(factories.failed_run()).having("section")]
+        assert sections[0] == "failures"
+        assert "best" not in sections
+
+    def test_a_refused_run_says_why(self) -> None:
+        found = page(factories.refused_run())
+        assert "low must be < high" in found.text
+        assert not found.data("charts")
+
+    def test_a_spec_that_cannot_be_read_still_has_best_and_scales(self) -> None:
+        found = page(unreadable())
+        assert "cannot read the spec any more: " in found.text
+        assert "Best trial" in found.text
+        assert "log scale" in found.text
+
+    def test_rows_carry_what_they_are_sorted_and_filtered_by(self) -> None:
+        found = page(good_run())
+        assert len(found.having("tr", **{"data-state": "failed"})) == 3
+        assert found.having("td", **{"data-v": "sgd"})
+
+    def test_nan_is_shown_and_sorts_as_nothing(self) -> None:
+        made = trial(0, 1.0, metrics={"m": math.nan})
+        text = report.html(RunView(run(), (view(made),)))
+        assert re.search(r'<td class="[^"]*none">NaN</td>', text)
+
+    def test_many_curves_are_capped_and_say_so(self) -> None:
+        found = page(RUNS["a thousand trials"])
+        curves = next(f for f in found.data("charts") if f["id"] == "chart-learning")
+        assert len(curves["data"]) == 40
+        assert "40 of 8" in found.text
+
+    def test_a_thousand_trials_stay_below_three_megabytes(self) -> None:
+        assert len(report.html(RUNS["a thousand trials"])) < 3_000_000
+
+    def test_no_chart_needs_webgl(self) -> None:
+        kinds = {t["type"] for f in page(good_run()).data("charts") for t in f["data"]}
+        assert kinds == {"scatter", "bar"}
+
+    def test_the_same_run_gives_the_same_page(self) -> None:
+        assert report.html(good_run()) == report.html(good_run())
+
+
+class TestProgress:
+    def test_the_running_best_never_gets_worse(self) -> None:
+        charts = {f["id"]: f for f in page(good_run()).data("charts")}
+        line = next(t for t in charts["chart-progress"]["data"] if t["name"] == "best so far")
+        assert line["y"] == sorted(line["y"])
+
+    def test_an_outlier_sits_on_the_edge_of_the_frame(self) -> None:
+        values = [-5.0, *(0.5 + n / 100 for n in range(12))]
+        facts = Facts.of(RunView(run(), tuple(view(trial(n, v)) for n, v in enumerate(values))))
+        frame = Frame.of(facts)
+        assert (frame.y(-5.0), frame.symbol(-5.0)) == (0.5, "triangle-down")
+        assert (frame.y(0.6), frame.symbol(0.6)) == (0.6, "circle")
+
+    def test_values_over_decades_are_on_a_log_scale(self) -> None:
+        views = tuple(view(trial(n, 10.0**-n)) for n in range(4))
+        assert Frame.of(Facts.of(RunView(run(), views))).log
+
+    def test_a_sample_holds_the_best_and_has_the_size_asked_for(self) -> None:
+        facts = Facts.of(RUNS["a thousand trials"])
+        numbers = [one.trial.number for one in sample(facts, facts.complete, 50).views]
+        assert len(numbers) == len(set(numbers)) == 50
+        assert {one.trial.number for one in facts.ranked[:25]} <= set(numbers)
+
+
+class TestAxes:
+    @pytest.mark.parametrize(
+        ("name", "value", "unit"),
+        [
+            ("learning_rate", 1e-3, 0.5),  # log
+            ("decay", 1 - math.sqrt(0.5 * 1e-4), 0.5),  # log towards 1
+            ("units", 272, 0.5),
+            ("optimizer", "nadam", 0.5),
+            ("batch_size", 16, 0.125),
+            ("nesterov", True, 0.25),  # not the number 1
+        ],
+    )
+    def test_put_values_on_their_scale(self, name: str, value: Any, unit: float) -> None:
+        assert Axis.of(Facts.of(RunView(run())), name).unit(value) == pytest.approx(unit)
+
+    def test_are_guessed_where_the_spec_is_silent(self) -> None:
+        views = tuple(view(trial(n, 1.0, params={"x": n, "y": "ab"[n % 2]})) for n in range(4))
+        facts = Facts.of(RunView(run({}, check=False), views))
+        assert Axis.of(facts, "x").scale == "linear"
+        assert Axis.of(facts, "y").choices == ("a", "b")
+
+
+class TestOverfitting:
+    def test_finds_pairs_and_says_on_which_side_it_shows(self) -> None:
+        pairs = overfitting.pairs(Facts.of(good_run()))
+        assert [(pair.train, pair.validation) for pair in pairs] == [("loss", "val_loss")]
+        assert "above" in pairs[0].sign
+
+    def test_a_score_shows_it_on_the_other_side(self) -> None:
+        made = trial(0, 0.9, metrics={"train_auc": 0.99, "val_auc": 0.9})
+        pairs = overfitting.pairs(Facts.of(RunView(run(), (view(made),))))
+        assert [(pair.train, pair.validation) for pair in pairs] == [("train_auc", "val_auc")]
+        assert "below" in pairs[0].sign
+
+
+class TestTimeline:
+    def by_hand(self) -> RunView:
+        """Two slots: 10 s and 4 s behind a barrier, 2 s later 8 s alone: 22 of 40 s were busy."""
+        limits = {"max_trials": 3, "parallel_trials": 2}
+        return RunView(
+            run(SPEC | {"limits": limits}),
+            (
+                view(trial(0, 1.0), attempt(0, 5, 15)),
+                view(trial(1, 1.0), attempt(1, 5, 9)),
+                view(trial(2, 1.0), attempt(2, 17, 25), slot="wave-02"),
+            ),
+        )
+
+    def test_idle_share_and_where_it_was_lost(self) -> None:
+        found = timeline.idle(timeline.bars(Facts.of(self.by_hand())), 2)
+        assert found is not None
+        assert found.share == pytest.approx(18 / 40)
+        assert found.behind_slowest == pytest.approx(14 / 40)
+        assert found.between_waves == pytest.approx(4 / 40)
+        assert "Idle 45 %" in page(self.by_hand()).text
+
+    def test_attempts_never_overlap_in_a_slot(self) -> None:
+        placed = timeline.bars(Facts.of(good_run()))
+        assert {bar.lane for bar in placed} == {0, 1, 2, 3}
+        for lane in range(4):
+            mine = [bar for bar in placed if bar.lane == lane]
+            assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(mine))
+
+    def test_what_still_runs_lasts_until_the_last_known_moment(self) -> None:
+        views = (view(trial(0), attempt(0, 0, None)), view(trial(1, 1.0), attempt(1, 0, 30)))
+        bars = timeline.bars(Facts.of(RunView(run(ended_at=None), views)))
+        assert [bar.end_s for bar in bars] == [30, 30]
+
+    def test_no_attempt_has_no_idle_share(self) -> None:
+        assert timeline.idle([], 3) is None
+
+    def test_a_repeated_attempt_is_mentioned(self) -> None:
+        lost = attempt(0, 0, 5, state=AttemptState.FAILED, cause=Cause.LOST)
+        made = view(trial(0, 1.0), lost, attempt(0, 6, 9, number=2))
+        assert (
+            "1 attempt failed and the trial was tried again" in page(RunView(run(), (made,))).text
+        )
+
+
+#: A configuration that a shell would take apart.
+NASTY = {"optimizer": "sgd", "learning_rate": 0.01, "note": 'it\'s a $HOME `x` "y" \\ end'}
+
+
+class TestCommand:
+    def spec(self) -> dict[str, Any]:
+        space = SPEC["space"] | {"note": {"type": "categorical", "choices": [NASTY["note"], "b"]}}
+        return SPEC | {"space": space}
+
+    def test_is_what_the_runner_would_run(self) -> None:
+        runs = pytest.importorskip("hpo_lib.runs")
+        made, spec = trial(5, 0.9, params=NASTY), load(self.spec())
+        made_run = run(self.spec())
+        words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", made_run)
+        wanted = runs.request(spec, made_run, made, 1, env["HPO_OUTPUT"])
+        assert words == list(wanted.command)
+        assert {name: wanted.env[name] for name in env} == env
+
+    def test_survives_a_shell(self) -> None:
+        made_run = run(self.spec())
+        text = command(Facts.of(RunView(made_run)), view(trial(5, 0.9, params=NASTY))) or ""
+        words, env = shell(text, made_run)
+        assert f"--note={NASTY['note']}" in words
+        assert json.loads(env["HPO_PARAMS"])["note"] == NASTY["note"]
+        assert env["DATA_DIR"] == "/data/red wine"
+        assert int(env["HPO_SEED"]) == 7 * 1_000_003 + 5
+
+    def test_there_is_none_for_a_spec_that_cannot_be_read(self) -> None:
+        good = unreadable()
+        assert command(Facts.of(good), good.trials[0]) is None
+
+
+def shell(text: str, made: Any) -> tuple[list[str], dict[str, str]]:
+    """Let a real shell read the command; its first word is replaced by one that tells."""
+    code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
+    program = f"python() {{ {sys.executable} -c '{code}' python \"$@\"; }}\n{text}"
+    assert shutil.which("sh")
+    done = subprocess.run(["sh", "-c", program], check=True, capture_output=True, text=True, env={})
+    words, env = json.loads(done.stdout)
+    return words, {k: v for k, v in env.items() if k.startswith(("HPO_", "DATA_"))}
+
+
+class TestCsv:
+    def test_reads_back(self) -> None:
+        run_ = good_run()
+        for row, one in zip(rows(run_), run_.trials, strict=True):
+            assert row["state"] == one.trial.state
+            assert row["slot"] == one.slot
+            assert row["attempts"] == str(len(one.attempts))
+            if one.trial.state is TrialState.COMPLETE:
+                assert float(row["value"]) == one.trial.value
+                assert row["value"] == row["metrics.val_auc"]
+            assert float(row["params.learning_rate"]) == one.trial.params["learning_rate"]
+            assert ("params.momentum", row["params.momentum"] == "") == (
+                "params.momentum",
+                "momentum" not in one.trial.params,
+            )
+
+    def test_fixed_parameters_are_left_out(self) -> None:
+        assert "params.epochs" not in rows(good_run())[0]
+
+    @pytest.mark.parametrize(
+        ("text", "cell"),
+        [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ('a,b\n"c"', 'a,b\n"c"'),
+            ("plain", "plain"),
+        ],
+    )
+    def test_text_is_no_formula(self, text: str, cell: str) -> None:
+        made = trial(0, cause=Cause.USER_ERROR, params={"x": text}, reason=text)
+        row = rows(RunView(run(), (view(made),)))[0]
+        assert row["params.x"] == row["reason"] == cell
+
+    def test_numbers_stay_numbers(self) -> None:
+        made = trial(0, -1.5, params={"x": -3, "y": True}, metrics={"m": math.nan})
+        row = rows(RunView(run(), (view(made),)))[0]
+        assert (row["value"], row["params.x"], row["params.y"]) == ("-1.5", "-3", "true")
+        assert math.isnan(float(row["metrics.m"]))
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (None, "–"),
+            (True, "true"),
+            (1.0, "1"),
+            (0.123456789, "0.12346"),
+            (1e-5, "1e-5"),
+            (1.5e20, "1.5e20"),
+            (-math.inf, "−∞"),
+            (123456, "123456"),
+        ],
+    )
+    def test_number(self, value: object, text: str) -> None:
+        assert words.number(value) == text
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (None, "–"),
+            (0.42, "0.4s"),
+            (9.99, "10s"),
+            (59.7, "1m 00s"),
+            (200, "3m 20s"),
+            (7500, "2h 05m"),
+            (100_000, "1d 03h"),
+        ],
+    )
+    def test_duration(self, seconds: float | None, text: str) -> None:
+        assert words.duration(seconds) == text
