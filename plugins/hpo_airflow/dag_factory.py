@@ -1,0 +1,127 @@
+"""From names and numbers to a DAG: `validate`, waves of `suggest` and mapped `trial`, `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
+from airflow.sdk.exceptions import DownstreamTasksSkipped
+
+from hpo_airflow import settings, tasks
+from hpo_airflow.operators.local import LocalTrialOperator
+
+#: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
+_CONTROL: dict[str, Any] = {
+    "retries": 5,
+    "retry_delay": timedelta(seconds=5),
+    "trigger_rule": "all_done",
+}
+_TRIAL: dict[str, Any] = {"retries": 20, "retry_delay": timedelta(seconds=5)}
+
+_DOC = """\
+Tune the hyperparameters of a model with trials on the **{backend}** backend.
+
+Trigger it with a conf JSON: a whole spec, as in `config/experiments/*.yaml`. The form shows a
+working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what it would do.
+
+* **validate** checks the conf; nothing is started if it is wrong.
+* **wave_NN / suggest** tells the sampler what is known and asks for the next trials;
+  **wave_NN / trial** runs them, one mapped task each. Waves that are not needed are skipped.
+* **report** ends the run and writes `report.html` and `trials.csv`; it fails if the run failed.
+"""
+
+
+def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any]) -> DAG:
+    """Build the DAG that runs whatever spec it is triggered with on one backend."""
+    with DAG(
+        dag_id,
+        schedule=None,
+        catchup=False,
+        tags=["hpo", backend],
+        description=f"Tune hyperparameters with trials on the {backend} backend",
+        doc_md=_DOC.format(backend=backend),
+        params=form(example),
+        render_template_as_native_obj=False,
+    ) as dag:
+        before = _validate(backend)
+        for wave in range(1, settings.max_waves() + 1):
+            before = _wave(before, wave, settings.max_waves())
+        before >> _report()
+    return dag
+
+
+def form(example: Mapping[str, Any]) -> dict[str, Param]:
+    """Describe the trigger form: a field per part of the spec, prefilled with the example."""
+    return {
+        name: Param(example.get(name, default), type=kind, title=title, description_md=text)
+        for name, kind, default, title, text in _FIELDS
+    }
+
+
+_FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
+    ("name", "string", "", "Experiment", "lower-case letters, digits and `-`"),
+    ("description", "string", "", "Description", "what it is for"),
+    ("objective", "object", {}, "Objective", "`metric`, `direction`, `target`, `reduce`"),
+    ("extra_metrics", "array", [], "Further metrics", "recorded beside the objective, one a line"),
+    ("space", "object", {}, "Search space", "`float`, `int`, `categorical`, `ordinal` by name"),
+    ("fixed", "object", {}, "Fixed parameters", "handed to every trial"),
+    ("initial_points", "array", [], "Initial points", "configurations to try first"),
+    ("sampler", "object", {}, "Sampler", "`name`: bayesian, grid, random or sobol; `seed`"),
+    ("limits", "object", {}, "Limits", "when the run ends, and how many trials at once"),
+    ("trial", "object", {}, "Trial", "`command`, `timeout`, `resources`, `env`"),
+    ("metrics", "object", {}, "Metrics", "`collector`: stdout or jsonl"),
+)
+
+
+def _validate(backend: str) -> BaseOperator:
+    @task(task_id="validate", retries=5, retry_delay=timedelta(seconds=5))
+    def validate() -> dict[str, Any]:
+        """Check the conf and start the run."""
+        return tasks.validate(get_current_context(), backend)
+
+    return validate().operator
+
+
+def _wave(before: BaseOperator, wave: int, waves: int) -> BaseOperator:
+    """Build one wave: the control task, and the trials that it maps."""
+    with TaskGroup(f"wave_{wave:02d}"):
+
+        @task(task_id="suggest", **_CONTROL)
+        def suggest() -> list[dict[str, Any]]:
+            """Settle the last wave, decide, and ask the sampler for this one."""
+            context = get_current_context()
+            assignments, stop = tasks.suggest(context, wave)
+            if stop is not None:
+                context["ti"].xcom_push(key="return_value", value=[])
+                raise DownstreamTasksSkipped(tasks=_rest(wave, waves))
+            return assignments
+
+        asked = suggest()
+        trial = LocalTrialOperator.partial(
+            task_id="trial",
+            pool=settings.pool(),
+            map_index_template="{{ task.assignment['label'] }}",
+            **_TRIAL,
+        ).expand(assignment=asked)
+    before >> asked.operator
+    return trial
+
+
+def _rest(wave: int, waves: int) -> list[str]:
+    """Name what a stop in the control task of `wave` skips."""
+    later = [f"wave_{n:02d}.{name}" for n in range(wave + 1, waves + 1) for name in _NAMES]
+    return [f"wave_{wave:02d}.trial", *later]
+
+
+_NAMES = ("suggest", "trial")
+
+
+def _report() -> BaseOperator:
+    @task(task_id="report", **_CONTROL)
+    def report() -> dict[str, Any]:
+        """End the run and write its report."""
+        return tasks.report(get_current_context())
+
+    return report().operator

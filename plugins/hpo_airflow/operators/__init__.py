@@ -1,0 +1,1 @@
+"""Trial operators, one file per backend."""

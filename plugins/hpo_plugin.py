@@ -1,0 +1,11 @@
+"""The only file that Airflow's plugin loader runs; everything else is the package hpo_airflow."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+class HpoPlugin(AirflowPlugin):
+    """Names the plugin in Airflow's list of plugins; its UI pages come later."""
+
+    name = "hpo"

@@ -1,0 +1,140 @@
+"""A real Airflow for the tests that need one: started once, killed by some, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hpo_lib.embedded import Embedded
+from hpo_lib.errors import HpoError, NotFound
+from hpo_lib.record import Run, RunKey
+from hpo_lib.remote import DONE
+from hpo_lib.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG = "hpo_local"
+PATIENCE_S = 300.0
+
+#: A crash is noticed sooner than a deployment would want it.
+SETTINGS = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "HPO_MAX_WAVES": "6",
+}
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a state and give it."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Airflow, its store, and the questions that tests ask."""
+
+    embedded: Embedded
+    store: Store
+
+    def trigger(self, conf: Any) -> RunKey:
+        """Start a DAG run."""
+        return RunKey(DAG, self.embedded.client().trigger(DAG, conf))
+
+    def wait(self, key: RunKey) -> str:
+        """Wait for the DAG run's end and give its state."""
+        return str(until(lambda: self._ended(key), f"the end of {key.dag_run_id}"))
+
+    def run(self, key: RunKey) -> Run:
+        """Give our run."""
+        return self.store.run(key)
+
+    def find(self, key: RunKey) -> Run | None:
+        """Give our run if it has begun."""
+        try:
+            return self.store.run(key)
+        except NotFound:
+            return None
+
+    def tasks(self, key: RunKey) -> list[dict[str, Any]]:
+        """List the DAG run's task instances."""
+        path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances?limit=200"
+        return list(self.embedded.client().call("GET", path)["task_instances"])
+
+    def states(self, key: RunKey, task_id: str) -> list[str]:
+        """List the states of a task's instances."""
+        return sorted(str(t["state"]) for t in self.tasks(key) if t["task_id"] == task_id)
+
+    def clear(self, key: RunKey, *task_ids: str) -> None:
+        """Clear tasks of a DAG run, as a click in the UI does."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": key.dag_run_id,
+            "task_ids": list(task_ids),
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.embedded.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
+
+    def log(self, key: RunKey, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
+        """Give a task's log as text."""
+        path = (
+            f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/{task_id}"
+            f"/logs/{try_number}?map_index={map_index}&full_content=true"
+        )
+        return str(self.embedded.client().call("GET", path))
+
+    def _ended(self, key: RunKey) -> str | None:
+        try:
+            state = self.embedded.client().state(key.dag_id, key.dag_run_id)
+        except HpoError:
+            return None
+        return state if state in DONE else None
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running Airflow with a store of its own."""
+    home = tmp_path_factory.mktemp("airflow")
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("HPO_DATA")}
+    embedded = Embedded(ROOT, home, SETTINGS | inherited)
+    try:
+        embedded.up(lambda line: sys.stderr.write(f"{line}\n"))
+        with Store.open(embedded.store_url) as store:
+            yield Stack(embedded, store)
+    finally:
+        embedded.down()
+
+
+@pytest.fixture
+def up(stack: Stack) -> Stack:
+    """The same, brought up again if the test before has killed it."""
+    stack.embedded.up(lambda _: None)
+    return stack
+
+
+def attempt_processes(home: Path) -> list[psutil.Process]:
+    """List the processes of attempts (guards included) below a home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get("HPO_ATTEMPT_DIR", "").startswith(str(home))
+            guard = any(word.startswith(str(home / "hpo")) for word in process.cmdline())
+            if (marked or guard) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found

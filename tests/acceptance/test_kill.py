@@ -1,0 +1,185 @@
+"""kill -9 of anything at any moment: the run ends with exactly the trials it would have had.
+
+Each test disturbs a real run on a real Airflow and then compares it with what its spec and seed
+give undisturbed, and with the ledger in which every attempt writes that it began and ended.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from hpo_lib import engine
+from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.remote import DONE
+from hpo_lib.spec import load
+from hpo_lib.trial import History, Trial, TrialState
+from tests.acceptance.conftest import Stack, attempt_processes, until
+
+pytestmark = pytest.mark.airflow
+
+#: The title of a process that runs a task; each try has a number of its own.
+TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-")
+
+
+def conf(ledger: Path, *, seconds: float, trials: int = 4, parallel: int = 2) -> dict[str, Any]:
+    """Describe an experiment whose objective is one of its parameters."""
+    script = f"""
+echo "begin $HPO_TRIAL $HPO_ATTEMPT" >> {ledger}
+sleep {seconds}
+echo "end $HPO_TRIAL $HPO_ATTEMPT" >> {ledger}
+echo loss=$1
+"""
+    return {
+        "name": "kill",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "space": {
+            "x": {"type": "float", "low": 0.0, "high": 1.0},
+            "k": {"type": "int", "low": 1, "high": 8},
+        },
+        "sampler": {"name": "bayesian", "seed": 7, "initial": 2},
+        "limits": {"max_trials": trials, "parallel_trials": parallel},
+        "trial": {"command": ["sh", "-c", script, "trial"], "args": ["${params.x}"]},
+    }
+
+
+def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Give the trials that the spec and its seed lead to when nothing goes wrong."""
+    spec = load(conf)
+    trials: list[Trial] = []
+    while True:
+        step = engine.step(spec, History(trials), spec.limits.parallel_trials)
+        if step.stop:
+            return {trial.number: dict(trial.params) for trial in trials}
+        trials += [
+            Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
+            for a in step.assignments
+        ]
+
+
+def begun(ledger: Path, count: int) -> bool:
+    """Say whether so many attempts have begun."""
+    return ledger.exists() and ledger.read_text().count("begin") >= count
+
+
+def check(stack: Stack, key: RunKey, conf: dict[str, Any], ledger: Path) -> None:
+    """Compare the ended run with the undisturbed one and with the ledger."""
+    assert stack.wait(key) == "success"
+    run = stack.run(key)
+    view = stack.store.view(run.id)
+    assert run.status is RunStatus.COMPLETE
+    expected = undisturbed(conf)
+    assert {v.trial.number: dict(v.trial.params) for v in view.trials} == expected
+    assert {v.trial.number: v.trial.value for v in view.trials} == {
+        number: params["x"] for number, params in expected.items()
+    }
+    ended = Counter(int(line.split()[1]) for line in lines(ledger) if line.startswith("end"))
+    assert ended == dict.fromkeys(expected, 1), "each trial was run to its end exactly once"
+    assert len(lines(ledger)) == len(set(lines(ledger))), "no attempt was run twice"
+    assert attempt_processes(stack.embedded.home) == []
+
+
+def lines(ledger: Path) -> list[str]:
+    """Read the ledger."""
+    return ledger.read_text().splitlines()
+
+
+def guards(stack: Stack) -> list[psutil.Process]:
+    """List the guards of running attempts."""
+    return [
+        process
+        for process in attempt_processes(stack.embedded.home)
+        if "hpo_lib.backends.local_guard" in process.cmdline()
+    ]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """Where attempts write that they began and ended."""
+    return tmp_path / "ledger"
+
+
+def test_kill_of_a_trials_airflow_task(up: Stack, ledger: Path) -> None:
+    spec = conf(ledger, seconds=6)
+    key = up.trigger(spec)
+    until(lambda: begun(ledger, 2), "two attempts")
+    task = guards(up)[0].parent()
+    assert "airflow" in task.name()
+    os.kill(task.pid, signal.SIGKILL)
+    check(up, key, spec, ledger)
+    attempts = [a for v in up.store.view(up.run(key).id).trials for a in v.attempts]
+    assert len(attempts) == 4, "the running attempt was taken over, not repeated"
+
+
+def test_kill_of_a_trials_airflow_task_and_its_supervisor(up: Stack, ledger: Path) -> None:
+    spec = conf(ledger, seconds=6)
+    key = up.trigger(spec)
+    until(lambda: begun(ledger, 2), "two attempts")
+    task = guards(up)[0].parent()
+    for process in (task.parent(), task):
+        os.kill(process.pid, signal.SIGKILL)
+    check(up, key, spec, ledger)
+
+
+def test_kill_of_the_trials_own_process(up: Stack, ledger: Path) -> None:
+    spec = conf(ledger, seconds=3)
+    key = up.trigger(spec)
+    until(lambda: begun(ledger, 2), "two attempts")
+    victim = guards(up)[0].children()[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    check(up, key, spec, ledger)
+    attempts = [a for v in up.store.view(up.run(key).id).trials for a in v.attempts]
+    assert len(attempts) == 5
+    assert "signal 9" in next(a.reason for a in attempts if a.cause)
+
+
+def test_kill_of_the_trials_guard(up: Stack, ledger: Path) -> None:
+    spec = conf(ledger, seconds=3)
+    key = up.trigger(spec)
+    until(lambda: begun(ledger, 2), "two attempts")
+    os.kill(guards(up)[0].pid, signal.SIGKILL)
+    check(up, key, spec, ledger)
+
+
+def test_kill_of_every_other_task_process(up: Stack, ledger: Path) -> None:
+    spec = conf(ledger, seconds=1)
+    key = up.trigger(spec)
+    seen: list[str] = []
+
+    def kill_every_other() -> bool:
+        for process in psutil.process_iter(["cmdline"]):
+            title = " ".join(process.info["cmdline"] or [])
+            if TASK.match(title) and title not in seen:
+                seen.append(title)
+                if len(seen) % 2:
+                    process.kill()
+        return up.embedded.client().state(key.dag_id, key.dag_run_id) in DONE
+
+    until(kill_every_other, "the end of the run")
+    assert len(seen) >= 12, "there were tasks to kill: validate, suggest, trial, report"
+    check(up, key, spec, ledger)
+
+
+@pytest.mark.parametrize("moment", ["first wave", "between waves", "any"])
+def test_kill_of_the_whole_airflow(up: Stack, ledger: Path, moment: str) -> None:
+    spec = conf(ledger, seconds=4)
+    key = up.trigger(spec)
+    if moment == "first wave":
+        until(lambda: begun(ledger, 2), "two attempts")
+    elif moment == "between waves":
+        until(lambda: begun(ledger, 2), "two attempts")
+        until(lambda: ledger.read_text().count("end") >= 2, "two ends")
+    else:
+        time.sleep(random.SystemRandom().uniform(0, 20))
+    up.embedded.kill()
+    up.embedded.up(lambda _: None)
+    check(up, key, spec, ledger)

@@ -1,0 +1,245 @@
+"""Whole runs on a real Airflow: what a user sees when things go well, and when they do not."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_lib.record import RunStatus
+from hpo_lib.spec import from_yaml
+from hpo_lib.trial import Cause, TrialState
+from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
+
+pytestmark = pytest.mark.airflow
+
+
+def conf(script: str = "echo loss=$1", **changes: Any) -> dict[str, Any]:
+    """Describe an experiment whose objective is, unless said otherwise, its parameter x."""
+    base = {
+        "name": "run",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "sampler": {"name": "random", "seed": 3},
+        "limits": {"max_trials": 4, "parallel_trials": 2},
+        "trial": {"command": ["sh", "-c", script, "trial"], "args": ["${params.x}"]},
+    }
+    return base | changes
+
+
+BEHAVIOURS = {
+    "well": ("echo loss=0.5", None),
+    "twice": ("echo loss=9; echo loss=0.25", None),
+    "garbage": ("head -c 300000 /dev/urandom; echo; echo loss=0.75", None),
+    "children": ("sleep 600 & setsid sleep 600 & echo loss=0.7", None),
+    "exit3": ("echo loss=0.1; exit 3", Cause.USER_ERROR),
+    "segfault": ("kill -SEGV $$", Cause.USER_ERROR),
+    "silent": ("exit 0", Cause.OBJECTIVE_MISSING),
+    "other": ("echo accuracy=0.5", Cause.OBJECTIVE_MISSING),
+    "nan": ("echo loss=nan", Cause.OBJECTIVE_NOT_FINITE),
+    "infinite": ("echo loss=-inf", Cause.OBJECTIVE_NOT_FINITE),
+    "hang": ("sleep 600", Cause.TIMEOUT),
+    "greedy": ("exec python3 -c 'b = bytearray(400 * 2**20); input()'", Cause.OUT_OF_MEMORY),
+}
+
+
+def test_every_behaviour_has_its_outcome(up: Stack) -> None:
+    cases = "\n".join(f"{name}) {script} ;;" for name, (script, _) in BEHAVIOURS.items())
+    spec = conf(
+        space={"behave": {"type": "categorical", "choices": list(BEHAVIOURS)}},
+        sampler={"name": "grid"},
+        limits={"max_trials": 12, "parallel_trials": 4, "max_failed_trials": 12},
+        trial={
+            "command": ["sh", "-c", f'case "$1" in\n{cases}\nesac', "trial"],
+            "args": ["${params.behave}"],
+            "timeout": "10s",
+            "resources": {"memory": "200Mi"},
+        },
+    )
+    key = up.trigger(spec)
+    assert up.wait(key) == "success", "failed trials leave the run green"
+    run = up.run(key)
+    assert run.status is RunStatus.COMPLETE
+    trials = {v.trial.params["behave"]: v for v in up.store.view(run.id).trials}
+    assert {name: v.trial.cause for name, v in trials.items()} == {
+        name: cause for name, (_, cause) in BEHAVIOURS.items()
+    }
+    assert trials["twice"].trial.value == 0.25
+    assert trials["garbage"].trial.value == 0.75
+    assert all(len(v.attempts) == 1 for v in trials.values()), "the user's failures are not retried"
+    assert attempt_processes(up.embedded.home) == []
+    mapped = [t for t in up.tasks(key) if t["task_id"].endswith(".trial")]
+    red = {t["rendered_map_index"].split("=")[1] for t in mapped if t["state"] == "failed"}
+    assert red == {name for name, (_, cause) in BEHAVIOURS.items() if cause}
+    folder = up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run"
+    assert "where loss was expected" in (folder / "report.html").read_text()
+    assert len((folder / "trials.csv").read_text().splitlines()) == 13
+
+
+def test_tasks_are_labelled_and_logs_are_live(up: Stack) -> None:
+    key = up.trigger(conf("echo first; sleep 5; echo loss=$1", limits={"max_trials": 1}))
+    task = "wave_01.trial"
+    until(lambda: up.states(key, task) == ["running"] and up.log(key, task, 0), "a log")
+    until(lambda: "first" in up.log(key, task, 0), "the trial's line in the task's log")
+    assert up.states(key, task) == ["running"], "while it runs"
+    label = next(t["rendered_map_index"] for t in up.tasks(key) if t["task_id"] == task)
+    assert label.startswith("1: x=0.")
+    assert up.wait(key) == "success"
+    assert up.states(key, "wave_02.suggest") == ["success"], "it decided to stop"
+    assert up.states(key, "wave_02.trial") == up.states(key, "wave_06.trial") == ["skipped"]
+
+
+def test_what_a_user_wrote_is_never_rendered(up: Stack) -> None:
+    choices = ["{{ 7 * 7 }}", "<script>alert(1)</script>", "$(touch /tmp/owned)", "a b", "é"]
+    spec = conf(
+        'test "$1" = "$2" && echo loss=1',
+        space={"x": {"type": "categorical", "choices": choices}},
+        sampler={"name": "grid"},
+        limits={"max_trials": 5, "parallel_trials": 5},
+    )
+    key = up.trigger(spec)
+    spec["trial"]["args"] = ["${params.x}", "${params.x}"]
+    key = up.trigger(spec)
+    assert up.wait(key) == "success"
+    view = up.store.view(up.run(key).id)
+    assert [v.trial.params["x"] for v in view.trials] == choices
+    assert [v.trial.state for v in view.trials] == [TrialState.COMPLETE] * 5
+    params = json.dumps({"x": choices[0]})
+    request = Path(view.trials[0].attempts[0].handle["folder"]) / "request.json"
+    assert json.loads(request.read_text())["env"]["HPO_PARAMS"] == params
+
+
+BAD = {
+    "unknown key": (conf(sapce={}), "spec: unknown key \"sapce\", did you mean 'space'?"),
+    "name": (conf(name="../x"), 'got "../x"'),
+    "template in name": (conf(name="{{ 1 }}"), 'got "{{ 1 }}"'),
+    "markup in name": (conf(name="<b>x</b>"), 'got "<b>x</b>"'),
+    "range": (
+        conf(space={"x": {"type": "float", "low": 1.0, "high": 0.5}}),
+        "space.x: low must be < high, got low=1.0, high=0.5",
+    ),
+    "small space": (
+        conf(space={"x": {"type": "int", "low": 1, "high": 3}}),
+        "limits.max_trials: must be <= 3",
+    ),
+    "too wide": (
+        conf(limits={"max_trials": 20, "parallel_trials": 20}),
+        "limits.parallel_trials: must be <= 8 in this deployment, got 20",
+    ),
+    "too long": (conf(limits={"max_trials": 40}), "need 40 waves, but this DAG has 6"),
+    "huge": (conf(description="x" * 1_000_000), "must be at most 262,144 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_conf_is_refused_before_anything_starts(up: Stack, case: str) -> None:
+    spec, message = BAD[case]
+    key = up.trigger(spec)
+    assert up.wait(key) == "failed"
+    run = up.run(key)
+    assert run.status is RunStatus.REFUSED
+    assert message in run.reason
+    assert (run.experiment, dict(run.spec)) == ("", {}), "nothing is stored but the refusal"
+    assert not up.store.view(run.id).trials
+    assert up.states(key, "validate") == up.states(key, "report") == ["failed"]
+    assert up.states(key, "wave_01.trial") == ["skipped"]
+    assert message.split('"')[0] in up.log(key, "validate")
+    assert message.split('"')[0] in up.log(key, "report")
+
+
+def test_ten_megabytes_of_conf_do_no_harm(up: Stack) -> None:
+    key = up.trigger(conf(description="x" * 10_000_000))
+    assert up.wait(key) == "failed"
+    assert "must be at most 262,144 bytes of JSON" in up.run(key).reason
+    assert len(up.run(key).reason) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("limits", "objective", "reason"),
+    [
+        ({"max_trials": 6, "max_failed_trials": 1}, {}, "failure budget spent: 2 failed"),
+        ({"max_trials": 6}, {"target": 1.0}, "target reached: loss"),
+    ],
+)
+def test_a_run_stops_for_a_reason(
+    up: Stack, limits: dict[str, Any], objective: dict[str, Any], reason: str
+) -> None:
+    script = "exit 1" if "max_failed_trials" in limits else "sleep 1; echo loss=$1"
+    goal = {"metric": "loss", "direction": "minimize"} | objective
+    key = up.trigger(conf(script, limits=limits, objective=goal))
+    failed = reason.startswith("failure")
+    assert up.wait(key) == ("failed" if failed else "success")
+    run = up.run(key)
+    assert run.reason.startswith(reason)
+    assert run.status is (RunStatus.FAILED if failed else RunStatus.COMPLETE)
+    assert len(up.store.view(run.id).trials) == (2 if failed else 1)
+    assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
+
+
+def test_clearing_finished_tasks_changes_nothing(up: Stack, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    key = up.trigger(conf(f"echo x >> {ledger}; echo loss=$1"))
+    assert up.wait(key) == "success"
+    before = up.store.view(up.run(key).id)
+    for tasks in (["wave_01.suggest", "wave_01.trial"], ["wave_02.trial"], ["validate"]):
+        up.clear(key, *tasks)
+        assert up.wait(key) == "success"
+    everything = sorted({t["task_id"] for t in up.tasks(key)})
+    up.clear(key, *everything)
+    assert up.wait(key) == "success"
+    assert up.store.view(up.run(key).id) == before
+    assert ledger.read_text() == "x\n" * 4
+    assert up.states(key, "wave_01.trial") == ["success", "success"]
+
+
+def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
+    key = up.trigger(conf("sleep 600", limits={"max_trials": 2, "max_failed_trials": 5}))
+    until(lambda: attempt_processes(up.embedded.home), "an attempt")
+    path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/wave_01.trial/0"
+    up.embedded.client().call("PATCH", path, {"new_state": "failed"})
+    until(lambda: len(up.store.view(up.run(key).id).trials) == 2, "the second wave")
+    first = up.store.trial(up.run(key).id, 1)
+    assert first.cause is Cause.KILLED_BY_OPERATOR
+    path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
+    until(lambda: attempt_processes(up.embedded.home), "the second attempt")
+    up.embedded.client().call("PATCH", path, {"state": "failed"})
+    until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(up: Stack) -> None:
+    keys = [up.trigger(conf(sampler={"name": "random", "seed": seed})) for seed in (1, 2)]
+    assert [up.wait(key) for key in keys] == ["success", "success"]
+    views = [up.store.view(up.run(key).id) for key in keys]
+    assert [[v.trial.number for v in view.trials] for view in views] == [[1, 2, 3, 4]] * 2
+    one, two = ({v.trial.params["x"] for v in view.trials} for view in views)
+    assert not one & two
+
+
+def test_no_secret_of_airflow_reaches_a_trial_or_the_report(up: Stack) -> None:
+    key = up.trigger(conf("env; echo loss=$1", limits={"max_trials": 1}))
+    assert up.wait(key) == "success"
+    run = up.run(key)
+    folder = up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run"
+    told = (folder / "trial-0001" / "attempt-1" / "log.txt").read_text()
+    secrets = json.loads((up.embedded.home / "embedded.json").read_text())
+    everything = told + (folder / "report.html").read_text()
+    assert "HPO_TRIAL=1" in told
+    assert not [name for name in ("password", "fernet", "jwt") if secrets[name] in everything]
+    assert "AIRFLOW" not in told
+
+
+def test_the_example_on_the_form_works(up: Stack) -> None:
+    if not (ROOT / ".venv-trial").exists() and not os.environ.get("HPO_TRIAL_PATH"):
+        pytest.skip("needs the trial environment: make setup")
+    details = up.embedded.client().call("GET", "/dags/hpo_local/details")
+    form = {name: param["value"] for name, param in details["params"].items()}
+    example = from_yaml((ROOT / "config" / "experiments" / "digits.yaml").read_text())
+    form["limits"] = {"max_trials": 2, "parallel_trials": 2}
+    key = up.trigger(form)
+    assert up.wait(key) == "success"
+    run = up.run(key)
+    assert run.experiment == example.name
+    assert all(v.trial.value > 0.8 for v in up.store.view(run.id).trials)
