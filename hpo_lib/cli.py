@@ -1,0 +1,259 @@
+"""The `hpo` command. A subcommand is a function that adds its own parser; COMMANDS lists them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo_lib import __version__, engine, operate
+from hpo_lib.errors import HpoError, SpecError
+from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
+from hpo_lib.trial import Assignment, History, Trial
+
+_REFUSED, _FAILED = 2, 1
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Check every file; all problems of all files are told."""
+    code = 0
+    for path in options.files:
+        try:
+            read(path)
+        except SpecError as error:
+            code = _complain(error)
+        else:
+            print(f"{path}: ok")
+    return code
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what a run of the file would do, without doing it."""
+    spec = read(options.file)
+    facts = _facts(spec, options.suggestions)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
+    return 0
+
+
+def read(path: str) -> Spec:
+    """Read and check a spec file; SpecError has the path in front of every problem."""
+    try:
+        spec = from_yaml(_text(Path(path)))
+        engine.check(spec)
+    except SpecError as error:
+        raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+    return spec
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode()
+    except UnicodeDecodeError as error:
+        if error.start >= MAX_BYTES - 3:
+            return "#" * (MAX_BYTES + 1)
+        raise SpecError("spec: must be a text file in UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"spec: must be a readable file: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _facts(spec: Spec, count: int) -> dict[str, Any]:
+    room, limits = engine.capacity(spec), spec.limits
+    sampler = engine.search(spec).sampler
+    shown = list(_first(spec, count))
+    return {
+        "experiment": spec.name,
+        "objective": f"{spec.objective.direction} {spec.objective.metric}",
+        "trials": limits.max_trials,
+        "waves": engine.waves(spec),
+        "parallel_trials": limits.parallel_trials,
+        "space_size": spec.search_space.size,
+        "continuous": spec.search_space.continuous,
+        "configurations": room,
+        "sampler": spec.sampler.name,
+        "seed": spec.sampler.seed,
+        "results_matter_after": _blind(spec, sampler.blind),
+        "duplicates": _duplicates(spec, room),
+        "worst_case_s": engine.waves(spec) * spec.trial.timeout_s,
+        "max_duration": limits.max_duration,
+        "command": _command(spec, shown[0]) if shown else None,
+        "suggestions": [_row(assignment) for assignment in shown],
+    }
+
+
+def _blind(spec: Spec, blind: int | None) -> int | None:
+    """Count the first trials that are known beforehand: at least the first wave; None: all."""
+    if blind is None:
+        return None
+    return min(max(blind, spec.limits.parallel_trials), spec.limits.max_trials)
+
+
+def _first(spec: Spec, count: int) -> Iterator[Assignment]:
+    """Go through the first waves as far as they depend on no result."""
+    blind = _blind(spec, engine.search(spec).sampler.blind)
+    most = min(count, spec.limits.max_trials if blind is None else blind)
+    trials: list[Trial] = []
+    while len(trials) < most:
+        slots = min(spec.limits.parallel_trials, most - len(trials))
+        wave = engine.step(spec, History(tuple(trials)), slots).assignments
+        if not wave:
+            return
+        trials += [Trial(a.trial, a.params, origin=a.origin) for a in wave]
+        yield from wave
+
+
+def _row(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "trial": assignment.trial,
+        "origin": str(assignment.origin),
+        "params": dict(assignment.params),
+    }
+
+
+def _command(spec: Spec, assignment: Assignment) -> list[str]:
+    facts = {
+        "experiment": spec.name,
+        "run": "RUN",
+        "trial.number": assignment.trial,
+        "attempt": 1,
+        "seed": "SEED",
+        "output": "OUTPUT",
+    }
+    return spec.arguments({**spec.fixed, **assignment.params}, facts)
+
+
+def _duplicates(spec: Spec, room: int | None) -> str:
+    replaced = "a configuration that was tried is never tried again"
+    if room is None:
+        return f"none: {replaced}"
+    return f"none: {spec.limits.max_trials} trials of {room:,} configurations, {replaced}"
+
+
+def _page(facts: Mapping[str, Any]) -> str:
+    lines = [f"{name:<13}{text}" for name, text in _lines(facts)]
+    return "\n".join([*lines, "", *_table(facts["suggestions"]), *_notes(facts)])
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "experiment", facts["experiment"]
+    yield "objective", facts["objective"]
+    yield (
+        "trials",
+        f"{facts['trials']} in {facts['waves']} waves, {facts['parallel_trials']} at once",
+    )
+    yield "space", _space(facts)
+    yield "sampler", f"{facts['sampler']}, seed {facts['seed']}"
+    yield "duplicates", facts["duplicates"]
+    limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
+    yield "at most", f"{engine.spell(facts['worst_case_s'])} (trial.timeout x waves{limit})"
+    if facts["command"]:
+        yield "trial 1", shlex.join(facts["command"])
+
+
+def _space(facts: Mapping[str, Any]) -> str:
+    if facts["continuous"]:
+        return f"continuous ({', '.join(facts['continuous'])})"
+    if facts["space_size"] is None:
+        return "finite, too large to count"
+    text = f"{facts['space_size']:,} configurations"
+    same = facts["configurations"] == facts["space_size"]
+    return text if same else f"{text}, of which {facts['configurations']:,} can be tried"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row["params"]))
+    cells = [["trial", "origin", *names]]
+    cells += [
+        [str(row["trial"]), row["origin"], *(str(row["params"].get(name, "-")) for name in names)]
+        for row in rows
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+
+
+def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
+    blind = facts["results_matter_after"]
+    if blind is not None and blind < facts["trials"]:
+        yield ""
+        yield f"Trials after {blind} depend on the results of those before them."
+
+
+def _add_validate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "validate",
+        help="check spec files",
+        description="Check spec files and tell every problem, one a line.",
+        epilog="example: hpo validate config/experiments/*.yaml",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a spec in YAML or JSON")
+    parser.set_defaults(run=validate)
+
+
+def _add_plan(commands: Any) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="show what a run would do",
+        description="Show trials, waves, space, first suggestions and command of a spec.",
+        epilog="example: hpo plan config/experiments/digits.yaml --suggestions 10",
+    )
+    parser.add_argument("file", metavar="FILE", help="a spec in YAML or JSON")
+    parser.add_argument(
+        "--suggestions", type=_count, default=5, metavar="N", help="how many to show (default: 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=plan)
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if not 0 <= count <= 10_000:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 10000, got {text!r}")
+    return count
+
+
+#: Each adds a parser to the subcommands and sets `run`, which takes the options, gives the code.
+COMMANDS: list[Callable[[Any], None]] = [_add_validate, _add_plan, *operate.COMMANDS]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="hpo",
+        description="Hyperparameter tuning on Apache Airflow.",
+        epilog="example: hpo plan config/experiments/digits.yaml",
+    )
+    top.add_argument("--version", action="version", version=f"hpo {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 is good, 2 what the user has to correct, 1 any other failure."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except HpoError as error:
+        return _complain(error)
+
+
+def _complain(error: HpoError) -> int:
+    print(error, file=sys.stderr)
+    return _REFUSED if isinstance(error, SpecError) else _FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

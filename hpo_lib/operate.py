@@ -1,0 +1,162 @@
+"""The commands that run things: `hpo up`, `down`, `run`, `demo`, `store`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib import engine
+from hpo_lib.errors import HpoError
+from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.spec import Spec, from_yaml
+
+if TYPE_CHECKING:
+    from hpo_lib.embedded import Embedded
+    from hpo_lib.remote import Airflow
+
+_DAG = "hpo_local"
+
+
+def up(_: argparse.Namespace) -> int:
+    """Start the checkout's Airflow and say how to reach it."""
+    embedded = _embedded()
+    _say_address(embedded.up(_say))
+    return 0
+
+
+def down(_: argparse.Namespace) -> int:
+    """Stop the checkout's Airflow and its trials."""
+    _embedded().down()
+    _say("Airflow is down")
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trigger the DAG with a spec and show its progress; 0 only if the run is complete."""
+    spec = _read(options.file)
+    embedded = _embedded()
+    return _run(embedded, embedded.client(), spec)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Start Airflow, run a spec, and stop Airflow again if it was started here."""
+    spec = _read(options.file)
+    embedded = _embedded()
+    keep = options.keep or embedded.running()
+    try:
+        client = embedded.up(_say)
+        _say_address(client)
+        return _run(embedded, client, spec)
+    finally:
+        if not keep:
+            _say("stopping Airflow (`make up` starts it again with all its runs)")
+            embedded.down()
+
+
+def store(options: argparse.Namespace) -> int:
+    """Bring the store's schema up to date, or check that it is."""
+    from hpo_lib.store import Store, upgrade
+
+    url = options.url or os.environ.get("HPO_STORE") or _embedded().store_url
+    if options.action == "upgrade":
+        _say(f"the store is at revision {upgrade(url)}")
+        return 0
+    with Store.open(url):
+        _say("the store is ready")
+    return 0
+
+
+def _run(embedded: Embedded, client: Airflow, spec: Spec) -> int:
+    from hpo_lib.store import Store
+    from hpo_lib.watch import ending, watch
+
+    run_id = client.trigger(_DAG, spec.dump())
+    url = client.run_url(_DAG, run_id)
+    _say(f"triggered {_DAG}: {url}")
+    with Store.open(embedded.store_url) as opened:
+        ended = watch(client, opened, RunKey(_DAG, run_id), _say)
+        if ended is None:
+            raise HpoError(f"the DAG run failed before it began; see {url}")
+        _say(ending(opened, ended, embedded.home / "hpo", url))
+    return 0 if ended.status is RunStatus.COMPLETE else 1
+
+
+def _read(path: Path) -> Spec:
+    """Check a spec before anything is started."""
+    try:
+        spec = from_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise HpoError(f"{path}: {error}") from None
+    engine.check(spec)
+    return spec
+
+
+def _embedded() -> Embedded:
+    from hpo_lib.embedded import Embedded
+
+    root = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[1])
+    if not (root / "dags" / "hpo_on_demand.py").exists():
+        raise HpoError(f"no checkout of this project at {root}; name one in HPO_ROOT")
+    settings = {name: value for name, value in os.environ.items() if name.startswith("HPO_")}
+    return Embedded(root, root / ".airflow", settings)
+
+
+def _say_address(client: Airflow) -> None:
+    _say(f"Airflow is up: {client.url}   user {client.user}   password {client.password}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _add_up(commands: Any) -> None:
+    text = "start an Airflow of this checkout's own: SQLite, LocalExecutor, loopback only"
+    commands.add_parser("up", help=text, description=text).set_defaults(run=up)
+
+
+def _add_down(commands: Any) -> None:
+    text = "stop that Airflow and the trials that run on it"
+    commands.add_parser("down", help=text, description=text).set_defaults(run=down)
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a spec on that Airflow and show its progress",
+        description="Trigger the DAG hpo_local with a spec, show progress until the run has ended.",
+        epilog="example: hpo run config/experiments/digits.yaml",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    parser.set_defaults(run=run)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="up, run and down in one",
+        description="Start Airflow, run a spec on it, show progress and result, stop Airflow.",
+        epilog="example: hpo demo config/experiments/digits.yaml --keep",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    parser.add_argument("--keep", action="store_true", help="leave Airflow running afterwards")
+    parser.set_defaults(run=demo)
+
+
+def _add_store(commands: Any) -> None:
+    parser = commands.add_parser(
+        "store",
+        help="prepare or check the store's schema",
+        description="Bring the schema of the experiments' store up to date, or check that it is.",
+        epilog="example: HPO_STORE=postgresql://user@host/hpo hpo store upgrade",
+    )
+    parser.add_argument("action", choices=["upgrade", "check"])
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    parser.set_defaults(run=store)
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_up, _add_down, _add_run, _add_demo, _add_store]

@@ -1,0 +1,77 @@
+"""Airflow over its REST API: trigger a DAG and see how it fares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.errors import HpoError, TransientError
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_S = 30.0
+_HEALTHY = ("metadatabase", "scheduler", "dag_processor")
+DONE = ("success", "failed")
+
+
+class Airflow:
+    """A client of one Airflow; logs in when it has to, again when the token has expired."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        """Take the address without a path, e.g. http://127.0.0.1:8080."""
+        self.url, self.user, self.password = url, user, password
+        self._token: str | None = None
+
+    def is_ready(self, dag_id: str) -> bool:
+        """Say whether all components are healthy and the DAG is known."""
+        try:
+            health = self._send("GET", "/api/v2/monitor/health").json()
+            if any((health.get(part) or {}).get("status") != "healthy" for part in _HEALTHY):
+                return False
+            self.call("GET", f"/dags/{dag_id}")
+        except (HpoError, ValueError):
+            return False
+        return True
+
+    def trigger(self, dag_id: str, conf: Any) -> str:
+        """Start a DAG run with a conf; gives its run id."""
+        body = {"logical_date": None, "conf": conf}
+        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """Give the state of a DAG run: queued, running, success or failed."""
+        return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def run_url(self, dag_id: str, run_id: str) -> str:
+        """Give the page of a DAG run."""
+        return f"{self.url}/dags/{dag_id}/runs/{run_id}"
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the API; TransientError if Airflow does not answer, HpoError if it refuses."""
+        self._token = self._token or self._login()
+        answer = self._send(method, f"/api/v2{path}", body, self._token)
+        if answer.status_code == 401:
+            self._token = self._login()
+            answer = self._send(method, f"/api/v2{path}", body, self._token)
+        if answer.status_code >= 400:
+            raise HpoError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def _login(self) -> str:
+        body = {"username": self.user, "password": self.password}
+        answer = self._send("POST", "/auth/token", body)
+        if answer.status_code >= 400:
+            raise HpoError(f"Airflow at {self.url} refused the login of {self.user}")
+        return str(answer.json()["access_token"])
+
+    def _send(
+        self, method: str, path: str, body: Any = None, token: str | None = None
+    ) -> httpx.Response:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+                return client.request(method, self.url + path, json=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise TransientError(f"Airflow at {self.url} does not answer: {error}") from None

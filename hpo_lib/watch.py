@@ -1,0 +1,108 @@
+"""What a terminal shows of a run: progress while it lasts, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from hpo_lib.errors import NotFound, TransientError
+from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.remote import DONE, Airflow
+from hpo_lib.runs import slug_of
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store
+from hpo_lib.trial import History, TrialState
+
+_POLL_S = 1.0
+_LINE_S = 15.0
+
+
+def watch(client: Airflow, store: Store, key: RunKey, say: Callable[[str], None]) -> Run | None:
+    """Follow a DAG run until it ends; gives our run, or None if it never came to be."""
+    show = _on_terminal if sys.stderr.isatty() else _now_and_then(say)
+    state = "queued"
+    while state not in DONE:
+        time.sleep(_POLL_S)
+        try:
+            state = client.state(key.dag_id, key.dag_run_id)
+            show(line_of(store, key, state))
+        except TransientError:
+            show("waiting for Airflow to answer")
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    try:
+        return store.run(key)
+    except NotFound:
+        return None
+
+
+def line_of(store: Store, key: RunKey, state: str) -> str:
+    """Describe where a run is, on one line."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return f"{state}: the conf is being checked"
+    if run.status is RunStatus.REFUSED:
+        return "refused"
+    return progress(load(run.spec), store.history(run.id))
+
+
+def progress(spec: Spec, history: History) -> str:
+    """Say trials done of total, running, failed, best so far and when it will end."""
+    failed = len(history.of(TrialState.FAILED))
+    running = len(history.of(TrialState.RUNNING))
+    done = len(history.trials) - running
+    parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
+    parts.append(f"{failed} failed")
+    best = history.best(spec.objective.direction)
+    if best is not None:
+        parts.append(f"best {spec.objective.metric} {best.value:.5g} (trial {best.number})")
+    if done:
+        left_s = history.elapsed_s / done * (spec.limits.max_trials - done)
+        parts.append(f"ETA {duration(left_s)}")
+    return " · ".join(parts)
+
+
+def ending(store: Store, run: Run, home: Path, url: str) -> str:
+    """Describe how a run ended: why, the best trial, the report and Airflow's page."""
+    lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
+    if run.status is not RunStatus.REFUSED:
+        spec = load(run.spec)
+        best = store.history(run.id).best(spec.objective.direction)
+        if best is not None:
+            lines.append(f"best trial  {best.number}: {spec.objective.metric} = {best.value:.6g}")
+            lines += [f"              {name} = {value}" for name, value in best.params.items()]
+        lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
+    return "\n".join([*lines, f"Airflow     {url}"])
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people say it: 45s, 3m 20s, 2h 05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def _on_terminal(line: str) -> None:
+    sys.stderr.write(f"\r\x1b[K{line}")
+    sys.stderr.flush()
+
+
+def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say a line when its counts have changed, else every 15 seconds."""
+    last, when = "", 0.0
+
+    def show(line: str) -> None:
+        nonlocal last, when
+        changed = line.split(" · ETA")[0] != last.split(" · ETA")[0]
+        if changed or time.monotonic() - when > _LINE_S:
+            say(f"[{datetime.now().astimezone():%H:%M:%S}] {line}")
+            last, when = line, time.monotonic()
+
+    return show

@@ -1,0 +1,211 @@
+"""The command line: what is printed, where errors go, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hpo_lib
+from hpo_lib import cli
+from hpo_lib.spec import MAX_BYTES
+
+GOOD = """\
+name: demo
+objective: {metric: loss, direction: minimize}
+space:
+  units: {type: int, low: 1, high: 20}
+  opt: {type: categorical, choices: [adam, sgd]}
+  momentum: {type: ordinal, choices: [0.1, 0.9], when: {opt: [sgd]}}
+initial_points: [{units: 7, opt: adam}]
+sampler: {name: random}
+fixed: {epochs: 3}
+limits: {max_trials: 10, parallel_trials: 4}
+trial: {command: [python, my train.py], timeout: 30m}
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def _write(old: str, new: str, name: str = "changed.yaml") -> Path:
+        assert old in GOOD
+        path = tmp_path / name
+        path.write_text(GOOD.replace(old, new))
+        return path
+
+    return _write
+
+
+def test_a_good_file_is_ok(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", str(good)]) == 0
+    assert capsys.readouterr() == (f"{good}: ok\n", "")
+
+
+def test_every_problem_of_every_file_gets_its_line(
+    good: Path, write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = write("name: demo", "name: Demo\nmode: fast", "wrong.yaml")
+    small = write("max_trials: 10", "max_trials: 61", "small.yaml")
+    assert cli.main(["validate", str(wrong), str(good), str(small)]) == 2
+    out, err = capsys.readouterr()
+    assert out == f"{good}: ok\n"
+    assert err.splitlines() == [
+        f"{wrong}: name: must be lower-case letters, digits and -, at most 63, not beginning or "
+        'ending with -, got "Demo"',
+        f'{wrong}: mode: must be waves, got "fast"',
+        f"{small}: limits.max_trials: must be <= 60, the number of configurations in the space, "
+        "got 61",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x7fELF\xff\xfe", "spec: must be a text file in UTF-8"),
+        (b"a: \x00", "spec: must be YAML: "),
+        (b"", "spec: must be a mapping, got null"),
+        (b"x" * (MAX_BYTES + 9), f"spec: must be at most {MAX_BYTES:,} bytes, got "),
+        # A character cut in two by the limit is no reason to call it binary.
+        (b"x" + "é".encode() * MAX_BYTES, f"spec: must be at most {MAX_BYTES:,} bytes, got "),
+    ],
+)
+def test_a_file_that_is_no_spec_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
+) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    assert cli.main(["plan", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{path}: {message}")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file or directory")):
+        assert cli.main([command, str(path)]) == 2
+        assert capsys.readouterr().err == f"{path}: spec: must be a readable file: {why}\n"
+
+
+def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", str(good), "--suggestions", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:9] == [
+        "experiment   demo",
+        "objective    minimize loss",
+        "trials       10 in 3 waves, 4 at once",
+        "space        60 configurations",
+        "sampler      random, seed 0",
+        "duplicates   none: 10 trials of 60 configurations, a configuration that was tried is "
+        "never tried again",
+        "at most      90 min (trial.timeout x waves)",
+        "trial 1      python 'my train.py' --epochs=3 --units=7 --opt=adam",
+        "",
+    ]
+    assert [line.split()[:3] for line in lines[9:]] == [
+        ["trial", "origin", "units"],
+        ["1", "initial", "7"],
+        ["2", "sampler", lines[11].split()[2]],
+    ]
+
+
+def _plan(path: Path, capsys: pytest.CaptureFixture[str], count: int = 99) -> dict[str, Any]:
+    assert cli.main(["plan", str(path), "--json", "--suggestions", str(count)]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_the_plan_as_json_shows_every_trial_once(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = _plan(good, capsys)
+    assert facts["space_size"] == facts["configurations"] == 60
+    assert facts["worst_case_s"] == 5400
+    assert facts["results_matter_after"] is None
+    assert [row["trial"] for row in facts["suggestions"]] == list(range(1, 11))
+    assert len({json.dumps(row["params"]) for row in facts["suggestions"]}) == 10
+
+
+def test_the_plan_stops_where_results_begin_to_matter(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("name: random", "name: bayesian, initial: 5")
+    facts = _plan(path, capsys)
+    assert facts["results_matter_after"] == len(facts["suggestions"]) == 5
+    cli.main(["plan", str(path)])
+    assert capsys.readouterr().out.endswith(
+        "\nTrials after 5 depend on the results of those before them.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("type: int, low: 1, high: 20", "type: float, low: 0.0, high: 20.0", "continuous (units)"),
+        (
+            "name: random",
+            "name: grid, fraction: 0.5",
+            "60 configurations, of which 3[01] can be tried",
+        ),
+    ],
+)
+def test_the_plan_says_how_large_the_space_is(
+    write: Any, capsys: pytest.CaptureFixture[str], old: str, new: str, line: str
+) -> None:
+    cli.main(["plan", str(write(old, new)), "--suggestions", "0"])
+    out = capsys.readouterr().out
+    found = next(text for text in out.splitlines() if text.startswith("space"))
+    assert found.split(maxsplit=1)[1] in {
+        line,
+        line.replace("3[01]", "30"),
+        line.replace("3[01]", "31"),
+    }
+    assert "trial 1" not in out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"hpo {hpo_lib.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["plan"], ["paln", "x"], ["plan", "x", "--suggestions", "-1"]]
+)
+def test_a_wrong_call_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: hpo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["validate"], ["plan"]])
+def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, "--help"])
+    assert caught.value.code == 0
+    assert f"example: hpo {(command or ['plan'])[0]} " in capsys.readouterr().out
+
+
+def test_it_runs_as_a_module_without_a_traceback(good: Path) -> None:
+    call = [sys.executable, "-m", "hpo_lib.cli", "validate", str(good), "nowhere.yaml"]
+    done = subprocess.run(
+        call, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 2
+    assert done.stdout == f"{good}: ok\n"
+    assert done.stderr == "nowhere.yaml: spec: must be a readable file: No such file or directory\n"
