@@ -1,0 +1,15 @@
+"""`python -m benchmarks [overhead|imports|wine]`: all of them without a name."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import imports, overhead, wine
+
+BENCHMARKS = {"imports": imports.main, "overhead": overhead.main, "wine": wine.main}
+
+parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+for name in parser.parse_args().names or BENCHMARKS:
+    print(f"== {name}")
+    BENCHMARKS[name]()
