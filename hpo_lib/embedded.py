@@ -148,6 +148,8 @@ class Embedded:
     def _wait(self, client: Airflow, dag_id: str) -> None:
         end = time.monotonic() + _START_S
         while not client.is_ready(dag_id):
+            if errors := client.import_errors():
+                raise HpoError(f"Airflow cannot import the DAGs:\n{errors}")
             if time.monotonic() > end or not self.running():
                 logs = self.home / "logs"
                 raise TransientError(f"Airflow did not come up within {_START_S:.0f} s; see {logs}")
@@ -212,7 +214,7 @@ def _belongs(process: psutil.Process, home: str, sessions: set[int]) -> bool:
 
 def _is_guard(process: psutil.Process) -> bool:
     try:
-        return "hpo_lib.backends.local_guard" in process.cmdline()
+        return any(word.endswith("local_guard.py") for word in process.cmdline())
     except psutil.Error:
         return False
 

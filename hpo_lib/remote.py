@@ -33,6 +33,14 @@ class Airflow:
             return False
         return True
 
+    def import_errors(self) -> str:
+        """Give the errors of DAG files, none as empty text, also while Airflow is not up."""
+        try:
+            found = self.call("GET", "/importErrors")["import_errors"]
+        except HpoError:
+            return ""
+        return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in found)
+
     def trigger(self, dag_id: str, conf: Any) -> str:
         """Start a DAG run with a conf; gives its run id."""
         body = {"logical_date": None, "conf": conf}

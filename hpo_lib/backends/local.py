@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import Ending, Exit, Request, local_guard
 from hpo_lib.errors import TransientError
 
-_POLL_S = 0.2
+_POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
 _STOP_S = 30.0
 _CHUNK = 1 << 16
@@ -80,7 +80,7 @@ class LocalBackend:
         _write_request(folder, self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "hpo_lib.backends.local_guard", str(folder)],
+                [sys.executable, local_guard.__file__, str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,7 +91,7 @@ class LocalBackend:
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
         folder = _folder(handle)
-        lines = _Lines(folder / "log.txt")
+        lines, pause_s = _Lines(folder / "log.txt"), _FIRST_POLL_S
         while True:
             _beat(folder)
             found = self.poll(handle)
@@ -99,7 +99,8 @@ class LocalBackend:
             if found is not None:
                 yield found
                 return
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.1, _POLL_S)
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the attempt runs; one without a guard is ended as lost."""
@@ -184,9 +185,7 @@ def _beat(folder: Path) -> None:
 
 
 def _write_request(folder: Path, request: dict[str, Any]) -> None:
-    from hpo_lib.backends.local_guard import write
-
-    write(folder / "request.json", request)
+    local_guard.write(folder / "request.json", request)
     (folder / "request.json").chmod(0o600)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
+from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from hpo_airflow import settings, tasks
@@ -19,6 +20,9 @@ _CONTROL: dict[str, Any] = {
     "trigger_rule": "all_done",
 }
 _TRIAL: dict[str, Any] = {"retries": 20, "retry_delay": timedelta(seconds=5)}
+
+#: More waves than these make the graph unreadable, and most runs need no more.
+_SHOWN = 8
 
 _DOC = """\
 Tune the hyperparameters of a model with trials on the **{backend}** backend.
@@ -33,7 +37,7 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 """
 
 
-def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any]) -> DAG:
+def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int) -> DAG:
     """Build the DAG that runs whatever spec it is triggered with on one backend."""
     with DAG(
         dag_id,
@@ -42,36 +46,50 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any]) -> 
         tags=["hpo", backend],
         description=f"Tune hyperparameters with trials on the {backend} backend",
         doc_md=_DOC.format(backend=backend),
-        params=form(example),
-        render_template_as_native_obj=False,
     ) as dag:
-        before = _validate(backend)
-        for wave in range(1, settings.max_waves() + 1):
-            before = _wave(before, wave, settings.max_waves())
-        before >> _report()
+        _unrolled(_validate(backend), waves) >> _report()
+    # Set last: every operator copies, deeply, the params that its DAG has when it is made.
+    dag.params = ParamsDict(form(example))
     return dag
+
+
+def _unrolled(before: BaseOperator, waves: int) -> BaseOperator:
+    """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
+    for wave in range(1, min(waves, _SHOWN) + 1):
+        before = _wave(before, wave, waves)
+    if waves > _SHOWN:
+        with TaskGroup(f"waves_{_SHOWN + 1:02d}_to_{waves:02d}", prefix_group_id=False):
+            for wave in range(_SHOWN + 1, waves + 1):
+                before = _wave(before, wave, waves)
+    return before
 
 
 def form(example: Mapping[str, Any]) -> dict[str, Param]:
     """Describe the trigger form: a field per part of the spec, prefilled with the example."""
     return {
-        name: Param(example.get(name, default), type=kind, title=title, description_md=text)
+        name: Param(example.get(name, default), title=title, description_md=text, **_KINDS[kind])
         for name, kind, default, title, text in _FIELDS
     }
 
 
+_KINDS: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "lines": {"type": "array"},
+    "mapping": {"type": "object"},
+    "mappings": {"type": "array", "items": {"type": "object"}},
+}
 _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
-    ("name", "string", "", "Experiment", "lower-case letters, digits and `-`"),
-    ("description", "string", "", "Description", "what it is for"),
-    ("objective", "object", {}, "Objective", "`metric`, `direction`, `target`, `reduce`"),
-    ("extra_metrics", "array", [], "Further metrics", "recorded beside the objective, one a line"),
-    ("space", "object", {}, "Search space", "`float`, `int`, `categorical`, `ordinal` by name"),
-    ("fixed", "object", {}, "Fixed parameters", "handed to every trial"),
-    ("initial_points", "array", [], "Initial points", "configurations to try first"),
-    ("sampler", "object", {}, "Sampler", "`name`: bayesian, grid, random or sobol; `seed`"),
-    ("limits", "object", {}, "Limits", "when the run ends, and how many trials at once"),
-    ("trial", "object", {}, "Trial", "`command`, `timeout`, `resources`, `env`"),
-    ("metrics", "object", {}, "Metrics", "`collector`: stdout or jsonl"),
+    ("name", "text", "", "Experiment", "lower-case letters, digits and `-`"),
+    ("description", "text", "", "Description", "what it is for"),
+    ("objective", "mapping", {}, "Objective", "`metric`, `direction`, `target`, `reduce`"),
+    ("extra_metrics", "lines", [], "Further metrics", "recorded beside the objective, one a line"),
+    ("space", "mapping", {}, "Search space", "`float`, `int`, `categorical`, `ordinal` by name"),
+    ("fixed", "mapping", {}, "Fixed parameters", "handed to every trial"),
+    ("initial_points", "mappings", [], "Initial points", "configurations to try first"),
+    ("sampler", "mapping", {}, "Sampler", "`name`: bayesian, grid, random or sobol; `seed`"),
+    ("limits", "mapping", {}, "Limits", "when the run ends, and how many trials at once"),
+    ("trial", "mapping", {}, "Trial", "`command`, `timeout`, `resources`, `env`"),
+    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout or jsonl"),
 )
 
 

@@ -30,6 +30,7 @@ def errors() -> Iterator[None]:
     try:
         yield
     except (SpecError, TrialFailed) as error:
+        log.error("%s", error)
         raise AirflowFailException(str(error)) from None
     except StoreError as error:
         raise AirflowException(str(error)) from None

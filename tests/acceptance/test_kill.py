@@ -98,7 +98,7 @@ def guards(stack: Stack) -> list[psutil.Process]:
     return [
         process
         for process in attempt_processes(stack.embedded.home)
-        if "hpo_lib.backends.local_guard" in process.cmdline()
+        if any(word.endswith("local_guard.py") for word in process.cmdline())
     ]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import Ending, Exit, Request, local_guard
 from hpo_lib.backends.local import LocalBackend, environment
 
 PATIENCE_S = 60.0
@@ -110,7 +110,7 @@ def test_concurrent_guards_run_once(backend: LocalBackend, handle: dict, tmp_pat
     code = f"open({str(count)!r}, 'a').write('x'); import time; time.sleep(600)"
     backend.submit(handle, python(code))
     until(count.exists)
-    command = [sys.executable, "-m", "hpo_lib.backends.local_guard", handle["folder"]]
+    command = [sys.executable, local_guard.__file__, handle["folder"]]
     rivals = [subprocess.Popen(command) for _ in range(4)]
     assert [rival.wait(PATIENCE_S) for rival in rivals] == [0] * 4
     assert count.read_text() == "x"
