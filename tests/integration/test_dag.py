@@ -1,0 +1,99 @@
+"""The DAG file as Airflow sees it: light, complete, and free of templates that users could fill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "alembic",
+    "kubernetes",
+    "numpy",
+    "optuna",
+    "pandas",
+    "plotly",
+    "scipy",
+    "sklearn",
+    "skopt",
+}
+HEAVY |= {"boto3", "matplotlib", "sqlalchemy", "tensorflow"}
+
+LOOK = """
+import json, sys
+from airflow.sdk import DAG
+with DAG("empty"): pass
+before = set(sys.modules)
+sys.path.insert(0, sys.argv[1] + "/dags")
+import hpo_on_demand
+dag = hpo_on_demand.hpo_local
+print(json.dumps({
+    "imported": sorted({m.split(".")[0] for m in set(sys.modules) - before}),
+    "providers": sorted(m for m in set(sys.modules) - before if m.startswith("airflow.providers.")),
+    "tasks": sorted(dag.task_ids),
+    "rules": {t.task_id: t.trigger_rule.value for t in dag.tasks},
+    "retries": {t.task_id: t.retries for t in dag.tasks},
+    "pools": {t.task_id: t.pool for t in dag.tasks},
+    "templates": sorted(
+        {field for t in dag.tasks if t.task_id.endswith("trial") for field in t.template_fields}
+    ),
+    "params": list(dag.params),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What importing the DAG file in a process of its own brings."""
+    env = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW_CONFIG": str(ROOT / "config" / "airflow.cfg"),
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "HPO_MAX_WAVES": "12",
+        "HPO_POOL": "trials",
+    }
+    command = [sys.executable, "-c", LOOK, str(ROOT)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_parsing_imports_nothing_heavy(seen: dict[str, Any]) -> None:
+    assert not HEAVY & set(seen["imported"])
+    used = {name.split(".")[2] for name in seen["providers"]}
+    assert used <= {"common", "standard"}, "the providers that plain tasks need"
+
+
+def test_waves_are_unrolled_as_the_deployment_says(seen: dict[str, Any]) -> None:
+    waves = [f"wave_{n:02d}.{name}" for n in range(1, 13) for name in ("suggest", "trial")]
+    assert seen["tasks"] == sorted(["validate", "report", *waves])
+
+
+def test_control_tasks_run_whatever_happened_before_them(seen: dict[str, Any]) -> None:
+    control = {t for t in seen["tasks"] if t == "report" or t.endswith("suggest")}
+    assert {t for t, rule in seen["rules"].items() if rule == "all_done"} == control
+
+
+def test_every_task_is_retried(seen: dict[str, Any]) -> None:
+    assert min(seen["retries"].values()) >= 5
+
+
+def test_trials_alone_wait_in_the_pool(seen: dict[str, Any]) -> None:
+    pooled = {task for task, pool in seen["pools"].items() if pool == "trials"}
+    assert pooled == {task for task in seen["tasks"] if task.endswith("trial")}
+
+
+def test_no_field_of_a_trial_is_a_template(seen: dict[str, Any]) -> None:
+    assert seen["templates"] == []
+
+
+def test_the_form_offers_every_part_of_a_spec(seen: dict[str, Any]) -> None:
+    from hpo_lib.spec import Spec
+
+    later = {"scheduler", "mode", "artifacts", "warm_start", "final", "deploy"}
+    assert set(seen["params"]) == set(Spec.model_fields) - later
