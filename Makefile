@@ -43,7 +43,8 @@ lock:  ## renew the pins (needs uv)
 	  --no-header --no-annotate --no-emit-package hpo-lib $$([ $$name = dev ] || echo --constraint requirements/dev.txt) \
 	  requirements/$$name.in --output-file requirements/$$name.txt; done
 
-clean: ## remove the environments and Airflow's folder
+clean:  ## stop Airflow, remove the environments and Airflow's folder
+	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
 	rm -rf .venv .venv-trial .airflow build *.egg-info
 
 # Each environment is made once and again when its pins change; the stamp is written last.

@@ -30,7 +30,7 @@ def main() -> None:
             client = embedded.up(print)
             key = RunKey("hpo_local", client.trigger("hpo_local", spec.dump()))
             with Store.open(embedded.store_url) as store:
-                watch(client, store, key, print)
+                watch(client, store, key, print, embedded.running)
                 tell(store, key)
         finally:
             embedded.down()

@@ -1,7 +1,7 @@
 """An Airflow of its own for one checkout: SQLite, LocalExecutor, loopback, nothing left behind.
 
 Everything it writes is below its home. Its processes are found again by their environment
-(AIRFLOW_HOME) and, where Airflow has written a title over that, by the session they belong to.
+(HPO_EMBEDDED) and, where Airflow has written a title over that, by the session they belong to.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _START_S = 300.0
 _STOP_S = 20.0
 _POLL_S = 0.25
+_MARK = "HPO_EMBEDDED"
 _POOL, _POOL_SLOTS = "hpo_trials", 6
 
 
@@ -45,9 +46,14 @@ class Embedded:
     settings: Mapping[str, str]
 
     @property
+    def results(self) -> Path:
+        """Folder of attempts and reports."""
+        return self.home / "hpo"
+
+    @property
     def store_url(self) -> str:
         """Address of the experiments' store."""
-        return self.settings.get("HPO_STORE") or f"sqlite:///{self.home / 'hpo' / 'hpo.db'}"
+        return self.settings.get("HPO_STORE") or f"sqlite:///{self.results / 'hpo.db'}"
 
     def client(self) -> Airflow:
         """Give a client of the running Airflow; HpoError if none was started."""
@@ -64,12 +70,15 @@ class Embedded:
         """Start every component that does not run and wait until the DAGs can be triggered."""
         facts = self._facts(create=True)
         env = self.environment(facts)
-        if not self.running():
+        if not self._complete():
+            self.kill()
             say("preparing Airflow's database and the store")
             self._prepare(env)
             say(f"starting Airflow on http://127.0.0.1:{facts['port']}")
-            sessions = [self._start(component, env) for component in COMPONENTS]
-            _write_private(self.home / "sessions.json", sessions)
+            sessions: list[int] = []
+            for component in COMPONENTS:
+                sessions.append(self._start(component, env))
+                _write_private(self.home / "sessions.json", sessions)
         client = self.client()
         self._wait(client, "hpo_local")
         return client
@@ -110,6 +119,8 @@ class Embedded:
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{facts['port']}",
             "AIRFLOW__API__SECRET_KEY": facts["secret"],
             "AIRFLOW__API_AUTH__JWT_SECRET": facts["jwt"],
+            _MARK: self.home,
+            "HPO_HOME": self.results,
             "HPO_STORE": self.store_url,
             "HPO_POOL": _POOL,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -117,7 +128,7 @@ class Embedded:
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
         }
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "HPO_"))}
         return inherited | {name: str(value) for name, value in keys.items()} | dict(self.settings)
 
     def airflow(self, *words: str) -> None:
@@ -178,9 +189,18 @@ class Embedded:
         _write_private(path, facts)
         return facts
 
-    def _processes(self) -> Iterator[psutil.Process]:
+    def _complete(self) -> bool:
+        """Say whether every component lives."""
+        leaders = {process.pid for process in self._processes()}
+        sessions = self._sessions()
+        return len(sessions) == len(COMPONENTS) and sessions <= leaders
+
+    def _sessions(self) -> set[int]:
         path = self.home / "sessions.json"
-        sessions = set(json.loads(path.read_text())) if path.exists() else set()
+        return set(json.loads(path.read_text())) if path.exists() else set()
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        sessions = self._sessions()
         for process in psutil.process_iter():
             try:
                 ours = _belongs(process, str(self.home), sessions)
@@ -195,7 +215,7 @@ class Embedded:
 
     def _sweep(self) -> None:
         """End trials whose guard did not live to do it."""
-        mark = str(self.home / "hpo" / "runs")
+        mark = str(self.results / "runs")
         for process in psutil.process_iter():
             try:
                 if process.environ().get("HPO_ATTEMPT_DIR", "").startswith(mark):
@@ -205,7 +225,7 @@ class Embedded:
 
 
 def _belongs(process: psutil.Process, home: str, sessions: set[int]) -> bool:
-    if process.environ().get("AIRFLOW_HOME") == home:
+    if process.environ().get(_MARK) == home:
         return True
     if os.getsid(process.pid) not in sessions:
         return False

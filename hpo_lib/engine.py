@@ -141,7 +141,11 @@ def final(spec: Spec, history: History, stop: Decision | None) -> Decision:
         why = _causes(history.of(TrialState.FAILED))
         because = f"; {stop.reason}" if stop else ""
         return Decision.stop(f"no trial is complete: {why}{because}", failed=True)
-    return Decision.stop(f"all trials ended: {len(history.trials)}")
+    return Decision.stop(
+        f"broken off: {len(history.trials)} of {spec.limits.max_trials} trials, and no wave after "
+        "them was answered; see the first red control task",
+        failed=True,
+    )
 
 
 def suggest(search: Search, history: History, count: int) -> list[Suggestion]:

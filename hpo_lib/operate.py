@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from hpo_lib.remote import Airflow
 
 _DAG = "hpo_local"
+#: What the embedded Airflow takes from the environment; places and names are its own.
+_SETTINGS = (
+    *("HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_STORE"),
+    *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+)
 
 
 def up(_: argparse.Namespace) -> int:
@@ -47,6 +53,8 @@ def demo(options: argparse.Namespace) -> int:
     spec = _read(options.file)
     embedded = _embedded()
     keep = options.keep or embedded.running()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     try:
         client = embedded.up(_say)
         _say_address(client)
@@ -78,10 +86,10 @@ def _run(embedded: Embedded, client: Airflow, spec: Spec) -> int:
     url = client.run_url(_DAG, run_id)
     _say(f"triggered {_DAG}: {url}")
     with Store.open(embedded.store_url) as opened:
-        ended = watch(client, opened, RunKey(_DAG, run_id), _say)
+        ended = watch(client, opened, RunKey(_DAG, run_id), _say, embedded.running)
         if ended is None:
             raise HpoError(f"the DAG run failed before it began; see {url}")
-        _say(ending(opened, ended, embedded.home / "hpo", url))
+        _say(ending(opened, ended, embedded.results, url))
     return 0 if ended.status is RunStatus.COMPLETE else 1
 
 
@@ -101,8 +109,13 @@ def _embedded() -> Embedded:
     root = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[1])
     if not (root / "dags" / "hpo_on_demand.py").exists():
         raise HpoError(f"no checkout of this project at {root}; name one in HPO_ROOT")
-    settings = {name: value for name, value in os.environ.items() if name.startswith("HPO_")}
+    settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
     return Embedded(root, root / ".airflow", settings)
+
+
+def _leave(number: int, _: object) -> None:
+    """Leave in an orderly way, so that what was started is stopped."""
+    raise SystemExit(128 + number)
 
 
 def _say_address(client: Airflow) -> None:

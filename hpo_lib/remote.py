@@ -21,6 +21,7 @@ class Airflow:
         """Take the address without a path, e.g. http://127.0.0.1:8080."""
         self.url, self.user, self.password = url, user, password
         self._token: str | None = None
+        self._client: httpx.Client | None = None
 
     def is_ready(self, dag_id: str) -> bool:
         """Say whether all components are healthy and the DAG is known."""
@@ -61,6 +62,8 @@ class Airflow:
         if answer.status_code == 401:
             self._token = self._login()
             answer = self._send(method, f"/api/v2{path}", body, self._token)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise TransientError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         if answer.status_code >= 400:
             raise HpoError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
@@ -78,8 +81,9 @@ class Airflow:
         import httpx
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if self._client is None:
+            self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False)
         try:
-            with httpx.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
-                return client.request(method, self.url + path, json=body, headers=headers)
+            return self._client.request(method, self.url + path, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise TransientError(f"Airflow at {self.url} does not answer: {error}") from None

@@ -43,6 +43,9 @@ class Deployment:
         return self.backends[spec.trial.backend]()
 
 
+Opened = Callable[[Mapping[str, Any]], None]
+
+
 class Emit(Protocol):
     """Takes one line for the task's log."""
 
@@ -109,10 +112,13 @@ def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> L
     return store.lease(run.id, slot, lambda history: engine.step(spec, history, slots))
 
 
-def perform(store: Store, run: Run, number: int, backend: Backend, emit: Emit) -> Trial:
+def perform(
+    store: Store, run: Run, number: int, backend: Backend, emit: Emit, opened: Opened
+) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
     A finished trial is given as it is. A running attempt is taken over, not started again.
+    `opened` is told the handle of the attempt before anything is started.
     """
     trial = store.trial(run.id, number)
     if trial.state is not TrialState.RUNNING:
@@ -124,12 +130,13 @@ def perform(store: Store, run: Run, number: int, backend: Backend, emit: Emit) -
         attempt = store.open_attempt(run.id, number, lambda n: backend.handle(slug, number, n))
     except AlreadyFinished:
         return store.trial(run.id, number)
+    opened(attempt.handle)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     output = str(backend.output(attempt.handle))
     backend.submit(attempt.handle, request(spec, run, trial, attempt.number, output))
     end = _followed(backend, attempt, emit)
-    return _closed(store, attempt, outcome(spec, end, _source(backend, attempt)))
+    return _closed(store, attempt, end, outcome(spec, end, _source(backend, attempt)))
 
 
 def request(spec: Spec, run: Run, trial: Trial, attempt: int, output: str) -> Request:
@@ -214,8 +221,8 @@ def _settle_trial(
         why = "its Airflow task ended before it could start"
         store.fail_trial(run.id, trial.number, Cause.LOST, why)
         return
-    end = backend.poll(attempt.handle)
     backend.stop(attempt.handle)
+    end = backend.poll(attempt.handle)
     if attempt.state is AttemptState.RUNNING and end and end.ending is not Ending.STOPPED:
         found = outcome(spec, end, _source(backend, attempt))
         store.close_attempt(attempt.id, found, final=True)
@@ -235,8 +242,10 @@ def _followed(backend: Backend, attempt: Attempt, emit: Emit) -> Exit:
     raise TransientError("the backend gave no end")
 
 
-def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
-    again = found.cause in INFRASTRUCTURE and attempt.number < MAX_ATTEMPTS
+def _closed(store: Store, attempt: Attempt, end: Exit, found: Outcome) -> Trial:
+    """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
+    stopped = end.ending is Ending.STOPPED
+    again = found.cause in INFRASTRUCTURE and (stopped or attempt.number < MAX_ATTEMPTS)
     trial = store.close_attempt(attempt.id, found, final=not again)
     if trial.state is TrialState.RUNNING:
         raise TransientError(f"attempt {attempt.number} of {MAX_ATTEMPTS}: {found.reason}")
@@ -294,10 +303,3 @@ def _write(path: Path, text: str) -> Path:
     part = path.with_suffix(f"{path.suffix}.part")
     part.write_text(text, encoding="utf-8")
     return part.replace(path)
-
-
-def stop_trial(store: Store, run: Run, number: int, backend: Backend) -> None:
-    """End what runs of a trial; what became of it is recorded by who comes next."""
-    for attempt in store.attempts(run.id, number):
-        if attempt.state is AttemptState.RUNNING:
-            backend.stop(attempt.handle)

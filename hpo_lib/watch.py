@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from hpo_lib.errors import NotFound, TransientError
+from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.record import Run, RunKey, RunStatus
 from hpo_lib.remote import DONE, Airflow
 from hpo_lib.runs import slug_of
@@ -20,8 +20,17 @@ _POLL_S = 1.0
 _LINE_S = 15.0
 
 
-def watch(client: Airflow, store: Store, key: RunKey, say: Callable[[str], None]) -> Run | None:
-    """Follow a DAG run until it ends; gives our run, or None if it never came to be."""
+def watch(
+    client: Airflow,
+    store: Store,
+    key: RunKey,
+    say: Callable[[str], None],
+    alive: Callable[[], bool],
+) -> Run | None:
+    """Follow a DAG run until it ends; gives our run, or None if it never came to be.
+
+    HpoError if Airflow does not answer and is not `alive`.
+    """
     show = _on_terminal if sys.stderr.isatty() else _now_and_then(say)
     state = "queued"
     while state not in DONE:
@@ -29,7 +38,9 @@ def watch(client: Airflow, store: Store, key: RunKey, say: Callable[[str], None]
         try:
             state = client.state(key.dag_id, key.dag_run_id)
             show(line_of(store, key, state))
-        except TransientError:
+        except TransientError as error:
+            if not alive():
+                raise HpoError(f"Airflow has ended before the run did: {error}") from None
             show("waiting for Airflow to answer")
     if sys.stderr.isatty():
         sys.stderr.write("\n")
@@ -68,14 +79,17 @@ def progress(spec: Spec, history: History) -> str:
 
 def ending(store: Store, run: Run, home: Path, url: str) -> str:
     """Describe how a run ended: why, the best trial, the report and Airflow's page."""
+    if run.status is RunStatus.REFUSED:
+        return f"run {run.id} was refused: {run.reason}\nAirflow     {url}"
+    if run.status is RunStatus.RUNNING:
+        return f"run {run.id} of {run.experiment} was ended from outside\nAirflow     {url}"
     lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
-    if run.status is not RunStatus.REFUSED:
-        spec = load(run.spec)
-        best = store.history(run.id).best(spec.objective.direction)
-        if best is not None:
-            lines.append(f"best trial  {best.number}: {spec.objective.metric} = {best.value:.6g}")
-            lines += [f"              {name} = {value}" for name, value in best.params.items()]
-        lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
+    spec = load(run.spec)
+    best = store.history(run.id).best(spec.objective.direction)
+    if best is not None:
+        lines.append(f"best trial  {best.number}: {spec.objective.metric} = {best.value:.6g}")
+        lines += [f"              {name} = {value}" for name, value in best.params.items()]
+    lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
     return "\n".join([*lines, f"Airflow     {url}"])
 
 

@@ -67,6 +67,10 @@ class Backend(Protocol):
         """Give the Exit, or None while the attempt runs."""
         ...
 
+    def release(self, handle: Mapping[str, Any]) -> None:
+        """Let the attempt end by itself soon unless `follow` is called again, as by a retry."""
+        ...
+
     def stop(self, handle: Mapping[str, Any]) -> None:
         """End the attempt and everything it started; returns when nothing of it is left."""
         ...

@@ -75,12 +75,14 @@ class LocalBackend:
         folder = _folder(handle)
         if (folder / "started").exists():
             return
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "output").mkdir(parents=True, exist_ok=True)
         _beat(folder)
         _write_request(folder, self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, local_guard.__file__, str(folder)],
+                env=environment(os.environ, self.path) | _marks(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -116,6 +118,10 @@ class LocalBackend:
         _kill_marked(folder)
         return Exit(Ending.LOST, detail="its guard process is gone")
 
+    def release(self, handle: Mapping[str, Any]) -> None:
+        """Say that nobody looks after the attempt: it ends in half a minute unless someone does."""
+        (_folder(handle) / "released").touch()
+
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Ask the guard to end the attempt; returns when it has, or after killing it."""
         folder = _folder(handle)
@@ -139,6 +145,11 @@ class LocalBackend:
             "memory_bytes": request.memory_bytes,
             "grace_s": self.grace_s,
         }
+
+
+def _marks(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Keep what an embedded Airflow finds its guards by."""
+    return {name: inherited[name] for name in ("HPO_EMBEDDED",) if name in inherited}
 
 
 def environment(inherited: Mapping[str, str], path: str) -> dict[str, str]:

@@ -5,8 +5,9 @@ the Airflow task that started it, so that a retried task finds the attempt again
 a second time, and it makes sure that the attempt and all of its descendants end: on timeout, over
 the memory limit, when asked to, and when no Airflow task has looked after it for `grace_s`.
 
-FOLDER holds, written by the task: `request.json`, `heartbeat`, `stop`; written here: `guard.lock`
-(locked while this process lives), `started`, `log.txt`, and last, atomically, `exit.json`.
+FOLDER holds, written by the task: `request.json`, `heartbeat`, `released` (the task was asked to
+end, and perhaps nobody takes over), `stop`; written here: `guard.lock` (locked while this process
+lives), `started`, `log.txt`, and last, atomically, `exit.json`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.1
 _TERM_S = 5.0
 _MAX_LOG_BYTES = 2**30
+_RELEASED_S = 30.0
+_VMSTAT = Path("/proc/vmstat")
 
 
 def main(folder: Path) -> int:
@@ -61,23 +64,26 @@ def write(path: Path, content: dict[str, Any]) -> None:
 def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
     request = json.loads((folder / "request.json").read_text())
     write(folder / "started", {"pid": os.getpid()})
-    begin = time.monotonic()
+    kills, watch = _kernel_kills(), _Watch(folder, request, stop_asked)
     try:
         child = _spawn(folder, request)
     except OSError as error:
         what = error.strerror or str(error)
         return {"ending": "exited", "code": 127, "detail": f"{error.filename}: {what}"}
-    ending, detail = "exited", ""
+    trouble = None
     try:
-        while child.poll() is None:
-            trouble = _trouble(folder, request, time.monotonic() - begin, stop_asked)
-            if trouble:
-                ending, detail = trouble
-                break
+        while child.poll() is None and trouble is None:
             _wait(child)
+            trouble = watch.trouble()
     finally:
+        code = child.poll()
         _end_descendants()
-    return {"ending": ending, "code": child.poll(), "detail": detail}
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _kernel_kills() > kills:
+        detail = "killed by signal 9 while the kernel killed processes for want of memory"
+        return {"ending": "out_of_memory", "code": code, "detail": detail}
+    if code is not None or trouble is None:
+        return {"ending": "exited", "code": code, "detail": ""}
+    return {"ending": trouble[0], "code": None, "detail": trouble[1]}
 
 
 def _spawn(folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -101,23 +107,45 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _trouble(
-    folder: Path, request: dict[str, Any], elapsed_s: float, stop_asked: list[int]
-) -> tuple[str, str] | None:
-    """Give the reason to end the attempt now, or None."""
-    if stop_asked or (folder / "stop").exists():
-        return "stopped", "asked to stop"
-    if elapsed_s > request["timeout_s"]:
-        return "timeout", f"still running after {request['timeout_s']:g} s"
-    limit, used = request["memory_bytes"], 0
-    if limit is not None and (used := _memory(limit)) > limit:
-        return "out_of_memory", f"used {used / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB"
-    if (folder / "log.txt").stat().st_size > _MAX_LOG_BYTES:
-        return "log_too_large", f"printed more than {_MAX_LOG_BYTES / 2**20:.0f} MiB"
-    age_s = time.time() - (folder / "heartbeat").stat().st_mtime
-    if age_s > request["grace_s"]:
-        return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"
-    return None
+class _Watch:
+    """What may go wrong with an attempt, by a clock that stands still while the machine sleeps."""
+
+    def __init__(self, folder: Path, request: dict[str, Any], stop_asked: list[int]) -> None:
+        self._folder, self._request, self._stop_asked = folder, request, stop_asked
+        self._began = self._beaten = time.monotonic()
+        self._beat = 0.0
+
+    def trouble(self) -> tuple[str, str] | None:
+        """Give the reason to end the attempt now, or None."""
+        if self._stop_asked or (self._folder / "stop").exists():
+            return "stopped", "asked to stop"
+        timeout_s = self._request["timeout_s"]
+        if time.monotonic() - self._began > timeout_s:
+            return "timeout", f"still running after {timeout_s:g} s"
+        limit, used = self._request["memory_bytes"], 0
+        if limit is not None and (used := _memory(limit)) > limit:
+            return "out_of_memory", f"used {used / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB"
+        if (self._folder / "log.txt").stat().st_size > _MAX_LOG_BYTES:
+            return "log_too_large", f"printed more than {_MAX_LOG_BYTES / 2**20:.0f} MiB"
+        return self._neglect()
+
+    def _neglect(self) -> tuple[str, str] | None:
+        beat = (self._folder / "heartbeat").stat().st_mtime
+        if beat != self._beat:
+            self._beat, self._beaten = beat, time.monotonic()
+        age_s = time.monotonic() - self._beaten
+        released = self._folder / "released"
+        if released.exists() and released.stat().st_mtime >= beat and age_s > _RELEASED_S:
+            return "stopped", "its Airflow task was ended and none has taken over"
+        if age_s > self._request["grace_s"]:
+            return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"
+        return None
+
+
+def _kernel_kills() -> int:
+    """Count the processes that the kernel has killed for want of memory since it was started."""
+    lines = _VMSTAT.read_text().splitlines() if _VMSTAT.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def _memory(limit: int) -> int:

@@ -114,21 +114,49 @@ def reduce(observations: Iterable[Observation], objective: Objective) -> dict[st
 
 
 def thinned(observations: Iterable[Observation], objective: Objective) -> list[Observation]:
-    """Keep at most MAX_PER_METRIC of each metric, with its last and the objective's best."""
-    series: dict[str, list[Observation]] = defaultdict(list)
+    """Keep at most MAX_PER_METRIC of each metric, with its last and the objective's best.
+
+    The observations are read once and never held in full: a trial may print millions.
+    """
+    series: dict[str, _Thinned] = {}
     for observation in observations:
-        series[observation.metric].append(observation)
-    return [o for found in series.values() for o in _thinned(found, objective)]
+        name = observation.metric
+        if name not in series:
+            series[name] = _Thinned(objective if name == objective.metric else None)
+        series[name].add(observation)
+    return [observation for found in series.values() for observation in found.kept()]
 
 
-def _thinned(series: list[Observation], objective: Objective) -> list[Observation]:
-    if len(series) <= MAX_PER_METRIC:
-        return series
-    stride = math.ceil(len(series) / (MAX_PER_METRIC - 2))
-    kept = set(range(0, len(series), stride)) | {len(series) - 1}
-    if series[0].metric == objective.metric:
-        kept.add(series.index(_best(series, objective)))
-    return [series[index] for index in sorted(kept)]
+class _Thinned:
+    """An evenly thinned series: every n-th value, n doubled whenever too many are held."""
+
+    def __init__(self, objective: Objective | None) -> None:
+        self._objective, self._stride, self._count = objective, 1, 0
+        self._held: dict[int, Observation] = {}
+        self._last = self._best = (-1, Observation("", math.nan))
+
+    def add(self, observation: Observation) -> None:
+        """Take the next value."""
+        self._last = (self._count, observation)
+        if self._objective and _better(observation, self._best, self._objective):
+            self._best = self._last
+        if self._count % self._stride == 0:
+            self._held[self._count] = observation
+        if len(self._held) > MAX_PER_METRIC - 2:
+            self._stride *= 2
+            self._held = {i: o for i, o in self._held.items() if i % self._stride == 0}
+        self._count += 1
+
+    def kept(self) -> list[Observation]:
+        """List what is kept, in the order of the series."""
+        extra = dict(place for place in (self._last, self._best) if place[0] >= 0)
+        return [observation for _, observation in sorted((self._held | extra).items())]
+
+
+def _better(new: Observation, best: tuple[int, Observation], objective: Objective) -> bool:
+    if not math.isfinite(new.value):
+        return False
+    return best[0] < 0 or objective.direction.better(new.value, than=best[1].value)
 
 
 def _best(series: Sequence[Observation], objective: Objective) -> Observation:

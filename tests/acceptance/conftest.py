@@ -16,16 +16,18 @@ import pytest
 from hpo_lib.embedded import Embedded
 from hpo_lib.errors import HpoError, NotFound
 from hpo_lib.record import Run, RunKey
-from hpo_lib.remote import DONE
+from hpo_lib.remote import DONE, Airflow
 from hpo_lib.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "hpo_local"
 PATIENCE_S = 300.0
 
+_CLIENTS: dict[str, Airflow] = {}
+
 #: A crash is noticed sooner than a deployment would want it.
 SETTINGS = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "HPO_MAX_WAVES": "6",
@@ -39,7 +41,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
         found = condition()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(0.2)
     raise AssertionError(f"waited in vain for {what}")
 
 
@@ -50,9 +52,14 @@ class Stack:
     embedded: Embedded
     store: Store
 
+    def client(self) -> Airflow:
+        """Give a client that stays logged in."""
+        client = self.embedded.client()
+        return _CLIENTS.setdefault(client.url, client)
+
     def trigger(self, conf: Any) -> RunKey:
         """Start a DAG run."""
-        return RunKey(DAG, self.embedded.client().trigger(DAG, conf))
+        return RunKey(DAG, self.client().trigger(DAG, conf))
 
     def wait(self, key: RunKey) -> str:
         """Wait for the DAG run's end and give its state."""
@@ -72,7 +79,7 @@ class Stack:
     def tasks(self, key: RunKey) -> list[dict[str, Any]]:
         """List the DAG run's task instances."""
         path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances?limit=200"
-        return list(self.embedded.client().call("GET", path)["task_instances"])
+        return list(self.client().call("GET", path)["task_instances"])
 
     def states(self, key: RunKey, task_id: str) -> list[str]:
         """List the states of a task's instances."""
@@ -87,7 +94,7 @@ class Stack:
             "only_failed": False,
             "reset_dag_runs": True,
         }
-        self.embedded.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
+        self.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
 
     def log(self, key: RunKey, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
         """Give a task's log as text."""
@@ -95,11 +102,11 @@ class Stack:
             f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/{task_id}"
             f"/logs/{try_number}?map_index={map_index}&full_content=true"
         )
-        return str(self.embedded.client().call("GET", path))
+        return str(self.client().call("GET", path))
 
     def _ended(self, key: RunKey) -> str | None:
         try:
-            state = self.embedded.client().state(key.dag_id, key.dag_run_id)
+            state = self.client().state(key.dag_id, key.dag_run_id)
         except HpoError:
             return None
         return state if state in DONE else None

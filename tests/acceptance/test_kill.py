@@ -162,7 +162,7 @@ def test_kill_of_every_other_task_process(up: Stack, ledger: Path) -> None:
                 seen.append(title)
                 if len(seen) % 2:
                     process.kill()
-        return up.embedded.client().state(key.dag_id, key.dag_run_id) in DONE
+        return up.client().state(key.dag_id, key.dag_run_id) in DONE
 
     until(kill_every_other, "the end of the run")
     assert len(seen) >= 12, "there were tasks to kill: validate, suggest, trial, report"

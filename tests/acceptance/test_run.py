@@ -199,13 +199,13 @@ def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
     key = up.trigger(conf("sleep 600", limits={"max_trials": 2, "max_failed_trials": 5}))
     until(lambda: attempt_processes(up.embedded.home), "an attempt")
     path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/wave_01.trial/0"
-    up.embedded.client().call("PATCH", path, {"new_state": "failed"})
+    up.client().call("PATCH", path, {"new_state": "failed"})
     until(lambda: len(up.store.view(up.run(key).id).trials) == 2, "the second wave")
     first = up.store.trial(up.run(key).id, 1)
     assert first.cause is Cause.KILLED_BY_OPERATOR
     path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
     until(lambda: attempt_processes(up.embedded.home), "the second attempt")
-    up.embedded.client().call("PATCH", path, {"state": "failed"})
+    up.client().call("PATCH", path, {"state": "failed"})
     until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
 
 
@@ -234,7 +234,7 @@ def test_no_secret_of_airflow_reaches_a_trial_or_the_report(up: Stack) -> None:
 def test_the_example_on_the_form_works(up: Stack) -> None:
     if not (ROOT / ".venv-trial").exists() and not os.environ.get("HPO_TRIAL_PATH"):
         pytest.skip("needs the trial environment: make setup")
-    details = up.embedded.client().call("GET", "/dags/hpo_local/details")
+    details = up.client().call("GET", "/dags/hpo_local/details")
     form = {name: param["value"] for name, param in details["params"].items()}
     example = from_yaml((ROOT / "config" / "experiments" / "digits.yaml").read_text())
     form["limits"] = {"max_trials": 2, "parallel_trials": 2}

@@ -357,7 +357,15 @@ MAX = Decision.stop("max trials reached: 2 of 2")
         (history([0.5, USER]), MAX, MAX),
         (history([0.5, USER]), BUDGET, BUDGET),
         (history([USER, USER]), BUDGET, BUDGET),
-        (history([0.5, 0.4]), None, Decision.stop("all trials ended: 2")),
+        (
+            history([0.5, 0.4]),
+            None,
+            Decision.stop(
+                "broken off: 2 of 10 trials, and no wave after them was answered; "
+                "see the first red control task",
+                failed=True,
+            ),
+        ),
         (
             history([USER, LOST]),
             MAX,

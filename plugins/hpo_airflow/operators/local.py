@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from hpo_airflow import settings, tasks
+from hpo_lib.errors import TransientError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class LocalTrialOperator(BaseOperator):
         """Only assign: the values may be unresolved."""
         super().__init__(**kwargs)
         self.assignment = assignment
+        self._handle: Mapping[str, Any] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Give number, value and metrics of the trial; fail with the cause of a failed one."""
@@ -37,21 +39,25 @@ class LocalTrialOperator(BaseOperator):
         number = int(self.assignment["trial"])
         with tasks.errors(), settings.open_store() as store:
             run = store.run(tasks.key_of(context))
-            trial = runs.perform(store, run, number, settings.local_backend(), _emit)
+            self._backend = settings.local_backend()
+            trial = runs.perform(store, run, number, self._backend, _emit, self._opened)
             if trial.state is TrialState.FAILED:
                 raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
         log.info("trial %s: %s", number, trial.reason)
         return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
 
     def on_kill(self) -> None:
-        """End the trial's processes when its task is ended from outside."""
-        from airflow.sdk import get_current_context
+        """Let go of the trial: a retry takes it over, else it ends (see `local_guard`).
 
-        from hpo_lib import runs
+        Airflow asks a task to end for many reasons (marked failed, restarted, API not reachable,
+        replaced by a retry) and does not say which.
+        """
+        if self._handle is not None:
+            self._backend.release(self._handle)
+        raise TransientError("the task was asked to end; a running trial waits for a retry")
 
-        with settings.open_store() as store:
-            run = store.run(tasks.key_of(get_current_context()))
-            runs.stop_trial(store, run, int(self.assignment["trial"]), settings.local_backend())
+    def _opened(self, handle: Mapping[str, Any]) -> None:
+        self._handle = handle
 
 
 def _emit(line: str) -> None:
