@@ -12,7 +12,7 @@ help:  ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: .venv/core .venv-trial/trial  ## tune a Keras model on an Airflow of its own (SPEC=file, KEEP=1)
-	@.venv/bin/hpo demo $(SPEC) $(if $(KEEP),--keep)
+	@.venv/bin/hpo demo "$(SPEC)" $(if $(filter-out 0,$(KEEP)),--keep)
 
 up: .venv/core .venv-trial/trial  ## start that Airflow and leave it running
 	@.venv/bin/hpo up
@@ -49,6 +49,7 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 
 # Each environment is made once and again when its pins change; the stamp is written last.
 .venv/core: requirements/core.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; v in [(3, 11), (3, 12)] or sys.exit(f"needs Python 3.11 or 3.12, got {sys.version.split()[0]}; name one: make PYTHON=…")'
 	@echo "installing Airflow and hpo into .venv (1 to 3 minutes)"
 	@"$(PYTHON)" -m venv .venv
 	@.venv/bin/python $(PIP) -r requirements/core.txt

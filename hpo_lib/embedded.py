@@ -177,7 +177,7 @@ class Embedded:
             return facts
         if not create:
             return None
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         facts = {
             "port": _free_port(),
             "password": secrets.token_urlsafe(12),

@@ -49,13 +49,15 @@ class LocalBackend:
     """Keeps each attempt in a folder of its own below `home`.
 
     `workdir` is where commands run, `path` is put before PATH (so that `python` is the trial's),
-    `grace_s` is how long an attempt may run without an Airflow task looking after it.
+    `grace_s` is how long an attempt may run without an Airflow task looking after it, `release_s`
+    how long after its task has let go of it.
     """
 
     home: Path
     workdir: Path
     path: str = ""
     grace_s: float = 600.0
+    release_s: float = 30.0
 
     def handle(self, run: str, trial: int, attempt: int) -> dict[str, Any]:
         """Name the attempt's folder and this host."""
@@ -75,10 +77,10 @@ class LocalBackend:
         folder = _folder(handle)
         if (folder / "started").exists():
             return
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "output").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / "output").mkdir(exist_ok=True)
         _beat(folder)
-        _write_request(folder, self._guarded(folder, request))
+        local_guard.write(folder / "request.json", self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, local_guard.__file__, str(folder)],
@@ -119,7 +121,7 @@ class LocalBackend:
         return Exit(Ending.LOST, detail="its guard process is gone")
 
     def release(self, handle: Mapping[str, Any]) -> None:
-        """Say that nobody looks after the attempt: it ends in half a minute unless someone does."""
+        """Let go of the attempt: it ends after `release_s` unless someone follows it again."""
         (_folder(handle) / "released").touch()
 
     def stop(self, handle: Mapping[str, Any]) -> None:
@@ -144,6 +146,7 @@ class LocalBackend:
             "timeout_s": request.timeout_s,
             "memory_bytes": request.memory_bytes,
             "grace_s": self.grace_s,
+            "release_s": self.release_s,
         }
 
 
@@ -193,11 +196,6 @@ def _folder(handle: Mapping[str, Any]) -> Path:
 
 def _beat(folder: Path) -> None:
     (folder / "heartbeat").touch()
-
-
-def _write_request(folder: Path, request: dict[str, Any]) -> None:
-    local_guard.write(folder / "request.json", request)
-    (folder / "request.json").chmod(0o600)
 
 
 def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:

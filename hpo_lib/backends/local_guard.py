@@ -30,7 +30,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.1
 _TERM_S = 5.0
 _MAX_LOG_BYTES = 2**30
-_RELEASED_S = 30.0
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -135,7 +134,11 @@ class _Watch:
             self._beat, self._beaten = beat, time.monotonic()
         age_s = time.monotonic() - self._beaten
         released = self._folder / "released"
-        if released.exists() and released.stat().st_mtime >= beat and age_s > _RELEASED_S:
+        if (
+            released.exists()
+            and released.stat().st_mtime >= beat
+            and age_s > self._request["release_s"]
+        ):
             return "stopped", "its Airflow task was ended and none has taken over"
         if age_s > self._request["grace_s"]:
             return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"

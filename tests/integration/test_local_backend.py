@@ -195,6 +195,39 @@ def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in pids)
 
 
+def test_a_released_attempt_ends_soon(tmp_path: Path) -> None:
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
+    handle = backend.handle("000001-test", 1, 1)
+    pids = family(backend, handle)
+    backend.release(handle)
+    until(lambda: backend.poll(handle) is not None)
+    assert backend.poll(handle).ending is Ending.STOPPED
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_released_attempt_goes_on_if_it_is_taken_over(tmp_path: Path) -> None:
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
+    handle = backend.handle("000001-test", 1, 1)
+    backend.submit(handle, python("import time; time.sleep(4); print('loss=1')"))
+    backend.release(handle)
+    assert end(backend, handle) == (["loss=1"], Exit(Ending.EXITED, 0))
+
+
+def test_an_attempt_that_was_ended_has_no_exit_code(backend: LocalBackend, handle: dict) -> None:
+    backend.submit(handle, python("import time; time.sleep(600)"))
+    backend.stop(handle)
+    assert backend.poll(handle).code is None
+
+
+def test_the_guard_holds_no_secret_of_airflow(
+    backend: LocalBackend, handle: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "hush")
+    backend.submit(handle, python("import os; print(open(f'/proc/{os.getppid()}/environ').read())"))
+    lines, _ = end(backend, handle)
+    assert "hush" not in "".join(lines)
+
+
 def test_a_killed_task_leaves_the_trial_running_for_the_next(
     backend: LocalBackend, handle: dict, tmp_path: Path
 ) -> None:
