@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Trigger the DAG with a spec and show its progress; 0 only if the run is complete."""
     spec = _read(options.file)
     embedded = _embedded()
+    if not embedded.running():
+        raise HpoError("no Airflow runs here; start one with `make up`")
     return _run(embedded, embedded.client(), spec)
 
 
