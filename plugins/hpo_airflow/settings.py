@@ -13,7 +13,6 @@ HPO_POOL         Airflow pool of the trials (default_pool)
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ def deployment() -> Deployment:
 
     return Deployment(
         home=home(),
-        backends={"local": partial(local_backend)},
+        backends={"local": local_backend},
         max_waves=max_waves(),
         max_parallel=int(os.environ.get("HPO_MAX_PARALLEL", "8")),
     )

@@ -100,7 +100,6 @@ def test_what_a_user_wrote_is_never_rendered(up: Stack) -> None:
         sampler={"name": "grid"},
         limits={"max_trials": 5, "parallel_trials": 5},
     )
-    key = up.trigger(spec)
     spec["trial"]["args"] = ["${params.x}", "${params.x}"]
     key = up.trigger(spec)
     assert up.wait(key) == "success"
