@@ -14,6 +14,7 @@ from hpo_lib import __version__, engine, operate
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
 from hpo_lib.trial import Assignment, History, Trial
+from hpo_lib.words import duration
 
 _REFUSED, _FAILED = 2, 1
 
@@ -153,7 +154,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "sampler", f"{facts['sampler']}, seed {facts['seed']}"
     yield "duplicates", facts["duplicates"]
     limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
-    yield "at most", f"{engine.spell(facts['worst_case_s'])} (trial.timeout x waves{limit})"
+    yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"
     if facts["command"]:
         yield "trial 1", shlex.join(facts["command"])
 

@@ -31,6 +31,7 @@ from hpo_lib.trial import (
     TrialState,
 )
 from hpo_lib.validation import parse, shown
+from hpo_lib.words import duration
 
 _ASKS = 3
 _DRAWS = 20
@@ -277,9 +278,9 @@ def _out_of_time(spec: Spec, history: History) -> Decision | None:
     next_s = statistics.median(durations) if durations else 0.0
     if history.elapsed_s < limit and history.elapsed_s + next_s <= limit:
         return None
-    ahead = f", a trial takes {spell(next_s)} (median of {len(durations)})" if durations else ""
+    ahead = f", a trial takes {duration(next_s)} (median of {len(durations)})" if durations else ""
     return Decision.stop(
-        f"duration: {spell(history.elapsed_s)} have passed{ahead}, "
+        f"duration: {duration(history.elapsed_s)} have passed{ahead}, "
         f"limits.max_duration is {spec.limits.max_duration}"
     )
 
@@ -315,13 +316,3 @@ def _patience_lost(spec: Spec, history: History) -> Decision | None:
         f"patience: no improvement in the last {since} complete trials, limits.patience is "
         f"{patience}; best {spec.objective.metric} {best.value:.6g} in trial {best.number}"
     )
-
-
-def spell(duration_s: float) -> str:
-    """Write a duration for a reader: 45 s, 12 min, 3 h 20 min."""
-    if duration_s < 120:
-        return f"{duration_s:.3g} s"
-    minutes = round(duration_s / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")

@@ -15,6 +15,7 @@ from hpo_lib.runs import slug_of
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
 from hpo_lib.trial import History, TrialState
+from hpo_lib.words import duration
 
 _POLL_S = 1.0
 _LINE_S = 15.0
@@ -91,16 +92,6 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
         lines += [f"              {name} = {value}" for name, value in best.params.items()]
     lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
     return "\n".join([*lines, f"Airflow     {url}"])
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as people say it: 45s, 3m 20s, 2h 05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
 def _on_terminal(line: str) -> None:

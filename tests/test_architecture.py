@@ -17,7 +17,7 @@ LIBRARY = "hpo_lib"
 #: From left to right; a part imports only from layers to its left. Parts of one layer are
 #: siblings and do not import each other.
 LAYERS: list[set[str]] = [
-    {"errors", "runtime"},
+    {"errors", "lines", "runtime", "words"},
     {"validation", "trial"},
     {"space"},
     {"registry", "record"},

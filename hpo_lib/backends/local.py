@@ -17,11 +17,11 @@ from typing import Any
 
 from hpo_lib.backends import Ending, Exit, Request, local_guard
 from hpo_lib.errors import TransientError
+from hpo_lib.lines import Growing
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
 _STOP_S = 30.0
-_CHUNK = 1 << 16
 _TAIL = 1 << 14
 _MARK = "HPO_ATTEMPT_DIR"
 
@@ -95,11 +95,11 @@ class LocalBackend:
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
         folder = _folder(handle)
-        lines, pause_s = _Lines(folder / "log.txt"), _FIRST_POLL_S
+        log, pause_s = _from_near_its_end(folder / "log.txt"), _FIRST_POLL_S
         while True:
             _beat(folder)
             found = self.poll(handle)
-            yield from lines.new(last=found is not None)
+            yield from log.new(last=found is not None)
             if found is not None:
                 yield found
                 return
@@ -166,28 +166,10 @@ def environment(inherited: Mapping[str, str], path: str) -> dict[str, str]:
     return env | {"PYTHONUNBUFFERED": "1"}
 
 
-class _Lines:
-    """Reads a growing file line by line; a second reader begins near the end."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._rest = path, b""
-        size = path.stat().st_size if path.exists() else 0
-        self._at = max(0, size - _TAIL)
-
-    def new(self, *, last: bool) -> Iterator[str]:
-        """Yield the complete lines that have come; with `last` also an unfinished one."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            while chunk := file.read(_CHUNK):
-                self._at += len(chunk)
-                *lines, self._rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
-                self._rest = self._rest[-_CHUNK:]
-                yield from (line.decode(errors="replace") for line in lines if line)
-        if last and self._rest:
-            yield self._rest.decode(errors="replace")
-            self._rest = b""
+def _from_near_its_end(log: Path) -> Growing:
+    """Read on where a second reader would: what the first one has said is not said again."""
+    size = log.stat().st_size if log.exists() else 0
+    return Growing(log, max(0, size - _TAIL))
 
 
 def _folder(handle: Mapping[str, Any]) -> Path:

@@ -18,7 +18,6 @@ from hpo_lib.trial import Observation
 
 #: Observations kept of one metric: an evenly thinned series, never without its last and best.
 MAX_PER_METRIC = 1_000
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +36,6 @@ class Collector(Protocol):
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics, NaN and infinities included."""
         ...
-
-
-def lines(path: Path) -> Iterator[str]:
-    """Yield a file's lines (also those that end in a carriage return), garbage replaced.
-
-    Only the last 64 KiB of a longer line are given. A missing file has no lines.
-    """
-    if not path.is_file():
-        return
-    rest = b""
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            rest = rest[-_CHUNK:]
-            for line in whole:
-                yield line.decode(errors="replace")
-    if rest:
-        yield rest.decode(errors="replace")
 
 
 def from_json(line: str) -> dict[str, float]:

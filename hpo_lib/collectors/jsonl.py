@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, lines, whole
+from hpo_lib.collectors import Source, from_json, whole
+from hpo_lib.lines import lines
 from hpo_lib.spec import Metrics
 from hpo_lib.trial import Observation
 

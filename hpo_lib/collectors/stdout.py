@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, lines, to_float
+from hpo_lib.collectors import Source, from_json, to_float
+from hpo_lib.lines import lines
 from hpo_lib.spec import Metrics
 from hpo_lib.trial import Observation
 

@@ -11,8 +11,8 @@ from typing import Any
 from hpo_lib.report.charts import axis
 from hpo_lib.report.facts import Facts, value_of
 from hpo_lib.report.markup import label
-from hpo_lib.report.words import number
 from hpo_lib.trial import Direction, Value
+from hpo_lib.words import number
 
 _MAX_TICKS = 12
 _TICK = 14

@@ -12,8 +12,8 @@ from typing import Any
 from hpo_lib.record import AttemptState, TrialView
 from hpo_lib.report.facts import Facts, value_of
 from hpo_lib.report.markup import Markup, el, label
-from hpo_lib.report.words import duration, number, spoken
 from hpo_lib.trial import TrialState
+from hpo_lib.words import duration, number, spoken
 
 INK, MUTED, GRID, PAGE = "var(--ink)", "var(--muted)", "var(--line)", "var(--page)"
 BEST, TARGET = "var(--best)", "var(--target)"

@@ -22,8 +22,8 @@ from hpo_lib.report.charts import (
 )
 from hpo_lib.report.facts import Facts, value_of
 from hpo_lib.report.markup import label
-from hpo_lib.report.words import count, number
 from hpo_lib.trial import TrialState
+from hpo_lib.words import count, number
 
 _MAX_CURVES, _MAX_STEPS = 40, 200
 

@@ -13,9 +13,9 @@ from typing import Any
 from hpo_lib.errors import SpecError
 from hpo_lib.invocation import invocation
 from hpo_lib.record import Run, RunView, TrialView
-from hpo_lib.report.words import utc
 from hpo_lib.spec import Spec, load
 from hpo_lib.trial import Direction, TrialState
+from hpo_lib.words import utc
 
 _LINE = 96
 

@@ -15,7 +15,7 @@ from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, data, el, join, script
 from hpo_lib.report.script import JS
 from hpo_lib.report.style import CSS
-from hpo_lib.report.words import count
+from hpo_lib.words import count
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from hpo_lib.report.charts import (
 )
 from hpo_lib.report.facts import Facts, value_of
 from hpo_lib.report.markup import label
-from hpo_lib.report.words import number
 from hpo_lib.trial import TrialState
+from hpo_lib.words import number
 
 MAX_PANELS, MAX_LINES_AXES = 24, 12
 MAX_POINTS, _MAX_LINES = 400, 300

@@ -8,7 +8,7 @@ from csv import writer
 from hpo_lib.record import RunView, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import clean
-from hpo_lib.report.words import utc
+from hpo_lib.words import utc
 
 #: What a spreadsheet takes for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

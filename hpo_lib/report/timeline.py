@@ -10,7 +10,7 @@ from typing import Any
 from hpo_lib.record import AttemptState, TrialView
 from hpo_lib.report.charts import ATTEMPT, LEGEND, MUTED, PAGE, Chart, Trace, axis
 from hpo_lib.report.facts import Facts
-from hpo_lib.report.words import duration, percent, utc
+from hpo_lib.words import duration, percent, utc
 
 _WAVE = re.compile(r"wave-0*(\d+)")
 _WORDS = {AttemptState.SUCCEEDED: "complete"}

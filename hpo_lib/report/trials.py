@@ -9,8 +9,8 @@ from hpo_lib.record import TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.timeline import wave_of
-from hpo_lib.report.words import duration, number, spoken
 from hpo_lib.trial import Origin, TrialState, Value
+from hpo_lib.words import duration, number, spoken
 
 MAX_PARAMETERS, MAX_METRICS = 40, 20
 

@@ -112,7 +112,7 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
         "sampler      random, seed 0",
         "duplicates   none: 10 trials of 60 configurations, a configuration that was tried is "
         "never tried again",
-        "at most      90 min (trial.timeout x waves)",
+        "at most      1h 30m (trial.timeout x waves)",
         "trial 1      python 'my train.py' --epochs=3 --units=7 --opt=adam",
         "",
     ]

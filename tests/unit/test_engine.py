@@ -85,13 +85,13 @@ LOSS = {"metric": "loss", "direction": "minimize", "target": 0.1}
         (
             spec({"max_duration": "10m"}),
             history([0.5], elapsed_s=600),
-            "duration: 10 min have passed, a trial takes 60 s (median of 1), "
+            "duration: 10m 00s have passed, a trial takes 1m 00s (median of 1), "
             "limits.max_duration is 10m",
         ),
         (
             spec({"max_duration": "10m"}),
             history([0.5, None, USER], elapsed_s=541),
-            "duration: 9 min have passed, a trial takes 60 s (median of 2), "
+            "duration: 9m 01s have passed, a trial takes 1m 00s (median of 2), "
             "limits.max_duration is 10m",
         ),
         (spec({"max_duration": "10m"}), history([0.5], elapsed_s=540), None),
@@ -99,7 +99,7 @@ LOSS = {"metric": "loss", "direction": "minimize", "target": 0.1}
         (
             spec({"max_duration": "10m"}),
             history([], elapsed_s=7000),
-            "duration: 117 min have passed, limits.max_duration is 10m",
+            "duration: 1h 56m have passed, limits.max_duration is 10m",
         ),
         # Trials: made, also those under way.
         (spec({"max_trials": 3}), history([0.5, None, USER]), "max trials reached: 3 of 3"),
@@ -381,11 +381,3 @@ def test_a_run_without_a_complete_trial_has_failed(
     past: History, stop: Decision | None, verdict: Decision
 ) -> None:
     assert engine.final(spec(), past, stop) == verdict
-
-
-@pytest.mark.parametrize(
-    ("duration_s", "text"),
-    [(0.5, "0.5 s"), (119.0, "119 s"), (120.0, "2 min"), (7200.0, "2 h"), (8000.0, "2 h 13 min")],
-)
-def test_durations_are_spelt_for_readers(duration_s: float, text: str) -> None:
-    assert engine.spell(duration_s) == text

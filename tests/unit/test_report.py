@@ -20,9 +20,9 @@ import factories
 import pytest
 from factories import SPEC, attempt, good_run, run, trial, view
 
-from hpo_lib import report
+from hpo_lib import report, words
 from hpo_lib.record import AttemptState, RunKey, RunStatus, RunView
-from hpo_lib.report import markup, overfitting, timeline, words
+from hpo_lib.report import markup, overfitting, timeline
 from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command

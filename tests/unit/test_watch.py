@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hpo_lib.spec import load
 from hpo_lib.trial import Cause, History, Trial, TrialState
-from hpo_lib.watch import duration, progress
+from hpo_lib.watch import progress
 
 SPEC = load(
     {
@@ -33,10 +31,3 @@ def test_progress_counts_and_predicts() -> None:
     assert progress(SPEC, History(trials, elapsed_s=60.0)) == (
         "2/8 trials done · 2 running · 1 failed · best loss 0.25 (trial 1) · ETA 3m 00s"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0s"), (59.4, "59s"), (60, "1m 00s"), (7_500, "2h 05m")]
-)
-def test_durations_are_written_as_people_say_them(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
