@@ -41,7 +41,7 @@ def tell(store: Store, key: RunKey) -> None:
     run = store.run(key)
     spec = from_yaml(SPEC.read_text())
     trials = store.history(run.id)
-    best = trials.best(spec.objective.direction)
+    best = spec.goal.best(trials.trials)
     if best is None:
         raise SystemExit(f"no trial is complete: {run.reason}")
     print(f"{len(trials.trials)} trials of {spec.search_space.size:,} points: {run.reason}")

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from hpo_lib.errors import SpecError, nearest
+from hpo_lib.goal import Goal
 from hpo_lib.registry import load
 from hpo_lib.samplers import Sampler, random_params, shuffled
 from hpo_lib.space import Space, key
@@ -97,7 +98,7 @@ def search(spec: Spec) -> Search:
     sampler = make_sampler(
         spec.sampler.name,
         space,
-        spec.objective.direction,
+        spec.goal,
         seed=spec.sampler.seed,
         settings=spec.sampler.settings,
     )
@@ -106,7 +107,7 @@ def search(spec: Spec) -> Search:
 
 
 def make_sampler(
-    name: str, space: Space, direction: Direction, *, seed: int, settings: Mapping[str, Any]
+    name: str, space: Space, goal: Goal, *, seed: int, settings: Mapping[str, Any]
 ) -> Sampler:
     """Build a registered sampler from plain settings; SpecError says what they must be."""
     kind = load("sampler", name)
@@ -114,7 +115,7 @@ def make_sampler(
     for unknown in (setting for setting in settings if setting not in known):
         hint, listing = nearest(unknown, known), ", ".join(known)
         raise SpecError(f"sampler: unknown key {shown(unknown)}{hint}; known: {listing}")
-    sampler: Sampler = kind(space, direction, seed, parse(kind.Settings, settings, at="sampler"))
+    sampler: Sampler = kind(space, goal, seed, parse(kind.Settings, settings, at="sampler"))
     return sampler
 
 
@@ -135,7 +136,7 @@ def step(spec: Spec, history: History, slots: int) -> Step:
 
 def final(spec: Spec, history: History, stop: Decision | None) -> Decision:
     """Give the verdict on a run that has ended: failed also when no trial is complete."""
-    best = history.best(spec.objective.direction)
+    best = spec.goal.best(history.trials)
     if stop is not None and (stop.failed or best is not None):
         return stop
     if best is None:
@@ -238,7 +239,7 @@ def _stop(spec: Spec, history: History, made: Search) -> Decision | None:
 
 
 def _target_reached(spec: Spec, history: History) -> Decision | None:
-    objective, best = spec.objective, history.best(spec.objective.direction)
+    objective, best = spec.objective, spec.goal.best(history.trials)
     if objective.target is None or best is None or best.value is None:
         return None
     if objective.direction.better(objective.target, than=best.value):
@@ -306,7 +307,7 @@ def _exhausted(history: History) -> Decision:
 
 
 def _patience_lost(spec: Spec, history: History) -> Decision | None:
-    patience, best = spec.limits.patience, history.best(spec.objective.direction)
+    patience, best = spec.limits.patience, spec.goal.best(history.trials)
     if patience is None or best is None:
         return None
     since = sum(trial.number > best.number for trial in history.of(TrialState.COMPLETE))

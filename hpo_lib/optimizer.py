@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat
 
 from hpo_lib import engine
 from hpo_lib.errors import SpecError
+from hpo_lib.goal import Goal
 from hpo_lib.space import Space, key
 from hpo_lib.trial import Cause, Direction, History, Origin, Params, Trial, TrialState, Value
 from hpo_lib.validation import shown
@@ -43,11 +44,9 @@ class Optimizer:
         """
         if direction not in tuple(Direction):
             raise SpecError(f"direction: must be minimize or maximize, got {shown(direction)}")
-        self._direction = Direction(direction)
+        self._goal = Goal.of(Direction(direction))
         self._space = space if isinstance(space, Space) else Space.parse(space)
-        made = engine.make_sampler(
-            sampler, self._space, self._direction, seed=seed, settings=settings
-        )
+        made = engine.make_sampler(sampler, self._space, self._goal, seed=seed, settings=settings)
         self._search = engine.Search(self._space, made, seed)
         self._trials: list[Trial] = []
         self._place: dict[str, int] = {}
@@ -78,7 +77,7 @@ class Optimizer:
     @property
     def best(self) -> tuple[dict[str, Value], float] | None:
         """The best configuration so far and its value; None before the first success."""
-        trial = History(tuple(self._trials)).best(self._direction)
+        trial = self._goal.best(self._trials)
         if trial is None or trial.value is None:
             return None
         return dict(trial.params), trial.value

@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from pydantic_core import PydanticCustomError
 
 from hpo_lib.errors import SpecError, nearest
+from hpo_lib.goal import Goal
 from hpo_lib.registry import check
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
@@ -348,6 +349,11 @@ class Spec(Strict):
     def search_space(self) -> Space:
         """The space, ready to be used."""
         return Space(self.space)
+
+    @cached_property
+    def goal(self) -> Goal:
+        """What the run is after."""
+        return Goal(((self.objective.metric, self.objective.direction),))
 
     def dump(self) -> dict[str, Any]:
         """Give the canonical plain form: every default written out, nothing that is unset."""

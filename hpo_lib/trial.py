@@ -67,7 +67,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One configuration and what became of it; `value` is set exactly when it is complete."""
+    """One configuration and what became of it; `value` is set exactly when it is complete.
+
+    `rungs` holds the objective by resource for what ran at less than the full one.
+    """
 
     number: int
     params: Params
@@ -78,25 +81,31 @@ class Trial:
     origin: Origin = Origin.SAMPLER
     metrics: Mapping[str, float] = field(default_factory=dict)
     duration_s: float | None = None
+    rungs: Mapping[float, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Trials of an earlier run, perhaps of other data; `weight` (0 to 1) says how alike it is."""
+
+    trials: Sequence[Trial]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All that a decision may depend on: the run's trials by number, and the time it has taken."""
+    """All that a decision may depend on: the run's trials by number, and the time it has taken.
+
+    `earlier` runs only advise: their values are not comparable with this run's.
+    """
 
     trials: Sequence[Trial] = ()
     elapsed_s: float = 0.0
+    earlier: Sequence[Earlier] = ()
 
     def of(self, state: TrialState) -> list[Trial]:
         """List the trials in one state, by number."""
         return [trial for trial in self.trials if trial.state is state]
-
-    def best(self, direction: Direction) -> Trial | None:
-        """Give the best complete trial, the earliest of equals, or None."""
-        complete = [trial for trial in self.trials if trial.value is not None]
-        if not complete:
-            return None
-        return min(complete, key=lambda trial: (direction.loss(trial.value or 0.0), trial.number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def progress(spec: Spec, history: History) -> str:
     done = len(history.trials) - running
     parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
     parts.append(f"{failed} failed")
-    best = history.best(spec.objective.direction)
+    best = spec.goal.best(history.trials)
     if best is not None:
         parts.append(f"best {spec.objective.metric} {best.value:.5g} (trial {best.number})")
     if done:
@@ -86,7 +86,7 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
         return f"run {run.id} of {run.experiment} was ended from outside\nAirflow     {url}"
     lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
     spec = load(run.spec)
-    best = store.history(run.id).best(spec.objective.direction)
+    best = spec.goal.best(store.history(run.id).trials)
     if best is not None:
         lines.append(f"best trial  {best.number}: {spec.objective.metric} = {best.value:.6g}")
         lines += [f"              {name} = {value}" for name, value in best.params.items()]

@@ -18,8 +18,8 @@ LIBRARY = "hpo_lib"
 #: siblings and do not import each other.
 LAYERS: list[set[str]] = [
     {"errors", "lines", "runtime", "words"},
-    {"validation", "trial"},
-    {"space"},
+    {"validation", "trial", "constraint"},
+    {"space", "goal"},
     {"registry", "record"},
     {"spec"},
     {"samplers", "schedulers", "invocation"},

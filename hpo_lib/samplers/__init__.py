@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Protocol
 
+from hpo_lib.goal import Goal
 from hpo_lib.space import Space
-from hpo_lib.trial import Direction, History, Params, Suggestion, Value
+from hpo_lib.trial import History, Params, Suggestion, Value
 from hpo_lib.validation import Strict
 
 
@@ -19,18 +20,18 @@ class Sampler(Protocol):
     """Built anew for every call from what the spec says; all state is in the history.
 
     `Settings` is the model of the sampler's own keys in `sampler:`; __init__ raises SpecError for
-    a space that the sampler cannot search.
+    a space that the sampler cannot search or a goal that it cannot pursue.
     """
 
     Settings: ClassVar[type[Strict]]
     space: Space
-    direction: Direction
+    goal: Goal
     seed: int
     settings: Strict
 
-    def __init__(self, space: Space, direction: Direction, seed: int, settings: Strict) -> None:
+    def __init__(self, space: Space, goal: Goal, seed: int, settings: Strict) -> None:
         self.space = space
-        self.direction = direction
+        self.goal = goal
         self.seed = seed
         self.settings = settings
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler, sobol_params
 from hpo_lib.space import Space, key
 from hpo_lib.trial import Direction, History, Params, Suggestion, Trial, TrialState
@@ -62,9 +63,9 @@ class BayesianSampler(Sampler):
 
     Settings = BayesianSettings
 
-    def __init__(self, space: Space, direction: Direction, seed: int, settings: Strict) -> None:
+    def __init__(self, space: Space, goal: Goal, seed: int, settings: Strict) -> None:
         """Take BayesianSettings."""
-        super().__init__(space, direction, seed, settings)
+        super().__init__(space, goal, seed, settings)
         self._options = BayesianSettings.model_validate(settings)
 
     @property
@@ -96,7 +97,7 @@ class BayesianSampler(Sampler):
         rng = np.random.default_rng([self.seed, len(history.trials) + len(points) + 1])
         used = {key(trial.params) for trial in history.trials} | {key(p) for p in points}
         cube = _Cube(self.space)
-        losses, told = _losses(history, self.direction)
+        losses, told = _losses(history, self.goal.direction)
         pending = [trial.params for trial in history.of(TrialState.RUNNING)] + points
         places = cube.places([trial.params for trial in told] + pending)
         model = _Model(cube, places[: len(told)], losses, seed=int(rng.integers(2**31)))

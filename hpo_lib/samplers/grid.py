@@ -9,9 +9,10 @@ from fractions import Fraction
 
 from pydantic import Field
 
+from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler, shuffled
 from hpo_lib.space import Space, key
-from hpo_lib.trial import Direction, History, Params, Suggestion
+from hpo_lib.trial import History, Params, Suggestion
 from hpo_lib.validation import Strict
 
 
@@ -31,9 +32,9 @@ class GridSampler(Sampler):
 
     Settings = GridSettings
 
-    def __init__(self, space: Space, direction: Direction, seed: int, settings: Strict) -> None:
+    def __init__(self, space: Space, goal: Goal, seed: int, settings: Strict) -> None:
         """Take GridSettings; SpecError if the space is continuous."""
-        super().__init__(space, direction, seed, settings)
+        super().__init__(space, goal, seed, settings)
         options = GridSettings.model_validate(settings)
         self._grid = space.grid
         self._shuffle = options.shuffle

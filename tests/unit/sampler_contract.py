@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hpo_lib import engine
+from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler
 from hpo_lib.space import Space, key
 from hpo_lib.trial import Cause, Direction, History, Suggestion, Trial, TrialState
@@ -49,7 +50,7 @@ class Recipe:
 
     def build(self, space: Space, seed: int = 0) -> Sampler:
         return engine.make_sampler(
-            self.name, space, Direction.MAXIMIZE, seed=seed, settings=self.settings
+            self.name, space, Goal.of(Direction.MAXIMIZE), seed=seed, settings=self.settings
         )
 
 

@@ -12,6 +12,7 @@ from sampler_contract import GRID, MIXED, Recipe, SamplerContract, complete, ext
 
 from hpo_lib import engine
 from hpo_lib.errors import SpecError
+from hpo_lib.goal import Goal
 from hpo_lib.registry import SAMPLERS
 from hpo_lib.samplers import shuffled
 from hpo_lib.space import Space, key
@@ -55,7 +56,9 @@ def test_every_registered_sampler_keeps_the_contract() -> None:
 
 
 def _build(name: str, space: Space, seed: int = 0, **settings: Any) -> Any:
-    return engine.make_sampler(name, space, Direction.MINIMIZE, seed=seed, settings=settings)
+    return engine.make_sampler(
+        name, space, Goal.of(Direction.MINIMIZE), seed=seed, settings=settings
+    )
 
 
 def _all(sampler: Any, count: int) -> list[Any]:

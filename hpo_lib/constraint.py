@@ -1,0 +1,109 @@
+"""Outcome constraints: an expression over a trial's metrics and the bound that it must keep."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_lib.errors import SpecError
+
+_MAX_LENGTH, _MAX_DEPTH = 200, 20
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+_RULE = (
+    "must be an expression of metrics and numbers with + - * / abs(), then <= or >=, then another, "
+    "such as val_loss - loss <= 0.01"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """`left <= right` over metrics; two of the same text are the same."""
+
+    text: str
+    metrics: frozenset[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Constraint:
+        """Read `val_loss - loss <= 0.01`; SpecError says what is wrong.
+
+        Nothing but arithmetic is understood; the text is never executed.
+        """
+        body = _parsed(text)
+        names = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)} - {"abs"}
+        if not names:
+            raise SpecError(f"{_RULE}; it names no metric: {text!r}")
+        return cls(text, frozenset(names))
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """Give how far the bound is exceeded: at most 0 where it is kept; infinite if unknown."""
+        body = _parsed(self.text)
+        try:
+            left, right = (_value(side, metrics) for side in (body.left, body.comparators[0]))
+        except (KeyError, ZeroDivisionError, OverflowError):
+            return math.inf
+        excess = left - right if isinstance(body.ops[0], ast.LtE) else right - left
+        return math.inf if math.isnan(excess) else excess
+
+
+def _parsed(text: str) -> ast.Compare:
+    if len(text) > _MAX_LENGTH:
+        raise SpecError(f"must be at most {_MAX_LENGTH} characters, got {len(text)}")
+    try:
+        body = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise SpecError(f"{_RULE}, got {text!r}") from None
+    if not isinstance(body, ast.Compare) or type(body.ops[0]) not in (ast.LtE, ast.GtE):
+        raise SpecError(f"{_RULE}, got {text!r}")
+    if len(body.ops) > 1:
+        raise SpecError(f"must compare once, got {text!r}")
+    for side in (body.left, body.comparators[0]):
+        _check(side, text, _MAX_DEPTH)
+    return body
+
+
+def _check(node: ast.expr, text: str, depth: int) -> None:
+    """Refuse whatever `_value` does not compute."""
+    if depth == 0:
+        raise SpecError(f"must not be nested deeper than {_MAX_DEPTH}, got {text!r}")
+    match node:
+        case ast.Name():
+            return None
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            if math.isfinite(number):
+                return None
+        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
+            return _check(operand, text, depth - 1)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            _check(left, text, depth - 1)
+            return _check(right, text, depth - 1)
+        case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
+            return _check(argument, text, depth - 1)
+    raise SpecError(f"{_RULE}, got {text!r}")
+
+
+def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:
+    match node:
+        case ast.Name(id=name):
+            return float(metrics[name])
+        case ast.Constant(value=number):
+            return float(number)  # type: ignore[arg-type]
+        case ast.UnaryOp(op=op, operand=operand):
+            return float(_UNARY[type(op)](_value(operand, metrics)))
+        case ast.BinOp(left=left, op=op, right=right):
+            return float(_BINARY[type(op)](_value(left, metrics), _value(right, metrics)))
+        case ast.Call(args=[argument]):
+            return abs(_value(argument, metrics))
+    raise AssertionError(ast.dump(node))
