@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
 from typing import Any
@@ -135,75 +134,3 @@ def test_a_shuffle_is_a_permutation_and_has_prefixes() -> None:
     # Every index is about as likely to come first.
     firsts = Counter(next(shuffled(4, seed)) for seed in range(800))
     assert min(firsts.values()) > 140
-
-
-def _bayesian_history(count: int) -> History:
-    sampler, history = _build("sobol", MIXED), History()
-    return extend(history, sampler.suggest(history, count))
-
-
-@pytest.mark.parametrize("acquisition", ["EI", "LCB", "PI", "gp_hedge"])
-def test_every_acquisition_gives_new_configurations(acquisition: str) -> None:
-    history = _bayesian_history(12)
-    suggestions = _build("bayesian", MIXED, acquisition=acquisition).suggest(history, 4)
-    keys = {key(s.params) for s in suggestions} - {key(t.params) for t in history.trials}
-    assert len(keys) == 4
-
-
-def test_the_model_waits_for_its_initial_points_and_for_two_values() -> None:
-    sobol = _build("sobol", MIXED)
-    sampler = _build("bayesian", MIXED, initial=8)
-    assert sampler.blind == 8
-    assert _build("bayesian", MIXED).blind == 10
-    history = _bayesian_history(6)
-    mixed = sampler.suggest(history, 4)
-    assert mixed[:2] == sobol.suggest(history, 2)
-    assert mixed[2:] != sobol.suggest(history, 4)[2:]
-    running = History(tuple(Trial(t.number, t.params) for t in _bayesian_history(20).trials))
-    assert sampler.suggest(running, 3) == sobol.suggest(running, 3)
-
-
-def test_a_failure_drives_the_model_away() -> None:
-    space = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    points = [i / 11 for i in range(12)]
-    bad = [x for x in points if x > 0.5]
-    trials = [
-        failed(n, {"x": x}) if x in bad else complete(n, {"x": x}, 1 - x / 10)
-        for n, x in enumerate(points, 1)
-    ]
-    suggestions = _build("bayesian", space, initial=5).suggest(History(tuple(trials)), 4)
-    assert all(suggestion.params["x"] < 0.62 for suggestion in suggestions)
-
-
-def test_trials_under_way_are_not_crowded() -> None:
-    space = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    places = [0.0, 0.1, 0.3, 0.7, 0.9, 1.0]
-    trials = [complete(n, {"x": x}, (x - 0.5) ** 2) for n, x in enumerate(places, 1)]
-    sampler = _build("bayesian", space, initial=2)
-    history = History(tuple(trials))
-    (wanted,) = sampler.suggest(history, 1)
-    under_way = History((*trials, Trial(7, wanted.params)))
-    batch = [wanted, *sampler.suggest(under_way, 2)]
-    places = sorted(float(suggestion.params["x"]) for suggestion in batch)
-    assert min(right - left for left, right in itertools.pairwise(places)) > 0.01
-
-
-def test_several_hundred_trials_are_still_quick() -> None:
-    history = _bayesian_history(400)
-    sampler = _build("bayesian", MIXED)
-    sampler.suggest(history, 1)
-    started = time.process_time()
-    assert len(sampler.suggest(history, 4)) == 4
-    assert time.process_time() - started < 20
-
-
-def test_many_choices_and_many_parameters_are_modelled() -> None:
-    space = Space.parse(
-        {
-            "many": {"type": "categorical", "choices": list(range(500))},
-            "word": {"type": "categorical", "choices": [f"w{i}" for i in range(30)]},
-            **{f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(30)},
-        }
-    )
-    history = extend(History(), _build("random", space).suggest(History(), 30))
-    assert len(_build("bayesian", space).suggest(history, 2)) == 2
