@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: The processes: how each one sees the losses, and whether it warps its inputs.
 _VIEWS = (("power", False), ("ranks", True), ("both", False))
-_FIT_ROWS, _FIT_STEPS, _REFIT_STEPS = 150, 40, 20
+_FIT_ROWS, _FIT_STEPS, _REFIT_STEPS = 150, 25, 8
 _EXHAUSTIVE = 2_000
 _POOL, _PARENTS, _NEAR = 1_000, 4, 0.15
 _WIDTHS, _KEPT, _CHILDREN = (0.12, 0.05, 0.02, 0.008), 3, 40

@@ -30,6 +30,7 @@ _LEAST_VARIANCE = 1e-10
 _LENGTH_BOUNDS = (math.log(0.03), math.log(30.0))
 _AMPLITUDE_BOUNDS = (math.log(0.05), math.log(20.0))
 _NOISE_BOUNDS, _WARP_BOUNDS = (math.log(1e-5), 0.0), (-1.5, 1.5)
+_LENGTH, _LENGTH_WIDTH = -0.7, 1.0
 _NOISE, _NOISE_WIDTH, _WARP_WIDTH = math.log(1e-2), 1.3, 0.5
 
 
@@ -56,9 +57,11 @@ class Process:
         self._warped = layout.warped if warp else layout.warped[:0]
         p, w = layout.parameters, len(self._warped)
         self._p, self._w = p, w
-        self._length = 0.25 * math.log(p) - 0.7
+        self._length = 0.25 * math.log(p) + _LENGTH
         self._prior = np.concatenate([np.full(p, self._length), [0.0, _NOISE], np.zeros(2 * w)])
-        self._width = np.concatenate([np.ones(p + 1), [_NOISE_WIDTH], np.full(2 * w, _WARP_WIDTH)])
+        self._width = np.concatenate(
+            [np.full(p, _LENGTH_WIDTH), [1.0, _NOISE_WIDTH], np.full(2 * w, _WARP_WIDTH)]
+        )
         self._bounds = np.array(
             [_LENGTH_BOUNDS] * p + [_AMPLITUDE_BOUNDS, _NOISE_BOUNDS] + [_WARP_BOUNDS] * (2 * w)
         )

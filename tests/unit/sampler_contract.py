@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_space import spaces
 
 from hpo_lib import engine
+from hpo_lib.constraint import Constraint
+from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler
 from hpo_lib.space import Space, key
@@ -40,18 +47,20 @@ MIXED = Space.parse(
 )
 
 
+MAXIMIZE = Goal.of(Direction.MAXIMIZE)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How to build a sampler; `finite` says that it can search nothing else."""
+    """How to build a sampler; it can search only finite spaces, or pursue only one objective."""
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     finite: bool = False
+    single: bool = False
 
-    def build(self, space: Space, seed: int = 0) -> Sampler:
-        return engine.make_sampler(
-            self.name, space, Goal.of(Direction.MAXIMIZE), seed=seed, settings=self.settings
-        )
+    def build(self, space: Space, seed: int = 0, goal: Goal = MAXIMIZE) -> Sampler:
+        return engine.make_sampler(self.name, space, goal, seed=seed, settings=self.settings)
 
 
 def complete(number: int, params: Any, value: float) -> Trial:
@@ -77,6 +86,31 @@ def extend(history: History, suggestions: list[Suggestion]) -> History:
             made = complete(number, suggestion.params, score(suggestion.params))
         trials.append(made)
     return History(tuple(trials))
+
+
+def check_suggestions(space: Space, suggestions: Sequence[Suggestion], about: object = "") -> None:
+    """Check that they are canonical and of builtin types, and so survive JSON."""
+    for params in (dict(suggestion.params) for suggestion in suggestions):
+        assert space.canonical(params) == params, about
+        assert json.loads(json.dumps(params)) == params, about
+        assert {type(value) for value in params.values()} <= {str, int, float, bool}, about
+
+
+_OUTCOMES = st.sampled_from(
+    [TrialState.RUNNING, TrialState.FAILED, 0.0, 1.0, -2.5, 1e300, -1e300, 1e-300, 5e-324]
+) | st.floats(allow_nan=False, allow_infinity=False)
+_ROWS = st.tuples(st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4), _OUTCOMES)
+
+
+def outcome(number: int, params: Any, result: float | TrialState) -> Trial:
+    """Make a trial with this value, or in this state."""
+    if result is TrialState.RUNNING:
+        return Trial(number, params)
+    return (
+        failed(number, params)
+        if isinstance(result, TrialState)
+        else complete(number, params, result)
+    )
 
 
 class SamplerContract:
@@ -124,10 +158,7 @@ class SamplerContract:
         for kind, history in histories.items():
             suggestions = recipe.build(space).suggest(history, 3)
             assert len(suggestions) == 3, kind
-            for params in (dict(suggestion.params) for suggestion in suggestions):
-                assert space.canonical(params) == params, kind
-                assert json.loads(json.dumps(params)) == params, kind
-                assert {type(value) for value in params.values()} <= {str, int, float, bool}, kind
+            check_suggestions(space, suggestions, kind)
 
     def test_inactive_parameters_are_absent(self, recipe: Recipe, space: Space) -> None:
         for suggestion in recipe.build(space).suggest(History(), 20):
@@ -163,3 +194,88 @@ class SamplerContract:
             history = extend(history, suggestions)
         assert len({key(trial.params) for trial in history.trials}) == len(history.trials) == 80
         assert recipe.build(GRID).capacity([]) == 80
+
+    def test_the_order_in_which_trials_are_listed_does_not_matter(
+        self, recipe: Recipe, space: Space, histories: dict[str, History]
+    ) -> None:
+        for kind, history in histories.items():
+            turned = History(tuple(reversed(history.trials)))
+            sampler = recipe.build(space)
+            assert sampler.suggest(turned, 2) == sampler.suggest(history, 2), kind
+
+    def test_constraints_are_lived_with(self, recipe: Recipe, space: Space) -> None:
+        goal = Goal.of(
+            Direction.MINIMIZE, constraints=[Constraint.parse("cost <= 3"), _kept("memory")]
+        )
+        sampler = recipe.build(space, goal=goal)
+        plain = extend(History(), sampler.suggest(History(), 14))
+        costs = {"none feasible": 1e300, "some feasible": 0.0, "all feasible": -1e300}
+        for kind, cost in costs.items():
+            trials = [_measured(trial, cost + trial.number * (cost == 0)) for trial in plain.trials]
+            # What lacks a metric of a constraint exceeds it without end.
+            trials[-1] = replace(trials[-1], metrics={})
+            history = History(tuple(trials))
+            suggestions = sampler.suggest(history, 3)
+            check_suggestions(space, suggestions, kind)
+            assert suggestions == recipe.build(space, goal=goal).suggest(history, 3)
+
+    def test_several_objectives_are_pursued_or_refused(self, recipe: Recipe, space: Space) -> None:
+        goal = Goal.of(Direction.MAXIMIZE, Direction.MINIMIZE)
+        if recipe.single:
+            with pytest.raises(SpecError) as caught:
+                recipe.build(space, goal=goal)
+            said = f"sampler {recipe.name} takes one objective, got 2: objective, objective_2"
+            assert str(caught.value) == said
+            return
+        sampler = recipe.build(space, goal=goal)
+        plain = extend(History(), sampler.suggest(History(), 14))
+        trials = [
+            replace(trial, metrics={"objective_2": 10.0 ** (50 * (trial.number % 7) - 150)})
+            for trial in plain.trials
+        ]
+        history = History(
+            (*trials[:-1], replace(trials[-1], metrics={}), Trial(15, {**trials[0].params}))
+        )
+        suggestions = sampler.suggest(history, 3)
+        assert len(suggestions) == 3
+        check_suggestions(space, suggestions)
+
+    @given(space=spaces(), rows=st.lists(_ROWS, max_size=12), seed=st.integers(0, 2**32 - 1))
+    @settings(
+        max_examples=settings.default.max_examples // 15,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    def test_any_space_and_history_is_lived_with(
+        self, recipe: Recipe, space: Space, rows: list[Any], seed: int
+    ) -> None:
+        try:
+            sampler = recipe.build(space, seed)
+        except SpecError:
+            assert recipe.finite
+            return
+        trials = [
+            outcome(number, space.from_unit(point[: len(space)]), result)
+            for number, (point, result) in enumerate(rows, 1)
+        ]
+        used = {key(trial.params) for trial in trials}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            suggestions = engine.suggest(
+                engine.Search(space, sampler, seed), History(tuple(trials)), 3
+            )
+        check_suggestions(space, suggestions)
+        fresh = {key(suggestion.params) for suggestion in suggestions}
+        left = 3 if space.size is None else space.size - len(used)
+        assert len(fresh) == len(suggestions) == min(3, left)
+        assert not fresh & used
+
+
+def _kept(metric: str) -> Constraint:
+    return Constraint.parse(f"{metric} <= 8")
+
+
+def _measured(trial: Trial, cost: float) -> Trial:
+    return replace(trial, metrics={"cost": cost, "memory": 1.0})

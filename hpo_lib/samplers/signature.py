@@ -1,0 +1,83 @@
+"""The settings that a class of another library takes, read from its signature."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from hpo_lib.errors import SpecError
+from hpo_lib.validation import Strict
+
+_MOST = 10_000
+
+
+@cache
+def settings_of(kind: type, parts: Any = None) -> type[Strict]:
+    """Make the model of what `kind` takes and a spec can hold: numbers, text, true or false.
+
+    Callables and objects are left out, unless `parts` (a module) has classes of the type wanted:
+    then the name of one stands for an object of it. Left out, too, are the seed, which is ours,
+    and switches for warnings. SpecError names what is left out and has no default.
+    """
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(kind).parameters.values():
+        taken = _type(parameter, parts)
+        if taken is not None:
+            fields[parameter.name] = (taken, parameter.default)
+        elif parameter.default is parameter.empty and parameter.kind not in _GATHERED:
+            raise SpecError(
+                f"sampler: {kind.__name__} needs {parameter.name}, which a spec cannot hold"
+            )
+    model: type[Strict] = create_model(f"{kind.__name__}Settings", __base__=Strict, **fields)
+    return model
+
+
+def objects(options: Mapping[str, Any], parts: Any) -> dict[str, Any]:
+    """Turn the names of classes in `parts` into objects of them."""
+    return {
+        name: getattr(parts, value)() if isinstance(value, str) and hasattr(parts, value) else value
+        for name, value in options.items()
+    }
+
+
+_GATHERED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _type(parameter: inspect.Parameter, parts: Any) -> Any:
+    """Give the type to validate against; None for what is left out."""
+    if parameter.name == "seed" or parameter.name.startswith("warn_"):
+        return None
+    written = parameter.annotation
+    text = written if isinstance(written, str) else inspect.formatannotation(written)
+    names = re.split(r"\s*\|\s*", text)
+    types = [_plain(name, parameter, parts) for name in names if name != "None"]
+    if not types or None in types:
+        return None
+    taken = types[0]
+    for other in types[1:]:
+        taken |= other
+    return taken | None if "None" in names else taken
+
+
+def _plain(name: str, parameter: inspect.Parameter, parts: Any) -> Any:
+    if name == "int":
+        least = 0 if "startup" in parameter.name else 1
+        return Annotated[int, Field(ge=least, le=_MOST)]
+    if name == "float":
+        return Annotated[float, Field(ge=0, le=_MOST)]
+    if name in ("bool", "str"):
+        return {"bool": bool, "str": str}[name]
+    return _one_of(getattr(parts, name, None), parts)
+
+
+def _one_of(base: Any, parts: Any) -> Any:
+    """Give the literal type of the names of the classes that extend `base`."""
+    if not inspect.isclass(base):
+        return None
+    kinds = {name for name in parts.__all__ if issubclass(getattr(parts, name), base)}
+    return Literal[tuple(sorted(kinds - {base.__name__}))]
