@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo_lib import __version__, engine, operate
 from hpo_lib.errors import HpoError, SpecError
+from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
 from hpo_lib.trial import Assignment, History, Trial
 from hpo_lib.words import duration
@@ -24,11 +25,11 @@ def validate(options: argparse.Namespace) -> int:
     code = 0
     for path in options.files:
         try:
-            read(path)
+            spec = read(path)
         except SpecError as error:
             code = _complain(error)
         else:
-            print(f"{path}: ok")
+            print(f"{path}: ok{_chosen(spec)}")
     return code
 
 
@@ -38,6 +39,11 @@ def plan(options: argparse.Namespace) -> int:
     facts = _facts(spec, options.suggestions)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
     return 0
+
+
+def _chosen(spec: Spec) -> str:
+    name, reason = chosen(spec)
+    return f" (sampler auto: {name}, {reason})" if reason else ""
 
 
 def read(path: str) -> Spec:
@@ -69,17 +75,20 @@ def _why(error: Exception) -> str:
 def _facts(spec: Spec, count: int) -> dict[str, Any]:
     room, limits = engine.capacity(spec), spec.limits
     sampler = engine.search(spec).sampler
+    name, reason = chosen(spec)
     shown = list(_first(spec, count))
     return {
         "experiment": spec.name,
-        "objective": f"{spec.objective.direction} {spec.objective.metric}",
+        "objective": ", ".join(f"{one.direction} {one.metric}" for one in spec.objectives),
+        "constraints": list(spec.constraints),
         "trials": limits.max_trials,
         "waves": engine.waves(spec),
         "parallel_trials": limits.parallel_trials,
         "space_size": spec.search_space.size,
         "continuous": spec.search_space.continuous,
         "configurations": room,
-        "sampler": spec.sampler.name,
+        "sampler": name,
+        "sampler_chosen_because": reason,
         "seed": spec.sampler.seed,
         "results_matter_after": _blind(spec, sampler.blind),
         "duplicates": _duplicates(spec, room),
@@ -146,17 +155,25 @@ def _page(facts: Mapping[str, Any]) -> str:
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "experiment", facts["experiment"]
     yield "objective", facts["objective"]
+    if facts["constraints"]:
+        yield "constraints", ", ".join(facts["constraints"])
     yield (
         "trials",
         f"{facts['trials']} in {facts['waves']} waves, {facts['parallel_trials']} at once",
     )
     yield "space", _space(facts)
-    yield "sampler", f"{facts['sampler']}, seed {facts['seed']}"
+    yield "sampler", _sampler(facts)
     yield "duplicates", facts["duplicates"]
     limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
     yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"
     if facts["command"]:
         yield "trial 1", shlex.join(facts["command"])
+
+
+def _sampler(facts: Mapping[str, Any]) -> str:
+    name, reason = facts["sampler"], facts["sampler_chosen_because"]
+    told = f"auto: {name} ({reason})" if reason else name
+    return f"{told}, seed {facts['seed']}"
 
 
 def _space(facts: Mapping[str, Any]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hpo_lib.errors import SpecError
@@ -30,7 +31,10 @@ _RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """`left <= right` over metrics; two of the same text are the same."""
+    """`left <= right` over metrics; two of the same text are the same.
+
+    A metric whose name is no plain word stands in quotes: `"val/loss" <= 0.5`.
+    """
 
     text: str
     metrics: frozenset[str]
@@ -41,11 +45,11 @@ class Constraint:
 
         Nothing but arithmetic is understood; the text is never executed.
         """
-        body = _parsed(text)
-        names = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)} - {"abs"}
+        line = " ".join(text.split())
+        names = frozenset(_names(_parsed(line)))
         if not names:
-            raise SpecError(f"{_RULE}; it names no metric: {text!r}")
-        return cls(text, frozenset(names))
+            raise SpecError(f"{_RULE}; it names no metric: {line!r}")
+        return cls(line, names)
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         """Give how far the bound is exceeded: at most 0 where it is kept; infinite if unknown."""
@@ -57,12 +61,22 @@ class Constraint:
         excess = left - right if isinstance(body.ops[0], ast.LtE) else right - left
         return math.inf if math.isnan(excess) else excess
 
+    def broken(self, metrics: Mapping[str, float]) -> str | None:
+        """Say by how much the bound is exceeded; None where it is kept."""
+        excess = self.excess(metrics)
+        if excess <= 0:
+            return None
+        if not math.isfinite(excess):
+            return f"{self.text} has no finite value"
+        return f"{self.text} is exceeded by {excess:.4g}"
 
+
+@lru_cache(maxsize=256)
 def _parsed(text: str) -> ast.Compare:
     if len(text) > _MAX_LENGTH:
         raise SpecError(f"must be at most {_MAX_LENGTH} characters, got {len(text)}")
     try:
-        body = ast.parse(text.strip(), mode="eval").body
+        body = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpecError(f"{_RULE}, got {text!r}") from None
     if not isinstance(body, ast.Compare) or type(body.ops[0]) not in (ast.LtE, ast.GtE):
@@ -79,7 +93,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     if depth == 0:
         raise SpecError(f"must not be nested deeper than {_MAX_DEPTH}, got {text!r}")
     match node:
-        case ast.Name():
+        case ast.Name() | ast.Constant(value=str()):
             return None
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             if math.isfinite(number):
@@ -94,9 +108,19 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     raise SpecError(f"{_RULE}, got {text!r}")
 
 
+def _names(body: ast.Compare) -> Iterator[str]:
+    """Give the metrics that an expression names; `abs` is a name too."""
+    for node in ast.walk(body):
+        match node:
+            case ast.Constant(value=str() as name):
+                yield name
+            case ast.Name(id=name) if name != "abs":
+                yield name
+
+
 def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:
     match node:
-        case ast.Name(id=name):
+        case ast.Name(id=name) | ast.Constant(value=str() as name):
             return float(metrics[name])
         case ast.Constant(value=number):
             return float(number)  # type: ignore[arg-type]

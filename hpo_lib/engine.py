@@ -15,8 +15,9 @@ from typing import Any
 
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
-from hpo_lib.registry import load
+from hpo_lib.registry import AUTO, load
 from hpo_lib.samplers import Sampler, random_params, shuffled
+from hpo_lib.samplers.auto import choose, chosen
 from hpo_lib.space import Space, key
 from hpo_lib.spec import Spec
 from hpo_lib.trial import (
@@ -96,7 +97,7 @@ def search(spec: Spec) -> Search:
     """Build what a spec asks for; SpecError names a setting that its sampler does not take."""
     space = spec.search_space
     sampler = make_sampler(
-        spec.sampler.name,
+        chosen(spec)[0],
         space,
         spec.goal,
         seed=spec.sampler.seed,
@@ -109,12 +110,17 @@ def search(spec: Spec) -> Search:
 def make_sampler(
     name: str, space: Space, goal: Goal, *, seed: int, settings: Mapping[str, Any]
 ) -> Sampler:
-    """Build a registered sampler from plain settings; SpecError says what they must be."""
+    """Build a sampler from plain settings; SpecError says what they must be.
+
+    `auto` is chosen as for a run of which nobody knows how long it will be.
+    """
+    if name == AUTO:
+        name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)
     kind = load("sampler", name)
     known = ["name", "seed", *kind.Settings.model_fields]
     for unknown in (setting for setting in settings if setting not in known):
         hint, listing = nearest(unknown, known), ", ".join(known)
-        raise SpecError(f"sampler: unknown key {shown(unknown)}{hint}; known: {listing}")
+        raise SpecError(f"sampler: unknown key {shown(unknown)}{hint}; known to {name}: {listing}")
     sampler: Sampler = kind(space, goal, seed, parse(kind.Settings, settings, at="sampler"))
     return sampler
 
@@ -135,18 +141,32 @@ def step(spec: Spec, history: History, slots: int) -> Step:
 
 
 def final(spec: Spec, history: History, stop: Decision | None) -> Decision:
-    """Give the verdict on a run that has ended: failed also when no trial is complete."""
-    best = spec.goal.best(history.trials)
-    if stop is not None and (stop.failed or best is not None):
+    """Give the verdict on a run that has ended: failed also when no trial is complete.
+
+    A run whose trials all break a constraint is complete, and its reason says so: it has shown
+    what it was asked to, and nothing went wrong on the way.
+    """
+    if stop is not None and stop.failed:
         return stop
-    if best is None:
+    ranked = spec.goal.ranked(history.trials)
+    if not ranked:
         why = _causes(history.of(TrialState.FAILED))
         because = f"; {stop.reason}" if stop else ""
         return Decision.stop(f"no trial is complete: {why}{because}", failed=True)
-    return Decision.stop(
-        f"broken off: {len(history.trials)} of {spec.limits.max_trials} trials, and no wave after "
-        "them was answered; see the first red control task",
-        failed=True,
+    if stop is None:
+        return Decision.stop(
+            f"broken off: {len(history.trials)} of {spec.limits.max_trials} trials, and no wave "
+            "after them was answered; see the first red control task",
+            failed=True,
+        )
+    broken = spec.goal.broken(ranked[0].metrics)
+    return Decision.stop(f"{_infeasible(ranked[0], broken)}; {stop.reason}") if broken else stop
+
+
+def _infeasible(nearest: Trial, broken: Sequence[str]) -> str:
+    return (
+        f"no trial keeps the constraints: trial {nearest.number} comes nearest, where "
+        f"{' and '.join(broken)}"
     )
 
 
@@ -239,16 +259,26 @@ def _stop(spec: Spec, history: History, made: Search) -> Decision | None:
 
 
 def _target_reached(spec: Spec, history: History) -> Decision | None:
-    objective, best = spec.objective, spec.goal.best(history.trials)
-    if objective.target is None or best is None or best.value is None:
+    """Look for one feasible trial that reaches every target there is."""
+    reached = {trial.number: _reached(spec, trial) for trial in history.trials}
+    best = spec.goal.best(trial for trial in history.trials if reached[trial.number])
+    if best is None:
         return None
-    if objective.direction.better(objective.target, than=best.value):
-        return None
-    sign = ">=" if objective.direction is Direction.MAXIMIZE else "<="
-    return Decision.stop(
-        f"target reached: {objective.metric} {best.value:.6g} {sign} {objective.target:.6g} "
-        f"in trial {best.number}"
-    )
+    listing = ", ".join(reached[best.number])
+    return Decision.stop(f"target reached: {listing} in trial {best.number}")
+
+
+def _reached(spec: Spec, trial: Trial) -> list[str]:
+    """Say by objective how a trial reaches its target; nothing if it misses one."""
+    said = []
+    for objective, value in zip(spec.objectives, spec.goal.values(trial) or (), strict=False):
+        if objective.target is None:
+            continue
+        if objective.direction.better(objective.target, than=value):
+            return []
+        sign = ">=" if objective.direction is Direction.MAXIMIZE else "<="
+        said.append(f"{objective.metric} {value:.6g} {sign} {objective.target:.6g}")
+    return said
 
 
 def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
@@ -307,13 +337,19 @@ def _exhausted(history: History) -> Decision:
 
 
 def _patience_lost(spec: Spec, history: History) -> Decision | None:
-    patience, best = spec.limits.patience, spec.goal.best(history.trials)
-    if patience is None or best is None:
+    """Look for what came after the front's newest trial: whatever changes the front joins it."""
+    patience = spec.limits.patience
+    front = spec.goal.front(history.trials) if patience else []
+    if patience is None or not front:
         return None
-    since = sum(trial.number > best.number for trial in history.of(TrialState.COMPLETE))
+    newest = front[-1]
+    since = sum(trial.number > newest.number for trial in history.of(TrialState.COMPLETE))
     if since < patience:
         return None
+    stands = f"best {spec.objective.metric} {newest.value:.6g} in trial {newest.number}"
+    if spec.goal.several:
+        stands = f"{len(front)} trials on the Pareto front, the newest is trial {newest.number}"
     return Decision.stop(
         f"patience: no improvement in the last {since} complete trials, limits.patience is "
-        f"{patience}; best {spec.objective.metric} {best.value:.6g} in trial {best.number}"
+        f"{patience}; {stands}"
     )

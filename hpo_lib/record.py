@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-from hpo_lib.trial import Cause, Observation, Trial
+from hpo_lib.goal import Goal
+from hpo_lib.trial import Cause, Observation, Trial, TrialState
 
 
 class RunStatus(StrEnum):
@@ -80,12 +82,34 @@ class TrialView:
     observations: Sequence[Observation] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunView:
-    """A whole run, trials by number."""
+    """A whole run, trials by number, and how they stand by the run's goal."""
 
     run: Run
     trials: Sequence[TrialView] = field(default=())
+
+    @cached_property
+    def goal(self) -> Goal | None:
+        """What the run is after; None if its spec does not say."""
+        return Goal.read(self.run.spec)
+
+    @cached_property
+    def front(self) -> list[int]:
+        """The numbers of the trials on the Pareto front: of one objective, the best one's."""
+        return [trial.number for trial in self.goal.front(self._tried)] if self.goal else []
+
+    @cached_property
+    def feasible(self) -> list[int]:
+        """The numbers of the complete trials that keep every constraint."""
+        if self.goal is None:
+            return []
+        complete = (trial for trial in self._tried if trial.state is TrialState.COMPLETE)
+        return [trial.number for trial in complete if self.goal.feasible(trial)]
+
+    @property
+    def _tried(self) -> list[Trial]:
+        return [view.trial for view in self.trials]
 
 
 @dataclass(frozen=True, slots=True)

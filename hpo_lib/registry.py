@@ -7,6 +7,9 @@ from typing import Any
 
 from hpo_lib.errors import SpecError, nearest
 
+#: The sampler that stands for one of the others: `hpo_lib.samplers.auto` says for which.
+AUTO = "auto"
+
 SAMPLERS = {
     "bayesian": "hpo_lib.samplers.bayesian:BayesianSampler",
     "cmaes": "hpo_lib.samplers.cmaes:CmaesSampler",
@@ -40,7 +43,7 @@ _KINDS = {
 
 #: Named in the design, not built yet: refused with these words rather than as unknown.
 NOT_YET = {
-    "sampler": {"auto"},
+    "sampler": set(),
     "scheduler": {"asha", "hyperband", "median", "pbt"},
     "collector": {"file", "tfevents", "xcom"},
     "backend": {"docker", "ecs", "kubernetes"},
@@ -49,7 +52,7 @@ NOT_YET = {
 
 def check(kind: str, name: str) -> str:
     """Give `name` back if a part of that kind has it; SpecError says what exists."""
-    known = _KINDS[kind]
+    known = [*_KINDS[kind], *([AUTO] if kind == "sampler" else [])]
     if name in known:
         return name
     listing = f"known: {', '.join(sorted(known))}"

@@ -16,6 +16,7 @@ from hpo_lib import engine
 from hpo_lib.backends import Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, reduce, thinned
 from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
+from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
@@ -154,15 +155,14 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(end)
     collector = load_part("collector", spec.metrics.collector)(spec.metrics)
-    wanted = frozenset({spec.objective.metric, *spec.extra_metrics})
-    found = thinned(collector.collect(source, wanted), spec.objective)
-    metrics = reduce(found, spec.objective)
-    value = metrics.get(spec.objective.metric)
-    cause, reason = failed or _judged(spec.objective.metric, value, metrics)
+    wanted = frozenset({*spec.goal.metrics, *spec.extra_metrics})
+    found = thinned(collector.collect(source, wanted), spec.objectives)
+    metrics = reduce(found, spec.objectives)
+    cause, reason = failed or _judged(spec.goal, metrics)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
-        value=value if cause is None else None,
+        value=metrics[spec.objective.metric] if cause is None else None,
         cause=cause,
         exit_code=end.code,
         metrics=metrics,
@@ -280,15 +280,17 @@ def _failure(end: Exit) -> tuple[Cause, str] | None:
     return None
 
 
-def _judged(
-    metric: str, value: float | None, metrics: Mapping[str, float]
-) -> tuple[Cause | None, str]:
-    if value is None:
+def _judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+    missing = [name for name in goal.metrics if name not in metrics]
+    if missing:
         seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"
-        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {seen} where {metric} was expected"
-    if not math.isfinite(value):
-        return Cause.OBJECTIVE_NOT_FINITE, f"{metric} must be finite, got {value}"
-    return None, f"{metric} = {value:.6g}"
+        lack = f"{', '.join(missing)} {'was' if len(missing) == 1 else 'were'} expected"
+        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {seen} where {lack}"
+    for name in goal.metrics:
+        if not math.isfinite(metrics[name]):
+            return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
+    values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
+    return None, "; ".join([", ".join(values), *goal.broken(metrics)])
 
 
 def _tail(path: Path) -> str:

@@ -8,14 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
 from hpo_lib.registry import check
@@ -24,6 +33,7 @@ from hpo_lib.trial import Direction, Params, Value
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
 
 MAX_BYTES = 256 * 1024
+_MAX_OBJECTIVES, _MAX_CONSTRAINTS = 5, 10
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -75,6 +85,16 @@ def _metric(name: str) -> str:
     return name
 
 
+def _constraint(text: str) -> str:
+    try:
+        constraint = Constraint.parse(text)
+    except SpecError as error:
+        raise rule(str(error)) from None
+    for name in constraint.metrics:
+        _metric(name)
+    return constraint.text
+
+
 def _known(kind: str, name: str) -> str:
     try:
         return check(kind, name)
@@ -105,7 +125,7 @@ class SamplerSpec(Strict):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = "bayesian"
+    name: str = "auto"
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("name")
@@ -284,7 +304,10 @@ class Spec(Strict):
 
     name: str
     description: str = Field(default="", max_length=2_000)
-    objective: Objective
+    objectives: tuple[Objective, ...] = Field(alias="objective", strict=False)
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = Field(
+        default=(), strict=False
+    )
     extra_metrics: tuple[str, ...] = Field(default=(), strict=False)
     space: dict[str, Parameter]
     fixed: dict[str, Scalar] = Field(default_factory=dict)
@@ -310,11 +333,27 @@ class Spec(Strict):
             )
         return name
 
-    @field_validator("objective", mode="before")
+    @field_validator("objectives", mode="before")
     @classmethod
-    def _one_objective(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            raise rule("several objectives are not supported yet; give one mapping")
+    def _check_objectives(cls, value: Any) -> Any:
+        """Take a mapping as a list of one, with no number in the paths of its errors."""
+        if isinstance(value, Mapping):
+            return (Objective.model_validate(value),)
+        if not isinstance(value, list | tuple):
+            raise rule(f"must be a mapping or a list of them, got {shown(value)}")
+        if not 1 <= len(value) <= _MAX_OBJECTIVES:
+            raise rule(f"must be 1 to {_MAX_OBJECTIVES} objectives, got {len(value)}")
+        return value
+
+    @field_serializer("objectives")
+    def _one_without_list(self, objectives: tuple[Objective, ...]) -> Any:
+        return objectives[0] if len(objectives) == 1 else objectives
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _check_constraints(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) > _MAX_CONSTRAINTS:
+            raise rule(f"must be at most {_MAX_CONSTRAINTS}, got {len(value)}")
         return value
 
     @field_validator("mode", mode="before")
@@ -341,6 +380,7 @@ class Spec(Strict):
         for name in self.fixed:
             if name in self.space:
                 raise rule(f"fixed.{name}: must not also be in the space")
+        _check_distinct([objective.metric for objective in self.objectives])
         _check_initial_points(space, self.initial_points)
         _check_placeholders(self)
         return self
@@ -350,14 +390,27 @@ class Spec(Strict):
         """The space, ready to be used."""
         return Space(self.space)
 
+    @property
+    def objective(self) -> Objective:
+        """The first objective, whose value is a trial's `value`."""
+        return self.objectives[0]
+
     @cached_property
     def goal(self) -> Goal:
         """What the run is after."""
-        return Goal(((self.objective.metric, self.objective.direction),))
+        return Goal(
+            tuple((objective.metric, objective.direction) for objective in self.objectives),
+            tuple(Constraint.parse(text) for text in self.constraints),
+        )
 
     def dump(self) -> dict[str, Any]:
-        """Give the canonical plain form: every default written out, nothing that is unset."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Give the canonical plain form: every default written out, nothing that is unset.
+
+        `constraints` are left out where there are none, as they were before they existed: the
+        digest of a spec that does without them stays the same.
+        """
+        plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {name: value for name, value in plain.items() if name != "constraints" or value}
 
     @property
     def digest(self) -> str:
@@ -442,6 +495,13 @@ def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...])
         if digest in seen:
             raise rule(f"initial_points.{index}: is the same as initial_points.{seen[digest]}")
         seen[digest] = index
+
+
+def _check_distinct(metrics: Sequence[str]) -> None:
+    for index, metric in enumerate(metrics):
+        first = metrics.index(metric)
+        if first != index:
+            raise rule(f"objective.{index}.metric: is the same as objective.{first}: {metric}")
 
 
 def _check_placeholders(spec: Spec) -> None:

@@ -44,9 +44,7 @@ def rule(message: str) -> PydanticCustomError:
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys by naming the nearest known one."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +53,7 @@ class Strict(BaseModel):
             return data
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in data:
-            if key not in known and key not in cls.model_fields:
+            if key not in known:
                 hint = nearest(str(key), known)
                 listing = ", ".join(known)
                 raise rule(f"unknown key {shown(key)}{hint}; known: {listing}")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from hpo_lib.errors import HpoError, NotFound, TransientError
+from hpo_lib.goal import Goal
 from hpo_lib.record import Run, RunKey, RunStatus
 from hpo_lib.remote import DONE, Airflow
 from hpo_lib.runs import slug_of
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
-from hpo_lib.trial import History, TrialState
-from hpo_lib.words import duration
+from hpo_lib.trial import History, Trial, TrialState
+from hpo_lib.words import count, duration
 
 _POLL_S = 1.0
 _LINE_S = 15.0
+_SHOWN = 10
 
 
 def watch(
@@ -69,29 +71,55 @@ def progress(spec: Spec, history: History) -> str:
     done = len(history.trials) - running
     parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
     parts.append(f"{failed} failed")
-    best = spec.goal.best(history.trials)
-    if best is not None:
-        parts.append(f"best {spec.objective.metric} {best.value:.5g} (trial {best.number})")
+    parts += _standing(spec, history)
     if done:
         left_s = history.elapsed_s / done * (spec.limits.max_trials - done)
         parts.append(f"ETA {duration(left_s)}")
     return " · ".join(parts)
 
 
+def _standing(spec: Spec, history: History) -> list[str]:
+    """Say what has been found so far, nothing before the first complete trial."""
+    front = spec.goal.front(history.trials)
+    if not front:
+        return ["none feasible"] if history.of(TrialState.COMPLETE) else []
+    if spec.goal.several:
+        return [f"{len(front)} on the Pareto front"]
+    return [f"best {spec.objective.metric} {front[0].value:.5g} (trial {front[0].number})"]
+
+
 def ending(store: Store, run: Run, home: Path, url: str) -> str:
-    """Describe how a run ended: why, the best trial, the report and Airflow's page."""
+    """Describe how a run ended: why, what it has found, the report and Airflow's page."""
     if run.status is RunStatus.REFUSED:
         return f"run {run.id} was refused: {run.reason}\nAirflow     {url}"
     if run.status is RunStatus.RUNNING:
         return f"run {run.id} of {run.experiment} was ended from outside\nAirflow     {url}"
     lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
     spec = load(run.spec)
-    best = spec.goal.best(store.history(run.id).trials)
-    if best is not None:
-        lines.append(f"best trial  {best.number}: {spec.objective.metric} = {best.value:.6g}")
-        lines += [f"              {name} = {value}" for name, value in best.params.items()]
+    front = spec.goal.front(store.history(run.id).trials)
+    lines += _front(spec.goal, front) if spec.goal.several else _best(spec.goal, front)
     lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
     return "\n".join([*lines, f"Airflow     {url}"])
+
+
+def _best(goal: Goal, front: Sequence[Trial]) -> Iterator[str]:
+    for best in front:
+        yield f"best trial  {best.number}: {_values(goal, best)}"
+        yield from (f"              {name} = {value}" for name, value in best.params.items())
+
+
+def _front(goal: Goal, front: Sequence[Trial]) -> Iterator[str]:
+    """List the Pareto front; a long one is in the report."""
+    if front:
+        yield f"front       {count(len(front), 'trial')} that no other one beats"
+    yield from (f"  trial {one.number:<4}{_values(goal, one)}" for one in front[:_SHOWN])
+    if len(front) > _SHOWN:
+        yield f"  and {len(front) - _SHOWN} more"
+
+
+def _values(goal: Goal, trial: Trial) -> str:
+    pairs = zip(goal.objectives, goal.values(trial) or (), strict=False)
+    return ", ".join(f"{name} = {value:.6g}" for (name, _), value in pairs)
 
 
 def _on_terminal(line: str) -> None:

@@ -75,37 +75,55 @@ def whole(value: float | None) -> int | None:
     return int(value) if value is not None and value % 1 == 0 else None
 
 
-def reduce(observations: Iterable[Observation], objective: Objective) -> dict[str, float]:
-    """Give one value per metric: the last one, or with `reduce: best` the objective's best.
+def reduce(
+    observations: Iterable[Observation], objectives: Sequence[Objective]
+) -> dict[str, float]:
+    """Give one value per metric: the last one, or with `reduce: best` an objective's best.
 
-    NaN counts as a last value, but is the best only where there is nothing else. Metrics other
-    than the objective are taken from the objective's best step if they have that step.
+    NaN counts as a last value, but is the best only where there is nothing else. If the first
+    objective is reduced to its best, metrics that are no objective are taken from that step if
+    they have it.
     """
     series: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
         series[observation.metric].append(observation)
     values = {name: found[-1].value for name, found in series.items()}
-    if objective.reduce == "last" or objective.metric not in series:
-        return values
-    best = _best(series[objective.metric], objective)
-    for name, found in series.items():
-        at_best = [o.value for o in found if o.step == best.step and best.step is not None]
-        values[name] = at_best[-1] if at_best else values[name]
-    return values | {objective.metric: best.value}
+    known = [objective for objective in objectives if objective.metric in series]
+    bests = {o.metric: _best(series[o.metric], o) for o in known if o.reduce == "best"}
+    if objectives[0].metric in bests:
+        step = bests[objectives[0].metric].step
+        for name in series.keys() - {objective.metric for objective in objectives}:
+            at_best = [o.value for o in series[name] if o.step == step and step is not None]
+            values[name] = at_best[-1] if at_best else values[name]
+    return values | {name: best.value for name, best in bests.items()}
 
 
-def thinned(observations: Iterable[Observation], objective: Objective) -> list[Observation]:
-    """Keep at most MAX_PER_METRIC of each metric, with its last and the objective's best.
+def thinned(
+    observations: Iterable[Observation], objectives: Sequence[Objective]
+) -> list[Observation]:
+    """Keep at most MAX_PER_METRIC of each metric, and all that `reduce` looks at among them.
 
     The observations are read once and never held in full: a trial may print millions.
     """
+    by_metric = {objective.metric: objective for objective in objectives}
+    first = objectives[0].metric
     series: dict[str, _Thinned] = {}
     for observation in observations:
         name = observation.metric
         if name not in series:
-            series[name] = _Thinned(objective if name == objective.metric else None)
+            series[name] = _Thinned(by_metric.get(name))
         series[name].add(observation)
+        if first not in series:
+            continue
+        best = series[first].best
+        for found in series.values() if best is observation else [series[name]]:
+            found.pin(best.step)
     return [observation for found in series.values() for observation in found.kept()]
+
+
+#: An observation and its place in its series; before there is one, a place before the first.
+_Place = tuple[int, Observation]
+_NOWHERE: _Place = (-1, Observation("", math.nan))
 
 
 class _Thinned:
@@ -114,7 +132,12 @@ class _Thinned:
     def __init__(self, objective: Objective | None) -> None:
         self._objective, self._stride, self._count = objective, 1, 0
         self._held: dict[int, Observation] = {}
-        self._last = self._best = (-1, Observation("", math.nan))
+        self._last = self._best = self._pinned = _NOWHERE
+
+    @property
+    def best(self) -> Observation:
+        """The objective's best value so far."""
+        return self._best[1]
 
     def add(self, observation: Observation) -> None:
         """Take the next value."""
@@ -123,21 +146,28 @@ class _Thinned:
             self._best = self._last
         if self._count % self._stride == 0:
             self._held[self._count] = observation
-        if len(self._held) > MAX_PER_METRIC - 2:
+        if len(self._held) > MAX_PER_METRIC - 3:
             self._stride *= 2
             self._held = {i: o for i, o in self._held.items() if i % self._stride == 0}
         self._count += 1
 
+    def pin(self, step: int | None) -> None:
+        """Keep the value of this step if it is the last one, and no more that of another step."""
+        if step is not None and self._last[1].step == step:
+            self._pinned = self._last
+        elif self._pinned[1].step != step:
+            self._pinned = _NOWHERE
+
     def kept(self) -> list[Observation]:
         """List what is kept, in the order of the series."""
-        extra = dict(place for place in (self._last, self._best) if place[0] >= 0)
+        extra = dict(p for p in (self._last, self._best, self._pinned) if p is not _NOWHERE)
         return [observation for _, observation in sorted((self._held | extra).items())]
 
 
-def _better(new: Observation, best: tuple[int, Observation], objective: Objective) -> bool:
+def _better(new: Observation, best: _Place, objective: Objective) -> bool:
     if not math.isfinite(new.value):
         return False
-    return best[0] < 0 or objective.direction.better(new.value, than=best[1].value)
+    return best is _NOWHERE or objective.direction.better(new.value, than=best[1].value)
 
 
 def _best(series: Sequence[Observation], objective: Objective) -> Observation:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo_lib.report.charts import axis
-from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.report.facts import Facts, Objective
 from hpo_lib.report.markup import label
 from hpo_lib.trial import Direction, Value
 from hpo_lib.words import number
@@ -107,8 +107,8 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """How objectives are drawn: maybe on a log scale, and up to `worst`, so that a few bad ones
-    do not squeeze the rest; what lies beyond sits on the edge with a symbol of its own.
+    """How an objective is drawn: maybe on a log scale, and up to `worst`, so that a few bad
+    values do not squeeze the rest; what lies beyond sits on the edge with a symbol of its own.
     """
 
     log: bool
@@ -116,11 +116,12 @@ class Frame:
     worst: float | None
 
     @classmethod
-    def of(cls, facts: Facts) -> Frame:
+    def of(cls, facts: Facts, objective: Objective) -> Frame:
         """Choose log if the values span two orders of magnitude, and cut off far outliers."""
-        values = [value for view in facts.trials if (value := value_of(view)) is not None]
+        found = (facts.value(view, objective) for view in facts.trials)
+        values = [value for value in found if value is not None]
         log = spans_decades(values)
-        return cls(log, facts.direction, _worst(values, facts.direction, log))
+        return cls(log, objective.direction, _worst(values, objective.direction, log))
 
     def beyond(self, value: float) -> bool:
         """Say whether a value is outside of the frame."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_lib.record import AttemptState, TrialView
-from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, label
 from hpo_lib.trial import TrialState
 from hpo_lib.words import duration, number, spoken
 
 INK, MUTED, GRID, PAGE = "var(--ink)", "var(--muted)", "var(--line)", "var(--page)"
-BEST, TARGET = "var(--best)", "var(--target)"
+BEST, TARGET, BROKEN = "var(--best)", "var(--target)", "var(--broken)"
 STATE = {
     TrialState.COMPLETE: "var(--complete)",
     TrialState.FAILED: "var(--failed)",
@@ -30,6 +30,7 @@ ATTEMPT = {
 #: From the worst to the best sixth of the trials.
 RAMP = tuple(f"var(--ramp{level})" for level in range(6))
 _HOVER_PARAMS = 12
+_OPEN = {"color": BROKEN, "line": {"width": 1.6, "color": BROKEN}}
 
 Trace = dict[str, Any]
 
@@ -95,7 +96,7 @@ def axis(*, title: str = "", **more: Any) -> dict[str, Any]:
         "zeroline": False,
         "automargin": True,
         "ticks": "",
-        "hoverformat": ".5g",
+        "hoverformat": ".5~g",
     }
     if title:
         base["title"] = {"text": label(title, 60), "standoff": 8}
@@ -113,6 +114,41 @@ def points(views: Sequence[TrialView], x: Sequence[Any], y: Sequence[Any], **mar
         "hoverinfo": "text",
         "marker": {"size": 8, "opacity": 0.85, "line": {"width": 1, "color": PAGE}} | marker,
     }
+
+
+def marked(
+    facts: Facts,
+    views: Sequence[TrialView],
+    x: Sequence[Any],
+    y: Sequence[Any],
+    *,
+    size: float = 8,
+    symbols: Sequence[str] | None = None,
+    plain: str = "a trial's value",
+) -> list[Trace]:
+    """Give the marks of complete trials by what they are, those that stand out on top.
+
+    `plain` is what the legend calls those that are nothing in particular.
+    """
+    shapes = symbols or ["circle"] * len(views)
+    place = {view.trial.number: index for index, view in enumerate(views)}
+    broken = [number for number in place if number in facts.infeasible]
+    leading = [number for number in place if number in facts.leading]
+    others = [number for number in place if number not in {*broken, *leading}]
+    best = "Pareto front" if facts.several else "best trial"
+    groups: list[tuple[str, list[int], Trace]] = [
+        (plain, others, {"size": size, "color": STATE[TrialState.COMPLETE]}),
+        ("breaks a constraint", broken, {"size": size} | _OPEN),
+        (best, leading, {"size": 12, "symbol": "diamond", "color": BEST, "opacity": 1}),
+    ]
+    traces = []
+    for name, numbers, look in groups:
+        at = [place[number] for number in numbers]
+        suffix = "-open" if numbers is broken else ""
+        shape = {"symbol": [shapes[i] + suffix for i in at]} | look
+        trace = points([views[i] for i in at], [x[i] for i in at], [y[i] for i in at], **shape)
+        traces.append(trace | {"name": name})
+    return [trace for trace in traces if trace["x"]]
 
 
 def failed_marks(
@@ -136,12 +172,14 @@ class Sample:
 
 
 def sample(facts: Facts, views: Sequence[TrialView], limit: int) -> Sample:
-    """Choose at most `limit` trials: the best half of them, and the rest evenly over the run."""
+    """Choose at most `limit` trials: the best half of them (of a Pareto front, its trials first),
+    and the rest evenly over the run.
+    """
     if len(views) <= limit:
         return Sample(list(views))
     wanted = {view.trial.number for view in views}
     ranked = [view.trial.number for view in facts.ranked if view.trial.number in wanted]
-    best = set(ranked[: limit // 2])
+    best = set(sorted(ranked, key=lambda number: number not in facts.leading)[: limit // 2])
     others = [view.trial.number for view in views if view.trial.number not in best]
     room = limit - len(best)
     chosen = best | {others[i * len(others) // room] for i in range(room)}
@@ -158,8 +196,11 @@ def hover(facts: Facts, view: TrialView) -> str:
     lines = [f"<b>trial {trial.number}</b> · {trial.state}"]
     if trial.cause is not None:
         lines[0] += f" · {spoken(trial.cause)}"
-    if value_of(view) is not None:
-        lines.append(f"{label(facts.metric)} <b>{number(trial.value)}</b>")
+    for objective in facts.objectives:
+        value = facts.value(view, objective)
+        if value is not None:
+            lines.append(f"{label(objective.metric)} <b>{number(value)}</b>")
+    lines += [label(sentence, 80) for sentence in facts.broken(view)]
     shown = list(trial.params.items())[:_HOVER_PARAMS]
     lines += [f"{label(name, 32)} = {label(number(value), 40)}" for name, value in shown]
     if len(trial.params) > _HOVER_PARAMS:

@@ -17,10 +17,10 @@ from hpo_lib.report.charts import (
     Trace,
     axis,
     failed_marks,
-    points,
+    marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.report.facts import Facts, Objective
 from hpo_lib.report.markup import label
 from hpo_lib.trial import TrialState
 from hpo_lib.words import count, number
@@ -28,27 +28,29 @@ from hpo_lib.words import count, number
 _MAX_CURVES, _MAX_STEPS = 40, 200
 
 
-def progress(facts: Facts) -> tuple[Chart, str]:
-    """Draw each trial's value and the running best; None stands for no complete trial."""
-    frame = Frame.of(facts)
-    values = [value_of(view) or 0.0 for view in facts.complete]
-    numbers = [view.trial.number for view in facts.complete]
-    dots = points(
-        facts.complete,
+def progress(facts: Facts, objective: Objective, index: int = 0) -> tuple[Chart, str]:
+    """Draw each trial's value of an objective, and its best so far among the feasible ones."""
+    frame = Frame.of(facts, objective)
+    pairs = [(view, facts.value(view, objective)) for view in facts.complete]
+    views = [view for view, value in pairs if value is not None]
+    values = [value for _, value in pairs if value is not None]
+    numbers = [view.trial.number for view in views]
+    dots = marked(
+        facts,
+        views,
         numbers,
         [frame.y(value) for value in values],
         size=8 if len(numbers) < 150 else 5,
-        color=STATE[TrialState.COMPLETE],
-        symbol=[frame.symbol(value) for value in values],
+        symbols=[frame.symbol(value) for value in values],
     )
-    traces = [dots | {"name": "a trial's value"}, *_running_best(facts, frame)]
+    traces = [*_running_best(facts, objective, frame), *dots]
     if facts.failed:
         failed = failed_marks(facts.failed, [view.trial.number for view in facts.failed])
         traces.append(failed | {"name": "failed (no value)"})
-    traces += _target(facts, frame)
+    traces += _target(facts, objective, frame)
     layout = {
         "xaxis": axis(title="trial", showgrid=False, range=_trial_range(facts)),
-        "yaxis": frame.layout(title=facts.metric),
+        "yaxis": frame.layout(title=objective.metric),
         "yaxis2": STRIP,
         "showlegend": True,
         "legend": LEGEND,
@@ -57,72 +59,66 @@ def progress(facts: Facts) -> tuple[Chart, str]:
     note = (
         f"{count(outside, 'trial')} far off is drawn as a triangle on the edge." if outside else ""
     )
-    return Chart("progress", f"{facts.metric} by trial, and the best so far", traces, layout), note
+    about = f"{objective.metric} by trial, and the best so far"
+    return Chart(_numbered("progress", index), about, traces, layout), note
 
 
-def learning(facts: Facts) -> tuple[Chart, str] | None:
-    """Draw the objective over the steps of each trial; None if no trial has steps."""
-    stepped = [view for view in facts.trials if len(series(facts, view)) > 1]
+def learning(facts: Facts, metric: str, index: int = 0) -> tuple[Chart, str] | None:
+    """Draw an objective over the steps of each trial; None if no trial has steps."""
+    stepped = [view for view in facts.trials if len(series(view, metric)) > 1]
     if not stepped:
         return None
     drawn = sample(facts, stepped, _MAX_CURVES)
-    best = facts.best.trial.number if facts.best else None
-    ordered = sorted(drawn.views, key=lambda view: view.trial.number == best)
-    curves = [_curve(facts, view, best) for view in ordered]
+    ordered = sorted(drawn.views, key=lambda view: view.trial.number in facts.leading)
+    curves = [_curve(facts, view, metric) for view in ordered]
     values = [value for curve in curves for value in curve["y"]]
     layout = {
         "xaxis": axis(title="step", showgrid=False),
-        "yaxis": axis(title=facts.metric, type="log" if spans_decades(values) else "linear"),
+        "yaxis": axis(title=metric, type="log" if spans_decades(values) else "linear"),
         "showlegend": True,
         "legend": LEGEND,
     }
-    about = f"{facts.metric} by step, a line per trial"
-    return Chart("learning", about, _named_once(curves), layout), drawn.note
+    about = f"{metric} by step, a line per trial"
+    return Chart(_numbered("learning", index), about, _named_once(curves), layout), drawn.note
 
 
-def series(facts: Facts, view: TrialView) -> list[tuple[int, float]]:
-    """Give the finite values of the objective that belong to a step, in order of steps."""
+def series(view: TrialView, metric: str) -> list[tuple[int, float]]:
+    """Give the finite values of a metric that belong to a step, in order of steps."""
     return sorted(
         (seen.step, seen.value)
         for seen in view.observations
-        if seen.metric == facts.metric and seen.step is not None and math.isfinite(seen.value)
+        if seen.metric == metric and seen.step is not None and math.isfinite(seen.value)
     )
 
 
-def _running_best(facts: Facts, frame: Frame) -> list[Trace]:
-    direction = facts.direction
-    if direction is None or not facts.complete:
-        return []
+def _running_best(facts: Facts, objective: Objective, frame: Frame) -> list[Trace]:
     x: list[int] = []
     y: list[float] = []
     for view in facts.complete:
-        value = value_of(view) or 0.0
+        value = facts.value(view, objective)
+        if value is None or view.trial.number in facts.infeasible or not objective.direction:
+            continue
         x.append(view.trial.number)
-        y.append(value if not y or direction.better(value, y[-1]) else y[-1])
+        y.append(value if not y or objective.direction.better(value, y[-1]) else y[-1])
+    if not x:
+        return []
     x.append(max(view.trial.number for view in facts.trials))
     y.append(y[-1])
-    best = {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "best so far",
-        "x": x,
-        "y": [frame.y(value) for value in y],
-        "line": {"shape": "hv", "width": 2.5, "color": BEST},
-        "hoverinfo": "skip",
-    }
-    return [best, _star(facts)]
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "best so far",
+            "x": x,
+            "y": [frame.y(value) for value in y],
+            "line": {"shape": "hv", "width": 2.5, "color": BEST},
+            "hoverinfo": "skip",
+        }
+    ]
 
 
-def _star(facts: Facts) -> Trace:
-    views = [facts.best] if facts.best else []
-    x = [view.trial.number for view in views]
-    y = [value_of(view) for view in views]
-    marker = {"color": BEST, "symbol": "diamond", "size": 12, "opacity": 1}
-    return points(views, x, y, **marker) | {"name": "best trial"}
-
-
-def _target(facts: Facts, frame: Frame) -> list[Trace]:
-    target = facts.target
+def _target(facts: Facts, objective: Objective, frame: Frame) -> list[Trace]:
+    target = objective.target
     if target is None or not facts.trials or (frame.log and target <= 0):
         return []
     ends = _trial_range(facts)
@@ -139,23 +135,28 @@ def _target(facts: Facts, frame: Frame) -> list[Trace]:
     ]
 
 
+def _numbered(name: str, index: int) -> str:
+    return f"{name}-{index}" if index else name
+
+
 def _trial_range(facts: Facts) -> list[float]:
     numbers = [view.trial.number for view in facts.trials] or [0]
     margin = max(0.5, 0.015 * (max(numbers) - min(numbers)))
     return [min(numbers) - margin, max(numbers) + margin]
 
 
-def _curve(facts: Facts, view: TrialView, best: int | None) -> Trace:
+def _curve(facts: Facts, view: TrialView, metric: str) -> Trace:
     trial = view.trial
-    found = _thinned(series(facts, view))
-    is_best = trial.number == best
+    found = _thinned(series(view, metric))
+    is_best = trial.number in facts.leading
+    best = "Pareto front" if facts.several else f"best trial ({trial.number})"
     line = {"width": 3 if is_best else 1.2, "color": BEST if is_best else STATE[trial.state]}
     if trial.state is TrialState.FAILED:
         line["dash"] = "dot"
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"best trial ({trial.number})" if is_best else label(trial.state),
+        "name": best if is_best else label(trial.state),
         "opacity": 1 if is_best else 0.55,
         "x": [step for step, _ in found],
         "y": [value for _, value in found],

@@ -11,13 +11,30 @@ from functools import cached_property
 from typing import Any
 
 from hpo_lib.errors import SpecError
+from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
 from hpo_lib.record import Run, RunView, TrialView
 from hpo_lib.spec import Spec, load
-from hpo_lib.trial import Direction, TrialState
+from hpo_lib.trial import Direction, Trial, TrialState
 from hpo_lib.words import utc
 
 _LINE = 96
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective; `direction` is None if the spec does not say which way it improves."""
+
+    metric: str
+    direction: Direction | None = None
+    target: float | None = None
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Objective:
+        """Read what the spec says."""
+        words = {direction.value: direction for direction in Direction}
+        direction = words.get(str(said.get("direction")))
+        return cls(str(said.get("metric") or "objective"), direction, _number(said.get("target")))
 
 
 @dataclass(frozen=True)
@@ -55,21 +72,39 @@ class Facts:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
 
+    @cached_property
+    def objectives(self) -> list[Objective]:
+        """The objectives: at least one, of which the spec may say nothing."""
+        said = self.says("objective")
+        listed = said if isinstance(said, list | tuple) else [said]
+        return [Objective.of(one) for one in listed if isinstance(one, Mapping)] or [
+            Objective.of({})
+        ]
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective, whose value is a trial's."""
+        return self.objectives[0]
+
     @property
     def metric(self) -> str:
-        """The objective's name."""
-        return str(self.says("objective", "metric") or "objective")
+        """The first objective's name."""
+        return self.objective.metric
 
     @property
-    def direction(self) -> Direction | None:
-        """Which way the objective improves, None if the spec does not say."""
-        words = {direction.value: direction for direction in Direction}
-        return words.get(str(self.says("objective", "direction")))
+    def goal(self) -> Goal | None:
+        """What the run is after; None if the spec does not say."""
+        return self.view.goal
 
     @property
-    def target(self) -> float | None:
-        """The objective's target."""
-        return _number(self.says("objective", "target"))
+    def several(self) -> bool:
+        """Whether there is a Pareto front in place of a best trial."""
+        return self.goal is not None and self.goal.several
+
+    @property
+    def constrained(self) -> bool:
+        """Whether there are constraints to keep."""
+        return self.goal is not None and bool(self.goal.constraints)
 
     @property
     def slots(self) -> int:
@@ -89,19 +124,43 @@ class Facts:
 
     @cached_property
     def ranked(self) -> list[TrialView]:
-        """Complete trials, the best first, the earliest of equals first; none without direction."""
-        direction = self.direction
-        if direction is None:
+        """Complete trials, the best by the first objective first, then those not feasible."""
+        return self._views(self.goal.ranked(self._tried)) if self.goal else []
+
+    @cached_property
+    def front(self) -> list[TrialView]:
+        """The trials that stand out: the Pareto front, of one objective the best trial alone."""
+        return self._views(self.goal.front(self._tried)) if self.goal else []
+
+    @cached_property
+    def leading(self) -> frozenset[int]:
+        """The numbers of the front's trials."""
+        return frozenset(view.trial.number for view in self.front)
+
+    @cached_property
+    def infeasible(self) -> frozenset[int]:
+        """The numbers of the complete trials that break a constraint."""
+        return frozenset(view.trial.number for view in self.complete if self.broken(view))
+
+    def value(self, view: TrialView, objective: Objective) -> float | None:
+        """Give a complete trial's value of an objective if it is a finite number."""
+        if objective == self.objective or view.trial.state is not TrialState.COMPLETE:
+            return value_of(view)
+        return metric_of(self, view, objective.metric)
+
+    def broken(self, view: TrialView) -> list[str]:
+        """Say which constraints a complete trial breaks, and by how much."""
+        if self.goal is None or view.trial.state is not TrialState.COMPLETE:
             return []
-        return sorted(
-            self.complete,
-            key=lambda view: (direction.loss(value_of(view) or 0.0), view.trial.number),
-        )
+        return self.goal.broken(view.trial.metrics)
 
     @property
-    def best(self) -> TrialView | None:
-        """The best complete trial."""
-        return self.ranked[0] if self.ranked else None
+    def _tried(self) -> list[Trial]:
+        return [view.trial for view in self.complete]
+
+    def _views(self, trials: Sequence[Trial]) -> list[TrialView]:
+        by_number = {view.trial.number: view for view in self.complete}
+        return [by_number[trial.number] for trial in trials]
 
     @cached_property
     def parameters(self) -> list[str]:
@@ -112,11 +171,12 @@ class Facts:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The names of all metrics but the objective: those of the spec, then any other seen."""
+        """The names of all metrics but the objectives: those of the spec, then any other seen."""
         listed = self.says("extra_metrics")
         names = [str(name) for name in listed] if isinstance(listed, list | tuple) else []
         seen = _distinct(names, (view.trial.metrics for view in self.trials))
-        return [name for name in seen if name != self.metric]
+        objectives = {objective.metric for objective in self.objectives}
+        return [name for name in seen if name not in objectives]
 
     @cached_property
     def latest(self) -> datetime:
@@ -143,7 +203,7 @@ def value_of(view: TrialView) -> float | None:
 
 
 def metric_of(facts: Facts, view: TrialView, name: str) -> float | None:
-    """Give a trial's finite value of a metric, be it the objective or another."""
+    """Give a trial's finite value of a metric, be it an objective or another."""
     found = view.trial.metrics.get(name)
     if found is None and name == facts.metric:
         return value_of(view)

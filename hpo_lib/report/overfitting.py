@@ -41,9 +41,9 @@ class Pair:
 
 def pairs(facts: Facts) -> list[Pair]:
     """List the pairs of which some trial has both values, losses first."""
-    names = {facts.metric, *facts.metrics}
+    names = [*(objective.metric for objective in facts.objectives), *facts.metrics]
     found = []
-    for name in [facts.metric, *facts.metrics]:
+    for name in names:
         match = _VALIDATION.fullmatch(name)
         for base in _bases(match) if match else ():
             if base in names and _both(facts, Pair(base, name)):
@@ -54,7 +54,8 @@ def pairs(facts: Facts) -> list[Pair]:
 
 def scatter(facts: Facts, pair: Pair, number: int) -> Chart:
     """Draw validation over training, with the diagonal where they are equal."""
-    views = sample(facts, _both(facts, pair), _MAX_TRIALS).views
+    drawn = sample(facts, _both(facts, pair), _MAX_TRIALS).views
+    views = sorted(drawn, key=lambda view: view.trial.number in facts.leading)
     x, y = _values(facts, pair.train, views), _values(facts, pair.validation, views)
     ends = [min(*x, *y), max(*x, *y)]
     kind = "log" if spans_decades([*x, *y]) else "linear"
@@ -119,7 +120,7 @@ def _values(facts: Facts, name: str, views: Sequence[TrialView]) -> list[float]:
 
 
 def _colors(facts: Facts, views: Sequence[TrialView]) -> list[str]:
-    best = facts.best.trial.number if facts.best else None
     return [
-        BEST if view.trial.number == best else STATE[TrialState(view.trial.state)] for view in views
+        BEST if view.trial.number in facts.leading else STATE[TrialState(view.trial.state)]
+        for view in views
     ]

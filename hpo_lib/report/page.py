@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpo_lib.record import RunView
-from hpo_lib.report import curves, overfitting, parameters, sections, timeline, trials
-from hpo_lib.report.axes import Axis, Frame
+from hpo_lib.report import curves, front, overfitting, parameters, sections, timeline, trials
+from hpo_lib.report.axes import Axis
 from hpo_lib.report.charts import Chart, hover
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, data, el, join, script
@@ -60,20 +60,53 @@ def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
     """List the sections; where nothing succeeded, why comes first."""
     rest = [_trials, _panels, _parallel, _learning, _overfitting]
     if facts.complete:
-        return [_best, _progress, *rest, _failures, _timeline, _provenance]
+        return [_best, _front, _progress, *rest, _failures, _timeline, _provenance]
     return [_failures, *rest, _timeline, _provenance]
 
 
-def _best(facts: Facts) -> Section | None:
-    if facts.best is None:
+def _front(facts: Facts) -> Section | None:
+    if not facts.several or not facts.ranked:
         return None
-    title = f"Best trial: {facts.best.trial.number}"
-    return Section("best", title, sections.best(facts, facts.best))
+    charts = tuple(front.charts(facts))
+    drawn = join(chart.place() for chart in charts)
+    body: list[Markup | None] = [el("div", drawn, class_="pair") if len(charts) > 1 else drawn]
+    lead = (
+        "None of these is beaten: no other trial is as good in every objective and better in one."
+    )
+    if not facts.front:
+        lead = "It is empty: every complete trial breaks a constraint."
+        return Section("front", "Pareto front", join(body), lead, charts)
+    lead += " ◆ is on the front"
+    lead += ", ○ breaks a constraint." if facts.infeasible else "."
+    lead += " A triangle on the edge is a trial far off." if front.cut(facts) else ""
+    body += [front.table(facts), front.commands(facts)]
+    title = f"Pareto front: {count(len(facts.front), 'trial')}"
+    return Section("front", title, join(body), lead, charts)
+
+
+def _best(facts: Facts) -> Section | None:
+    """Show the best trial, or the one that comes nearest to being feasible."""
+    if not facts.ranked or (facts.several and facts.front):
+        return None
+    first = facts.ranked[0]
+    body = sections.best(facts, first)
+    if facts.front:
+        return Section("best", f"Best trial: {first.trial.number}", body)
+    lead = f"Trial {first.trial.number} comes nearest: {' and '.join(facts.broken(first))}."
+    return Section("best", "No trial keeps the constraints", body, lead)
 
 
 def _progress(facts: Facts) -> Section:
-    chart, note = curves.progress(facts)
-    return Section("progress", "Best so far", chart.place(), note, (chart,))
+    drawn = [curves.progress(facts, one, index) for index, one in enumerate(facts.objectives)]
+    charts = tuple(chart for chart, _ in drawn)
+    notes = dict.fromkeys(note for _, note in drawn if note)
+    if not facts.front and facts.infeasible:
+        notes["None counts as best, since all of them break a constraint."] = None
+    if not facts.several:
+        return Section("progress", "Best so far", charts[0].place(), " ".join(notes), charts)
+    body = el("div", *(chart.place() for chart in charts), class_="pair")
+    lead = " ".join(["Each objective by itself.", *notes])
+    return Section("progress", "Best so far", body, lead, charts)
 
 
 def _trials(facts: Facts) -> Section | None:
@@ -81,7 +114,10 @@ def _trials(facts: Facts) -> Section | None:
         return None
     lead = "Click a column to sort by it"
     lead += ", a failed trial for its reason." if facts.failed else "."
-    lead += " ◆ is the best trial." if facts.best else ""
+    if facts.infeasible:
+        lead += " Open a “no” to see which constraint is exceeded by how much."
+    if facts.front:
+        lead += " ◆ is on the Pareto front." if facts.several else " ◆ is the best trial."
     hidden = max(len(facts.parameters) - trials.MAX_PARAMETERS, 0)
     hidden += max(len(facts.metrics) - trials.MAX_METRICS, 0)
     if hidden:
@@ -92,20 +128,34 @@ def _trials(facts: Facts) -> Section | None:
 def _panels(facts: Facts) -> Section | None:
     if not facts.trials or not facts.parameters or not (facts.complete or facts.failed):
         return None
-    frame = Frame.of(facts)
-    names = facts.parameters[: parameters.MAX_PANELS]
-    charts = tuple(parameters.panel(facts, name, i, frame) for i, name in enumerate(names))
-    drawn = [_captioned(facts, name, chart) for name, chart in zip(names, charts, strict=True)]
-    body = el("div", *drawn, class_="panels")
-    return Section("parameters", "Parameters", body, _about_panels(facts, names), charts)
+    objectives = facts.objectives if facts.complete else [facts.objective]
+    names = facts.parameters[: max(parameters.MAX_PANELS // len(objectives), 1)]
+    charts: list[Chart] = []
+    groups: list[Markup] = []
+    for objective in objectives:
+        first = len(charts)
+        charts += [
+            parameters.panel(facts, objective, name, index)
+            for index, name in enumerate(names, first)
+        ]
+        pairs = zip(names, charts[first:], strict=True)
+        drawn = [_captioned(facts, name, chart) for name, chart in pairs]
+        title = el("h3", objective.metric) if len(objectives) > 1 else None
+        groups.append(join([title, el("div", *drawn, class_="panels")]))
+    lead = _about_panels(facts, names)
+    return Section("parameters", "Parameters", join(groups), lead, tuple(charts))
 
 
 def _about_panels(facts: Facts, names: list[str]) -> str:
-    lead = f"{facts.metric} over each parameter, a mark per trial."
+    what = "Each objective" if facts.several else facts.metric
+    lead = f"{what} over each parameter, a mark per trial."
     if not facts.complete:
         lead = "Where the failed trials lie (×)."
-    elif facts.best:
-        lead += " ◆ is the best one, × a failed one." if facts.failed else " ◆ is the best one."
+    elif facts.front:
+        marks = ["◆ is on the Pareto front" if facts.several else "◆ is the best one"]
+        marks += ["○ breaks a constraint"] if facts.infeasible else []
+        marks += ["× a failed one"] if facts.failed else []
+        lead += f" {', '.join(marks)}."
     if facts.complete and any(Axis.of(facts, name).scale == "choice" for name in names):
         lead += " A line is a choice's median; marks are spread sideways to be seen."
     if len(facts.complete) > parameters.MAX_POINTS:
@@ -135,7 +185,9 @@ def _parallel(facts: Facts) -> Section | None:
     ramp = el(
         "span", *(el("i", style=f"background:var(--ramp{i})") for i in range(6)), class_="ramp"
     )
-    lead = ["A line per complete trial, from worse", ramp, "to better; the thick line is the best."]
+    which = f" {facts.metric}; the thick lines are the Pareto front."
+    better = f"to better{which if facts.several else '; the thick line is the best.'}"
+    lead = ["A line per complete trial, from worse", ramp, better]
     if any(facts.says("space", name, "when") for name in facts.parameters):
         lead.append(" Below an axis: the trial does not have that parameter.")
     if len(facts.parameters) > parameters.MAX_LINES_AXES:
@@ -148,12 +200,16 @@ def _parallel(facts: Facts) -> Section | None:
 
 
 def _learning(facts: Facts) -> Section | None:
-    found = curves.learning(facts)
-    if found is None:
+    metrics = [objective.metric for objective in facts.objectives]
+    drawn = [curves.learning(facts, metric, index) for index, metric in enumerate(metrics)]
+    found = [pair for pair in drawn if pair is not None]
+    if not found:
         return None
-    chart, note = found
-    lead = f"{facts.metric} by step, a line per trial. {note}".strip()
-    return Section("learning", "Learning curves", chart.place(), lead, (chart,))
+    charts = tuple(chart for chart, _ in found)
+    notes = dict.fromkeys(note for _, note in found if note)
+    what = "Objectives" if facts.several else facts.metric
+    lead = " ".join([f"{what} by step, a line per trial.", *notes])
+    return Section("learning", "Learning curves", join(c.place() for c in charts), lead, charts)
 
 
 def _overfitting(facts: Facts) -> Section | None:

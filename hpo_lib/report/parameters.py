@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -14,18 +15,16 @@ from hpo_lib.report.charts import (
     INK,
     MUTED,
     RAMP,
-    STATE,
     STRIP,
     Chart,
     Trace,
     axis,
     failed_marks,
-    points,
+    marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.report.facts import Facts, Objective
 from hpo_lib.report.markup import label
-from hpo_lib.trial import TrialState
 from hpo_lib.words import number
 
 MAX_PANELS, MAX_LINES_AXES = 24, 12
@@ -36,19 +35,18 @@ _GOLDEN = 0.6180339887
 _INACTIVE = -0.13
 
 
-def panel(facts: Facts, name: str, index: int, frame: Frame) -> Chart:
-    """Draw the objective over one parameter; failed trials are crosses at the bottom."""
-    scale = Axis.of(facts, name)
-    complete = _having(facts.complete, name)
+def panel(facts: Facts, objective: Objective, name: str, index: int) -> Chart:
+    """Draw an objective over one parameter; failed trials are crosses at the bottom."""
+    scale, frame = Axis.of(facts, name), Frame.of(facts, objective)
+    having = _having(facts.complete, name)
+    complete = [view for view in having if facts.value(view, objective) is not None]
     failed = sample(facts, _having(facts.failed, name), MAX_POINTS).views
     places = [_place(scale, view) for view in failed]
     bottom = 0.025 if facts.complete else 0.5
-    traces = [
-        _marks(facts, scale, sample(facts, complete, MAX_POINTS).views, frame),
-        failed_marks(failed, places, height=bottom, size=7),
-    ]
+    traces = _marks(facts, objective, scale, sample(facts, complete, MAX_POINTS).views, frame)
     if scale.scale == "choice":
-        traces.insert(1, _medians(scale, complete, frame))
+        traces.append(_medians(facts, objective, scale, complete, frame))
+    traces.append(failed_marks(failed, places, height=bottom, size=7))
     layout = {
         "xaxis": scale.layout(nticks=6),
         "yaxis": frame.layout(nticks=5) if complete else axis(range=[0, 1], showticklabels=False),
@@ -56,20 +54,20 @@ def panel(facts: Facts, name: str, index: int, frame: Frame) -> Chart:
         "margin": {"l": 44, "r": 20, "t": 6, "b": 30},
     }
     height = 200 if facts.complete else 110
-    about = f"{facts.metric} over {name}"
+    about = f"{objective.metric} over {name}"
     return Chart(f"panel-{index}", about, traces, layout, height, tools=False)
 
 
 def parallel(facts: Facts) -> tuple[Chart, str] | None:
-    """Draw each complete trial as a line through its parameters to its objective."""
+    """Draw each complete trial as a line through its parameters to its objectives."""
     names = facts.parameters[:MAX_LINES_AXES]
     if len(facts.ranked) < 2 or not names:
         return None
     drawn = sample(facts, facts.ranked, _MAX_LINES)
-    frame = Frame.of(facts)
-    axes = [*(Axis.of(facts, name) for name in names), _objective(facts, frame, drawn.views)]
+    ends = [_End.of(facts, objective, drawn.views) for objective in facts.objectives]
+    axes = [*(Axis.of(facts, name) for name in names), *(end.axis for end in ends)]
     layout = {
-        "xaxis": {"visible": False, "range": [-0.45, len(names) + 0.45], "fixedrange": True},
+        "xaxis": {"visible": False, "range": [-0.45, len(axes) - 0.55], "fixedrange": True},
         "yaxis": {"visible": False, "range": [-0.22, 1.15], "fixedrange": True},
         "shapes": [_rail(x) for x in range(len(axes))],
         "annotations": [note for x, scale in enumerate(axes) for note in _names(x, scale)]
@@ -77,14 +75,32 @@ def parallel(facts: Facts) -> tuple[Chart, str] | None:
         "margin": {"l": 8, "r": 8, "t": 4, "b": 4},
         "hoverdistance": 12,
     }
-    about = f"Every complete trial as a line through its parameters to {facts.metric}"
-    lines, width = _lines(drawn.views, axes, frame), 96 * len(axes)
-    return Chart("parallel", about, lines, layout, 400, width, tools=False), drawn.note
+    to = " and ".join(objective.metric for objective in facts.objectives)
+    about = f"Every complete trial as a line through its parameters to {to}"
+    lines = _lines(facts, drawn.views, axes[: len(names)], ends)
+    return Chart("parallel", about, lines, layout, 400, 96 * len(axes), tools=False), drawn.note
 
 
-def _objective(facts: Facts, frame: Frame, views: Sequence[TrialView]) -> Axis:
-    ends = sorted(frame.y(value_of(view) or 0.0) for view in views)
-    return Axis(facts.metric, "log" if frame.log else "linear", (), ends[0], ends[-1])
+@dataclass(frozen=True)
+class _End:
+    """An objective's axis, at which the lines end."""
+
+    facts: Facts
+    objective: Objective
+    frame: Frame
+    axis: Axis
+
+    @classmethod
+    def of(cls, facts: Facts, objective: Objective, views: Sequence[TrialView]) -> _End:
+        """Let the axis reach from the least to the greatest value that is drawn."""
+        frame = Frame.of(facts, objective)
+        drawn = sorted(frame.y(facts.value(view, objective) or 0.0) for view in views)
+        scale = "log" if frame.log else "linear"
+        return cls(facts, objective, frame, Axis(objective.metric, scale, (), drawn[0], drawn[-1]))
+
+    def height(self, view: TrialView) -> float | None:
+        """Give where a trial's line crosses the axis, between 0 and 1."""
+        return self.axis.unit(self.frame.y(self.facts.value(view, self.objective) or 0.0))
 
 
 def _inactive(names: Sequence[str], views: Sequence[TrialView]) -> list[Trace]:
@@ -95,18 +111,17 @@ def _inactive(names: Sequence[str], views: Sequence[TrialView]) -> list[Trace]:
     ]
 
 
-def _marks(facts: Facts, scale: Axis, views: Sequence[TrialView], frame: Frame) -> Trace:
-    values = [value_of(view) or 0.0 for view in views]
-    best = facts.best.trial.number if facts.best else None
-    is_best = [view.trial.number == best for view in views]
-    symbols = [frame.symbol(value) for value in values]
-    return points(
+def _marks(
+    facts: Facts, objective: Objective, scale: Axis, views: Sequence[TrialView], frame: Frame
+) -> list[Trace]:
+    values = [facts.value(view, objective) or 0.0 for view in views]
+    return marked(
+        facts,
         views,
         [_place(scale, view) for view in views],
         [frame.y(value) for value in values],
-        color=[BEST if one else STATE[TrialState.COMPLETE] for one in is_best],
-        symbol=["diamond" if one else found for one, found in zip(is_best, symbols, strict=True)],
-        size=[12 if one else 7 if len(views) < _MANY else 5 for one in is_best],
+        size=7 if len(views) < _MANY else 5,
+        symbols=[frame.symbol(value) for value in values],
     )
 
 
@@ -121,14 +136,16 @@ def _place(scale: Axis, view: TrialView) -> float | None:
     return place + 0.5 * ((view.trial.number * _GOLDEN) % 1.0 - 0.5)
 
 
-def _medians(scale: Axis, views: Sequence[TrialView], frame: Frame) -> Trace:
+def _medians(
+    facts: Facts, objective: Objective, scale: Axis, views: Sequence[TrialView], frame: Frame
+) -> Trace:
     """Draw a short line at each choice's median."""
     x: list[float | None] = []
     y: list[float | None] = []
     for index in range(len(scale.choices)):
         chosen = [v for v in views if scale.place(v.trial.params[scale.name]) == index]
         if len(chosen) > 1:
-            middle = frame.y(median(value_of(view) or 0.0 for view in chosen))
+            middle = frame.y(median(facts.value(view, objective) or 0.0 for view in chosen))
             x += [index - 0.36, index + 0.36, None]
             y += [middle, middle, None]
     line = {"color": INK, "width": 2}
@@ -136,15 +153,19 @@ def _medians(scale: Axis, views: Sequence[TrialView], frame: Frame) -> Trace:
     return kind | {"x": x, "y": y, "line": line}
 
 
-def _lines(ranked: Sequence[TrialView], axes: Sequence[Axis], frame: Frame) -> list[Trace]:
-    """Draw six traces, from the worst sixth of the trials to the best, and the best one on top."""
+def _lines(
+    facts: Facts, ranked: Sequence[TrialView], axes: Sequence[Axis], ends: Sequence[_End]
+) -> list[Trace]:
+    """Draw six traces, from the worst sixth of the trials to the best, and the front on top."""
     traces = []
     for level, color in enumerate(RAMP):
         best_first = [i for i in range(len(ranked)) if _level(i, len(ranked)) == level]
         views = [ranked[i] for i in best_first]
         if views:
-            traces.append(_line(views, axes, frame, {"color": color, "width": 1.5}))
-    return [*traces, _line(ranked[:1], axes, frame, {"color": BEST, "width": 3.5})]
+            traces.append(_line(views, axes, ends, {"color": color, "width": 1.5}))
+    leading = [view for view in ranked if view.trial.number in facts.leading]
+    width = 2.5 if facts.several else 3.5
+    return [*traces, _line(leading, axes, ends, {"color": BEST, "width": width})]
 
 
 def _level(rank: int, total: int) -> int:
@@ -152,16 +173,16 @@ def _level(rank: int, total: int) -> int:
 
 
 def _line(
-    views: Sequence[TrialView], axes: Sequence[Axis], frame: Frame, line: dict[str, Any]
+    views: Sequence[TrialView], axes: Sequence[Axis], ends: Sequence[_End], line: dict[str, Any]
 ) -> Trace:
     x: list[float | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
     for view in views:
-        heights = [_height(scale, view) for scale in axes[:-1]]
-        x += [*range(len(axes)), None]
-        y += [*heights, axes[-1].unit(frame.y(value_of(view) or 0.0)), None]
-        numbers += [view.trial.number] * len(axes) + [None]
+        heights = [*(_height(scale, view) for scale in axes), *(end.height(view) for end in ends)]
+        x += [*range(len(heights)), None]
+        y += [*heights, None]
+        numbers += [view.trial.number] * len(heights) + [None]
     return {
         "type": "scatter",
         "mode": "lines+markers",

@@ -77,7 +77,7 @@ const sortBy = head => {
   });
   body.append(...rows.map(([, row]) => row));
 };
-all("#trials-table th").forEach(head =>
+all("table th").forEach(head =>
   head.firstElementChild.addEventListener("click", () => sortBy(head)));
 
 const buttons = all("[data-show]");

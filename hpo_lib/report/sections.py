@@ -11,6 +11,7 @@ import yaml
 from hpo_lib.record import AttemptState, RunStatus, TrialView
 from hpo_lib.report.facts import Facts, command, value_of
 from hpo_lib.report.markup import Markup, clean, el, join, shortened
+from hpo_lib.samplers.auto import chosen
 from hpo_lib.trial import Cause, Direction, TrialState
 from hpo_lib.words import NOTHING, count, duration, moment, number, spoken
 
@@ -35,7 +36,7 @@ def header(facts: Facts) -> Markup:
 
 
 def best(facts: Facts, view: TrialView) -> Markup:
-    """Show the best trial: parameters, metrics, and how to train it again."""
+    """Show a trial, such as the best: parameters, metrics, and how to train it again."""
     fixed = facts.says("fixed")
     params = {name: number(value, 8) for name, value in view.trial.params.items()}
     constants = dict(fixed) if isinstance(fixed, Mapping) else {}
@@ -49,6 +50,7 @@ def best(facts: Facts, view: TrialView) -> Markup:
                 "div",
                 _pairs("Parameters", params),
                 _pairs("Metrics", metrics),
+                _pairs("Constraints", kept) if (kept := _kept(facts, view)) else None,
                 _pairs("Fixed", fixed_list) if fixed_list else None,
                 class_="columns",
             ),
@@ -87,7 +89,7 @@ def repeated(facts: Facts) -> str | None:
 def provenance(facts: Facts) -> Markup:
     """Show where all this comes from."""
     run = facts.run
-    sampler, seed = facts.says("sampler", "name"), number(facts.says("sampler", "seed"))
+    sampler, seed = _sampler(facts), number(facts.says("sampler", "seed"))
     rows = {
         "run": f"{run.id} · {run.key.dag_id} · {run.key.dag_run_id}",
         "triggered by": run.triggered_by,
@@ -114,20 +116,50 @@ def provenance(facts: Facts) -> Markup:
 
 
 def _tiles(facts: Facts) -> list[Markup]:
-    return [tile for tile in (_best_tile(facts), _trials_tile(facts), _time_tile(facts)) if tile]
+    return [tile for tile in (_goal_tile(facts), _trials_tile(facts), _time_tile(facts)) if tile]
 
 
-def _best_tile(facts: Facts) -> Markup:
-    best_ = facts.best
-    head = f"best {facts.metric}"
-    arrow = _ARROW[facts.direction] if facts.direction else ""
-    if best_ is None:
-        return _tile(head, NOTHING, f"{arrow} · no complete trial", class_="wide")
+def _goal_tile(facts: Facts) -> Markup:
+    """Say what has been found: the best value, or the size of the Pareto front."""
+    broken = f"{len(facts.infeasible)} of {len(facts.complete)} break a constraint"
+    notes = [broken] if facts.infeasible else []
+    if facts.several:
+        return _front_tile(facts, notes)
+    objective = facts.objective
+    title = f"best {objective.metric}"
+    arrow = _ARROW[objective.direction] if objective.direction else ""
+    if not facts.front:
+        why = "no trial keeps the constraints" if facts.infeasible else "no complete trial"
+        return _tile(title, NOTHING, f"{arrow} · {why}", class_="wide")
+    found = facts.front[0].trial
     middle = median(value for view in facts.complete if (value := value_of(view)) is not None)
-    notes = [arrow, f"trial {best_.trial.number}", f"median {number(middle)}"]
-    if facts.target is not None:
-        notes.append(f"target {number(facts.target)}")
-    return _tile(head, number(best_.trial.value), " · ".join(notes), class_="wide goal")
+    notes = [arrow, f"trial {found.number}", f"median {number(middle)}", *notes]
+    if objective.target is not None:
+        notes.append(f"target {number(objective.target)}")
+    return _tile(title, number(found.value), " · ".join(notes), class_="wide goal")
+
+
+def _front_tile(facts: Facts, notes: list[str]) -> Markup:
+    size = len(facts.front)
+    named = [f"{_ARROW[o.direction]} {o.metric}" for o in facts.objectives if o.direction]
+    if not facts.complete:
+        notes = ["no complete trial"]
+    unit = " trial" if size == 1 else " trials"
+    figure = f"{size:,}" if size else NOTHING
+    said = " · ".join([*named, *notes])
+    class_ = "wide goal" if size else "wide"
+    return _tile("Pareto front", figure, said, unit=unit if size else "", class_=class_)
+
+
+def _kept(facts: Facts, view: TrialView) -> dict[str, str]:
+    """Say of each constraint by how much a trial keeps or exceeds it."""
+    if facts.goal is None:
+        return {}
+    pairs = zip(facts.goal.constraints, facts.goal.excesses(view.trial), strict=True)
+    return {
+        constraint.text: f"{'kept' if excess <= 0 else 'exceeded'} by {number(abs(excess), 4)}"
+        for constraint, excess in pairs
+    }
 
 
 def _trials_tile(facts: Facts) -> Markup:
@@ -225,6 +257,13 @@ def _tail(log: str) -> str:
     """Give a log's last lines; of a line that was written over, its last state."""
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in log.rstrip().split("\n")]
     return "\n".join(clean(line)[:_MAX_LINE] for line in lines[-_MAX_LINES:]).strip("\n")
+
+
+def _sampler(facts: Facts) -> object:
+    """Name the sampler, and the one that `auto` chose."""
+    said = facts.says("sampler", "name")
+    name, reason = chosen(facts.spec) if facts.spec else (said, None)
+    return f"{said}: {name} ({reason})" if reason else said
 
 
 def _spec(facts: Facts) -> Markup:

@@ -8,6 +8,7 @@ from csv import writer
 from hpo_lib.record import RunView, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import clean
+from hpo_lib.trial import TrialState
 from hpo_lib.words import utc
 
 #: What a spreadsheet takes for the beginning of a formula.
@@ -19,23 +20,35 @@ _AFTER = ("attempts", "started", "ended", "duration_s")
 def csv(view: RunView) -> str:
     """Write the trials; parameters and metrics are the columns `params.x` and `metrics.y`.
 
+    `value` is the first objective. With constraints there is a column `feasible`, with several
+    objectives a column `on_front`: true or false for complete trials.
+
     Text that a spreadsheet would run as a formula gets a quote (') in front; numbers stay numbers.
     """
     facts = Facts.of(view)
-    names = [facts.metric, *facts.metrics]
-    metrics = [name for name in names if any(name in v.trial.metrics for v in view.trials)]
+    objectives = [objective.metric for objective in facts.objectives]
+    seen = {name for one in view.trials for name in one.trial.metrics}
+    seen |= set(objectives) if facts.several else set()
+    metrics = [name for name in [*objectives, *facts.metrics] if name in seen]
+    standing = ["feasible"] * facts.constrained + ["on_front"] * facts.several
     out = io.StringIO()
     sheet = writer(out, lineterminator="\n")
     heads = [f"params.{name}" for name in facts.parameters]
     heads += [f"metrics.{name}" for name in metrics]
-    sheet.writerow([_cell(head) for head in (*_BEFORE, *heads, *_AFTER)])
+    sheet.writerow([_cell(head) for head in (*_BEFORE, *standing, *heads, *_AFTER)])
     for trial in view.trials:
-        sheet.writerow([_cell(value) for value in _row(trial, facts.parameters, metrics)])
+        row = _row(facts, trial, standing, metrics)
+        sheet.writerow([_cell(value) for value in row])
     return out.getvalue()
 
 
-def _row(view: TrialView, parameters: list[str], metrics: list[str]) -> list[object]:
+def _row(facts: Facts, view: TrialView, standing: list[str], metrics: list[str]) -> list[object]:
     trial = view.trial
+    stands = {
+        "feasible": trial.number not in facts.infeasible,
+        "on_front": trial.number in facts.leading,
+    }
+    complete = trial.state is TrialState.COMPLETE
     cause = None if trial.cause is None else trial.cause.value
     started = min((utc(attempt.started_at) for attempt in view.attempts), default=None)
     ends = [utc(attempt.ended_at) for attempt in view.attempts if attempt.ended_at]
@@ -43,7 +56,8 @@ def _row(view: TrialView, parameters: list[str], metrics: list[str]) -> list[obj
     return [
         *(trial.number, view.slot, trial.state.value, cause, trial.reason, trial.origin.value),
         trial.value,
-        *(trial.params.get(name) for name in parameters),
+        *(stands[name] if complete else None for name in standing),
+        *(trial.params.get(name) for name in facts.parameters),
         *(trial.metrics.get(name) for name in metrics),
         len(view.attempts),
         *(None if time is None else time.isoformat() for time in (started, ended)),

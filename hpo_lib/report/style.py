@@ -6,7 +6,7 @@ _LIGHT = """
 color-scheme: light; --page: #ffffff; --ink: #1c2127; --muted: #626b76; --line: #e3e7ec;
 --surface: #f6f7f9; --band: #fbfcfd; --veil: rgba(255,255,255,.82);
 --complete: #2f74b5; --failed: #c9501c; --running: #8b929b; --best: #00876c; --target: #9a6b00;
---tint-failed: #fdf3ee; --tint-best: #e8f6f2;
+--broken: #a1508f; --tint-failed: #fdf3ee; --tint-best: #e8f6f2;
 --ramp0: #d9dee5; --ramp1: #c0d0e2; --ramp2: #98b9d8; --ramp3: #6a9cca; --ramp4: #3f7fba;
 --ramp5: #1f5d99;
 """
@@ -14,7 +14,7 @@ _DARK = """
 color-scheme: dark; --page: #14171b; --ink: #e4e7eb; --muted: #9aa3ae; --line: #2d333b;
 --surface: #1c2026; --band: #171b1f; --veil: rgba(20,23,27,.82);
 --complete: #5aa5e0; --failed: #ee8250; --running: #878f99; --best: #36c3a1; --target: #d9ab45;
---tint-failed: #2a1e18; --tint-best: #14291f;
+--broken: #d795c7; --tint-failed: #2a1e18; --tint-best: #14291f;
 --ramp0: #2b323b; --ramp1: #31475e; --ramp2: #376186; --ramp3: #4280b3; --ramp4: #5b9fd6;
 --ramp5: #a3d2fa;
 """
@@ -110,6 +110,7 @@ tr.shown td { box-shadow: inset 0 2px var(--complete), inset 0 -2px var(--comple
   border-radius: 50%; background: var(--running); }
 .state.complete::before { background: var(--complete); }
 .state.failed::before { background: var(--failed); border-radius: 1px; transform: rotate(45deg); }
+.state.broken::before { background: none; border: 2px solid var(--broken); }
 summary { cursor: pointer; }
 td summary { list-style: none; } td summary::-webkit-details-marker { display: none; }
 td summary::after { content: " ▸"; color: var(--muted); font-size: 11px; }
@@ -118,6 +119,7 @@ td details p { white-space: normal; overflow-wrap: anywhere; min-width: 190px; c
   font-size: 13px; }
 .chart { width: 100%; } .chart .modebar { opacity: 0; transition: opacity .2s; }
 .chart:hover .modebar, .chart:focus-within .modebar { opacity: 1; }
+.again, .panels + h3 { margin-top: 22px; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(265px, 100%), 1fr));
   gap: 22px 20px; }
 .panels figcaption { font-size: 13.5px; font-weight: 600; white-space: nowrap; overflow: hidden;

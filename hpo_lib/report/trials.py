@@ -6,34 +6,34 @@ import math
 from collections.abc import Mapping
 
 from hpo_lib.record import TrialView
-from hpo_lib.report.facts import Facts
+from hpo_lib.report.facts import Facts, Objective
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.timeline import wave_of
 from hpo_lib.trial import Origin, TrialState, Value
-from hpo_lib.words import duration, number, spoken
+from hpo_lib.words import NOTHING, duration, number, spoken
 
 MAX_PARAMETERS, MAX_METRICS = 40, 20
 
 
 def table(facts: Facts) -> Markup:
     """Build the table and the buttons that filter it."""
-    parameters = _columns(facts.parameters[:MAX_PARAMETERS], _texts(facts))
-    metrics = _columns(facts.metrics[:MAX_METRICS], frozenset())
+    parameters = columns(facts.parameters[:MAX_PARAMETERS], texts(facts))
+    metrics = columns(facts.metrics[:MAX_METRICS], frozenset())
     heads = [
-        _head("trial", "num"),
-        _head("state", ""),
-        _head(facts.metric, "num goal"),
-        *(_head(name, class_) for name, class_ in (*parameters.items(), *metrics.items())),
-        _head("duration", "num first"),
-        _head("wave", "num"),
+        head("trial", "num"),
+        head("state", ""),
+        *(head(objective.metric, "num goal") for objective in facts.objectives),
+        *([head("feasible", "")] if facts.constrained else []),
+        *(head(name, class_) for name, class_ in (*parameters.items(), *metrics.items())),
+        head("duration", "num first"),
+        head("wave", "num"),
     ]
-    best = facts.best.trial.number if facts.best else None
-    rows = [_row(view, parameters, metrics, best) for view in facts.trials]
+    rows = [_row(facts, view, parameters, metrics) for view in facts.trials]
     whole = el("table", el("thead", el("tr", *heads)), el("tbody", *rows), id="trials-table")
     return join([_filters(facts), el("div", whole, class_="scroll tall", tabindex="0")])
 
 
-def _texts(facts: Facts) -> frozenset[str]:
+def texts(facts: Facts) -> frozenset[str]:
     """Name the parameters that have a value that is not a number."""
     return frozenset(
         name
@@ -43,7 +43,7 @@ def _texts(facts: Facts) -> frozenset[str]:
     )
 
 
-def _columns(names: list[str], texts: frozenset[str]) -> dict[str, str]:
+def columns(names: list[str], texts: frozenset[str]) -> dict[str, str]:
     """Give each column's class: numbers to the right, a line before the first of a group."""
     first = names[:1]
     return {
@@ -79,28 +79,50 @@ def _button(state: str, text: str, found: int, *, pressed: bool) -> Markup:
     )
 
 
-def _head(text: str, class_: str) -> Markup:
+def head(text: str, class_: str) -> Markup:
+    """Build a column's head, which sorts by it."""
     button = el("button", text, type="button", title=text)
     return el("th", button, scope="col", class_=class_.strip() or None)
 
 
 def _row(
-    view: TrialView, parameters: Mapping[str, str], metrics: Mapping[str, str], best: int | None
+    facts: Facts, view: TrialView, parameters: Mapping[str, str], metrics: Mapping[str, str]
 ) -> Markup:
     trial = view.trial
-    mark = "◆ " if trial.number == best else ""
-    value = trial.value if trial.state is TrialState.COMPLETE else None
+    leads = trial.number in facts.leading
     cells = [
-        _cell(trial.number, f"{mark}{trial.number}", "num"),
+        cell(trial.number, f"◆ {trial.number}" if leads else str(trial.number), "num"),
         _state(view),
-        _cell(value, number(value), "num goal"),
-        *(_valued(trial.params.get(name), class_) for name, class_ in parameters.items()),
-        *(_valued(trial.metrics.get(name), class_) for name, class_ in metrics.items()),
-        _cell(trial.duration_s, duration(trial.duration_s), "num first"),
-        _cell(wave_of(view), number(wave_of(view)), "num"),
+        *(_objective(facts, view, objective) for objective in facts.objectives),
+        *([_feasible(facts, view)] if facts.constrained else []),
+        *(valued(trial.params.get(name), class_) for name, class_ in parameters.items()),
+        *(valued(trial.metrics.get(name), class_) for name, class_ in metrics.items()),
+        cell(trial.duration_s, duration(trial.duration_s), "num first"),
+        cell(wave_of(view), number(wave_of(view)), "num"),
     ]
-    class_ = "best" if trial.number == best else None
+    class_ = "best" if leads else None
     return el("tr", *cells, data_state=trial.state, id=f"trial-{trial.number}", class_=class_)
+
+
+def _objective(facts: Facts, view: TrialView, objective: Objective) -> Markup:
+    value = view.trial.value if objective == facts.objective else facts.value(view, objective)
+    shown = value if view.trial.state is TrialState.COMPLETE else None
+    return cell(shown, number(shown), "num goal")
+
+
+def _feasible(facts: Facts, view: TrialView) -> Markup:
+    """Say whether a complete trial keeps the constraints; one that does not opens to say more."""
+    if facts.goal is None or view.trial.state is not TrialState.COMPLETE:
+        return cell(None, NOTHING, "none")
+    broken = facts.broken(view)
+    if not broken:
+        return el("td", "yes", data_v="yes")
+    total = len(facts.goal.constraints)
+    much = f"by {number(max(facts.goal.excesses(view.trial)), 4)}"
+    short = f"no, {much if total == 1 else f'{len(broken)} of {total}'}"
+    told = "; ".join(broken)
+    summary = el("summary", el("span", short, class_="state broken"), title=told)
+    return el("td", el("details", summary, el("p", told)), data_v="no")
 
 
 def _state(view: TrialView) -> Markup:
@@ -125,12 +147,13 @@ def _told(view: TrialView) -> str:
     return " · ".join(parts)
 
 
-def _valued(value: Value | None, class_: str) -> Markup:
+def valued(value: Value | None, class_: str) -> Markup:
+    """Build the cell of a parameter or a metric."""
     absent = value is None or (isinstance(value, float) and not math.isfinite(value))
-    return _cell(value, number(value), f"{class_} none" if absent else class_)
+    return cell(value, number(value), f"{class_} none" if absent else class_)
 
 
-def _cell(value: object, text: str, class_: str) -> Markup:
+def cell(value: object, text: str, class_: str) -> Markup:
     """Build a cell; `data-v` is what it sorts by, absent where there is nothing to sort."""
     absent = value is None or (isinstance(value, float) and not math.isfinite(value))
     long = text if len(text) > 24 else None

@@ -178,6 +178,27 @@ def test_a_run_stops_for_a_reason(
     assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
 
 
+def test_several_objectives_and_constraints_pass_through_the_form(up: Stack) -> None:
+    goals = [{"metric": name, "direction": "minimize"} for name in ("loss", "size")]
+    spec = conf(
+        "echo loss=$1 size=-$1 gap=$1",
+        objective=goals,
+        constraints=["gap <= 2"],
+        space={"x": {"type": "int", "low": 1, "high": 3}},
+        limits={"max_trials": 3, "parallel_trials": 3},
+        sampler={},
+    )
+    key = up.trigger(spec)
+    assert up.wait(key) == "success"
+    view = up.store.view(up.run(key).id)
+    front = {v.trial.params["x"] for v in view.trials if v.trial.number in view.front}
+    assert front == {1, 2}
+    path = up.embedded.home / "hpo" / "runs" / f"{view.run.id:06d}-run" / "report.html"
+    text = path.read_text()
+    assert "Pareto front: 2 trials" in text
+    assert "auto: grid (one wave of 3 trials holds all 3 configurations)" in text
+
+
 def test_clearing_finished_tasks_changes_nothing(up: Stack, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     key = up.trigger(conf(f"echo x >> {ledger}; echo loss=$1"))

@@ -52,6 +52,16 @@ SPEC = load(
         "trial": {"command": ["python", "train.py"]},
     }
 )
+TWO = load(
+    SPEC.dump()
+    | {
+        "objective": [
+            {"metric": "loss", "direction": "minimize"},
+            {"metric": "size", "direction": "minimize"},
+        ],
+        "constraints": ["gap <= 1"],
+    }
+)
 START = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 _JOIN_TIMEOUT_S = 60
 #: A contract's test is run by each of its heirs; an example brings its own run to the store.
@@ -812,6 +822,31 @@ class ValueContract:
         assert store.view(trial.id).trials[0].observations == []
         store.close_attempt(second.id, succeeded(observations=new), final=True)
         assert store.view(trial.id).trials[0].observations == new
+
+    def test_a_view_knows_the_front_and_what_is_feasible(self, store: Store) -> None:
+        run = begin(store, spec=TWO)
+        store.lease(run.id, "wave-01", Engineer(6))
+        rows = [(0.5, 3.0, 1.0), (0.4, 5.0, 0.0), (0.6, 4.0, 0.5), (0.1, 1.0, 1.5)]
+        for number, (loss, size, gap) in enumerate(rows):
+            metrics = {"loss": loss, "size": size, "gap": gap}
+            closed = succeeded(loss, metrics=metrics)
+            store.close_attempt(attempt_of(store, run, number).id, closed, final=True)
+        store.close_attempt(attempt_of(store, run, 4).id, failed(), final=True)
+        view = store.view(run.id)
+        assert (view.front, view.feasible) == ([0, 1], [0, 1, 2])
+        assert view.goal == TWO.goal
+
+    def test_the_front_of_one_objective_is_the_best_trial(self, store: Store) -> None:
+        run = begin(store)
+        store.lease(run.id, "wave-01", Engineer(3))
+        for number, loss in enumerate((0.5, 0.25, 0.25)):
+            store.close_attempt(attempt_of(store, run, number).id, succeeded(loss), final=True)
+        assert (store.view(run.id).front, store.view(run.id).feasible) == ([1], [0, 1, 2])
+
+    def test_a_refused_run_has_neither(self, store: Store) -> None:
+        refused = store.refuse_run(KEY, "name: is required", triggered_by="ada")
+        view = store.view(refused.id)
+        assert (view.goal, view.front, view.feasible) == (None, [], [])
 
     def test_a_view_takes_as_many_queries_for_many_trials_as_for_one(
         self, store: Store, run: Run

@@ -44,6 +44,7 @@ print(json.dumps({
         {field for t in dag.tasks if t.task_id.endswith("trial") for field in t.template_fields}
     ),
     "params": list(dag.params),
+    "types": {name: dag.params.get_param(name).schema["type"] for name in dag.params},
 }))
 """
 
@@ -96,4 +97,6 @@ def test_the_form_offers_every_part_of_a_spec(seen: dict[str, Any]) -> None:
     from hpo_lib.spec import Spec
 
     later = {"scheduler", "mode", "artifacts", "warm_start", "final", "deploy"}
-    assert set(seen["params"]) == set(Spec.model_fields) - later
+    keys = {field.alias or name for name, field in Spec.model_fields.items()}
+    assert set(seen["params"]) == keys - later
+    assert seen["types"]["objective"] == ["object", "array"]

@@ -215,6 +215,31 @@ def _failed(
     return view(made, ended, slot=slot)
 
 
+def front_run(trials: int = 24, *, objectives: int = 2, **changes: Any) -> RunView:
+    """Make a run of several objectives, of whose constraints most trials keep all.
+
+    `changes` are of its spec.
+    """
+    good = good_run(trials)
+    asked: list[dict[str, Any]] = [
+        {"metric": "val_auc", "direction": "maximize", "target": 0.9},
+        {"metric": "size_mb", "direction": "minimize", "target": 30.0},
+        {"metric": "val_loss", "direction": "minimize"},
+        {"metric": "loss", "direction": "minimize"},
+        {"metric": "val_mcc", "direction": "maximize"},
+    ]
+    spec = SPEC | {"objective": asked[:objectives], "constraints": ["val_loss - loss <= 0.08"]}
+    views = [
+        replace(one, trial=replace(one.trial, metrics=one.trial.metrics | _size(one.trial.params)))
+        for one in good.trials
+    ]
+    return RunView(run(spec | changes, reason=good.run.reason), tuple(views))
+
+
+def _size(params: Mapping[str, Value]) -> dict[str, float]:
+    return {"size_mb": 2e-4 * float(params["units"]) ** 2}
+
+
 def failed_run(trials: int = 4) -> RunView:
     """Make a run of which every trial failed."""
     found = good_run(trials, fail=2.0, status=RunStatus.FAILED)

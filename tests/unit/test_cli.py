@@ -123,6 +123,50 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
     ]
 
 
+@pytest.mark.parametrize(
+    ("limits", "line"),
+    [
+        ("{max_trials: 10, parallel_trials: 4}", "bayesian (later trials learn from earlier ones"),
+        ("{max_trials: 10, parallel_trials: 10}", "sobol (all 10 trials start at once, so that"),
+        ("{max_trials: 60, parallel_trials: 60}", "grid (one wave of 60 trials holds all 60"),
+    ],
+)
+def test_what_auto_chose_is_told_and_why(
+    write: Any, capsys: pytest.CaptureFixture[str], limits: str, line: str
+) -> None:
+    old = (
+        "sampler: {name: random}\nfixed: {epochs: 3}\nlimits: {max_trials: 10, parallel_trials: 4}"
+    )
+    path = write(old, f"limits: {limits}")
+    cli.main(["plan", str(path), "--suggestions", "1"])
+    out = capsys.readouterr().out
+    assert f"\nsampler      auto: {line}" in out
+    assert "), seed 0\n" in out
+    facts = _plan(path, capsys, 1)
+    assert facts["sampler"] == line.split()[0]
+    assert facts["sampler_chosen_because"]
+    cli.main(["validate", str(path)])
+    assert capsys.readouterr().out.startswith(f"{path}: ok (sampler auto: {line.split()[0]}, ")
+
+
+def test_the_plan_tells_every_objective_and_constraint(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    several = "objective: [{metric: loss, direction: minimize}, {metric: auc, direction: maximize}]"
+    path = write(
+        "objective: {metric: loss, direction: minimize}",
+        f"{several}\nconstraints: [val_loss - loss <= 0.01, auc >= 0.5]",
+    )
+    cli.main(["plan", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "objective    minimize loss, maximize auc",
+        "constraints  val_loss - loss <= 0.01, auc >= 0.5",
+    ]
+    facts = _plan(path, capsys)
+    assert facts["constraints"] == ["val_loss - loss <= 0.01", "auc >= 0.5"]
+
+
 def _plan(path: Path, capsys: pytest.CaptureFixture[str], count: int = 99) -> dict[str, Any]:
     assert cli.main(["plan", str(path), "--json", "--suggestions", str(count)]) == 0
     return dict(json.loads(capsys.readouterr().out))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -156,20 +157,74 @@ def series(*found: float) -> list[Observation]:
 )
 def test_reduce(how: str, found: list[float], expected: float) -> None:
     objective = Objective(metric="loss", direction=Direction.MINIMIZE, reduce=how)
-    assert reduce(series(*found), objective)["loss"] == pytest.approx(expected, nan_ok=True)
+    assert reduce(series(*found), [objective])["loss"] == pytest.approx(expected, nan_ok=True)
 
 
 def test_best_takes_other_metrics_from_the_same_step() -> None:
     objective = Objective(metric="loss", direction=Direction.MINIMIZE, reduce="best")
     other = [Observation("val_loss", value, step) for step, value in enumerate([7.0, 8.0, 9.0])]
-    assert reduce(series(3.0, 1.0, 2.0) + other, objective) == {"loss": 1.0, "val_loss": 8.0}
+    assert reduce(series(3.0, 1.0, 2.0) + other, [objective]) == {"loss": 1.0, "val_loss": 8.0}
 
 
 def test_a_long_series_is_thinned_but_keeps_last_and_best() -> None:
     found = series(*[1.0 + i for i in range(5_003)])
     found[2_501] = Observation("loss", -7.0, 2_501)
-    kept = thinned(found, LOSS)
+    kept = thinned(found, [LOSS])
     assert len(kept) <= MAX_PER_METRIC
     assert found[-1] in kept
     assert found[2_501] in kept
     assert [o.step for o in kept] == sorted(o.step for o in kept)
+
+
+def _objective(metric: str, how: str = "last", direction: str = "minimize") -> Objective:
+    return Objective(metric=metric, direction=Direction(direction), reduce=how)
+
+
+def _logged(**series_by_name: list[float]) -> list[Observation]:
+    """Make series that are printed together, line by line."""
+    lines = zip(*series_by_name.values(), strict=True)
+    return [
+        Observation(name, value, step)
+        for step, line in enumerate(lines)
+        for name, value in zip(series_by_name, line, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("objectives", "expected"),
+    [
+        # Each objective by its own rule; what is none goes with the first.
+        ([_objective("loss", "best"), _objective("auc")], {"loss": 1, "auc": 6, "other": 8}),
+        ([_objective("loss"), _objective("auc", "best")], {"loss": 2, "auc": 4, "other": 9}),
+        (
+            [_objective("auc", "best", "maximize"), _objective("loss", "best")],
+            {"loss": 1, "auc": 6, "other": 9},
+        ),
+        ([_objective("gone", "best"), _objective("loss")], {"loss": 2, "auc": 6, "other": 9}),
+    ],
+)
+def test_each_objective_is_reduced_by_its_own_rule(
+    objectives: list[Objective], expected: dict[str, float]
+) -> None:
+    found = _logged(loss=[3, 1, 2], auc=[4, 5, 6], other=[7, 8, 9])
+    assert reduce(found, objectives) == expected
+    assert reduce(thinned(found, objectives), objectives) == expected
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(-5, 5)] * 3), min_size=1, max_size=60),
+    st.sampled_from([["loss", "auc", "other"], ["other", "auc", "loss"]]),
+    st.tuples(st.sampled_from(["last", "best"]), st.sampled_from(["last", "best"])),
+    st.sampled_from([4, 5, 9]),
+)
+def test_thinning_never_changes_what_a_series_is_reduced_to(
+    rows: list[tuple[int, int, int]], order: list[str], how: tuple[str, str], limit: int
+) -> None:
+    objectives = [_objective("loss", how[0]), _objective("auc", how[1], "maximize")]
+    columns = [[float(value) for value in column] for column in zip(*rows, strict=True)]
+    found = _logged(**dict(zip(order, columns, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hpo_lib.collectors.MAX_PER_METRIC", limit)
+        kept = thinned(found, objectives)
+    assert reduce(kept, objectives) == reduce(found, objectives)
+    assert max(Counter(o.metric for o in kept).values()) <= limit

@@ -281,22 +281,27 @@ WIDE = {"x": {"type": "float", "low": 0.0, "high": 1.0}, "optimizer": CHOICE}
             "the values as an ordinal",
         ),
         (
-            spec(sampler={"name": "bayesian", "inital": 5}),
-            "sampler: unknown key \"inital\", did you mean 'initial'?; "
-            "known: name, seed, initial, acquisition, xi, kappa",
+            spec(sampler={"name": "grid", "shufle": True}),
+            "sampler: unknown key \"shufle\", did you mean 'shuffle'?; "
+            "known to grid: name, seed, fraction, shuffle",
         ),
         (
             spec(sampler={"name": "random", "xi": 5}),
-            'sampler: unknown key "xi"; known: name, seed',
+            'sampler: unknown key "xi"; known to random: name, seed',
         ),
         (
-            spec(sampler={"name": "bayesian", "initial": "5", "xi": -1}),
-            'sampler.initial: must be a whole number, got "5"\n'
-            "sampler.xi: must be greater than or equal to 0, got -1",
+            spec(sampler={"name": "grid", "fraction": "5", "shuffle": 1}),
+            'sampler.fraction: must be a number, got "5"\n'
+            "sampler.shuffle: must be true or false, got 1",
+        ),
+        # What `auto` does not choose is not known.
+        (
+            spec({"max_trials": 12, "parallel_trials": 12}, sampler={"fraction": 0.5, "xi": 1}),
+            'sampler: unknown key "xi"; known to grid: name, seed, fraction, shuffle',
         ),
         (
-            spec(sampler={"name": "bayesian", "acquisition": "UCB"}),
-            "sampler.acquisition: must be 'EI', 'LCB', 'PI' or 'gp_hedge', got \"UCB\"",
+            spec({"max_trials": 4}, sampler={"seed": 4, "fraction": 0.5}),
+            'sampler: unknown key "fraction"; known to sobol: name, seed',
         ),
         (
             spec(sampler={"name": "grid", "fraction": 0}),
@@ -345,6 +350,104 @@ def _parts(made: Spec) -> dict[str, Any]:
 @pytest.mark.parametrize(("trials", "parallel", "count"), [(10, 4, 3), (8, 4, 2), (1, 9, 1)])
 def test_waves_are_rounded_up(trials: int, parallel: int, count: int) -> None:
     assert engine.waves(spec({"max_trials": trials, "parallel_trials": parallel})) == count
+
+
+SIZE = {"metric": "size", "direction": "minimize"}
+GAP = "gap <= 0.1"
+
+
+def rich(*rows: tuple[float, float, float] | None) -> History:
+    """Make complete trials of auc, size and gap; None is one that failed."""
+    trials = []
+    for number, row in enumerate(rows, 1):
+        trial = Trial(number, params(number), TrialState.FAILED, cause=USER)
+        if row is not None:
+            metrics = dict(zip(("auc", "size", "gap"), row, strict=True))
+            trial = Trial(number, params(number), TrialState.COMPLETE, row[0], metrics=metrics)
+        trials.append(trial)
+    return History(tuple(trials))
+
+
+@pytest.mark.parametrize(
+    ("objective", "constraints", "limits", "past", "reason"),
+    [
+        # One trial has to reach every target that is given, and to be feasible.
+        ([TARGET, SIZE | {"target": 3}], [], {}, rich((0.95, 9, 0), (0.5, 2, 0)), None),
+        (
+            [TARGET, SIZE | {"target": 3}],
+            [],
+            {},
+            rich((0.95, 9, 0), (0.9, 3, 0)),
+            "target reached: auc 0.9 >= 0.9, size 3 <= 3 in trial 2",
+        ),
+        (
+            [TARGET, SIZE],
+            [],
+            {},
+            rich((0.8, 1, 0), (0.95, 99, 0)),
+            "target reached: auc 0.95 >= 0.9 in trial 2",
+        ),
+        (
+            [TARGET | {"target": None}, SIZE | {"target": 1}],
+            [],
+            {},
+            rich((0.1, 9, 0), (0.2, 1, 0)),
+            "target reached: size 1 <= 1 in trial 2",
+        ),
+        (TARGET, [GAP], {}, rich((0.95, 1, 0.2), (0.5, 1, 0)), None),
+        (
+            TARGET,
+            [GAP],
+            {},
+            rich((0.95, 1, 0.2), (0.92, 1, 0.1)),
+            "target reached: auc 0.92 >= 0.9 in trial 2",
+        ),
+        # Patience: what changes the front joins it, be it worse in the first objective.
+        ([TARGET, SIZE], [], {"patience": 2}, rich((0.5, 2, 0), (0.4, 3, 0), (0.1, 1, 0)), None),
+        (
+            [TARGET, SIZE],
+            [],
+            {"patience": 2},
+            rich((0.5, 9, 0), (0.4, 2, 0), (0.4, 2, 0), None, (0.3, 3, 0)),
+            "patience: no improvement in the last 2 complete trials, limits.patience is 2; "
+            "2 trials on the Pareto front, the newest is trial 2",
+        ),
+        # What is not feasible improves nothing; nothing feasible, nothing to be patient about.
+        (
+            TARGET,
+            [GAP],
+            {"patience": 2},
+            rich((0.5, 1, 0), (0.8, 1, 1), (0.8, 1, 1)),
+            "patience: no improvement in the last 2 complete trials, limits.patience is 2; "
+            "best auc 0.5 in trial 1",
+        ),
+        (TARGET, [GAP], {"patience": 2}, rich((0.5, 1, 1), (0.8, 1, 1), (0.8, 1, 1)), None),
+    ],
+)
+def test_targets_and_patience_look_at_the_feasible_front(
+    objective: Any, constraints: list[str], limits: dict[str, Any], past: History, reason: str
+) -> None:
+    made = spec(limits, objective=objective, constraints=constraints)
+    stop = engine.step(made, past, 1).stop
+    assert (stop.reason if stop else None) == reason
+
+
+def test_a_run_without_a_feasible_trial_is_complete_and_names_the_nearest() -> None:
+    made = spec(constraints=[GAP, "size <= 100"])
+    past = rich((0.9, 500, 0.2), (0.1, 110, 0.3), (0.2, 300, 0.0))
+    assert engine.final(made, past, MAX) == Decision.stop(
+        "no trial keeps the constraints: trial 3 comes nearest, where size <= 100 is exceeded by "
+        "200; max trials reached: 2 of 2"
+    )
+    assert engine.final(made, past, BUDGET) == BUDGET
+    off = engine.final(made, past, None)
+    assert off.failed
+    assert off.reason.startswith("broken off: ")
+
+
+def test_a_run_with_a_feasible_trial_ends_as_it_stopped() -> None:
+    made = spec(constraints=[GAP])
+    assert engine.final(made, rich((0.9, 1, 0.2), (0.1, 1, 0.0)), MAX) == MAX
 
 
 BUDGET = Decision.stop("failure budget spent: …", failed=True)

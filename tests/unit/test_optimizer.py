@@ -13,9 +13,11 @@ import hpo_lib
 from hpo_lib import engine
 from hpo_lib.errors import SpecError
 from hpo_lib.optimizer import Optimizer
+from hpo_lib.registry import AUTO, SAMPLERS
+from hpo_lib.samplers import NoSettings, Sampler
 from hpo_lib.space import Space, key
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, History, Origin, Trial, TrialState
+from hpo_lib.trial import Cause, History, Origin, Suggestion, Trial, TrialState
 
 SPACE: dict[str, Any] = {
     "lr": {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"},
@@ -123,6 +125,104 @@ def test_a_second_observation_replaces_the_first() -> None:
     assert (trial.state, trial.value, trial.cause) == (TrialState.COMPLETE, 3.0, None)
 
 
+GAP = "gap <= 0.1"
+
+
+def test_several_objectives_have_a_front() -> None:
+    optimizer = Optimizer(SMALL, "random", ["minimize", "maximize"])
+    rows = [(1.0, 5.0), (2.0, 9.0), (2.0, 4.0), (0.5, 1.0), None]
+    for n, values in enumerate(rows, 1):
+        optimizer.observe({"n": n}, values)
+    assert optimizer.front == [
+        ({"n": 1}, (1.0, 5.0)),
+        ({"n": 2}, (2.0, 9.0)),
+        ({"n": 4}, (0.5, 1.0)),
+    ]
+    assert optimizer.best == ({"n": 4}, (0.5, 1.0))
+    assert [trial.state for trial in optimizer.trials][-1] is TrialState.FAILED
+
+
+def test_what_breaks_a_constraint_is_not_the_best() -> None:
+    optimizer = Optimizer(SMALL, "random", constraints=[GAP, "objective >= 0"])
+    optimizer.observe({"n": 1}, 0.5, {"gap": 0.2})
+    assert (optimizer.best, optimizer.front) == (None, [])
+    optimizer.observe({"n": 2}, 0.75, metrics={"gap": 0.1})
+    optimizer.observe({"n": 3}, -1.0, metrics={"gap": np.float32(0.0)})
+    assert optimizer.best == ({"n": 2}, 0.75)
+    assert optimizer.front == [({"n": 2}, 0.75)]
+    assert optimizer.trials[0].metrics == {"gap": 0.2, "objective": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("values", "metrics", "cause", "reason"),
+    [
+        ([1.0, None], {"gap": 0.0}, Cause.OBJECTIVE_MISSING, "no value"),
+        ([1.0, math.nan], {"gap": 0.0}, Cause.OBJECTIVE_NOT_FINITE,
+         "the value of objective_2 is nan"),
+        ([1.0, 2.0], {"gap": math.inf}, Cause.OBJECTIVE_NOT_FINITE, "the value of gap is inf"),
+        (None, None, Cause.OBJECTIVE_MISSING, "no value"),
+    ],
+)  # fmt: skip
+def test_an_observation_that_lacks_a_number_has_failed(
+    values: Any, metrics: Any, cause: Cause, reason: str
+) -> None:
+    optimizer = Optimizer(SMALL, "random", ["minimize"] * 2, constraints=[GAP])
+    optimizer.observe({"n": 1}, values, metrics)
+    (trial,) = optimizer.trials
+    assert (trial.state, trial.cause, trial.reason) == (TrialState.FAILED, cause, reason)
+    assert trial.metrics == {}
+
+
+def test_rungs_are_kept_beside_the_value() -> None:
+    optimizer = Optimizer(SMALL)
+    (params,) = optimizer.suggest()
+    optimizer.observe_rung(params, 3, 0.9)
+    optimizer.observe_rung(params, 9, np.float64(0.7))
+    (trial,) = optimizer.trials
+    assert (trial.state, trial.rungs) == (TrialState.RUNNING, {3.0: 0.9, 9.0: 0.7})
+    optimizer.observe(params, 0.5)
+    (trial,) = optimizer.trials
+    assert (trial.state, trial.value, trial.rungs) == (
+        TrialState.COMPLETE,
+        0.5,
+        {3.0: 0.9, 9.0: 0.7},
+    )
+
+
+class Recorder(Sampler):
+    """Keeps the history that it is asked with."""
+
+    Settings = NoSettings
+
+    def suggest(self, history: History, count: int) -> list[Suggestion]:
+        """Remember, and suggest nothing."""
+        type(self).seen = history
+        return []
+
+
+def test_earlier_runs_are_handed_on_without_what_the_space_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "load", lambda *_: Recorder)
+    runs = [
+        ([({"n": 2.0}, 0.5), ({"n": 9}, 0.1), ({"m": 1}, 0.2), ({"n": 3}, None)], 0.25),
+        (iter([({"n": 2}, 0.6, {"gap": 0.3})]), 1),
+    ]
+    optimizer = Optimizer(SMALL, "random", constraints=[GAP], earlier=runs)
+    assert optimizer.dropped == 2
+    optimizer.suggest()
+    first, second = Recorder.seen.earlier
+    assert (first.weight, second.weight) == (0.25, 1.0)
+    assert [(t.number, t.params, t.value, t.state) for t in first.trials] == [
+        (1, {"n": 2}, 0.5, TrialState.COMPLETE),
+        (2, {"n": 3}, None, TrialState.FAILED),
+    ]
+    assert type(first.trials[0].params["n"]) is int
+    assert second.trials[0].metrics == {"gap": 0.3, "objective": 0.6}
+    assert optimizer.trials == ()
+    assert optimizer.best is None
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -133,9 +233,32 @@ def test_a_second_observation_replaces_the_first() -> None:
         (lambda o: Optimizer(SMALL, direction="up"),
          'direction: must be minimize or maximize, got "up"'),
         (lambda o: Optimizer(SMALL, "tpee"),
-         "unknown sampler 'tpee'; known: bayesian, grid, random, sobol"),
+         "unknown sampler 'tpee', did you mean 'tpe'?; "
+         f"known: {', '.join(sorted({*SAMPLERS, AUTO}))}"),
         (lambda o: Optimizer(SMALL, "grid", xi=1),
-         'sampler: unknown key "xi"; known: name, seed, fraction, shuffle'),
+         'sampler: unknown key "xi"; known to grid: name, seed, fraction, shuffle'),
+        (lambda o: Optimizer(SMALL, direction=["minimize", "up"]),
+         'direction: must be minimize or maximize, got "up"'),
+        (lambda o: Optimizer(SMALL, direction=[]), "direction: must name at least one, got []"),
+        (lambda o: Optimizer(SMALL, constraints=["a <= 1", "a"]),
+         "constraints.1: must be an expression of metrics and numbers with + - * / abs(), then <= "
+         "or >=, then another, such as val_loss - loss <= 0.01, got 'a'"),
+        (lambda o: Optimizer(SMALL, direction=["minimize"] * 2).observe({"n": 1}, 1.0),
+         "value: must be 2 numbers or None, got 1.0"),
+        (lambda o: Optimizer(SMALL, direction=["minimize"] * 2).observe({"n": 1}, [1.0]),
+         "value: must be 2 numbers or None, got [1.0]"),
+        (lambda o: Optimizer(SMALL, direction=["minimize"] * 2).observe({"n": 1}, "12"),
+         'value: must be numbers or None, got "1"'),
+        (lambda o: Optimizer(SMALL, constraints=[GAP]).observe({"n": 1}, 1.0, {"a": 2}),
+         'metrics: the constraints name gap, got ["a"]'),
+        (lambda o: o.observe({"n": 1}, 1.0, {"gap": "x"}),
+         'metrics.gap: must be a number, got "x"'),
+        (lambda o: o.observe_rung({"n": 1}, 0, 1.0), "resource: must be a finite number > 0, "
+         "got 0.0"),
+        (lambda o: o.observe_rung({"n": 1}, 1, math.nan), "value: must be finite, got nan"),
+        (lambda o: o.observe_rung({"n": 9}, 1, 1.0), "n: must be within [1, 5], got 9"),
+        (lambda o: Optimizer(SMALL, earlier=[([], 1.5)]),
+         "earlier: a weight must be within [0, 1], got 1.5"),
         (lambda o: Optimizer({"n": {"type": "int"}}), "space.n.low: is required\n"
          "space.n.high: is required"),
     ],

@@ -103,12 +103,16 @@ def rows(of: RunView) -> list[dict[str, str]]:
     return list(csv_module.DictReader(io.StringIO(report.csv(of))))
 
 
-def hostile(evil: str) -> RunView:
+def hostile(evil: str, *, several: bool = False) -> RunView:
     """A run that says `evil` wherever a run can say anything."""
+    objective: Any = {"metric": evil, "direction": "minimize"}
+    if several:
+        objective = [objective, {"metric": f"{evil}2", "direction": "maximize", "target": 1}]
     spec = {
         "name": evil,
         "description": evil,
-        "objective": {"metric": evil, "direction": "minimize"},
+        "objective": objective,
+        "constraints": ["loss <= 2", f"'{evil}' <= 2"] if _is_plain(evil) and several else [],
         "extra_metrics": [f"val_{evil}", evil],
         "space": {
             evil: {"type": "float", "low": 0.1, "high": 1.0, "scale": "log"},
@@ -128,7 +132,12 @@ def hostile(evil: str) -> RunView:
             params={evil: 0.1 + number / 10, f"{evil}2": evil},
             cause=cause,
             reason=evil,
-            metrics={evil: number + 0.5, f"val_{evil}": 1.0 + number, "loss": 1.0},
+            metrics={
+                evil: number + 0.5,
+                f"{evil}2": number % 2,
+                f"val_{evil}": 1.0 + number,
+                "loss": 1.0 + number,
+            },
         )
         tried = attempt(number, number, number + 9, log_tail=evil, reason=evil)
         seen = [Observation(evil, 1.0 / (step + 1), step) for step in range(3)]
@@ -142,6 +151,16 @@ def hostile(evil: str) -> RunView:
         key=RunKey(evil, evil),
     )
     return RunView(made_run, tuple(views))
+
+
+def _is_plain(evil: str) -> bool:
+    """Say whether a constraint can name a metric like this."""
+    return "'" not in evil and "\x00" not in evil
+
+
+#: What no trial of `front_run` keeps, the second for want of a value.
+IMPOSSIBLE = ["val_loss <= 0.001", "loss / 0 <= 1"]
+TWO = factories.front_run().run
 
 
 def unreadable() -> RunView:
@@ -177,6 +196,13 @@ RUNS = {
         run({"space": 3, "objective": []}, check=False), good_run(5).trials
     ),
     "equal values": RunView(run(), tuple(view(trial(n, 0.5)) for n in range(12))),
+    "a front": factories.front_run(),
+    "a front of five": factories.front_run(objectives=5),
+    "a front that is long": factories.front_run(700, objectives=5, constraints=[]),
+    "an empty front": factories.front_run(constraints=IMPOSSIBLE),
+    "nothing feasible": factories.front_run(objectives=1, constraints=IMPOSSIBLE),
+    "a front of failures": RunView(TWO, factories.failed_run().trials),
+    "a second objective that is missing": RunView(TWO, good_run(8).trials),
 }
 
 
@@ -219,7 +245,7 @@ def check_is_harmless(found: Page) -> None:
     for tag, attributes in found.elements:
         assert tag in TAGS
         assert set(attributes) <= set(ATTRIBUTES), (tag, attributes)
-        assert re.fullmatch(r"#[a-z]+", attributes.get("href") or "#ok")
+        assert re.fullmatch(r"#[a-z]+(-\d+)?", attributes.get("href") or "#ok")
         assert re.fullmatch(r"[a-z0-9:;%.()-]*", attributes.get("style") or "")
         assert re.fullmatch(r"[a-z0-9 -]*", attributes.get("class") or "")
     kinds = [kind for kind, _ in found.scripts]
@@ -230,17 +256,19 @@ def check_is_harmless(found: Page) -> None:
 
 
 class TestEscaping:
+    @pytest.mark.parametrize("several", [False, True])
     @pytest.mark.parametrize("evil", EVIL)
-    def test_nothing_breaks_out(self, evil: str) -> None:
-        text = report.html(hostile(evil))
+    def test_nothing_breaks_out(self, evil: str, several: bool) -> None:
+        text = report.html(hostile(evil, several=several))
         check_is_harmless(Page(text))
         text.encode()
         assert "<script>alert" not in text
         assert "<img" not in text
 
+    @pytest.mark.parametrize("several", [False, True])
     @pytest.mark.parametrize("evil", EVIL)
-    def test_plotly_sees_no_markup_of_others(self, evil: str) -> None:
-        found = page(hostile(evil))
+    def test_plotly_sees_no_markup_of_others(self, evil: str, several: bool) -> None:
+        found = page(hostile(evil, several=several))
         for figure in found.data("charts"):
             for text in texts(figure):
                 assert not re.search(r"<(?!/?b>|br>)", text), text
@@ -310,8 +338,7 @@ class TestContent:
 
     def test_the_best_trial_is_the_earliest_of_equals(self) -> None:
         facts = Facts.of(RUNS["equal values"])
-        assert facts.best is not None
-        assert facts.best.trial.number == 0
+        assert [one.trial.number for one in facts.front] == [0]
 
     def test_a_failed_trial_shows_its_reason_and_its_log(self) -> None:
         text = page(factories.failed_run()).text
@@ -361,6 +388,108 @@ class TestContent:
         assert report.html(good_run()) == report.html(good_run())
 
 
+class TestFront:
+    def charts(self, of: RunView) -> dict[str, Any]:
+        return {figure["id"]: figure for figure in page(of).data("charts")}
+
+    def traces(self, of: RunView, chart: str = "chart-front-0") -> dict[str, Any]:
+        return {trace["name"]: trace for trace in self.charts(of)[chart]["data"]}
+
+    def test_stands_in_place_of_the_best_trial(self) -> None:
+        found = page(RUNS["a front"])
+        sections = [a["id"] for a in found.having("section")]
+        assert sections[0] == "front"
+        assert "best" not in sections
+        size = len(RUNS["a front"].front)
+        assert f"Pareto front: {size} trials" in found.text
+        assert "↑ maximize val_auc · ↓ minimize size_mb" in found.text
+
+    def test_marks_are_front_dominated_or_infeasible(self) -> None:
+        of = RUNS["a front"]
+        traces = self.traces(of)
+        complete = {v.trial.number for v in of.trials if v.trial.state is TrialState.COMPLETE}
+        assert set(traces["Pareto front"]["customdata"]) == set(of.front)
+        assert set(traces["breaks a constraint"]["customdata"]) == complete - set(of.feasible)
+        assert set(traces["dominated"]["customdata"]) == set(of.feasible) - set(of.front)
+        assert {s.endswith("-open") for s in traces["breaks a constraint"]["marker"]["symbol"]} == {
+            True
+        }
+
+    def test_is_joined_by_steps_that_no_trial_of_it_dominates(self) -> None:
+        of = RUNS["a front"]
+        line = next(t for t in self.charts(of)["chart-front-0"]["data"] if t["mode"] == "lines")
+        assert line["line"]["shape"] == "hv"
+        assert len(line["x"]) == len(of.front)
+        assert line["x"] == sorted(line["x"], reverse=True), "from the best val_auc on"
+        assert line["y"] == sorted(line["y"], reverse=True), "to the least size_mb"
+
+    def test_of_more_than_two_objectives_every_pair_is_drawn(self) -> None:
+        charts = self.charts(RUNS["a front of five"])
+        assert sum(name.startswith("chart-front-") for name in charts) == 10
+        assert all(t["mode"] == "markers" for t in charts["chart-front-3"]["data"])
+        lines = charts["chart-parallel"]["data"]
+        axes = len(SPEC["space"]) + 5
+        assert lines[-1]["x"].count(None) == len(RUNS["a front of five"].front)
+        assert max(x for x in lines[-1]["x"] if x is not None) == axes - 1
+
+    def test_its_table_shows_parameters_and_leads_to_each_trial(self) -> None:
+        of = RUNS["a front"]
+        found = page(of)
+        links = [a["href"] for a in found.having("a") if "-" in (a["href"] or "")]
+        assert sorted(links) == sorted(f"#trial-{number}" for number in of.front)
+        for number in of.front:
+            assert found.having("tr", id=f"trial-{number}", **{"class": "best"})
+            assert found.having("pre", id=f"command-{number}")
+
+    def test_a_long_front_is_cut_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        of = RUNS["a front that is long"]
+        monkeypatch.setattr("hpo_lib.report.front._MAX_ROWS", 7)
+        found = page(of)
+        assert f"{len(of.front) - 7} more trials in the table below" in found.text
+        assert len([a for a in found.having("a") if "-" in (a["href"] or "")]) == 7
+
+    def test_of_many_trials_the_whole_front_is_drawn(self) -> None:
+        of = RUNS["a front that is long"]
+        traces = self.traces(of)
+        assert set(traces["Pareto front"]["customdata"]) == set(of.front)
+        assert sum(len(trace["x"]) for trace in traces.values()) == 500
+
+    def test_every_objective_has_progress_and_panels(self) -> None:
+        charts = self.charts(RUNS["a front"])
+        titles = [charts[f"chart-progress{i}"]["layout"]["yaxis"]["title"] for i in ("", "-1")]
+        assert [title["text"] for title in titles] == ["val_auc", "size_mb"]
+        panels = [name for name in charts if name.startswith("chart-panel-")]
+        assert len(panels) == 2 * len(SPEC["space"])
+
+    def test_what_is_infeasible_is_never_the_best_so_far(self) -> None:
+        of = factories.front_run(objectives=1)
+        line = self.traces(of, "chart-progress")["best so far"]
+        values = [v.trial.value for v in of.trials if v.trial.number in of.feasible]
+        assert line["y"][-1] == max(value for value in values if value is not None)
+
+    @pytest.mark.parametrize("kind", ["an empty front", "nothing feasible"])
+    def test_without_a_feasible_trial_the_nearest_is_shown(self, kind: str) -> None:
+        found = page(RUNS[kind])
+        assert found.having("section")[0]["id"] == "best"
+        assert "No trial keeps the constraints" in found.text
+        assert "comes nearest: val_loss <= 0.001 is exceeded by" in found.text
+        assert "and loss / 0 <= 1 has no finite value." in found.text
+        assert not [one for one in found.having("tr") if one.get("class") == "best"]
+
+    def test_a_trial_says_which_constraint_it_breaks(self) -> None:
+        of = RUNS["a front"]
+        found = page(of)
+        told = [a["title"] for a in found.having("summary") if "exceeded" in (a.get("title") or "")]
+        assert len(told) == len(found.having("td", **{"data-v": "no"})) > 0
+        assert all(re.fullmatch(r"val_loss - loss <= 0.08 is exceeded by [\d.]+", t) for t in told)
+        assert len(found.having("td", **{"data-v": "yes"})) == len(of.feasible)
+
+    def test_a_run_of_one_objective_without_constraints_has_no_such_column(self) -> None:
+        heads = [a["title"] for a in page(good_run()).having("button") if "title" in a]
+        assert "feasible" not in heads
+        assert heads[:3] == ["trial", "state", "val_auc"]
+
+
 class TestProgress:
     def test_the_running_best_never_gets_worse(self) -> None:
         charts = {f["id"]: f for f in page(good_run()).data("charts")}
@@ -370,13 +499,14 @@ class TestProgress:
     def test_an_outlier_sits_on_the_edge_of_the_frame(self) -> None:
         values = [-5.0, *(0.5 + n / 100 for n in range(12))]
         facts = Facts.of(RunView(run(), tuple(view(trial(n, v)) for n, v in enumerate(values))))
-        frame = Frame.of(facts)
+        frame = Frame.of(facts, facts.objective)
         assert (frame.y(-5.0), frame.symbol(-5.0)) == (0.5, "triangle-down")
         assert (frame.y(0.6), frame.symbol(0.6)) == (0.6, "circle")
 
     def test_values_over_decades_are_on_a_log_scale(self) -> None:
         views = tuple(view(trial(n, 10.0**-n)) for n in range(4))
-        assert Frame.of(Facts.of(RunView(run(), views))).log
+        facts = Facts.of(RunView(run(), views))
+        assert Frame.of(facts, facts.objective).log
 
     def test_a_sample_holds_the_best_and_has_the_size_asked_for(self) -> None:
         facts = Facts.of(RUNS["a thousand trials"])
@@ -521,6 +651,19 @@ class TestCsv:
                 "params.momentum",
                 "momentum" not in one.trial.params,
             )
+
+    def test_standing_is_told_of_complete_trials(self) -> None:
+        of = RUNS["a front"]
+        found = rows(of)
+        assert [int(row["number"]) for row in found if row["on_front"] == "true"] == of.front
+        assert [int(row["number"]) for row in found if row["feasible"] == "true"] == of.feasible
+        for row in found:
+            assert (row["feasible"] == "") == (row["on_front"] == "") == (row["value"] == "")
+            assert row["metrics.size_mb"]
+
+    def test_every_objective_has_a_column_whatever_was_found(self) -> None:
+        assert rows(RUNS["a second objective that is missing"])[0]["metrics.size_mb"] == ""
+        assert not {"feasible", "on_front"} & set(rows(good_run())[0])
 
     def test_fixed_parameters_are_left_out(self) -> None:
         assert "params.epochs" not in rows(good_run())[0]

@@ -6,12 +6,16 @@ import copy
 import time
 from typing import Any
 
+import factories
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
+from hpo_lib.goal import Goal
+from hpo_lib.registry import AUTO, SAMPLERS
 from hpo_lib.spec import Spec, from_yaml, load, to_yaml
+from hpo_lib.trial import Direction
 
 GOOD: dict[str, Any] = {
     "name": "wine-quality",
@@ -37,6 +41,14 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+LOSS = {"metric": "loss", "direction": "minimize"}
+SIZE = {"metric": "size", "direction": "minimize"}
+_SAMPLERS = ", ".join(sorted({*SAMPLERS, AUTO}))
+_KEYS = ", ".join(field.alias or name for name, field in Spec.model_fields.items())
+_RULE = (
+    "must be an expression of metrics and numbers with + - * / abs(), then <= or >=, then another, "
+    "such as val_loss - loss <= 0.01"
+)
 _NAME_RULE = "must be lower-case letters, digits and -, at most 63, not beginning or ending with -"
 _LATER = "is not supported yet; leave it out"
 
@@ -49,8 +61,8 @@ _LATER = "is not supported yet; leave it out"
             "objectve",
             {},
             'spec: unknown key "objectve", did you mean \'objective\'?; known: name, description, '
-            "objective, extra_metrics, space, fixed, initial_points, sampler, scheduler, limits, "
-            "mode, trial, metrics, artifacts, warm_start, final, deploy",
+            "objective, constraints, extra_metrics, space, fixed, initial_points, sampler, "
+            "scheduler, limits, mode, trial, metrics, artifacts, warm_start, final, deploy",
         ),
         (
             "limits/max_trails",
@@ -94,6 +106,33 @@ _LATER = "is not supported yet; leave it out"
             "space.optimizer.choices.0: must be text, a number or true/false, got [\"adam\"]",
         ),
         ("objective/direction", "u", 'objective.direction: must be minimize or maximize, got "u"'),
+        # Several objectives, and constraints.
+        (
+            "objectives",
+            [LOSS],
+            'spec: unknown key "objectives", did you mean \'objective\'?; known: ' + _KEYS,
+        ),
+        ("objective", "loss", 'objective: must be a mapping or a list of them, got "loss"'),
+        ("objective", [], "objective: must be 1 to 5 objectives, got 0"),
+        ("objective", [LOSS] * 6, "objective: must be 1 to 5 objectives, got 6"),
+        ("objective", [LOSS, {"metric": "size"}], "objective.1.direction: is required"),
+        ("objective", [LOSS, 5], "objective.1: must be a mapping, got 5"),
+        (
+            "objective",
+            [LOSS, SIZE, LOSS | {"reduce": "best"}],
+            "objective.2.metric: is the same as objective.0: loss",
+        ),
+        ("constraints", "loss <= 1", 'constraints: must be a list, got "loss <= 1"'),
+        ("constraints", ["loss <= 1"] * 11, "constraints: must be at most 10, got 11"),
+        ("constraints", ["loss <= 1", 5], "constraints.1: must be text, got 5"),
+        ("constraints", ["loss"], f"constraints.0: {_RULE}, got 'loss'"),
+        ("constraints", ["1 <= 2"], f"constraints.0: {_RULE}; it names no metric: '1 <= 2'"),
+        (
+            "constraints",
+            ["'a b' <= 2"],
+            "constraints.0: a metric must be a letter or _ and then letters, digits or _ . / - "
+            '(at most 128), got "a b"',
+        ),
         ("limits/max_trials", 0, "limits.max_trials: must be greater than or equal to 1, got 0"),
         (
             "limits/max_duration",
@@ -105,7 +144,7 @@ _LATER = "is not supported yet; leave it out"
             "sampler/name",
             "bayesain",
             "sampler.name: unknown sampler 'bayesain', did you mean 'bayesian'?; "
-            "known: bayesian, grid, random, sobol",
+            f"known: {_SAMPLERS}",
         ),
         ("fixed/lr", 1, "fixed.lr: must not also be in the space"),
         # Names that could mean something to a path, a template or a page.
@@ -159,17 +198,6 @@ _LATER = "is not supported yet; leave it out"
         ("final", {}, f"final: {_LATER} (got {{}})"),
         ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
         ("mode", "async", "mode: async is not supported yet; known: waves"),
-        (
-            "objective",
-            [{}, {}],
-            "objective: several objectives are not supported yet; give one mapping",
-        ),
-        (
-            "sampler/name",
-            "tpe",
-            "sampler.name: sampler 'tpe' is not supported yet; "
-            "known: bayesian, grid, random, sobol",
-        ),
         (
             "scheduler/name",
             "asha",
@@ -309,3 +337,49 @@ def test_an_argument_that_names_an_inactive_parameter_is_left_out() -> None:
 
 def test_tokenizers_are_no_secret() -> None:
     assert load(changed("trial/env", {"TOKENIZERS_PARALLELISM": "false"})).trial.env
+
+
+#: Digests of specs as they were before there were several objectives and constraints.
+_BEFORE = [
+    (changed("sampler", {"name": "bayesian"}), "3af74bb54ed003f2c59642b6f7704192"),
+    (factories.SPEC, "8b1448dc4d1a42059556e7a7d9feaae2"),
+]
+
+
+@pytest.mark.parametrize(("conf", "digest"), _BEFORE)
+def test_a_spec_of_one_objective_has_kept_its_digest(conf: dict[str, Any], digest: str) -> None:
+    assert load(conf).digest == digest
+    assert load(conf | {"objective": [conf["objective"]], "constraints": []}).digest == digest
+    assert isinstance(load(conf | {"objective": [conf["objective"]]}).dump()["objective"], dict)
+
+
+def test_the_first_of_several_objectives_leads() -> None:
+    size = {"metric": "size", "direction": "minimize", "target": 3.0, "reduce": "best"}
+    spec = load(GOOD | {"objective": [GOOD["objective"], size]})
+    assert spec.objective is spec.objectives[0]
+    assert spec.objective.metric == "val_auc"
+    assert (spec.objectives[1].target, spec.objectives[1].reduce) == (3.0, "best")
+    assert spec.goal.objectives == (
+        ("val_auc", Direction.MAXIMIZE),
+        ("size", Direction.MINIMIZE),
+    )
+
+
+def test_objectives_and_constraints_come_back_from_yaml_and_the_store() -> None:
+    size = {"metric": "size", "direction": "minimize"}
+    spec = load(
+        GOOD
+        | {
+            "objective": [GOOD["objective"], size],
+            "constraints": ["val_loss  - loss\n<= 0.01", '"val/f1" >= .5', "size / 2 <= 3"],
+        }
+    )
+    assert spec.constraints == ("val_loss - loss <= 0.01", '"val/f1" >= .5', "size / 2 <= 3")
+    assert spec.goal.metrics == ["val_auc", "size", "loss", "val_loss", "val/f1"]
+    again = from_yaml(to_yaml(spec))
+    assert (again.digest, again.goal) == (spec.digest, spec.goal)
+    assert Goal.read(spec.dump()) == spec.goal
+
+
+def test_a_spec_that_names_no_sampler_leaves_the_choice_open() -> None:
+    assert load(GOOD).sampler.name == AUTO

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from hpo_lib.spec import load
-from hpo_lib.trial import Cause, History, Trial, TrialState
-from hpo_lib.watch import progress
+from pathlib import Path
+
+from hpo_lib import engine
+from hpo_lib.record import AttemptState, Outcome, RunKey, RunStatus
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store, upgrade
+from hpo_lib.trial import Assignment, Cause, History, Trial, TrialState
+from hpo_lib.watch import ending, progress
 
 SPEC = load(
     {
@@ -31,3 +36,68 @@ def test_progress_counts_and_predicts() -> None:
     assert progress(SPEC, History(trials, elapsed_s=60.0)) == (
         "2/8 trials done · 2 running · 1 failed · best loss 0.25 (trial 1) · ETA 3m 00s"
     )
+
+
+TWO = load(
+    SPEC.dump()
+    | {
+        "objective": [
+            {"metric": "loss", "direction": "minimize"},
+            {"metric": "size", "direction": "minimize"},
+        ],
+        "constraints": ["size <= 9"],
+    }
+)
+
+
+def complete(number: int, loss: float, size: float) -> Trial:
+    metrics = {"loss": loss, "size": size}
+    return Trial(number, {"x": number / 10}, TrialState.COMPLETE, loss, metrics=metrics)
+
+
+def test_progress_of_several_objectives_tells_the_size_of_the_front() -> None:
+    trials = [complete(1, 0.5, 10.0)]
+    assert progress(TWO, History(trials)).startswith(
+        "1/8 trials done · 0 running · 0 failed · none feasible · ETA "
+    )
+    trials += [complete(2, 0.5, 3.0), complete(3, 0.4, 5.0), complete(4, 0.6, 4.0)]
+    assert " · 0 failed · 2 on the Pareto front · ETA " in progress(TWO, History(trials))
+
+
+def test_the_ending_lists_the_front(tmp_path: Path) -> None:
+    told = ended(tmp_path, TWO, [(0.5, 3.0), (0.4, 5.0), (0.6, 4.0)])
+    assert told[0] == "run 1 of x: complete (all done)"
+    assert told[1:4] == [
+        "front       2 trials that no other one beats",
+        "  trial 1   loss = 0.5, size = 3",
+        "  trial 2   loss = 0.4, size = 5",
+    ]
+    assert told[4].startswith("report ")
+
+
+def test_the_ending_shows_the_best_trial(tmp_path: Path) -> None:
+    told = ended(tmp_path, SPEC, [(0.5, 3.0), (0.4, 5.0)])
+    assert told[1:3] == ["best trial  2: loss = 0.4", "              x = 0.02"]
+
+
+def test_the_ending_of_a_run_without_a_feasible_trial_names_no_best(tmp_path: Path) -> None:
+    told = ended(tmp_path, TWO, [(0.5, 30.0)])
+    assert told[1].startswith("report ")
+
+
+def ended(tmp_path: Path, spec: Spec, values: list[tuple[float, float]]) -> list[str]:
+    """Let a run with these trials end, and give what the terminal says of it."""
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        run = store.start_run(RunKey("dag", "run"), spec, triggered_by="ada", provenance={})
+        numbers = range(1, len(values) + 1)
+        asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in numbers))
+        store.lease(run.id, "wave-01", lambda _: asked)
+        for number, (loss, size) in zip(numbers, values, strict=True):
+            attempt = store.open_attempt(run.id, number, lambda _: {})
+            metrics = {"loss": loss, "size": size}
+            found = Outcome(AttemptState.SUCCEEDED, "done", loss, metrics=metrics)
+            store.close_attempt(attempt.id, found, final=True)
+        run = store.finish_run(run.id, RunStatus.COMPLETE, "all done")
+        return ending(store, run, tmp_path, "here").splitlines()

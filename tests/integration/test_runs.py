@@ -1,0 +1,158 @@
+"""A run from conf to report without Airflow: real trials, a real store, the engine's decisions."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_lib import runs
+from hpo_lib.backends.local import LocalBackend
+from hpo_lib.record import Run, RunKey, RunStatus, RunView
+from hpo_lib.store import Store, upgrade
+from hpo_lib.trial import Cause, TrialState
+
+#: Wide nets have a small loss and a large size; with a high rate they overfit.
+PROGRAM = """
+import json, os
+params = json.loads(os.environ["HPO_PARAMS"])
+width, rate = params["width"], params["rate"]
+for step in range(1, 6):
+    loss = 4 / width / step
+    print(f"step={step} loss={loss} val_loss={loss + rate * step / 50}")
+if width != params.get("silent"):
+    print(f"size_mb={width / 10}")
+"""
+KEY = RunKey("hpo_local", "manual__2031-05-06T07:08:09+00:00")
+CONF: dict[str, Any] = {
+    "name": "small-nets",
+    "objective": [
+        {"metric": "val_loss", "direction": "minimize", "reduce": "best"},
+        {"metric": "size_mb", "direction": "minimize"},
+    ],
+    "constraints": ["val_loss - loss <= 0.05"],
+    "space": {
+        "width": {"type": "ordinal", "choices": [1, 4, 16, 64]},
+        "rate": {"type": "ordinal", "choices": [0.1, 10.0]},
+    },
+    "sampler": {"name": "grid"},
+    "limits": {"max_trials": 8, "parallel_trials": 4, "max_failed_trials": 0},
+    "trial": {"command": [sys.executable, "-c", PROGRAM], "timeout": "1m"},
+}
+
+
+@dataclass
+class Bench:
+    """A store, a deployment and a backend, and the loop that Airflow's tasks are."""
+
+    store: Store
+    home: Path
+
+    def __post_init__(self) -> None:
+        self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
+        self.deployment = runs.Deployment(self.home, {"local": lambda: self.backend})
+
+    def run(self, **changes: Any) -> Run:
+        run = runs.begin(
+            self.store,
+            KEY,
+            CONF | changes,
+            self.deployment,
+            backend="local",
+            triggered_by="ada",
+            provenance={},
+        )
+        for wave in range(1, 41):
+            lease = runs.next_wave(self.store, KEY, wave, self.deployment)
+            for assignment in lease.assignments:
+                self.perform(run, assignment.trial)
+            if lease.stop is not None:
+                break
+        return runs.finish(self.store, KEY, self.deployment)
+
+    def perform(self, run: Run, number: int) -> None:
+        runs.perform(self.store, run, number, self.backend, lambda _: None, lambda _: None)
+
+    def view(self, run: Run) -> RunView:
+        return self.store.view(run.id)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        yield Bench(store, tmp_path)
+
+
+def test_two_objectives_and_a_constraint_give_a_front(bench: Bench) -> None:
+    run = bench.run()
+    assert (run.status, run.reason) == (RunStatus.COMPLETE, "max trials reached: 8 of 8")
+    view = bench.view(run)
+    assert len(view.trials) == 8
+    by_number = {one.trial.number: one.trial for one in view.trials}
+    for trial in by_number.values():
+        width, rate = trial.params["width"], trial.params["rate"]
+        series = [4 / width / step + rate * step / 50 for step in range(1, 6)]
+        step = series.index(min(series)) + 1
+        assert trial.value == trial.metrics["val_loss"] == pytest.approx(min(series))
+        assert trial.metrics["loss"] == pytest.approx(4 / width / step), "of the best step"
+        assert trial.metrics["size_mb"] == width / 10
+        kept = rate * step / 50 <= 0.05
+        assert (trial.number in view.feasible) == kept
+        assert ("val_loss - loss <= 0.05 is exceeded by" in (trial.reason or "")) == (not kept)
+    on_front = [by_number[number] for number in view.front]
+    assert [trial.params["width"] for trial in on_front] == [1, 4, 16, 64]
+    assert {trial.params["rate"] for trial in on_front} == {0.1}
+
+
+def test_the_report_of_the_run_shows_its_front(bench: Bench) -> None:
+    run = bench.run()
+    path = runs.write_report(bench.store, run, bench.deployment)
+    text = path.read_text(encoding="utf-8")
+    assert "Pareto front: 4 trials" in text
+    with (path.parent / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    view = bench.view(run)
+    assert [int(row["number"]) for row in rows if row["on_front"] == "true"] == view.front
+    assert [int(row["number"]) for row in rows if row["feasible"] == "true"] == view.feasible
+    assert all(row["value"] == row["metrics.val_loss"] and row["metrics.size_mb"] for row in rows)
+
+
+def test_a_run_that_no_trial_of_is_feasible_says_so(bench: Bench) -> None:
+    run = bench.run(constraints=["val_loss <= 0.01"])
+    assert run.status is RunStatus.COMPLETE
+    assert run.reason is not None
+    assert run.reason.startswith("no trial keeps the constraints: trial ")
+    assert run.reason.endswith("; max trials reached: 8 of 8")
+    assert bench.view(run).front == []
+    text = runs.write_report(bench.store, run, bench.deployment).read_text(encoding="utf-8")
+    assert "No trial keeps the constraints" in text
+
+
+@pytest.mark.parametrize("constraints", [[], ["size_mb <= 9", "val_loss - loss <= 1"]])
+def test_a_metric_that_is_missing_fails_the_trial_and_is_named(
+    bench: Bench, constraints: list[str]
+) -> None:
+    objective: Any = CONF["objective"] if not constraints else CONF["objective"][0]
+    run = bench.run(objective=objective, constraints=constraints, fixed={"silent": 1})
+    assert run.status is RunStatus.FAILED
+    lost = [one.trial for one in bench.view(run).trials if one.trial.state is TrialState.FAILED]
+    assert {trial.params["width"] for trial in lost} == {1}
+    assert {trial.cause for trial in lost} == {Cause.OBJECTIVE_MISSING}
+    seen = "only loss, val_loss" if constraints else "only val_loss"
+    assert {t.reason for t in lost} == {f"exit code 0, but {seen} where size_mb was expected"}
+
+
+def test_a_target_of_two_objectives_needs_one_trial_that_reaches_both(bench: Bench) -> None:
+    first, second = CONF["objective"]
+    both = [first | {"target": 0.3}, second | {"target": 1.0}]
+    run = bench.run(objective=both, limits={"max_trials": 8, "parallel_trials": 1})
+    assert run.reason is not None
+    assert run.reason.startswith("target reached: val_loss ")
+    assert "size_mb 0.4 <= 1 in trial 3" in run.reason
