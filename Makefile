@@ -6,10 +6,10 @@ SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint types fmt bench lock clean
+.PHONY: help setup demo up down test lint types fmt bench bench-optimizers lock clean
 
 help:  ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/core .venv-trial/trial  ## tune a Keras model on an Airflow of its own (SPEC=file, KEEP=1)
 	@.venv/bin/hpo demo "$(SPEC)" $(if $(filter-out 0,$(KEEP)),--keep)
@@ -36,6 +36,14 @@ fmt: .venv/dev  ## format
 bench: .venv/dev .venv-trial/trial  ## measure: overhead, imports, wine quality
 	@.venv/bin/python -m benchmarks
 
+# FAST=1 makes no environment: it takes the peers that are there.
+PEERS = hebo hyperopt optuna skopt smac
+ifeq ($(filter-out 0,$(FAST)),)
+PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
+endif
+bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
+	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
+
 setup: .venv/dev .venv-trial/trial  ## create all environments
 
 lock:  ## renew the pins (needs uv)
@@ -45,7 +53,7 @@ lock:  ## renew the pins (needs uv)
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
-	rm -rf .venv .venv-trial .airflow build *.egg-info
+	rm -rf .venv .venv-trial .venv-peers .airflow build *.egg-info
 
 # Each environment is made once and again when its pins change; the stamp is written last.
 .venv/core: requirements/core.txt pyproject.toml
@@ -66,4 +74,10 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 	@"$(PYTHON)" -m venv .venv-trial
 	@.venv-trial/bin/python $(PIP) -r requirements/trial.txt
 	@.venv-trial/bin/python $(PIP) --no-build-isolation -e .
+	@touch $@
+
+.venv-peers/%/ready: benchmarks/optimizers/requirements/%.txt
+	@echo "installing $* into .venv-peers/$*"
+	@"$(PYTHON)" -m venv .venv-peers/$*
+	@.venv-peers/$*/bin/python $(PIP) -r $<
 	@touch $@
