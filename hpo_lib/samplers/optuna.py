@@ -16,7 +16,6 @@ from hpo_lib.samplers.library import installed
 from hpo_lib.samplers.signature import settings_of
 from hpo_lib.samplers.study import OptunaSampler, View, samplers
 from hpo_lib.space import Space
-from hpo_lib.trial import History
 from hpo_lib.validation import Strict, parse, shown
 
 _HOME = "optuna.samplers"
@@ -60,7 +59,7 @@ class AnyOptunaSampler(OptunaSampler):
         super().__init__(space, goal, seed, parse(model, options.settings, at="sampler.settings"))
         _check_margin(self._class, options.settings)
         try:
-            self.suggest(History(), 1)
+            self._try()
         except (ImportError, ValueError) as error:
             raise SpecError(f"sampler {self._class.__name__}: {error}".splitlines()[0]) from None
 

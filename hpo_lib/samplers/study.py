@@ -99,6 +99,11 @@ class OptunaSampler(Sampler):
             study = self._study(history)
             return distinct(lambda *_: self._asked(study), history, count)
 
+    def _try(self) -> None:
+        """Ask for every parameter, active or not; what the sampler cannot search it refuses."""
+        with _silent():
+            self._study(History()).ask(self._distributions())
+
     def _kind(self) -> Any:
         """Give the class of Optuna."""
         return getattr(samplers(), self.behind)

@@ -274,6 +274,18 @@ def test_what_a_sampler_does_not_take_is_refused(
     assert str(caught.value).startswith(message)
 
 
+def test_a_condition_does_not_hide_what_a_sampler_cannot_search() -> None:
+    space = Space.parse(
+        {
+            "optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
+            "momentum": {"type": "float", "low": 0, "high": 1, "when": {"optimizer": ["sgd"]}},
+        }
+    )
+    for seed in range(5):
+        with pytest.raises(SpecError, match="sampler BruteForceSampler: "):
+            build("optuna", space, seed, cls="BruteForceSampler")
+
+
 @pytest.mark.parametrize(
     "cls",
     [
