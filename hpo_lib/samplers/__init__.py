@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import ClassVar, Protocol
 
 from hpo_lib.goal import Goal
@@ -71,16 +72,19 @@ def sobol_params(space: Space, seed: int, first: int, count: int) -> list[dict[s
     return [space.from_unit(point) for point in points.tolist()]
 
 
+def draws(*key: int) -> Random:
+    """Make random numbers of several numbers; unlike numpy's, they may be of any size."""
+    return Random(":".join(map(str, key)))  # noqa: S311 - nothing here is a secret
+
+
 def shuffled(size: int, *key: int) -> Iterator[int]:
     """Give 0 .. size-1 in random order, lazily: a Fisher-Yates shuffle that holds only its swaps.
 
     Time and memory grow with what is taken, not with `size`.
     """
-    import numpy as np
-
-    rng = np.random.default_rng(key)
+    draw = draws(*key)
     moved: dict[int, int] = {}
     for here in range(size):
-        there = int(rng.integers(here, size))
+        there = draw.randrange(here, size)
         yield moved.get(there, there)
         moved[there] = moved.pop(here, here)

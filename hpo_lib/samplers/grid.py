@@ -10,7 +10,7 @@ from fractions import Fraction
 from pydantic import Field
 
 from hpo_lib.goal import Goal
-from hpo_lib.samplers import Sampler, shuffled
+from hpo_lib.samplers import Sampler, draws, shuffled
 from hpo_lib.space import Space, key
 from hpo_lib.trial import History, Params, Suggestion
 from hpo_lib.validation import Strict
@@ -64,11 +64,7 @@ class GridSampler(Sampler):
     def _pick(self, stretch: int) -> int:
         """Give the grid index that stands for a stretch."""
         start, end = self._start(stretch), self._start(stretch + 1)
-        if end - start == 1:
-            return start
-        import numpy as np
-
-        return int(np.random.default_rng([self.seed, stretch]).integers(start, end))
+        return draws(self.seed, stretch).randrange(start, end)
 
     def _covers(self, params: Params) -> bool:
         index = self._grid.index(params)

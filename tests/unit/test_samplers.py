@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -51,7 +52,14 @@ class TestBayesian(SamplerContract):
 
 
 def test_every_registered_sampler_keeps_the_contract() -> None:
+    import_module("test_library_samplers")  # has the other contracts
     assert {contract.name for contract in SamplerContract.__subclasses__()} == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("settings", [{"shuffle": True}, {"fraction": 0.25, "shuffle": True}])
+def test_a_grid_beyond_64_bits_is_shuffled_all_the_same(settings: dict[str, Any]) -> None:
+    space = Space.parse({f"x{n}": {"type": "int", "low": 0, "high": 999} for n in range(12)})
+    assert len({key(params) for params in _all(_build("grid", space, **settings), 50)}) == 50
 
 
 def _build(name: str, space: Space, seed: int = 0, **settings: Any) -> Any:
