@@ -76,6 +76,17 @@ class Cube:
         return Layout(np.array(owner), np.array(warped, dtype=int))
 
     @cached_property
+    def choices(self) -> Any:
+        """Which features stand for one choice of a categorical, (f,)."""
+        import numpy as np
+
+        return np.isin(self.layout.owner, sorted(self._one_hot))
+
+    def chosen(self, features: Array) -> Any:
+        """Say which choices are made, (m, f); never for what is not one, or inactive."""
+        return self.choices & (features > 0.99 * _ONE_HOT)
+
+    @cached_property
     def _one_hot(self) -> frozenset[int]:
         sizes = {
             index: len(self._units[index])

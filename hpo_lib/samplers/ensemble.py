@@ -1,4 +1,4 @@
-"""Gaussian processes with different views of the losses, which choose in turn.
+"""Models with different views of the losses, which choose in turn: three processes, one forest.
 
 What one of them misjudges another does not; what they disagree on gets explored. Within a batch
 the ways to choose take turns too: expected improvement, confidence bounds of random width, and a
@@ -10,12 +10,13 @@ wide bound that explores. Every choice is believed by all before the next one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.samplers import outputs
 from hpo_lib.samplers.cube import Cube
 from hpo_lib.samplers.evidence import Evidence, Source, subset
+from hpo_lib.samplers.forest import Forest
 from hpo_lib.samplers.gaussian import Process
 from hpo_lib.space import key
 from hpo_lib.trial import Params
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 #: The processes: how each one sees the losses, and whether it warps its inputs.
 _VIEWS = (("power", False), ("ranks", True), ("both", False))
-_FIT_ROWS, _FIT_STEPS, _REFIT_STEPS = 150, 25, 8
+_FIT_ROWS, _FIT_STEPS, _REFIT_STEPS, _RETRY_STEPS = 100, 25, 8, 15
 _EXHAUSTIVE = 2_000
 _POOL, _PARENTS, _NEAR = 1_000, 4, 0.15
 _WIDTHS, _KEPT, _CHILDREN = (0.12, 0.05, 0.02, 0.008), 3, 40
-_WAYS = ("improvement", "bound", "explore")
-_KAPPA, _KAPPA_SPREAD, _KAPPA_EXPLORE = 1.2, 0.5, 3.0
+_WAYS, _IN_A_ROW = ("improvement", "bound", "explore"), 3
+_KAPPA, _KAPPA_SPREAD, _KAPPA_EXPLORE, _URGE = 1.2, 0.5, 3.0, 1e3
 #: How many observations the belief that a source is alike counts as.
 _TRUST = 3.0
 
@@ -51,6 +52,7 @@ class Ensemble:
         kept = (evidence.excesses <= 0).all(axis=1)
         for member in self._members:
             member.aim(features, kept)
+        self._tried = cube.chosen(features).any(axis=0)
 
     def choose(self, count: int, pending: Sequence[Params], used: set[str]) -> list[Params]:
         """Give up to `count` configurations whose keys are not in `used`, and add their keys."""
@@ -65,9 +67,9 @@ class Ensemble:
         chosen: list[Params] = []
         for turn in range(count):
             member = self._members[turns[turn % len(turns)]]
-            way = (turn // len(turns) if count > 1 else first) % len(_WAYS)
+            way = (turn // _IN_A_ROW if count > 1 else first) % len(_WAYS)
             kappa = math.exp(self._rng.normal(math.log(_KAPPA), _KAPPA_SPREAD))
-            score = _Score(member, self._limits, _WAYS[way], kappa)
+            score = _Score(member, self._limits, _WAYS[way], kappa, self._untried)
             ranked = self._ranked(pool, score, refine=every is None)
             fresh = self._fresh(ranked, used)
             if fresh is None:
@@ -81,7 +83,7 @@ class Ensemble:
         """Give places, the best first: the pool's, or those found by moving its best around."""
         import numpy as np
 
-        order = np.argsort(-score.watched(), kind="stable")
+        order = np.argsort(-score.watched(self._watched), kind="stable")
         if not refine:
             return pool[order]
         best = pool[order[:_KEPT]]
@@ -111,27 +113,31 @@ class Ensemble:
         return np.vstack(parts)
 
     def _watch(self, places: Array) -> None:
-        features = self._cube.features(places)
+        self._watched = self._cube.features(places)
         for member in self._members:
-            member.watch(features)
+            member.watch(self._watched)
         for limit in self._limits:
-            limit.process.watch(features)
+            limit.process.watch(self._watched)
+
+    def _untried(self, features: Array) -> Any:
+        """Say which rows make a choice that no trial has made, (c,)."""
+        return (self._cube.chosen(features) & ~self._tried).any(axis=1)
 
     def _believe(self, place: Array) -> None:
         feature = self._cube.features(place[None])[0]
+        self._tried |= self._cube.chosen(feature)
         for member in self._members:
-            member.process.believe(feature)
+            member.model.believe(feature)
         for limit in self._limits:
             limit.process.believe(feature)
 
 
 class _Member:
-    """One process over what its advisers leave unexplained of one view, (n,)."""
+    """One model of what its advisers leave unexplained, `rest`, of one view of the losses, (n,)."""
 
-    def __init__(
-        self, process: Process, features: Array, view: Array, advisers: Sequence[_Adviser]
-    ) -> None:
-        self.process = process
+    model: Process | Forest
+
+    def __init__(self, features: Array, view: Array, advisers: Sequence[_Adviser]) -> None:
         self._advisers: list[tuple[float, _Adviser]] = []
         for adviser in advisers:
             said = adviser(features)
@@ -150,19 +156,19 @@ class _Member:
 
     def watch(self, features: Array) -> None:
         self._said = self._advice(features)
-        self.process.watch(features)
+        self.model.watch(features)
 
     @property
     def watched(self) -> tuple[Array, Array]:
-        mean, variance = self.process.watched
+        mean, variance = self.model.watched
         return mean + self._said, variance
 
     def predict(self, features: Array) -> tuple[Array, Array]:
-        mean, variance = self.process.predict(features)
+        mean, variance = self.model.predict(features)
         return mean + self._advice(features), variance
 
     def _mean(self, features: Array) -> Array:
-        return self.process.mean(features) + self._advice(features)
+        return self.model.mean(features) + self._advice(features)
 
     def _advice(self, features: Array) -> Array:
         import numpy as np
@@ -177,7 +183,7 @@ class _Adviser:
         features = cube.features(source.places)
         losses = outputs.standard(outputs.power(source.losses) + outputs.ranks(source.losses))
         self._process = Process(cube.layout, warp=False)
-        self._process.fit(features, losses, start=None, steps=_FIT_STEPS)
+        self._process.fit(features, losses, (None, _FIT_STEPS))
         self._process.condition(features, losses)
         self.weight = source.weight
 
@@ -195,7 +201,7 @@ class _Limit:
         scaled = np.arcsinh(excesses / (np.median(sizes[sizes > 0]) if sizes.any() else 1.0))
         rows = subset(scaled, _FIT_ROWS)
         self.process = Process(cube.layout, warp=False)
-        self.process.fit(features[rows], scaled[rows], start=None, steps=_FIT_STEPS)
+        self.process.fit(features[rows], scaled[rows], (None, _FIT_STEPS))
         self.process.condition(features, scaled)
 
     def watched(self) -> Array:
@@ -207,19 +213,32 @@ class _Limit:
 
 
 class _Score:
-    """How much a place is wanted, higher is better; while nothing keeps the limits, they alone."""
+    """How much a place is wanted, higher is better; while nothing keeps the limits, they alone.
 
-    def __init__(self, member: _Member, limits: Sequence[_Limit], way: str, kappa: float) -> None:
+    Exploring begins with choices that no trial has made: after a few that made no difference, a
+    process takes it that none does.
+    """
+
+    def __init__(
+        self,
+        member: _Member,
+        limits: Sequence[_Limit],
+        way: str,
+        kappa: float,
+        untried: Callable[[Array], Any],
+    ) -> None:
         self._member, self._limits = member, limits
         self._way, self._kappa = way, _KAPPA_EXPLORE if way == "explore" else kappa
+        self._untried = untried
 
-    def watched(self) -> Array:
-        """Score what is watched."""
-        return self._wanted(*self._member.watched) + sum(limit.watched() for limit in self._limits)
+    def watched(self, features: Array) -> Any:
+        """Score what is watched, which has these features."""
+        chances = sum(limit.watched() for limit in self._limits)
+        return self._wanted(*self._member.watched) + chances + self._urge(features)
 
-    def __call__(self, features: Array) -> Array:
+    def __call__(self, features: Array) -> Any:
         chances = sum(limit(features) for limit in self._limits)
-        return self._wanted(*self._member.predict(features)) + chances
+        return self._wanted(*self._member.predict(features)) + chances + self._urge(features)
 
     def _wanted(self, mean: Array, variance: Array) -> Array:
         import numpy as np
@@ -231,6 +250,9 @@ class _Score:
             return _log_improvement(mean, variance, best)
         return self._kappa * np.sqrt(variance) - mean
 
+    def _urge(self, features: Array) -> Any:
+        return _URGE * self._untried(features) if self._way == "explore" else 0.0
+
 
 def _members(
     cube: Cube,
@@ -240,17 +262,21 @@ def _members(
     rng: np.random.Generator,
 ) -> list[_Member]:
     members: list[_Member] = []
-    start = None
+    first: tuple[Array | None, int] = (None, _FIT_STEPS)
     for kind, warp in _VIEWS:
         process = Process(cube.layout, warp=warp)
-        member = _Member(process, features, _view(kind, losses, rng), advisers)
+        member = _Member(features, _view(kind, losses, rng), advisers)
         rows = subset(member.rest, _FIT_ROWS)
-        steps = _FIT_STEPS if start is None else _REFIT_STEPS
-        process.fit(features[rows], member.rest[rows], start=start, steps=steps)
+        retry = (process.drawn(rng), _RETRY_STEPS)
+        process.fit(features[rows], member.rest[rows], first, retry)
         process.condition(features, member.rest)
-        start = process.theta[: len(cube) + 2] if start is None else start
+        if not members:
+            first = (process.theta[: len(cube) + 2], _REFIT_STEPS)
+        member.model = process
         members.append(member)
-    return members
+    member = _Member(features, _view("both", losses, rng), advisers)
+    member.model = Forest(features, member.rest, int(rng.integers(2**31)))
+    return [*members, member]
 
 
 def _view(kind: str, losses: Array, rng: np.random.Generator) -> Array:

@@ -68,26 +68,39 @@ class Process:
         self._by_owner = (np.arange(p)[:, None] == self._owner[None]).astype(float)
         self.theta = self._prior
 
-    def fit(self, features: Array, losses: Array, *, start: Array | None, steps: int) -> None:
-        """Maximise the posterior of the hyperparameters, from the prior's mean or `start`."""
+    def drawn(self, rng: np.random.Generator) -> Array:
+        """Draw hyperparameters from the prior, as another place to begin a fit."""
+        drawn: Array = self._prior + self._width * rng.normal(size=len(self._prior))
+        return drawn
+
+    def fit(self, features: Array, losses: Array, *starts: tuple[Array | None, int]) -> None:
+        """Maximise the posterior of the hyperparameters; the best of all starts stays.
+
+        A start is where to begin (None: the prior's mean; what it lacks is that, too) and how many
+        steps to take.
+        """
         import numpy as np
         from scipy.optimize import minimize
 
-        begin = self._prior.copy()
-        if start is not None:
-            common = min(len(start), len(begin))
-            begin[:common] = start[:common]
-        found = minimize(
-            self._objective,
-            np.clip(begin, self._bounds[:, 0], self._bounds[:, 1]),
-            args=(features, losses),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=self._bounds,
-            options={"maxiter": steps, "maxfun": 2 * steps},
-        )
-        # Rounded, so that machines whose last digits differ go on alike.
-        self.theta = np.round(found.x, 4)
+        least = math.inf
+        for start, steps in starts:
+            begin = self._prior.copy()
+            if start is not None:
+                common = min(len(start), len(begin))
+                begin[:common] = start[:common]
+            found = minimize(
+                self._objective,
+                np.clip(begin, self._bounds[:, 0], self._bounds[:, 1]),
+                args=(features, losses),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=self._bounds,
+                options={"maxiter": steps, "maxfun": 2 * steps},
+            )
+            # Rounded, so that machines whose last digits differ go on alike.
+            if round(float(found.fun), 6) < least:
+                least = round(float(found.fun), 6)
+                self.theta = np.round(found.x, 4)
 
     def condition(self, features: Array, losses: Array) -> None:
         """Take the data that predictions rest on."""

@@ -19,6 +19,7 @@ from hpo_lib.goal import Goal
 from hpo_lib.samplers import outputs, random_params
 from hpo_lib.samplers.cube import Cube
 from hpo_lib.samplers.evidence import gather, known, subset
+from hpo_lib.samplers.forest import Forest
 from hpo_lib.samplers.gaussian import Process
 from hpo_lib.space import Space, key
 from hpo_lib.trial import Direction, Earlier, History, Trial, TrialState
@@ -88,7 +89,7 @@ class TestProcess:
     ) -> None:
         told, new, elsewhere = features[:15], features[15:18], features[18:]
         process, fresh = (Process(cube.layout, warp=warp) for _ in range(2))
-        process.fit(told, losses[:15], start=None, steps=20)
+        process.fit(told, losses[:15], (None, 20))
         process.condition(told, losses[:15])
         process.watch(elsewhere)
         means = process.mean(new)
@@ -103,11 +104,38 @@ class TestProcess:
 
     def test_it_predicts_what_it_was_told(self, cube: Cube, features: Any, losses: Any) -> None:
         process = Process(cube.layout, warp=True)
-        process.fit(features, losses, start=None, steps=40)
+        process.fit(features, losses, (None, 40))
         process.condition(features, losses)
         mean, variance = process.predict(features)
         assert np.corrcoef(mean, losses)[0, 1] > 0.9
         assert (variance < 0.5).all()
+
+    def test_of_several_starts_the_best_stays(self, cube: Cube, features: Any, losses: Any) -> None:
+        def value(*starts: Any) -> float:
+            process = Process(cube.layout, warp=False)
+            process.fit(features, losses, *starts)
+            return process._objective(process.theta, features, losses)[0]
+
+        far = (Process(cube.layout, warp=False).drawn(np.random.default_rng(4)) + 2, 2)
+        near = (None, 30)
+        assert value(far) > value(near) + 0.1
+        assert value(far, near) == value(near, far) == value(near)
+
+
+class TestForest:
+    def test_a_belief_settles_its_place_and_leaves_the_mean(self) -> None:
+        rng = np.random.default_rng(0)
+        features = rng.random((40, 3))
+        losses = outputs.standard(features[:, 0] > 0.6) + 0.1 * rng.normal(size=40)
+        forest = Forest(features, losses, seed=1)
+        mean, variance = forest.predict(features)
+        assert np.corrcoef(mean, losses)[0, 1] > 0.95
+        forest.watch(features)
+        forest.believe(features[7])
+        np.testing.assert_array_equal(forest.watched[0], mean)
+        ratio = forest.watched[1] / variance
+        assert ratio[7] == ratio.min() < 0.3
+        assert ratio.max() <= 1
 
 
 class TestOutputs:
@@ -222,6 +250,13 @@ class TestWhatItFinds:
         params, loss = best(found)
         assert params["word"] == "w13"
         assert loss < -0.999
+
+    def test_a_choice_is_made_though_none_has_mattered_so_far(self) -> None:
+        words = [f"w{i}" for i in range(12)]
+        space = {"word": {"type": "categorical", "choices": words}, "x": UNIT}
+        for seed in range(3):
+            found = tune(space, lambda p: (p["x"] - 0.3) ** 2, 6, seed=seed)
+            assert {trial.params["word"] for trial in found.trials} == set(words)
 
     def test_a_narrow_valley_on_a_log_scale(self) -> None:
         rate = {"type": "float", "low": 1e-6, "high": 1.0, "scale": "log"}
