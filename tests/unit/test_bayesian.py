@@ -252,10 +252,10 @@ class TestWhatItFinds:
         assert loss < -0.999
 
     def test_a_choice_is_made_though_none_has_mattered_so_far(self) -> None:
-        words = [f"w{i}" for i in range(12)]
+        words = [f"w{i}" for i in range(20)]
         space = {"word": {"type": "categorical", "choices": words}, "x": UNIT}
         for seed in range(3):
-            found = tune(space, lambda p: (p["x"] - 0.3) ** 2, 6, seed=seed)
+            found = tune(space, lambda p: (p["x"] - 0.3) ** 2, 8, seed=seed)
             assert {trial.params["word"] for trial in found.trials} == set(words)
 
     def test_a_narrow_valley_on_a_log_scale(self) -> None:
