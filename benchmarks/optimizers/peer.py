@@ -252,6 +252,8 @@ class SkoptGp(Peer):
         return Real(axis.low, axis.high, prior=prior)
 
     def ask(self, count: int) -> list[tuple[Any, Flat]]:
+        # It would give the same points until it is told something: forever if the first have failed.
+        self._optimizer.cache_ = {}
         points = self._optimizer.ask(count, strategy="cl_min")
         names = [axis.name for axis in self.axes]
         return [(point, dict(zip(names, point, strict=True))) for point in points]
@@ -379,7 +381,7 @@ class Ours:
     """A sampler of this project, by name; it sees conditions, and decodes nothing."""
 
     package = "hpo-lib"
-    imports = ("numpy", "scipy.stats", "scipy.optimize", "scipy.linalg", "threadpoolctl", "skopt")
+    imports = ("numpy", "scipy.stats", "scipy.optimize", "scipy.linalg", "sklearn.ensemble", "skopt")
 
     def __init__(self, space: Flat, sampler: str, seed: int) -> None:
         from hpo_lib import Optimizer
