@@ -19,6 +19,8 @@ def main() -> None:
     arguments = parser().parse_args()
     os.environ.update(dict.fromkeys(session.THREADS, "1"))  # before numpy is imported
     plan = planned(arguments)
+    if arguments.results == RESULTS:
+        harness.begin(RESULTS)
     results = harness.Results.read(arguments.results, plan.problems)
     if not arguments.table_only:
         harness.run_missing(

@@ -252,7 +252,7 @@ class SkoptGp(Peer):
         return Real(axis.low, axis.high, prior=prior)
 
     def ask(self, count: int) -> list[tuple[Any, Flat]]:
-        # It would give the same points until it is told something: forever if the first have failed.
+        # Else it gives the same points until it is told something: forever if the first failed.
         self._optimizer.cache_ = {}
         points = self._optimizer.ask(count, strategy="cl_min")
         names = [axis.name for axis in self.axes]
@@ -381,7 +381,10 @@ class Ours:
     """A sampler of this project, by name; it sees conditions, and decodes nothing."""
 
     package = "hpo-lib"
-    imports = ("numpy", "scipy.stats", "scipy.optimize", "scipy.linalg", "sklearn.ensemble", "skopt")
+    imports = (
+        *("numpy", "scipy.stats", "scipy.optimize", "scipy.linalg", "threadpoolctl"),
+        *("sklearn.ensemble", "skopt"),
+    )
 
     def __init__(self, space: Flat, sampler: str, seed: int) -> None:
         from hpo_lib import Optimizer
