@@ -1,7 +1,8 @@
 """The tables: every optimizer, differences to ours, and the problems on which ours loses.
 
 A standard error here is that of a mean over problems (each the mean over its seeds): what another
-draw of problems and seeds would change.
+draw of problems and seeds would change. Differences also have the one over all pairs of problem and
+seed: what other seeds on the same problems would change.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Difference:
     peer: str
     mean: float
     error: float
+    pairs_error: float
     by_problem: Mapping[str, float]
     pairs: int
 
@@ -139,7 +141,8 @@ def difference(peer: str, ours: Scores, theirs: Scores) -> Difference:
         grouped.setdefault(problem, []).append(value)
     means = {problem: sum(values) / len(values) for problem, values in grouped.items()}
     mean, error = mean_and_error(list(means.values()))
-    return Difference(peer, mean, error, means, len(both))
+    _, pairs_error = mean_and_error([value for values in grouped.values() for value in values])
+    return Difference(peer, mean, error, pairs_error, means, len(both))
 
 
 def difference_table(ours: str, found: Iterable[Difference]) -> str:
@@ -148,12 +151,13 @@ def difference_table(ours: str, found: Iterable[Difference]) -> str:
         [
             one.peer,
             plus_minus(one.mean, one.error, sign="+"),
+            f"± {number(one.pairs_error, 1) or '?'}",
             f"{sum(v > 0 for v in one.by_problem.values())} of {len(one.by_problem)}",
             str(one.pairs),
         ]
         for one in sorted(found, key=lambda one: one.mean)
     ]
-    return grid([f"{ours} minus", "gap ± SE", "ahead on problems", "pairs"], rows)
+    return grid([f"{ours} minus", "gap ± SE", "over pairs", "ahead on problems", "pairs"], rows)
 
 
 def losses(ours: str, found: Iterable[Difference]) -> str:
