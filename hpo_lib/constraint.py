@@ -46,6 +46,8 @@ class Constraint:
         Nothing but arithmetic is understood; the text is never executed.
         """
         line = " ".join(text.split())
+        if "#" in line or not line.isprintable():
+            raise SpecError(f"{_RULE}, got {line!r}")
         names = frozenset(_names(_parsed(line)))
         if not names:
             raise SpecError(f"{_RULE}; it names no metric: {line!r}")
@@ -93,7 +95,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
     if depth == 0:
         raise SpecError(f"must not be nested deeper than {_MAX_DEPTH}, got {text!r}")
     match node:
-        case ast.Name() | ast.Constant(value=str()):
+        case ast.Name() | ast.Constant(value=str()) if getattr(node, "id", "") != "abs":
             return None
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             if math.isfinite(number):

@@ -66,6 +66,8 @@ class Optimizer:
         left out and counted in `dropped`.
         """
         self._goal = Goal.of(*_directions(direction), constraints=_parsed(constraints))
+        if not 0 <= seed < 2**32:
+            raise SpecError(f"seed: must be within [0, 2**32), got {shown(seed)}")
         self._space = space if isinstance(space, Space) else Space.parse(space)
         made = engine.make_sampler(sampler, self._space, self._goal, seed=seed, settings=settings)
         self._search = engine.Search(self._space, made, seed)
@@ -224,7 +226,10 @@ def _values(goal: Goal, value: Any) -> list[Any]:
 def _number(path: str, value: Any, what: str = "a number") -> float:
     if not isinstance(value, SupportsFloat):
         raise SpecError(f"{path}: must be {what}, got {shown(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise SpecError(f"{path}: must be {what} that is not beyond 1e308") from None
 
 
 def _failed(cause: Cause, reason: str) -> dict[str, Any]:

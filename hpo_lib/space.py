@@ -239,7 +239,12 @@ class _Choices(_Parameter):
 
     def index(self: Any, value: Value) -> int:
         """Give the index of a choice on the grid."""
-        return next(i for i, choice in enumerate(self.choices) if same(choice, value))
+        place: int = self._places[isinstance(value, bool), value]
+        return place
+
+    @cached_property
+    def _places(self: Any) -> dict[tuple[bool, Value], int]:
+        return {(isinstance(c, bool), c): index for index, c in enumerate(self.choices)}
 
     def canonical(self: Any, value: Value) -> Any:
         """Give the choice that equals the value; SpecError if there is none."""
@@ -450,12 +455,12 @@ def _assignments(space: Space, parents: list[str]) -> Iterator[dict[str, Value]]
             if not space.is_active(name, partial):
                 grown.append(partial)
                 continue
-            grown.extend({**partial, name: parameter.at(i)} for i in range(parameter.size))
-            if len(grown) > _MAX_BRANCHES:
+            if len(grown) + parameter.size > _MAX_BRANCHES:
                 raise SpecError(
                     f"space: conditions make more than {_MAX_BRANCHES} branches; "
                     "let them depend on parameters with fewer values"
                 )
+            grown.extend({**partial, name: parameter.at(i)} for i in range(parameter.size))
         found = grown
     yield from found
 

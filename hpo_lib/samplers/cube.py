@@ -27,6 +27,8 @@ _MAX_LISTED = 10_000
 _MAX_ONE_HOT = 500
 #: Two different choices are as far apart as the two ends of a range.
 _ONE_HOT = 0.5**0.5
+#: Where a parameter is that is inactive; of a categorical it is not the place of any choice.
+_INACTIVE, _NO_CHOICE = 0.5, 0.5 + 1e-6
 
 
 class Cube:
@@ -112,7 +114,11 @@ class Cube:
         import numpy as np
 
         rows = [self._space.to_unit(params) for params in configurations]
-        return np.array(rows, dtype=float).reshape(len(rows), len(self))
+        places = np.array(rows, dtype=float).reshape(len(rows), len(self))
+        for name in self._conditional:
+            active = np.array([name in params for params in configurations], dtype=bool)
+            places[~active, self._column[name]] = self._inactive(name)
+        return places
 
     def params(self, place: Array) -> Params:
         """Give the configuration at a place."""
@@ -131,7 +137,7 @@ class Cube:
             holds = np.ones(len(places), dtype=bool)
             for parent, values in self._space.parameters[name].when.items():
                 holds &= active.get(parent, True) & self._holds(places, parent, values)
-            places[~holds, self._column[name]] = 0.5
+            places[~holds, self._column[name]] = self._inactive(name)
             active[name] = holds
         return places
 
@@ -166,6 +172,9 @@ class Cube:
         rows = np.where(beyond & (rng.random((m, d)) < 0.5), np.clip(rows, 0, 1), folded)
         rows = np.where(self.unordered, rng.random((m, d)), rows)
         return self.snap(np.where(moved, rows, places))
+
+    def _inactive(self, name: str) -> float:
+        return _NO_CHOICE if self.unordered[self._column[name]] else _INACTIVE
 
     def _holds(self, places: Array, parent: str, values: list[Any]) -> Any:
         import numpy as np

@@ -198,7 +198,8 @@ class _Limit:
         import numpy as np
 
         sizes = np.abs(excesses)
-        scaled = np.arcsinh(excesses / (np.median(sizes[sizes > 0]) if sizes.any() else 1.0))
+        unit = np.median(sizes[sizes > 0]) if sizes.any() else 1.0
+        scaled = np.arcsinh(excesses / max(unit, 1e-150))
         rows = subset(scaled, _FIT_ROWS)
         self.process = Process(cube.layout, warp=False)
         self.process.fit(features[rows], scaled[rows], (None, _FIT_STEPS))

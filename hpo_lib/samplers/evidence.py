@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: A model is exact up to so many trials; of more it is told the best and a fair share of the rest.
 MOST = 500
-_MOST_ADVICE = 150
+_MOST_ADVICE, _MOST_EXCESS = 150, 1e150
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,9 @@ def _badness(losses: Array) -> Array:
 
 
 def _finite(excesses: Array) -> Array:
-    """Put the worst known excess of a constraint where it is not known."""
+    """Put the worst known excess of a constraint where it is not known; bound all of them."""
     import numpy as np
 
-    worst = np.where(np.isfinite(excesses), excesses, -np.inf).max(axis=0, initial=0.0)
-    return np.where(np.isfinite(excesses), excesses, np.where(worst > 0, worst, 1.0))
+    held = np.clip(excesses, -_MOST_EXCESS, _MOST_EXCESS)
+    worst = np.where(np.isfinite(excesses), held, -np.inf).max(axis=0, initial=0.0)
+    return np.where(np.isposinf(excesses), np.where(worst > 0, worst, 1.0), held)

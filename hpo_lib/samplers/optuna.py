@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -60,7 +61,7 @@ class AnyOptunaSampler(OptunaSampler):
         _check_margin(self._class, options.settings)
         try:
             self._try()
-        except (ImportError, ValueError) as error:
+        except Exception as error:
             raise SpecError(f"sampler {self._class.__name__}: {error}".splitlines()[0]) from None
 
     def _kind(self) -> Any:
@@ -75,10 +76,14 @@ def _sampler_class(path: str) -> Any:
         raise SpecError(
             f"sampler.cls: must be a class in {' or '.join(sorted(_ROOTS))}, got {shown(path)}"
         )
-    installed("optuna", root.partition(".")[0], extra="optuna")
+    if root != _HOME and find_spec(root) is None:
+        raise SpecError(f"sampler optuna needs {root}: pip install optuna-integration")
     found: Any = samplers() if root == _HOME else import_module(root)
-    for name in dotted.removeprefix(f"{root}.").split("."):
-        found = getattr(found, name, None) if isinstance(found, ModuleType) else None
+    try:
+        for name in dotted.removeprefix(f"{root}.").split("."):
+            found = getattr(found, name, None) if isinstance(found, ModuleType) else None
+    except ImportError as error:  # Its parts are imported when they are looked at.
+        raise SpecError(f"sampler {path}: {error}".splitlines()[0]) from None
     if not _is_sampler(found, _ROOTS[root]):
         raise SpecError(f"sampler.cls: no sampler {shown(path)}{_known(path)}")
     if found.__name__ in _INSTEAD:
@@ -103,9 +108,11 @@ def _known(path: str) -> str:
 
 def _view(kind: Any, replay: bool | None) -> View:
     """Look up how a sampler sees the history; one that is not known may keep state on trials."""
-    if replay:
-        return View.REPLAYED
-    return _VIEWS.get(kind.__name__, View.REPLAYED if replay is None else View.FLAT)
+    if kind.__name__ in _VIEWS:
+        if replay:
+            raise SpecError(f"sampler.replay: {kind.__name__} keeps no state to be replayed")
+        return _VIEWS[kind.__name__]
+    return View.FLAT if replay is False else View.REPLAYED
 
 
 def _check_margin(kind: Any, settings: dict[str, Any]) -> None:

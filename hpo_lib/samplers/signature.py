@@ -37,10 +37,11 @@ def settings_of(kind: type, parts: Any = None) -> type[Strict]:
     return model
 
 
-def objects(options: Mapping[str, Any], parts: Any) -> dict[str, Any]:
-    """Turn the names of classes in `parts` into objects of them."""
+def objects(kind: type, options: Mapping[str, Any], parts: Any) -> dict[str, Any]:
+    """Turn the names of classes in `parts` into objects of them where `kind` takes such."""
+    known = inspect.signature(kind).parameters
     return {
-        name: getattr(parts, value)() if isinstance(value, str) and hasattr(parts, value) else value
+        name: getattr(parts, value)() if value in _classes(known[name], parts) else value
         for name, value in options.items()
     }
 
@@ -52,9 +53,7 @@ def _type(parameter: inspect.Parameter, parts: Any) -> Any:
     """Give the type to validate against; None for what is left out."""
     if parameter.name == "seed" or parameter.name.startswith("warn_"):
         return None
-    written = parameter.annotation
-    text = written if isinstance(written, str) else inspect.formatannotation(written)
-    names = re.split(r"\s*\|\s*", text)
+    names = _annotated(parameter)
     types = [_plain(name, parameter, parts) for name in names if name != "None"]
     if not types or None in types:
         return None
@@ -77,7 +76,22 @@ def _plain(name: str, parameter: inspect.Parameter, parts: Any) -> Any:
 
 def _one_of(base: Any, parts: Any) -> Any:
     """Give the literal type of the names of the classes that extend `base`."""
-    if not inspect.isclass(base):
-        return None
-    kinds = {name for name in parts.__all__ if issubclass(getattr(parts, name), base)}
-    return Literal[tuple(sorted(kinds - {base.__name__}))]
+    return Literal[tuple(sorted(_extending(base, parts)))] if inspect.isclass(base) else None
+
+
+def _classes(parameter: inspect.Parameter, parts: Any) -> set[str]:
+    """Name the classes of which a parameter takes objects."""
+    bases = (getattr(parts, name, None) for name in _annotated(parameter))
+    return {name for base in bases if inspect.isclass(base) for name in _extending(base, parts)}
+
+
+def _extending(base: type, parts: Any) -> set[str]:
+    found = {name for name in parts.__all__ if issubclass(getattr(parts, name), base)}
+    return {name for name in found if not inspect.isabstract(getattr(parts, name))}
+
+
+def _annotated(parameter: inspect.Parameter) -> list[str]:
+    """List the types of a parameter as they are written."""
+    written = parameter.annotation
+    text = written if isinstance(written, str) else inspect.formatannotation(written)
+    return re.split(r"\s*\|\s*", text)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler
@@ -27,7 +27,13 @@ from hpo_lib.validation import Strict, rule
 
 #: A fit takes time cubic in what it is told (150: about two seconds), a forest's does not.
 _MAX_TOLD = {"GP": 150, "RF": 2_000, "ET": 2_000}
-_Count = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class SkoptSearch(Strict):
+    """How the next point is looked for: among random ones, then from the best of them."""
+
+    n_points: int = Field(default=10_000, ge=1, le=100_000)
+    n_restarts_optimizer: int = Field(default=5, ge=1, le=100)
 
 
 class SkoptSettings(Strict):
@@ -44,12 +50,8 @@ class SkoptSettings(Strict):
     )
     acq_func: Literal["gp_hedge", "EI", "LCB", "PI", "MES"] = "gp_hedge"
     acq_optimizer: Literal["auto", "sampling", "lbfgs"] = "auto"
-    acq_func_kwargs: dict[Literal["xi", "kappa", "n_min_samples"], float] = Field(
-        default_factory=dict
-    )
-    acq_optimizer_kwargs: dict[Literal["n_points", "n_restarts_optimizer"], _Count] = Field(
-        default_factory=dict
-    )
+    acq_func_kwargs: dict[Literal["xi", "kappa"], float] = Field(default_factory=dict)
+    acq_optimizer_kwargs: SkoptSearch = SkoptSearch()
     strategy: Literal["cl_min", "cl_mean", "cl_max"] = "cl_min"
 
     @field_validator("base_estimator")
@@ -58,6 +60,12 @@ class SkoptSettings(Strict):
         if name == "GBRT":
             raise rule("GBRT does not work with the scikit-learn of today; use GP, RF or ET")
         return name
+
+    @model_validator(mode="after")
+    def _check_optimizer(self) -> SkoptSettings:
+        if self.acq_optimizer == "lbfgs" and self.base_estimator != "GP":
+            raise rule(f"acq_optimizer: lbfgs is for GP, got {self.base_estimator}")
+        return self
 
 
 class SkoptSampler(Sampler):
@@ -124,7 +132,7 @@ class SkoptSampler(Sampler):
             acq_func=options.acq_func,
             acq_func_kwargs=dict(options.acq_func_kwargs),
             acq_optimizer=options.acq_optimizer,
-            acq_optimizer_kwargs=dict(options.acq_optimizer_kwargs),
+            acq_optimizer_kwargs=options.acq_optimizer_kwargs.model_dump(),
             random_state=draw_seed(self.seed, len(history.trials) + 1),
         )
         done = _worth_telling(history, losses, _MAX_TOLD[options.base_estimator])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
-from hpo_lib.samplers import Sampler
+from hpo_lib.samplers import Sampler, random_params
 from hpo_lib.samplers.library import (
     Axis,
     Lesson,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
     Study = optuna.Study
     Distribution = optuna.distributions.BaseDistribution
+
+
+_MOST_TRIED = 60
 
 
 class View(StrEnum):
@@ -100,9 +103,25 @@ class OptunaSampler(Sampler):
             return distinct(lambda *_: self._asked(study), history, count)
 
     def _try(self) -> None:
-        """Ask for every parameter, active or not; what the sampler cannot search it refuses."""
+        """Find out whether the sampler can do its work here, before a run depends on it.
+
+        It is asked for every parameter, active or not, and again after as many trials as it takes
+        to learn from; whatever it raises comes through.
+        """
         with _silent():
             self._study(History()).ask(self._distributions())
+        self.suggest(History(tuple(self._rehearsed(min(self.blind or 0, _MOST_TRIED) + 1))), 1)
+
+    def _rehearsed(self, count: int) -> Iterator[Trial]:
+        """Make up trials."""
+        for number in range(1, count + 1):
+            yield Trial(
+                number,
+                random_params(self.space, self.seed, number),
+                TrialState.COMPLETE,
+                float(number),
+                metrics=dict.fromkeys(self.goal.metrics, float(number)),
+            )
 
     def _kind(self) -> Any:
         """Give the class of Optuna."""
@@ -116,7 +135,7 @@ class OptunaSampler(Sampler):
         """Build the sampler of Optuna; SpecError gives its reason to refuse a value."""
         kind = self._kind()
         known = inspect.signature(kind).parameters
-        options = objects(self._options(), samplers().nsgaii)
+        options = objects(kind, self._options(), samplers().nsgaii)
         options |= {name: False for name in known if name.startswith("warn_")}
         options |= {"seed": seed} if "seed" in known else {}
         try:

@@ -122,6 +122,20 @@ class TestProcess:
         assert value(far, near) == value(near, far) == value(near)
 
 
+def test_an_inactive_categorical_is_no_choice_of_it() -> None:
+    """Of an odd number of choices the middle one is at 0.5, where inactive numbers are."""
+    k = {"type": "categorical", "choices": ["x", "y", "z"], "when": {"m": ["a"]}}
+    cube = Cube(Space.parse({"m": {"type": "categorical", "choices": ["a", "b"]}, "k": k}))
+    configurations: list[Any] = [{"m": "b"}, {"m": "a", "k": "y"}]
+    places = cube.places(configurations)
+    assert [cube.params(place) for place in cube.snap(places)] == configurations
+    for rows in (places, cube.snap(places)):
+        inactive, middle = cube.features(rows)[:, 2:]
+        assert len(set(inactive)) == 1
+        assert sorted(middle)[:2] == [0, 0]
+        assert not cube.chosen(cube.features(rows))[0, 2:].any()
+
+
 class TestForest:
     def test_a_belief_settles_its_place_and_leaves_the_mean(self) -> None:
         rng = np.random.default_rng(0)

@@ -65,6 +65,7 @@ class TestConstraint:
             *("1j <= a", "None <= a", "a <= 1\0", "a % 2 <= 1", "~a <= 1", "(b := a) <= 1"),
             *("a" * 300 + " <= 1", "-" * 100 + "a <= 1", "(" * 150 + "a", "1 <= 2"),
             *("__import__('os').system('x') <= 1", "abs <= 1", "abs(1) <= 2"),
+            *("abs - a <= 1", "a <= 1 # b", "a <= 1 # \x1b[31m", "'\x1b[31m' <= 1"),
         ],
     )
     def test_whatever_is_not_arithmetic_is_refused(self, text: str) -> None:

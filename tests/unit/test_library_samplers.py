@@ -253,6 +253,14 @@ def test_they_say_how_many_trials_depend_on_no_result(name: str, blind: int | No
         ("hyperopt", {"gamma": 2.0}, "sampler.gamma: must be less than or equal to 1"),
         ("hyperopt", {"algorithm": "anneal", "gamma": 0.1},
          "sampler: gamma is a setting of algorithm tpe"),
+        ("qmc", {"qmc_type": "BaseCrossover"}, "sampler: The `qmc_type='BaseCrossover'` is inval"),
+        ("qmc", {"qmc_type": "__dir__"}, "sampler: The `qmc_type='__dir__'` is invalid."),
+        ("skopt", {"base_estimator": "RF", "acq_optimizer": "lbfgs"},
+         "sampler: acq_optimizer: lbfgs is for GP, got RF"),
+        ("optuna", {"cls": "TPESampler", "replay": True},
+         "sampler.replay: TPESampler keeps no state to be replayed"),
+        ("optuna", {"cls": "optuna_integration.BoTorchSampler"},
+         "sampler optuna needs optuna_integration: pip install optuna-integration"),
         ("optuna", {}, "sampler.cls: is required"),
         ("optuna", {"cls": "BruteForcesSampler"}, 'sampler.cls: no sampler "BruteForcesSampler", '
          "did you mean 'BruteForceSampler'?; known: BruteForceSampler, CmaEsSampler, GPSampler, "),
@@ -284,6 +292,12 @@ def test_a_condition_does_not_hide_what_a_sampler_cannot_search() -> None:
     for seed in range(5):
         with pytest.raises(SpecError, match="sampler BruteForceSampler: "):
             build("optuna", space, seed, cls="BruteForceSampler")
+
+
+@pytest.mark.skipif(not WITHOUT_TORCH, reason="torch is here")
+def test_what_a_sampler_lacks_only_once_it_learns_is_found_before() -> None:
+    with pytest.raises(SpecError, match=r"sampler GPSampler: .*torch"):
+        build("optuna", MIXED, cls="GPSampler")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,13 @@ def smooth(params: dict[str, Any]) -> float:
     return value + (params.get("momentum", 0.9) - 0.9) ** 2
 
 
+def test_numbers_beyond_range_are_refused_by_name() -> None:
+    with pytest.raises(SpecError, match=r"seed: must be within \[0, 2\*\*32\), got -1"):
+        Optimizer(SPACE, seed=-1)
+    with pytest.raises(SpecError, match="value: must be a number or None that is not beyond"):
+        Optimizer(SPACE).observe(Optimizer(SPACE).suggest(1)[0], 10**400)
+
+
 def best_after(sampler: str, seed: int, waves: int = 8, parallel: int = 3) -> float:
     optimizer = Optimizer(SPACE, sampler, seed=seed)
     for _ in range(waves):

@@ -342,6 +342,12 @@ def test_conditions_with_too_many_branches_are_searched_but_not_enumerated() -> 
         _ = space.grid
 
 
+def test_a_condition_on_a_vast_range_costs_nothing() -> None:
+    parent = {"type": "int", "low": 0, "high": 2**40}
+    space = Space.parse({"n": parent, "x": {**_ONE, "when": {"n": [5]}}})
+    assert space.size is None
+
+
 def test_a_mixed_space_survives_json() -> None:
     space = Space.parse(json.loads(json.dumps(MIXED)))
     assert len(space) == len(MIXED)
