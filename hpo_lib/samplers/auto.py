@@ -17,7 +17,7 @@ def choose(
     |---|---|---|
     | one wave, which holds the whole space | `grid` | nothing is left to choose |
     | one wave, which does not | `sobol` | no trial can learn from another, so they spread out |
-    | anything else | `bayesian` | measured the best from 2 to 10,000 trials, in every space |
+    | anything else | `bayesian` | nothing measured is better beyond noise, and it takes any space |
 
     Several objectives, constraints, conditional parameters and trials at less than the full
     resource (`fidelity`) change nothing, since `bayesian` models each of them.
