@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.optimizers import session
 from benchmarks.optimizers.session import Protocol
+from hpo_lib.words import duration
 
 PUBLISHED = Path(__file__).parent / "data" / "runs.jsonl.gz"
 RANDOM = 1_024  # random evaluations per problem, for the reference
@@ -155,7 +156,7 @@ def run_missing(
                 line = task.result()
                 results.add(line)
                 left = eta_s(results, missing, count) / jobs
-                say(f"{count}/{len(tasks)} {told(line)} · {shown_time(left)} left")
+                say(f"{count}/{len(tasks)} {told(line)} · {duration(left)} left")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -228,14 +229,6 @@ def eta_s(results: Results, missing: Sequence[Key], done: int) -> float:
     usual = statistics.fmean(every) if every else 0.0
     means = {key: statistics.fmean(walls) for key, walls in results.walls.items()}
     return sum(means.get((peer, protocol), usual) for _, peer, protocol, _ in missing[done:])
-
-
-def shown_time(seconds: float) -> str:
-    """Write 7512 as 2h 05m."""
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60}h {minutes % 60:02}m"
-    return f"{minutes}m" if minutes else f"{seconds:.0f}s"
 
 
 def say(text: str) -> None:
