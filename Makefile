@@ -47,7 +47,7 @@ bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hour
 setup: .venv/dev .venv-trial/trial  ## create all environments
 
 lock:  ## renew the pins (needs uv)
-	for name in core dev trial; do uv pip compile --quiet --universal --python-version 3.11 \
+	for name in dev core trial; do uv pip compile --quiet --universal --python-version 3.11 \
 	  --no-header --no-annotate --no-emit-package hpo-lib $$([ $$name = dev ] || echo --constraint requirements/dev.txt) \
 	  requirements/$$name.in --output-file requirements/$$name.txt; done
 
