@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from hpo_lib.errors import SpecError, nearest
+from hpo_lib.failures import counts
 from hpo_lib.goal import Goal
 from hpo_lib.registry import AUTO, load
 from hpo_lib.samplers import Sampler, random_params, shuffled
@@ -21,7 +22,6 @@ from hpo_lib.samplers.auto import choose, chosen
 from hpo_lib.space import Space, key
 from hpo_lib.spec import Spec
 from hpo_lib.trial import (
-    INFRASTRUCTURE,
     Assignment,
     Decision,
     Direction,
@@ -282,7 +282,7 @@ def _reached(spec: Spec, trial: Trial) -> list[str]:
 
 
 def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
-    failed = [t for t in history.of(TrialState.FAILED) if t.cause not in INFRASTRUCTURE]
+    failed = [t for t in history.of(TrialState.FAILED) if counts(t.cause)]
     budget = spec.limits.max_failed_trials
     if len(failed) <= budget:
         return None

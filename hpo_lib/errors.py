@@ -22,7 +22,12 @@ class StoreError(HpoError, RuntimeError):
 
 
 class TransientError(HpoError, RuntimeError):
-    """The world failed, not the trial: try the same thing again."""
+    """The world failed, not the trial: try the same thing again, after `after_s` if that is set."""
+
+    def __init__(self, message: str, *, after_s: float | None = None) -> None:
+        """Take the message and how long to wait."""
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class TrialFailed(HpoError, RuntimeError):

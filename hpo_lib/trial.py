@@ -42,11 +42,12 @@ class Cause(StrEnum):
     OBJECTIVE_MISSING = "objective_missing"
     OBJECTIVE_NOT_FINITE = "objective_not_finite"
     KILLED_BY_OPERATOR = "killed_by_operator"
+    IMAGE_NOT_PULLABLE = "image_not_pullable"
+    UNSCHEDULABLE = "unschedulable"
+    PREEMPTED = "preempted"
+    EVICTED = "evicted"
+    NODE_LOST = "node_lost"
     LOST = "lost"
-
-
-#: Causes that the world is to blame for: the attempt is repeated, on a budget of its own.
-INFRASTRUCTURE = frozenset({Cause.LOST})
 
 
 class Origin(StrEnum):
