@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, Row, Table, and_, func, insert, select, update
@@ -40,6 +41,7 @@ from hpo_lib.tables import (
     decision_of,
     decision_row,
     experiments,
+    identity,
     leases,
     observation_of,
     observation_rows,
@@ -136,6 +138,12 @@ class Store:
         """Show where, never the password."""
         return f"Store({shown(self._database.url)!r})"
 
+    @cached_property
+    def id(self) -> str:
+        """The store's name: 12 hexadecimal digits, made at random when its tables were."""
+        with self._database.read() as connection:
+            return str(connection.execute(select(identity.c.id)).scalar_one())
+
     # Runs
 
     def start_run(
@@ -193,6 +201,12 @@ class Store:
         with self._database.read() as connection:
             rows = connection.execute(select(runs).order_by(runs.c.id.desc()).limit(limit))
             return [run_of(row) for row in rows]
+
+    def running(self) -> list[Run]:
+        """List the runs that have not ended, the oldest first."""
+        query = select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
+        with self._database.read() as connection:
+            return [run_of(row) for row in connection.execute(query)]
 
     def finish_run(self, run_id: int, status: RunStatus, reason: str) -> Run:
         """End a run; one that has ended stays as it is."""
@@ -261,6 +275,18 @@ class Store:
         with self._database.read() as connection:
             _trial_row(connection, run_id, number)
             return _attempts(connection, run_id, number)
+
+    def is_live(self, run_id: int, number: int, attempt: int) -> bool:
+        """Say whether an attempt is one of a run, and neither has ended; unknown ones are not."""
+        place = (attempts.c.run_id == run_id, attempts.c.trial == number)
+        query = (
+            select(attempts.c.id)
+            .join(runs, runs.c.id == attempts.c.run_id)
+            .where(*place, attempts.c.number == attempt)
+            .where(attempts.c.state == AttemptState.RUNNING, runs.c.status == RunStatus.RUNNING)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def view(self, run_id: int) -> RunView:
         """Give everything about a run, in four queries; NotFound."""

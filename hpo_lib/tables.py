@@ -120,6 +120,8 @@ class Measured(TypeDecorator[float]):
 
 metadata = MetaData()
 
+identity = Table("identity", metadata, Column("id", Words, primary_key=True))
+
 experiments = Table(
     "experiments",
     metadata,

@@ -290,7 +290,7 @@ class SchemaContract:
     def test_opening_without_tables_names_the_command_and_makes_nothing(
         self, empty_url: str
     ) -> None:
-        with pytest.raises(StoreError, match=r"no tables yet.* 0001 .*`hpo store upgrade`"):
+        with pytest.raises(StoreError, match=r"no tables yet.* 0002 .*`hpo store upgrade`"):
             Store.open(empty_url)
         assert revision(empty_url) is None
 
@@ -298,13 +298,13 @@ class SchemaContract:
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(migrations, "HEAD", "0099")
-        with pytest.raises(StoreError, match=r"at revision 0001, 0099 .*`hpo store upgrade`"):
+        with pytest.raises(StoreError, match=r"at revision 0002, 0099 .*`hpo store upgrade`"):
             Store.open(url)
 
     def test_a_schema_of_a_newer_version_is_left_alone(self, url: str) -> None:
         execute(url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
         for use in (Store.open, upgrade):
-            with pytest.raises(StoreError, match=r"9999.*needs 0001.*newer version"):
+            with pytest.raises(StoreError, match=r"9999.*needs 0002.*newer version"):
                 use(url)
         assert revision(url) == "9999"
 
