@@ -1,17 +1,39 @@
-"""Conf-triggered DAGs, one per backend: `hpo_local`."""
+"""Conf-triggered DAGs, one per backend: `hpo_local`, `hpo_docker`, `hpo_kubernetes`."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
+from airflow.sdk import get_parsing_context
 
 from hpo_airflow import settings
 from hpo_airflow.dag_factory import conf_triggered
 
 _EXPERIMENTS = Path(__file__).resolve().parents[1] / "config" / "experiments"
-_EXAMPLE = yaml.safe_load((_EXPERIMENTS / "digits.yaml").read_text())
+#: By backend: the example of its form, and what has to be installed for it.
+_BACKENDS = {
+    "docker": ("digits-docker.yaml", "docker.client"),
+    "kubernetes": ("digits-kubernetes.yaml", "airflow.providers.cncf.kubernetes.operators"),
+    "local": ("digits.yaml", "airflow"),
+}
 
-hpo_local = conf_triggered(
-    "hpo_local", backend="local", example=_EXAMPLE, waves=settings.max_waves()
-)
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+_wanted = get_parsing_context().dag_id
+for _backend, (_example, _needs) in _BACKENDS.items():
+    _dag_id = f"hpo_{_backend}"
+    if _wanted in (None, _dag_id) and _installed(_needs):
+        globals()[_dag_id] = conf_triggered(
+            _dag_id,
+            backend=_backend,
+            example=yaml.safe_load((_EXPERIMENTS / _example).read_text()),
+            waves=settings.max_waves(),
+        )

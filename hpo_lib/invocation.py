@@ -21,9 +21,13 @@ _THREADS = (
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A command without a shell, and the variables that it needs beside its backend's own."""
+    """A command without a shell, and the variables that it needs beside its backend's own.
+
+    Without a command of the spec's own, `args` go to the one of the image.
+    """
 
     command: Sequence[str]
+    args: Sequence[str]
     env: Mapping[str, str]
 
 
@@ -40,7 +44,8 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
     }
     told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
     told["HPO_PARAMS"] = json.dumps(params)
-    return Invocation(spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told)
+    line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
+    return Invocation(line, (), env) if spec.trial.command else Invocation((), line, env)
 
 
 def seed(spec: Spec, number: int) -> int:

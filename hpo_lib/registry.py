@@ -32,6 +32,8 @@ COLLECTORS = {
     "stdout": "hpo_lib.collectors.stdout:StdoutCollector",
 }
 BACKENDS = {
+    "docker": "hpo_lib.backends.docker:DockerBackend",
+    "kubernetes": "hpo_lib.backends.kubernetes:KubernetesBackend",
     "local": "hpo_lib.backends.local:LocalBackend",
 }
 _KINDS = {
@@ -46,7 +48,7 @@ NOT_YET = {
     "sampler": set(),
     "scheduler": {"asha", "hyperband", "median", "pbt"},
     "collector": {"file", "tfevents", "xcom"},
-    "backend": {"docker", "ecs", "kubernetes"},
+    "backend": {"ecs"},
 }
 
 

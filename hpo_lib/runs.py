@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo_lib import engine
+from hpo_lib import engine, failures
 from hpo_lib.backends import Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, reduce, thinned
 from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
@@ -22,10 +22,8 @@ from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatu
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
-from hpo_lib.trial import INFRASTRUCTURE, Cause, Decision, Trial, TrialState
+from hpo_lib.trial import Cause, Decision, Trial, TrialState
 
-#: How often one trial may fall victim to the infrastructure before it counts as failed.
-MAX_ATTEMPTS = 3
 _TAIL_BYTES = 8_192
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
 
@@ -44,7 +42,8 @@ class Deployment:
         return self.backends[spec.trial.backend]()
 
 
-Opened = Callable[[Mapping[str, Any]], None]
+#: Sees an attempt through to its end; raises TransientError to be called again.
+Launch = Callable[[Attempt, Request], Exit]
 
 
 class Emit(Protocol):
@@ -70,6 +69,7 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
             f"need {engine.waves(spec)} waves, but this DAG has {deployment.max_waves}; raise "
             "parallel_trials, or let its operator raise HPO_MAX_WAVES"
         )
+    deployment.backend(spec).permit(spec.trial)
     return spec
 
 
@@ -114,40 +114,79 @@ def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> L
 
 
 def perform(
-    store: Store, run: Run, number: int, backend: Backend, emit: Emit, opened: Opened
+    store: Store, run: Run, number: int, backend: Backend, emit: Emit, launch: Launch
 ) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
-    A finished trial is given as it is. A running attempt is taken over, not started again.
-    `opened` is told the handle of the attempt before anything is started.
+    A finished trial is given as it is. A running attempt is taken over, not started again: that
+    is for `launch` to do, which gets the same attempt. What an attempt holds is let go of only
+    when its outcome is in the store.
     """
     trial = store.trial(run.id, number)
     if trial.state is not TrialState.RUNNING:
         emit(f"trial {number} is already {trial.state}: nothing is run again")
-        return trial
+        return _cleared(store, run, trial, backend)
     spec = load(run.spec)
     slug = slug_of(run)
     try:
-        attempt = store.open_attempt(run.id, number, lambda n: backend.handle(slug, number, n))
+        attempt = store.open_attempt(
+            run.id,
+            number,
+            lambda n: backend.handle(store.id, slug, number, n, spec.trial.options),
+        )
     except AlreadyFinished:
-        return store.trial(run.id, number)
-    opened(attempt.handle)
+        return _cleared(store, run, store.trial(run.id, number), backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     output = str(backend.output(attempt.handle))
-    backend.submit(attempt.handle, request(spec, run, trial, attempt.number, output))
-    end = _followed(backend, attempt, emit)
-    return _closed(store, attempt, end, outcome(spec, end, _source(backend, attempt)))
+    end = launch(attempt, request(spec, run, trial, attempt.number, output, store=store.id))
+    backend.fetch(attempt.handle)
+    found = outcome(spec, end, _source(backend, attempt))
+    trial = _closed(store, attempt, end, found)
+    backend.discard(attempt.handle)
+    if trial.state is TrialState.RUNNING:
+        raise _another(attempt, found)
+    return trial
 
 
-def request(spec: Spec, run: Run, trial: Trial, attempt: int, output: str) -> Request:
+def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:
+    """Launch by the backend's own means: submit it, unless it runs, and wait for its end."""
+    backend.submit(attempt.handle, request)
+    for count, item in enumerate(backend.follow(attempt.handle), start=1):
+        if isinstance(item, Exit):
+            return item
+        if count <= _MAX_LINES:
+            emit(item[:_MAX_LINE])
+        if count == _MAX_LINES:
+            emit(f"… more than {_MAX_LINES} lines: the rest is in the file named above only")
+    raise TransientError("the backend gave no end")
+
+
+def request(
+    spec: Spec, run: Run, trial: Trial, attempt: int, output: str, *, store: str
+) -> Request:
     """Build what an attempt runs: a pure function of its arguments."""
     made = invocation(spec, trial, run=run.id, attempt=attempt, output=output)
+    resources = spec.trial.resources
     return Request(
         command=made.command,
+        args=made.args,
         env=made.env,
         timeout_s=spec.trial.timeout_s,
-        memory_bytes=spec.trial.resources.memory_bytes,
+        start_timeout_s=spec.trial.start_timeout_s,
+        image=spec.trial.image,
+        memory_bytes=resources.memory_bytes,
+        cpu=resources.cpu,
+        gpu=resources.gpu or 0,
+        spot=spec.trial.spot and not failures.is_last(attempt),
+        options=spec.trial.options,
+        labels={
+            "store": store,
+            "experiment": spec.name,
+            "run": str(run.id),
+            "trial": str(trial.number),
+            "attempt": str(attempt),
+        },
     )
 
 
@@ -221,34 +260,38 @@ def _settle_trial(
         why = "its Airflow task ended before it could start"
         store.fail_trial(run.id, trial.number, Cause.LOST, why)
         return
-    backend.stop(attempt.handle)
     end = backend.poll(attempt.handle)
+    if end is None:
+        backend.stop(attempt.handle)
+        end = backend.poll(attempt.handle)
+        end = end if end and end.ending is not Ending.LOST else None
     if attempt.state is AttemptState.RUNNING and end and end.ending is not Ending.STOPPED:
+        backend.fetch(attempt.handle)
         found = outcome(spec, end, _source(backend, attempt))
         store.close_attempt(attempt.id, found, final=True)
-        return
-    why = "its Airflow task was ended before the trial was"
-    store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)
-
-
-def _followed(backend: Backend, attempt: Attempt, emit: Emit) -> Exit:
-    for count, item in enumerate(backend.follow(attempt.handle), start=1):
-        if isinstance(item, Exit):
-            return item
-        if count <= _MAX_LINES:
-            emit(item[:_MAX_LINE])
-        if count == _MAX_LINES:
-            emit(f"… more than {_MAX_LINES} lines: the rest is in the file named above only")
-    raise TransientError("the backend gave no end")
+    else:
+        why = "its Airflow task was ended before the trial was"
+        store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)
+    backend.discard(attempt.handle)
 
 
 def _closed(store: Store, attempt: Attempt, end: Exit, found: Outcome) -> Trial:
     """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
-    stopped = end.ending is Ending.STOPPED
-    again = found.cause in INFRASTRUCTURE and (stopped or attempt.number < MAX_ATTEMPTS)
-    trial = store.close_attempt(attempt.id, found, final=not again)
-    if trial.state is TrialState.RUNNING:
-        raise TransientError(f"attempt {attempt.number} of {MAX_ATTEMPTS}: {found.reason}")
+    again = end.ending is Ending.STOPPED or failures.again(found.cause, attempt.number)
+    return store.close_attempt(attempt.id, found, final=not again)
+
+
+def _another(attempt: Attempt, found: Outcome) -> TransientError:
+    """Ask for the next attempt, if a trial is not done with: after its cause's pause."""
+    rule = failures.RULES[found.cause or Cause.LOST]
+    said = f"attempt {attempt.number} of {rule.attempts}: {found.cause}: {found.reason}"
+    return TransientError(said, after_s=rule.delay_s)
+
+
+def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
+    """Let go of what the last attempt of an ended trial held, if a killed task could not."""
+    for attempt in store.attempts(run.id, trial.number)[-1:]:
+        backend.discard(attempt.handle)
     return trial
 
 
@@ -260,8 +303,14 @@ _CAUSES = {
     Ending.TIMEOUT: Cause.TIMEOUT,
     Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
+    Ending.UNSTARTABLE: Cause.USER_ERROR,
     Ending.STOPPED: Cause.LOST,
     Ending.ABANDONED: Cause.LOST,
+    Ending.IMAGE_NOT_PULLABLE: Cause.IMAGE_NOT_PULLABLE,
+    Ending.UNSCHEDULABLE: Cause.UNSCHEDULABLE,
+    Ending.PREEMPTED: Cause.PREEMPTED,
+    Ending.EVICTED: Cause.EVICTED,
+    Ending.NODE_LOST: Cause.NODE_LOST,
     Ending.LOST: Cause.LOST,
 }
 #: SIGHUP, SIGINT, SIGKILL, SIGTERM: signals that come from outside, also when seen by a shell.

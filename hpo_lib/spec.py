@@ -38,6 +38,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_SECONDS = 366 * 86400
@@ -174,11 +175,14 @@ class Limits(Strict):
 
 
 class Resources(Strict):
-    """What one trial may use: `cpu` threads (a hint to numeric libraries), `memory` (enforced)."""
+    """What one trial may use: `cpu` cores, `memory` (enforced), `gpu` devices.
 
-    cpu: float | None = Field(default=None, gt=0)
+    The local backend enforces no `cpu`: there it is a hint to numeric libraries.
+    """
+
+    cpu: float | None = Field(default=None, gt=0, le=10_000)
     memory: str | None = None
-    gpu: Later = None
+    gpu: int | None = Field(default=None, ge=1, le=1_000)
 
     @field_validator("memory")
     @classmethod
@@ -197,24 +201,34 @@ class TrialSpec(Strict):
     """How one trial is run.
 
     Without `args`, and if the command names no `${params.…}`, every parameter is appended as
-    `--name=value`. An argument that names an inactive parameter is left out.
+    `--name=value`. An argument that names an inactive parameter is left out. An image needs no
+    `command`: its own then gets the arguments. `options` are the backend's own.
     """
 
     backend: str = "local"
-    command: tuple[str, ...] = Field(strict=False, min_length=1)
+    image: str | None = Field(default=None, max_length=500)
+    command: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
     args: tuple[str, ...] | None = Field(default=None, strict=False)
     env: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Resources()
     timeout: str = "1h"
-    image: Later = None
+    start_timeout: str = "15m"
+    spot: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
     source: Later = None
     notebook: Later = None
-    spot: Later = None
 
     @field_validator("backend")
     @classmethod
     def _check_backend(cls, name: str) -> str:
         return _known("backend", name)
+
+    @field_validator("image")
+    @classmethod
+    def _check_image(cls, name: str | None) -> str | None:
+        if name is not None and not _IMAGE.fullmatch(name):
+            raise rule(f"must be an image such as registry/name:tag, got {shown(name)}")
+        return name
 
     @field_validator("command", "args")
     @classmethod
@@ -241,11 +255,16 @@ class TrialSpec(Strict):
                 )
         return env
 
-    @field_validator("timeout")
+    @field_validator("timeout", "start_timeout")
     @classmethod
     def _check_timeout(cls, text: str) -> str:
         seconds(text)
         return text
+
+    @property
+    def start_timeout_s(self) -> float:
+        """How long one attempt may wait for a place and its image, in seconds."""
+        return seconds(self.start_timeout)
 
     @property
     def timeout_s(self) -> float:
@@ -383,6 +402,8 @@ class Spec(Strict):
         _check_distinct([objective.metric for objective in self.objectives])
         _check_initial_points(space, self.initial_points)
         _check_placeholders(self)
+        if self.trial.command is None and self.trial.image is None and not self.trial.options:
+            raise rule("trial.command: is required where there is no image")
         return self
 
     @cached_property
@@ -406,11 +427,16 @@ class Spec(Strict):
     def dump(self) -> dict[str, Any]:
         """Give the canonical plain form: every default written out, nothing that is unset.
 
-        `constraints` are left out where there are none, as they were before they existed: the
-        digest of a spec that does without them stays the same.
+        What came later is left out where it is at its default: the digest of a spec that does
+        without it stays the same.
         """
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {name: value for name, value in plain.items() if name != "constraints" or value}
+        trial = plain["trial"] = dict(plain["trial"])
+        for part, name, default in _LATER_DEFAULTS:
+            where = trial if part == "trial" else plain
+            if where.get(name) == default:
+                del where[name]
+        return plain
 
     @property
     def digest(self) -> str:
@@ -423,11 +449,20 @@ class Spec(Strict):
         `facts` holds the values of the placeholders other than `${params.…}`.
         """
         values = {f"params.{name}": value for name, value in params.items()} | dict(facts)
-        words = [*self.trial.command, *(self.trial.args or ())]
+        words = [*(self.trial.command or ()), *(self.trial.args or ())]
         line = [text for word in words if (text := _filled(word, values)) is not None]
         if self.trial.args is None and not any("${params." in word for word in words):
             line += [f"--{name}={_text(value)}" for name, value in params.items()]
         return line
+
+
+#: Keys that the first specs did not have.
+_LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
+    ("", "constraints", []),
+    ("trial", "options", {}),
+    ("trial", "spot", False),
+    ("trial", "start_timeout", TrialSpec.model_fields["start_timeout"].default),
+)
 
 
 def load(data: Any) -> Spec:
@@ -506,7 +541,7 @@ def _check_distinct(metrics: Sequence[str]) -> None:
 
 def _check_placeholders(spec: Spec) -> None:
     known = [f"params.{name}" for name in (*spec.space, *spec.fixed)] + list(_PLACEHOLDERS)
-    words = [("command", word) for word in spec.trial.command]
+    words = [("command", word) for word in spec.trial.command or ()]
     words += [("args", word) for word in spec.trial.args or ()]
     for part, word in words:
         for name in _PLACEHOLDER.findall(word):

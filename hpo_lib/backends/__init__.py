@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
+from hpo_lib.errors import SpecError
+from hpo_lib.spec import TrialSpec
+
 
 class Ending(StrEnum):
-    """How an attempt's process came to its end."""
+    """How an attempt came to its end; UNSTARTABLE: it asks for what cannot be run at all."""
 
     EXITED = "exited"
     TIMEOUT = "timeout"
@@ -18,6 +22,12 @@ class Ending(StrEnum):
     LOG_TOO_LARGE = "log_too_large"
     STOPPED = "stopped"
     ABANDONED = "abandoned"
+    UNSTARTABLE = "unstartable"
+    IMAGE_NOT_PULLABLE = "image_not_pullable"
+    UNSCHEDULABLE = "unschedulable"
+    PREEMPTED = "preempted"
+    EVICTED = "evicted"
+    NODE_LOST = "node_lost"
     LOST = "lost"
 
 
@@ -32,19 +42,56 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to run, built purely and sent separately; `memory_bytes` None means no limit."""
+    """What to run, built purely and sent separately; None means no limit.
+
+    Without `command` an image runs its own, followed by `args`. `start_timeout_s` is how long the
+    attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
+    """
 
     command: Sequence[str]
     env: Mapping[str, str]
     timeout_s: float
     memory_bytes: int | None = None
+    args: Sequence[str] = ()
+    image: str | None = None
+    cpu: float | None = None
+    gpu: int = 0
+    start_timeout_s: float = 900.0
+    spot: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that runs, or is kept, for an attempt."""
+
+    run: int
+    trial: int
+    attempt: int
+    handle: Mapping[str, Any]
+
+    @classmethod
+    def labelled(cls, labels: Mapping[str, str], prefix: str, handle: Mapping[str, Any]) -> Found:
+        """Read the numbers from labels such as those of a Request, with a prefix."""
+        run, trial, attempt = (int(labels[prefix + name]) for name in ("run", "trial", "attempt"))
+        return cls(run, trial, attempt, handle)
 
 
 class Backend(Protocol):
     """Every method is idempotent and may be called from a process that did not launch."""
 
-    def handle(self, run: str, trial: int, attempt: int) -> dict[str, Any]:
-        """Name the place of an attempt: plain JSON, the same for the same arguments."""
+    def permit(self, trial: TrialSpec) -> None:
+        """Raise SpecError if this deployment does not let a conf ask for that."""
+        ...
+
+    def handle(
+        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Name the place of an attempt: plain JSON, the same for the same arguments.
+
+        `store` is the store's name, which tells attempts of equal numbers apart.
+        """
         ...
 
     def output(self, handle: Mapping[str, Any]) -> Path:
@@ -67,10 +114,37 @@ class Backend(Protocol):
         """Give the Exit, or None while the attempt runs."""
         ...
 
+    def fetch(self, handle: Mapping[str, Any]) -> None:
+        """Bring what an ended attempt has printed to where `log` says, if it is not there."""
+        ...
+
     def release(self, handle: Mapping[str, Any]) -> None:
         """Let the attempt end by itself soon unless `follow` is called again, as by a retry."""
+        ...
+
+    def end(self, handle: Mapping[str, Any]) -> None:
+        """Begin to end the attempt, for want of somebody who waits; `stop` waits."""
         ...
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """End the attempt and everything it started; returns when nothing of it is left."""
         ...
+
+    def found(self, store: str) -> Iterator[Found]:
+        """Give all that is there for attempts of a store, whoever began them."""
+        ...
+
+    def discard(self, handle: Mapping[str, Any]) -> None:
+        """Remove what an ended attempt still holds, once its outcome is in the store."""
+        ...
+
+
+def check_image(trial: TrialSpec, allowed: Sequence[str]) -> None:
+    """Raise SpecError unless the trial has an image that matches one of the `allowed` patterns."""
+    if trial.image is None:
+        raise SpecError(f"trial.image: is required by backend {trial.backend}")
+    if not any(fnmatchcase(trial.image, pattern) for pattern in allowed):
+        raise SpecError(
+            f"trial.image: must match one of {', '.join(allowed)} in this deployment, "
+            f"got {trial.image}"
+        )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_lib.backends import Ending, Exit, Request, local_guard
-from hpo_lib.errors import TransientError
+from hpo_lib.backends import Ending, Exit, Found, Request, local_guard
+from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
+from hpo_lib.spec import TrialSpec
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
@@ -59,7 +60,21 @@ class LocalBackend:
     grace_s: float = 600.0
     release_s: float = 30.0
 
-    def handle(self, run: str, trial: int, attempt: int) -> dict[str, Any]:
+    def permit(self, trial: TrialSpec) -> None:
+        """Refuse what a process of this machine cannot have."""
+        if not trial.command:
+            raise SpecError("trial.command: is required by backend local")
+        for name, value in (("image", trial.image), ("gpu", trial.resources.gpu)):
+            if value:
+                where = f"resources.{name}" if name == "gpu" else name
+                raise SpecError(f"trial.{where}: backend local runs processes, it takes no {name}")
+        if trial.spot or trial.options:
+            what = "spot" if trial.spot else "options"
+            raise SpecError(f"trial.{what}: backend local has none")
+
+    def handle(
+        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Name the attempt's folder and this host."""
         folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
         return {"host": socket.gethostname(), "folder": str(folder)}
@@ -120,9 +135,16 @@ class LocalBackend:
         _kill_marked(folder)
         return Exit(Ending.LOST, detail="its guard process is gone")
 
+    def fetch(self, handle: Mapping[str, Any]) -> None:
+        """Nothing: the log is written here."""
+
     def release(self, handle: Mapping[str, Any]) -> None:
         """Let go of the attempt: it ends after `release_s` unless someone follows it again."""
         (_folder(handle) / "released").touch()
+
+    def end(self, handle: Mapping[str, Any]) -> None:
+        """Ask the guard to end the attempt."""
+        (_folder(handle) / "stop").touch()
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Ask the guard to end the attempt; returns when it has, or after killing it."""
@@ -135,10 +157,27 @@ class LocalBackend:
             time.sleep(_POLL_S / 4)
         _kill_marked(folder)
 
+    def found(self, store: str) -> Iterator[Found]:
+        """Give the attempts of this home whose processes run on this host."""
+        import psutil
+
+        mark, seen = str(self.home / "runs"), set()
+        for process in psutil.process_iter():
+            try:
+                folder = process.environ().get(_MARK, "")
+            except (psutil.Error, OSError):
+                continue
+            if folder.startswith(mark) and folder not in seen:
+                seen.add(folder)
+                yield _found(Path(folder))
+
+    def discard(self, handle: Mapping[str, Any]) -> None:
+        """Nothing: an ended attempt leaves files only."""
+
     def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
         env = environment(os.environ, self.path) | dict(request.env)
         env[_MARK] = str(folder)
-        command = [_which(request.command[0], env["PATH"]), *request.command[1:]]
+        command = [_which(request.command[0], env["PATH"]), *request.command[1:], *request.args]
         return {
             "command": command,
             "env": env,
@@ -170,6 +209,13 @@ def _from_near_its_end(log: Path) -> Growing:
     """Read on where a second reader would: what the first one has said is not said again."""
     size = log.stat().st_size if log.exists() else 0
     return Growing(log, max(0, size - _TAIL))
+
+
+def _found(folder: Path) -> Found:
+    """Read the numbers of an attempt from its folder, as 000012-digits/trial-0003/attempt-1."""
+    run, trial, attempt = folder.parts[-3:]
+    handle = {"host": socket.gethostname(), "folder": str(folder)}
+    return Found(int(run[:6]), int(trial[6:]), int(attempt[8:]), handle)
 
 
 def _folder(handle: Mapping[str, Any]) -> Path:

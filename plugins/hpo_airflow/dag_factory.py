@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
@@ -11,7 +13,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from hpo_airflow import settings, tasks
-from hpo_airflow.operators.local import LocalTrialOperator
+from hpo_airflow.retries import PauseOfFailure
 
 #: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
 _CONTROL: dict[str, Any] = {
@@ -19,7 +21,17 @@ _CONTROL: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "trigger_rule": "all_done",
 }
-_TRIAL: dict[str, Any] = {"retries": 20, "retry_delay": timedelta(seconds=5)}
+_TRIAL: dict[str, Any] = {
+    "retries": 20,
+    "retry_delay": timedelta(seconds=5),
+    "retry_policy": PauseOfFailure(),
+}
+#: What runs a trial, by backend; imported only for the DAGs that need it.
+_OPERATORS = {
+    "docker": "hpo_airflow.operators.trial:TrialOperator",
+    "kubernetes": "hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
+    "local": "hpo_airflow.operators.trial:TrialOperator",
+}
 
 #: More waves than these make the graph unreadable, and most runs need no more.
 _SHOWN = 8
@@ -37,6 +49,13 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 """
 
 
+_HOUSEKEEPING = """\
+Closes runs whose DAG run was marked or deleted, with their report, and ends processes, containers
+and pods that bear the store's name without a live attempt in it. What it did is in the log of
+**sweep** and in its return value. `HPO_HOUSEKEEPING` is its cron expression.
+"""
+
+
 def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int) -> DAG:
     """Build the DAG that runs whatever spec it is triggered with on one backend."""
     with DAG(
@@ -47,21 +66,50 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
         description=f"Tune hyperparameters with trials on the {backend} backend",
         doc_md=_DOC.format(backend=backend),
     ) as dag:
-        _unrolled(_validate(backend), waves) >> _report()
+        _unrolled(backend, waves) >> _report()
     # Set last: every operator copies, deeply, the params that its DAG has when it is made.
     dag.params = ParamsDict(form(example))
     return dag
 
 
-def _unrolled(before: BaseOperator, waves: int) -> BaseOperator:
+def housekeeping(dag_id: str) -> DAG:
+    """Build the DAG that looks, every few minutes, for what is left over."""
+    with DAG(
+        dag_id,
+        schedule=settings.housekeeping(),
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        tags=["hpo"],
+        description="End pods, containers, processes and runs that nobody looks after any more",
+        doc_md=_HOUSEKEEPING,
+    ) as dag:
+
+        @task(task_id="sweep", execution_timeout=timedelta(minutes=10))
+        def sweep() -> list[str]:
+            """Say what was ended."""
+            return tasks.sweep(get_current_context())
+
+        sweep()
+    return dag
+
+
+def _unrolled(backend: str, waves: int) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
+    before, operator = _validate(backend), _operator(backend)
     for wave in range(1, min(waves, _SHOWN) + 1):
-        before = _wave(before, wave, waves)
+        before = _wave(before, wave, waves, operator)
     if waves > _SHOWN:
         with TaskGroup(f"waves_{_SHOWN + 1:02d}_to_{waves:02d}", prefix_group_id=False):
             for wave in range(_SHOWN + 1, waves + 1):
-                before = _wave(before, wave, waves)
+                before = _wave(before, wave, waves, operator)
     return before
+
+
+def _operator(backend: str) -> Callable[..., Any]:
+    """Give what makes a backend's mapped trials from the rest of their settings."""
+    module, _, name = _OPERATORS[backend].partition(":")
+    return partial(getattr(import_module(module), name).partial, backend=backend, **_TRIAL)
 
 
 def form(example: Mapping[str, Any]) -> dict[str, Param]:
@@ -93,7 +141,13 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
     ("initial_points", "mappings", [], "Initial points", "configurations to try first"),
     ("sampler", "mapping", {}, "Sampler", "`name` (`auto` chooses), `seed`, its own settings"),
     ("limits", "mapping", {}, "Limits", "when the run ends, and how many trials at once"),
-    ("trial", "mapping", {}, "Trial", "`command`, `timeout`, `resources`, `env`"),
+    (
+        "trial",
+        "mapping",
+        {},
+        "Trial",
+        "`image`, `command`, `timeout`, `resources`, `env`, `options`",
+    ),
     ("metrics", "mapping", {}, "Metrics", "`collector`: stdout or jsonl"),
 )
 
@@ -107,7 +161,9 @@ def _validate(backend: str) -> BaseOperator:
     return validate().operator
 
 
-def _wave(before: BaseOperator, wave: int, waves: int) -> BaseOperator:
+def _wave(
+    before: BaseOperator, wave: int, waves: int, operator: Callable[..., Any]
+) -> BaseOperator:
     """Build one wave: the control task, and the trials that it maps."""
     with TaskGroup(f"wave_{wave:02d}"):
 
@@ -122,11 +178,10 @@ def _wave(before: BaseOperator, wave: int, waves: int) -> BaseOperator:
             return assignments
 
         asked = suggest()
-        trial = LocalTrialOperator.partial(
+        trial = operator(
             task_id="trial",
             pool=settings.pool(),
             map_index_template="{{ task.assignment['label'] }}",
-            **_TRIAL,
         ).expand(assignment=asked)
     before >> asked.operator
     return trial

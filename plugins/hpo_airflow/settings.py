@@ -8,18 +8,28 @@ HPO_GRACE_S      seconds that a local trial survives without its Airflow task (6
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
 HPO_POOL         Airflow pool of the trials (default_pool)
+HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
+HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from hpo_lib.backends import Backend
+    from hpo_lib.backends.docker import DockerBackend
+    from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.backends.local import LocalBackend
     from hpo_lib.runs import Deployment
     from hpo_lib.store import Store
+    from hpo_lib.validation import Strict
+
+_Rules = TypeVar("_Rules", bound="Strict")
 
 ROOT = Path(__file__).resolve().parents[2]
 _CONNECTION = "hpo_store"
@@ -28,6 +38,11 @@ _CONNECTION = "hpo_store"
 def max_waves() -> int:
     """Give the number of waves that conf-triggered DAGs unroll."""
     return int(os.environ.get("HPO_MAX_WAVES", "40"))
+
+
+def housekeeping() -> str:
+    """Give the schedule of the housekeeping DAG."""
+    return os.environ.get("HPO_HOUSEKEEPING", "*/10 * * * *")
 
 
 def pool() -> str:
@@ -47,10 +62,15 @@ def deployment() -> Deployment:
 
     return Deployment(
         home=home(),
-        backends={"local": local_backend},
+        backends=_BACKENDS,
         max_waves=max_waves(),
         max_parallel=int(os.environ.get("HPO_MAX_PARALLEL", "8")),
     )
+
+
+def backend(name: str) -> Backend:
+    """Build a backend."""
+    return _BACKENDS[name]()
 
 
 def local_backend() -> LocalBackend:
@@ -63,6 +83,46 @@ def local_backend() -> LocalBackend:
         path=os.environ.get("HPO_TRIAL_PATH") or str(ROOT / ".venv-trial" / "bin"),
         grace_s=float(os.environ.get("HPO_GRACE_S", "600")),
     )
+
+
+def docker_backend() -> DockerBackend:
+    """Build the backend that runs trials on this worker's Docker engine (DOCKER_HOST)."""
+    from hpo_lib.backends.docker import DockerBackend, DockerRules
+
+    return DockerBackend(home=home(), rules=_rules("docker", DockerRules))
+
+
+def kubernetes_backend() -> KubernetesBackend:
+    """Build the backend that runs trials as pods; it connects when it first has to."""
+    from hpo_lib.backends.kubernetes import KubernetesBackend, KubernetesRules
+
+    rules = _rules("kubernetes", KubernetesRules)
+    connect = partial(_cluster, rules.connection)
+    return KubernetesBackend(home=home(), connect=connect, rules=rules)
+
+
+def _cluster(connection: str | None) -> Any:
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    return KubernetesHook(conn_id=connection).core_v1_client
+
+
+_BACKENDS: dict[str, Callable[[], Backend]] = {
+    "docker": docker_backend,
+    "kubernetes": kubernetes_backend,
+    "local": local_backend,
+}
+
+
+def _rules(backend: str, kind: type[_Rules]) -> _Rules:
+    """Read what this deployment lets a conf ask of a backend; SpecError."""
+    import yaml
+
+    from hpo_lib.validation import parse
+
+    path = Path(os.environ.get("HPO_CONFIG") or ROOT / "config" / "deployment.yaml")
+    known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return parse(kind, (known or {}).get(backend) or {}, at=f"{path}: {backend}")
 
 
 def open_store() -> Store:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from hpo_airflow import settings
-from hpo_lib.errors import SpecError, StoreError, TrialFailed
+from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.record import RunKey
 
 if TYPE_CHECKING:
-    from hpo_lib.record import Run
+    from hpo_lib.backends import Backend
+    from hpo_lib.record import Attempt, Run
+    from hpo_lib.runs import Launch
     from hpo_lib.trial import Params
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,60 @@ def suggest(context: Mapping[str, Any], wave: int) -> tuple[list[dict[str, Any]]
     ], None
 
 
+def perform(
+    context: Mapping[str, Any], assignment: Mapping[str, Any], backend: Backend, launch: Launch
+) -> dict[str, Any]:
+    """See a trial through; give number, value and metrics, or fail with its cause."""
+    from hpo_lib import runs
+    from hpo_lib.trial import TrialState
+
+    number = int(assignment["trial"])
+    with errors(), settings.open_store() as store:
+        run = store.run(key_of(context))
+        trial = runs.perform(store, run, number, backend, emit, launch)
+        if trial.state is TrialState.FAILED:
+            raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
+    log.info("trial %s: %s", number, trial.reason)
+    return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
+
+
+def emit(line: str) -> None:
+    """Write a line to the task's log."""
+    log.info("%s", line)
+
+
+def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
+    """End the attempt of a task that is ended by hand; leave any other to the task's retry.
+
+    Raises TransientError in any case, so that the task ends.
+    """
+    if _ended_by_hand(ti):
+        log.info("this task was ended by hand: its trial ends too")
+        backend.end(attempt.handle)
+        raise TransientError("the task was ended by hand")
+    backend.release(attempt.handle)
+    raise TransientError("the task was asked to end; a running trial waits for a retry")
+
+
+def _ended_by_hand(ti: Any) -> bool:
+    """Ask Airflow whether the task is still meant to run: not if marked, cleared or deleted.
+
+    Airflow asks a task to end for other reasons too (a restart, an API server out of reach), and
+    does not say which.
+    """
+    try:
+        states = ti.get_task_states(
+            dag_id=ti.dag_id,
+            task_ids=[ti.task_id],
+            run_ids=[ti.run_id],
+            map_index=ti.map_index,
+        )
+    except Exception:
+        log.exception("Airflow does not say whether this task is to end")
+        return False
+    return "running" not in states.get(ti.run_id, {}).values()
+
+
 def report(context: Mapping[str, Any]) -> dict[str, Any]:
     """End the run, write its report, and fail the task if the run failed."""
     from hpo_lib import runs
@@ -92,6 +148,24 @@ def report(context: Mapping[str, Any]) -> dict[str, Any]:
     if run.status is RunStatus.FAILED:
         raise AirflowFailException(f"the run failed: {run.reason} (report: {path})")
     return summary(run, str(path))
+
+
+def sweep(context: Mapping[str, Any]) -> list[str]:
+    """End what is left over; give a sentence for each thing done."""
+    from hpo_lib import sweep as housekeeping
+
+    ti = context["ti"]
+
+    def is_over(key: RunKey) -> bool:
+        going = ["queued", "running"]
+        return not ti.get_dr_count(dag_id=key.dag_id, run_ids=[key.dag_run_id], states=going)
+
+    said = []
+    with errors(), settings.open_store() as store:
+        for sentence in housekeeping.sweep(store, settings.deployment(), is_over):
+            log.info("%s", sentence)
+            said.append(sentence)
+    return said
 
 
 def summary(run: Run, path: str) -> dict[str, Any]:

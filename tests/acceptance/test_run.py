@@ -30,6 +30,7 @@ def conf(script: str = "echo loss=$1", **changes: Any) -> dict[str, Any]:
     return base | changes
 
 
+_MEMORY = Cause.OUT_OF_MEMORY
 BEHAVIOURS = {
     "well": ("echo loss=0.5", None),
     "twice": ("echo loss=9; echo loss=0.25", None),
@@ -42,7 +43,10 @@ BEHAVIOURS = {
     "nan": ("echo loss=nan", Cause.OBJECTIVE_NOT_FINITE),
     "infinite": ("echo loss=-inf", Cause.OBJECTIVE_NOT_FINITE),
     "hang": ("sleep 600", Cause.TIMEOUT),
-    "greedy": ("exec python3 -c 'b = bytearray(400 * 2**20); import time; time.sleep(60)'", Cause.OUT_OF_MEMORY),
+    "greedy": (
+        "exec python3 -c 'b = bytearray(400 * 2**20); import time; time.sleep(60)'",
+        Cause.OUT_OF_MEMORY,
+    ),
 }
 
 

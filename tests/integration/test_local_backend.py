@@ -17,7 +17,7 @@ import pytest
 from hpo_lib.backends import Ending, Exit, Request, local_guard
 from hpo_lib.backends.local import LocalBackend, environment
 
-PATIENCE_S = 60.0
+PATIENCE_S, STORE = 60.0, "0123456789ab"
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def backend(tmp_path: Path) -> Iterator[LocalBackend]:
     made = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0)
     yield made
     for folder in tmp_path.glob("runs/*/*/*"):
-        made.stop({"host": made.handle("x", 1, 1)["host"], "folder": str(folder)})
+        made.stop({"host": made.handle(STORE, "x", 1, 1, {})["host"], "folder": str(folder)})
 
 
 @pytest.fixture
 def handle(backend: LocalBackend) -> dict:
     """The place of a first attempt."""
-    return backend.handle("000001-test", 1, 1)
+    return backend.handle(STORE, "000001-test", 1, 1, {})
 
 
 def python(code: str, *, timeout_s: float = 60.0, memory_bytes: int | None = None) -> Request:
@@ -188,7 +188,7 @@ def test_sigkill_of_the_guard_leaves_nothing(backend: LocalBackend, handle: dict
 
 def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=1.0)
-    handle = backend.handle("000001-test", 1, 1)
+    handle = backend.handle(STORE, "000001-test", 1, 1, {})
     pids = family(backend, handle)
     until(lambda: backend.poll(handle) is not None)
     assert backend.poll(handle).ending is Ending.ABANDONED
@@ -197,7 +197,7 @@ def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
 
 def test_a_released_attempt_ends_soon(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
-    handle = backend.handle("000001-test", 1, 1)
+    handle = backend.handle(STORE, "000001-test", 1, 1, {})
     pids = family(backend, handle)
     backend.release(handle)
     until(lambda: backend.poll(handle) is not None)
@@ -207,7 +207,7 @@ def test_a_released_attempt_ends_soon(tmp_path: Path) -> None:
 
 def test_a_released_attempt_goes_on_if_it_is_taken_over(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
-    handle = backend.handle("000001-test", 1, 1)
+    handle = backend.handle(STORE, "000001-test", 1, 1, {})
     backend.submit(handle, python("import time; time.sleep(4); print('loss=1')"))
     backend.release(handle)
     assert end(backend, handle) == (["loss=1"], Exit(Ending.EXITED, 0))

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from hpo_lib import runs
+from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
-from hpo_lib.record import Run, RunKey, RunStatus, RunView
+from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause, TrialState
 
@@ -46,6 +47,10 @@ CONF: dict[str, Any] = {
 }
 
 
+def quietly(line: str) -> None:
+    """Say nothing."""
+
+
 @dataclass
 class Bench:
     """A store, a deployment and a backend, and the loop that Airflow's tasks are."""
@@ -76,7 +81,10 @@ class Bench:
         return runs.finish(self.store, KEY, self.deployment)
 
     def perform(self, run: Run, number: int) -> None:
-        runs.perform(self.store, run, number, self.backend, lambda _: None, lambda _: None)
+        def launch(attempt: Attempt, request: Request) -> Exit:
+            return runs.follow(self.backend, attempt, request, quietly)
+
+        runs.perform(self.store, run, number, self.backend, quietly, launch)
 
     def view(self, run: Run) -> RunView:
         return self.store.view(run.id)

@@ -90,7 +90,7 @@ _LATER = "is not supported yet; leave it out"
         ),
         ("trial/command", "python", 'trial.command: must be a list, got "python"'),
         ("objective/metric", 5, "objective.metric: must be text, got 5"),
-        ("trial", {}, "trial.command: is required"),
+        ("trial", {}, "trial.command: is required where there is no image"),
         # Values.
         ("space/lr/low", 0.5, "space.lr: low must be < high, got low=0.5, high=0.1"),
         ("space/lr/low", float("nan"), "space.lr.low: must be a finite number, got NaN"),
@@ -188,11 +188,8 @@ _LATER = "is not supported yet; leave it out"
          'metrics.path: must be a relative path without .., got "../x"'),
         # Not supported yet, in so many words.
         ("limits/max_cost_usd", 20, f"limits.max_cost_usd: {_LATER} (got 20)"),
-        ("trial/image", "x", f'trial.image: {_LATER} (got "x")'),
         ("trial/source", {}, f"trial.source: {_LATER} (got {{}})"),
         ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
-        ("trial/spot", True, f"trial.spot: {_LATER} (got true)"),
-        ("trial/resources/gpu", 1, f"trial.resources.gpu: {_LATER} (got 1)"),
         ("artifacts", {}, f"artifacts: {_LATER} (got {{}})"),
         ("warm_start", {}, f"warm_start: {_LATER} (got {{}})"),
         ("final", {}, f"final: {_LATER} (got {{}})"),
@@ -205,8 +202,8 @@ _LATER = "is not supported yet; leave it out"
         ),
         (
             "trial/backend",
-            "kubernetes",
-            "trial.backend: backend 'kubernetes' is not supported yet; known: local",
+            "ecs",
+            "trial.backend: backend 'ecs' is not supported yet; known: docker, kubernetes, local",
         ),
         (
             "metrics/collector",

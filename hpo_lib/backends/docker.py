@@ -1,0 +1,296 @@
+"""Attempts as containers of a Docker engine (DOCKER_HOST): the laptop's stand-in for a cluster.
+
+A container runs as this worker's user, without capabilities, and with a read-only root; its output
+folder is mounted at the path that it has here, so the engine has to see this worker's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from hpo_lib.backends import Ending, Exit, Found, Request, check_image
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.lines import Growing
+from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import Strict, parse
+
+if TYPE_CHECKING:
+    from docker.errors import APIError
+    from docker.models.containers import Container
+
+    from docker import DockerClient
+
+_LABEL = "hpo."
+_OWNER, _TIMEOUT = f"{_LABEL}store", f"{_LABEL}timeout-s"
+_POLL_S, _STOP_S = 0.5, 10
+_TAIL, _MAX_LOG_BYTES = 1 << 14, 2**30
+_PROCESSES, _NOBODY = 4_096, 65_534
+_HOME = "/tmp"  # noqa: S108 - inside the container, a file system of its own
+_KILLED = 137  # 128 + SIGKILL
+
+
+class DockerOptions(Strict):
+    """`trial.options`: none beyond what every backend takes."""
+
+
+class DockerRules(Strict):
+    """What `config/deployment.yaml` lets a conf ask of Docker, images by patterns."""
+
+    images: tuple[str, ...] = Field(default=("*",), strict=False)
+    network: str = "bridge"
+    tmp: str = "1g"
+
+
+@dataclass(frozen=True)
+class DockerBackend:
+    """Keeps logs and outputs below `home`."""
+
+    home: Path
+    rules: DockerRules = field(default_factory=DockerRules)
+
+    def permit(self, trial: TrialSpec) -> None:
+        """Refuse images that this deployment does not run."""
+        parse(DockerOptions, trial.options, at="trial.options")
+        check_image(trial, self.rules.images)
+        if trial.spot:
+            raise SpecError("trial.spot: backend docker has none")
+
+    def handle(
+        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Name the container and the attempt's folder."""
+        folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
+        name = f"hpo-{store[:6]}-{run}-{trial:04d}-{attempt}"
+        return {"container": name, "store": store, "folder": str(folder)}
+
+    def output(self, handle: Mapping[str, Any]) -> Path:
+        """Give the folder that the trial knows as HPO_OUTPUT."""
+        return Path(handle["folder"]) / "output"
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        """Give the file with everything the attempt printed."""
+        return Path(handle["folder"]) / "log.txt"
+
+    def submit(self, handle: Mapping[str, Any], request: Request) -> None:
+        """Create and start the container unless it exists; its image is pulled if need be."""
+        from docker.errors import APIError
+
+        output = self.output(handle)
+        if not output.exists():
+            output.mkdir(parents=True, mode=0o700)
+            os.chown(output, *_user())
+        with _engine():
+            container = self._container(handle)
+            if container is None and not self._pulled(handle, str(request.image)):
+                return
+            try:
+                if container is None:
+                    container = self._client.containers.create(**self.wanted(handle, request))
+                if container.status == "created":
+                    container.start()
+            except APIError as error:
+                if error.is_server_error() or error.status_code == HTTPStatus.CONFLICT:
+                    raise
+                _keep(handle, Ending.UNSTARTABLE, error)
+
+    def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
+        """Describe the container, as `docker.containers.create` takes it."""
+        from docker.types import DeviceRequest
+
+        output = str(self.output(handle))
+        gpus = [DeviceRequest(count=request.gpu, capabilities=[["gpu"]])] if request.gpu else []
+        user, group = _user()
+        return {
+            "name": handle["container"],
+            "image": request.image,
+            "command": list(request.args) or None,
+            "environment": dict(request.env) | {"HOME": _HOME},
+            "labels": {f"{_LABEL}{name}": value for name, value in request.labels.items()}
+            | {_OWNER: handle["store"], _TIMEOUT: str(request.timeout_s)},
+            "volumes": {output: {"bind": output, "mode": "rw"}},
+            "network": self.rules.network,
+            "user": f"{user}:{group}",
+            "mem_limit": request.memory_bytes,
+            "memswap_limit": request.memory_bytes,
+            "nano_cpus": int(request.cpu * 1e9) if request.cpu else None,
+            "device_requests": gpus,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "pids_limit": _PROCESSES,
+            "read_only": True,
+            "tmpfs": {_HOME: f"size={self.rules.tmp},exec"},
+            "init": True,
+        } | ({"entrypoint": list(request.command)} if request.command else {})
+
+    def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
+        """Yield the attempt's lines as they come, and last the Exit."""
+        said = max(0, self.log(handle).stat().st_size - _TAIL) if self.log(handle).exists() else 0
+        copying = Thread(target=self.fetch, args=(handle,), kwargs={"follow": True}, daemon=True)
+        copying.start()
+        lines = Growing(self.log(handle), said)
+        while (found := self.poll(handle)) is None:
+            yield from lines.new(last=False)
+            time.sleep(_POLL_S)
+        copying.join()
+        yield from lines.new(last=True)
+        yield found
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        """Give the Exit, or None while the container runs; past its timeout it is killed."""
+        why = _unstarted(handle)
+        if why.exists():
+            found = json.loads(why.read_text())
+            return Exit(Ending(found["ending"]), detail=found["detail"])
+        with _engine():
+            container = self._container(handle)
+            if container is None:
+                return Exit(Ending.LOST, detail="its container is gone")
+            timeout_s = float(container.labels[_TIMEOUT])
+            end = exit_of(container.attrs["State"], timeout_s)
+            if end is None and _age_s(container.attrs["State"]) > timeout_s:
+                container.kill()
+        return end
+
+    def fetch(self, handle: Mapping[str, Any], *, follow: bool = False) -> None:
+        """Write all that the container has printed, or prints, to the log file."""
+        with _engine():
+            container = self._container(handle)
+            if container is None:
+                return
+            size = 0
+            with self.log(handle).open("wb") as file:
+                for chunk in container.logs(stream=True, follow=follow):
+                    file.write(chunk)
+                    file.flush()
+                    size += len(chunk)
+                    if size > _MAX_LOG_BYTES:
+                        return
+
+    def release(self, handle: Mapping[str, Any]) -> None:
+        """Nothing: the container goes on until its retry, its end, or its timeout."""
+
+    def end(self, handle: Mapping[str, Any]) -> None:
+        """Kill the container."""
+        with _engine():
+            container = self._container(handle)
+            if container is not None and container.status == "running":
+                container.kill()
+
+    def stop(self, handle: Mapping[str, Any]) -> None:
+        """Stop the container: SIGTERM, a moment, SIGKILL."""
+        with _engine():
+            container = self._container(handle)
+            if container is not None:
+                container.stop(timeout=_STOP_S)
+
+    def found(self, store: str) -> Iterator[Found]:
+        """Give the attempts that have a container."""
+        with _engine():
+            listed = self._client.containers.list(
+                all=True, filters={"label": f"{_OWNER}={store}"}, ignore_removed=True
+            )
+        for container in listed:
+            handle = {"container": container.name, "store": store, "folder": ""}
+            yield Found.labelled(container.labels, _LABEL, handle)
+
+    def discard(self, handle: Mapping[str, Any]) -> None:
+        """Remove the container."""
+        from docker.errors import NotFound
+
+        with _engine(), suppress(NotFound):
+            container = self._container(handle)
+            if container is not None:
+                container.remove(force=True)
+
+    @cached_property
+    def _client(self) -> DockerClient:
+        import docker
+
+        return docker.from_env()
+
+    def _container(self, handle: Mapping[str, Any]) -> Container | None:
+        """Give the attempt's container; TransientError if that name is somebody else's."""
+        from docker.errors import NotFound
+
+        try:
+            container = self._client.containers.get(handle["container"])
+        except NotFound:
+            return None
+        if container.labels.get(_OWNER) != handle["store"]:
+            raise TransientError(
+                f"container {handle['container']} is not of store {handle['store']}"
+            )
+        return container
+
+    def _pulled(self, handle: Mapping[str, Any], image: str) -> bool:
+        """See to it that the engine has an image; if it cannot, keep what it said."""
+        from docker.errors import APIError, ImageNotFound
+
+        try:
+            self._client.images.get(image)
+        except ImageNotFound:
+            try:
+                self._client.images.pull(image)
+            except APIError as error:
+                _keep(handle, Ending.IMAGE_NOT_PULLABLE, error)
+                return False
+        return True
+
+
+def exit_of(state: Mapping[str, Any], timeout_s: float) -> Exit | None:
+    """Read the `State` of an inspected container; None while it runs."""
+    if state["Status"] not in ("exited", "dead"):
+        return None
+    code = state["ExitCode"]
+    if state["OOMKilled"] and code:
+        return Exit(Ending.OUT_OF_MEMORY, code, "over its memory limit")
+    if code == _KILLED and _age_s(state) >= timeout_s:
+        return Exit(Ending.TIMEOUT, code, f"still running after {timeout_s:g} s")
+    return Exit(Ending.EXITED, code, state.get("Error", ""))
+
+
+def _age_s(state: Mapping[str, Any]) -> float:
+    """Give how long a container has run, or ran."""
+    began = datetime.fromisoformat(state["StartedAt"])
+    ended = datetime.fromisoformat(state["FinishedAt"])
+    return ((ended if ended > began else datetime.now(UTC)) - began).total_seconds()
+
+
+def _keep(handle: Mapping[str, Any], ending: Ending, error: APIError) -> None:
+    """Keep what came instead of a start, for `poll`."""
+    found = {"ending": ending, "detail": str(error.explanation or error)}
+    _unstarted(handle).write_text(json.dumps(found))
+
+
+def _unstarted(handle: Mapping[str, Any]) -> Path:
+    return Path(handle["folder"]) / "unstarted.json"
+
+
+def _user() -> tuple[int, int]:
+    """Give the user and group of containers: this worker's, unless it is root."""
+    return (os.getuid(), os.getgid()) if os.getuid() else (_NOBODY, _NOBODY)
+
+
+@contextmanager
+def _engine() -> Iterator[None]:
+    """Take trouble with the engine for the world's, not the trial's."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise TransientError(f"docker: {error}") from error

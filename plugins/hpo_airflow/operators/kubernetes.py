@@ -1,0 +1,125 @@
+"""A trial as a pod, run and watched by Airflow's own operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
+from airflow.sdk.exceptions import AirflowException
+
+from hpo_airflow import settings, tasks
+from hpo_lib.backends.kubernetes import CONTAINER, refused
+from hpo_lib.errors import TransientError
+
+if TYPE_CHECKING:
+    from kubernetes.client import V1Pod
+
+    from hpo_lib.backends import Exit, Request
+    from hpo_lib.record import Attempt
+
+_CHECK_S, _AGAIN_S = 1, 5.0
+_NOT_FOUND = 404
+
+
+class KubernetesTrialOperator(KubernetesPodOperator):
+    """Runs one trial in a pod, or takes over the pod that an earlier, killed task has left.
+
+    Airflow's operator creates, follows and waits; what the pod is, how it ended, and when it may be
+    deleted (once its outcome is in the store) is decided here. `assignment` as in `TrialOperator`.
+    """
+
+    template_fields = ()
+    ui_color = "#e6eefb"
+
+    def __init__(self, *, assignment: Mapping[str, Any], backend: str, **kwargs: Any) -> None:
+        """Only assign: the values may be unresolved."""
+        super().__init__(
+            base_container_name=CONTAINER,
+            container_name_log_prefix_enabled=False,
+            kubernetes_conn_id=None,
+            log_pod_spec_on_failure=False,
+            random_name_suffix=False,
+            startup_check_interval_seconds=_CHECK_S,
+            **kwargs,
+        )
+        self.assignment = assignment
+        self.backend = backend
+        self._attempt: Attempt | None = None
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Give number, value and metrics of the trial; fail with the cause of a failed one."""
+        self._context, self._ti = context, context["ti"]
+        self._backend = settings.kubernetes_backend()
+        self.kubernetes_conn_id = self._backend.rules.connection
+        found = tasks.perform(context, self.assignment, self._backend, self._launch)
+        # Not by do_xcom_push, which to this operator means a second container.
+        self._ti.xcom_push(key="return_value", value=found)
+        return found
+
+    @cached_property
+    def pod_manager(self) -> PodManager:
+        """What Airflow's operator watches the pod with."""
+        return _Watcher(kube_client=self.client, callbacks=self.callbacks)
+
+    def find_pod(
+        self, namespace: str, context: Mapping[str, Any], *, exclude_checked: bool = True
+    ) -> V1Pod | None:
+        """Look the pod up by its name, which is the attempt's, rather than by Airflow's labels."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            return self.client.read_namespaced_pod(
+                self.pod_template_dict["metadata"]["name"], namespace
+            )
+        except ApiException as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+
+    def get_or_create_pod(self, pod_request_obj: V1Pod, context: Mapping[str, Any]) -> V1Pod:
+        """Take the pod over, also one that has ended meanwhile: its outcome is not lost."""
+        found = self.find_pod(pod_request_obj.metadata.namespace, context)
+        return found or self.pod_manager.create_pod(pod_request_obj)
+
+    def cleanup(self, pod: V1Pod, remote_pod: V1Pod, **_: Any) -> None:
+        """Nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
+
+    def on_kill(self) -> None:
+        """Delete the pod if that is what somebody wants, else leave it to the task's retry."""
+        if self._attempt is not None:
+            tasks.let_go(self._ti, self._backend, self._attempt)
+
+    def _launch(self, attempt: Attempt, request: Request) -> Exit:
+        from kubernetes.client.exceptions import ApiException
+
+        self._attempt = attempt
+        self.schedule_timeout_seconds = self.startup_timeout_seconds = request.start_timeout_s
+        self.pod_template_dict = self._backend.wanted(attempt.handle, request)
+        try:
+            self.execute_sync(self._context)
+        except ApiException as error:
+            if (end := refused(error.status, error.body)) is not None:
+                return end
+            self.log.info("%s", error)
+        except AirflowException as error:
+            self.log.info("%s", error)
+        end = self._backend.poll(attempt.handle)
+        if end is None:
+            raise TransientError("the pod goes on, watching it did not", after_s=_AGAIN_S)
+        return end
+
+
+class _Watcher(PodManager):
+    """Believes a pod that it has ended, also if its container is said to run.
+
+    Some versions of Kubernetes (1.20) leave it at that when a pod is ended by its deadline.
+    """
+
+    def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
+        """Say whether there is more to follow."""
+        if self.read_pod(pod).status.phase in PodPhase.terminal_states:
+            return False
+        return bool(super().container_is_running(pod, container_name))

@@ -1,0 +1,256 @@
+"""Trials as pods of a real cluster, under a real Airflow, with everything that can befall a pod.
+
+Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from hpo_lib import engine
+from hpo_lib.errors import HpoError
+from hpo_lib.record import AttemptState, RunKey, RunStatus, TrialView
+from hpo_lib.spec import load
+from hpo_lib.trial import Cause, History, Trial, TrialState
+from tests.acceptance.conftest import Stack, until
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
+    pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="no cluster: KUBECONFIG is not set"),
+]
+
+DAG = "hpo_kubernetes"
+IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
+OWNER = "hpo.io/deployment=hpo"
+
+#: What a trial does, by its number; all others print their loss. On its second attempt it is well.
+SCRIPT = """
+first() { test "$HPO_ATTEMPT" = 1; }
+case "$HPO_TRIAL" in
+  2|9)   echo "no such layer" >&2; exit 3 ;;
+  4|15)  x=$(head -c 400m /dev/zero | tr '\\0' x); echo "$x" | wc -c ;;
+  7|20)  sleep 600 ;;
+  11)    if first; then sleep 300; fi ;;
+  18)    if first; then head -c 20m /dev/zero > /scratch/fill; sleep 300; fi ;;
+  22)    sleep 20 ;;
+esac
+sleep 1
+echo loss=$1
+"""
+DELETED, UNPULLABLE, EVICTED, SURVIVES = 11, 13, 18, 22
+FAILS = {
+    2: Cause.USER_ERROR,
+    9: Cause.USER_ERROR,
+    4: Cause.OUT_OF_MEMORY,
+    15: Cause.OUT_OF_MEMORY,
+    7: Cause.TIMEOUT,
+    20: Cause.TIMEOUT,
+}
+REPEATED = {
+    DELETED: Cause.LOST,
+    UNPULLABLE: Cause.IMAGE_NOT_PULLABLE,
+    EVICTED: Cause.EVICTED,
+}
+
+
+def conf(**changes: Any) -> dict[str, Any]:
+    """Describe an experiment whose objective is its parameter."""
+    base = {
+        "name": "pods",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "sampler": {"name": "sobol", "seed": 3},
+        "limits": {"max_trials": 24, "parallel_trials": 4, "max_failed_trials": 6},
+        "trial": {
+            "backend": "kubernetes",
+            "image": IMAGE,
+            "command": ["sh", "-c", SCRIPT, "trial"],
+            "args": ["${params.x}"],
+            "timeout": "60s",
+            "resources": {"cpu": 0.1, "memory": "64Mi"},
+            "options": {
+                "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "4Mi"}}],
+                "volume_mounts": [{"name": "scratch", "mountPath": "/scratch"}],
+            },
+        },
+    }
+    return base | changes
+
+
+@pytest.fixture(scope="module")
+def core() -> Any:
+    """The cluster's API."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(client_configuration=configuration)
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(core: Any) -> Iterator[None]:
+    """No pod is there before a test, and none after it."""
+    core.delete_collection_namespaced_pod("default", label_selector=OWNER, grace_period_seconds=0)
+    until(lambda: pods(core) == [], "an empty namespace")
+    yield
+    cordon(core, False)
+    until(lambda: pods(core) == [], "the end of the last pod")
+
+
+def pods(core: Any) -> list[Any]:
+    """List our pods."""
+    return list(core.list_namespaced_pod("default", label_selector=OWNER).items)
+
+
+def pod_of(core: Any, trial: int, attempt: int = 1) -> Any:
+    """Give the pod of an attempt."""
+    for pod in pods(core):
+        labels = pod.metadata.labels
+        if (labels["hpo.io/trial"], labels["hpo.io/attempt"]) == (str(trial), str(attempt)):
+            return pod
+    return None
+
+
+def running(core: Any, trial: int, attempt: int = 1) -> Any:
+    """Give the pod of an attempt once its program runs."""
+    pod = pod_of(core, trial, attempt)
+    return pod if pod is not None and pod.status.phase == "Running" else None
+
+
+def cordon(core: Any, closed: bool) -> None:
+    """Let nodes take no new pods, or take them again."""
+    for node in core.list_node().items:
+        core.patch_node(node.metadata.name, {"spec": {"unschedulable": closed}})
+
+
+def trigger(stack: Stack, conf: dict[str, Any]) -> RunKey:
+    """Start a DAG run of this backend."""
+    return RunKey(DAG, stack.client().trigger(DAG, conf))
+
+
+def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Give the trials that the spec and its seed lead to when nothing goes wrong."""
+    spec = load(conf)
+    trials: list[Trial] = []
+    while True:
+        step = engine.step(spec, History(trials), spec.limits.parallel_trials)
+        if step.stop:
+            return {trial.number: dict(trial.params) for trial in trials}
+        trials += [
+            Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
+            for a in step.assignments
+        ]
+
+
+def instance(stack: Stack, key: RunKey, trial: int) -> dict[str, Any]:
+    """Give the running task instance of a trial."""
+    return next(
+        task
+        for task in stack.tasks(key)
+        if task["state"] == "running" and (task["rendered_map_index"] or "").startswith(f"{trial}:")
+    )
+
+
+def kill_task(stack: Stack, key: RunKey, trial: int) -> None:
+    """Kill the process of a trial's Airflow task, not its supervisor."""
+    wanted = instance(stack, key, trial)["id"]
+    processes = [p for p in psutil.process_iter() if wanted in " ".join(cmdline(p))]
+    children = [p for p in processes if p.ppid() in {one.pid for one in processes}]
+    os.kill((children or processes)[-1].pid, signal.SIGKILL)
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    """Give a process's command line, nothing if it is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) -> None:
+    spec = conf()
+    key = trigger(up, spec)
+
+    victim = until(lambda: running(core, DELETED), "the pod to delete")
+    core.delete_namespaced_pod(victim.metadata.name, "default", grace_period_seconds=0)
+    until(lambda: running(core, DELETED, attempt=2), "its second attempt")
+    cordon(core, True)
+    victim = until(lambda: pod_of(core, UNPULLABLE), "the pod to spoil")
+    image = {"spec": {"containers": [{"name": "trial", "image": "no-such-image:1"}]}}
+    core.patch_namespaced_pod(victim.metadata.name, "default", image)
+    cordon(core, False)
+    until(lambda: running(core, SURVIVES), "the pod whose task is killed")
+    kill_task(up, key, SURVIVES)
+
+    assert up.wait(key) == "success"
+    run = up.run(key)
+    assert run.status is RunStatus.COMPLETE, run.reason
+    trials = {v.trial.number: v for v in up.store.view(run.id).trials}
+    expected = undisturbed(spec)
+    assert {number: dict(v.trial.params) for number, v in trials.items()} == expected
+    assert causes(trials) == FAILS
+    for number in expected.keys() - FAILS.keys():
+        assert trials[number].trial.value == expected[number]["x"]
+    attempts = {number: [a.cause for a in v.attempts] for number, v in trials.items()}
+    assert {n: found for n, found in attempts.items() if len(found) > 1} == {
+        number: [cause, None] for number, cause in REPEATED.items()
+    }
+    assert trials[9].trial.reason == "exit code 3: no such layer"
+    assert Counter(a.state for a in trials[SURVIVES].attempts) == {AttemptState.SUCCEEDED: 1}
+    assert pods(core) == []
+
+
+def causes(trials: dict[int, TrialView]) -> dict[int, Cause | None]:
+    """Give the causes of the failed trials."""
+    failed = (v.trial for v in trials.values() if v.trial.state is TrialState.FAILED)
+    return {trial.number: trial.cause for trial in failed}
+
+
+def sleeping() -> dict[str, Any]:
+    """Describe an experiment whose only trial takes ten minutes."""
+    trial = conf()["trial"] | {"command": ["sh", "-c", "echo wait; sleep 600"], "timeout": "15m"}
+    return conf(limits={"max_trials": 1, "parallel_trials": 1}, trial=trial)
+
+
+def test_a_trial_marked_failed_ends_its_pod(up: Stack, core: Any) -> None:
+    key = trigger(up, sleeping())
+    until(lambda: running(core, 1), "the pod")
+    task = instance(up, key, 1)
+    path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/{task['task_id']}/0"
+    up.client().call("PATCH", path, {"new_state": "failed"})
+    until(lambda: pods(core) == [], "the end of the pod")
+    up.wait(key)
+    view = up.store.view(up.run(key).id)
+    assert [v.trial.cause for v in view.trials] == [Cause.KILLED_BY_OPERATOR]
+
+
+def test_a_run_marked_failed_ends_its_pods(up: Stack, core: Any) -> None:
+    key = trigger(up, sleeping())
+    until(lambda: running(core, 1), "the pod")
+    up.client().call("PATCH", f"/dags/{DAG}/dagRuns/{key.dag_run_id}", {"state": "failed"})
+    until(lambda: pods(core) == [], "the end of the pod")
+
+
+def test_a_deleted_run_ends_its_pods(up: Stack, core: Any) -> None:
+    key = trigger(up, sleeping())
+    until(lambda: running(core, 1), "the pod")
+    up.client().call("PATCH", f"/dags/{DAG}/dagRuns/{key.dag_run_id}", {"state": "failed"})
+    until(lambda: deleted(up, key), "the deletion")
+    until(lambda: pods(core) == [], "the end of the pod")
+
+
+def deleted(stack: Stack, key: RunKey) -> bool:
+    """Delete a DAG run; Airflow refuses while tasks of it are still ending."""
+    try:
+        stack.client().call("DELETE", f"/dags/{DAG}/dagRuns/{key.dag_run_id}")
+    except HpoError:
+        return False
+    return True

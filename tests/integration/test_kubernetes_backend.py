@@ -1,0 +1,91 @@
+"""Attempts as pods of a real cluster."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_lib.backends import Ending, Request
+from hpo_lib.backends.kubernetes import KubernetesBackend, KubernetesRules
+from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
+
+IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
+
+
+def connect() -> Any:
+    """Connect to the cluster of KUBECONFIG."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(client_configuration=configuration)
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
+@pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="KUBECONFIG is not set")
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+class TestKubernetesBackend(BackendContract):
+    """The contract, and what only a cluster does."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> KubernetesBackend:
+        return KubernetesBackend(home=tmp_path, connect=connect)
+
+    def request(self, script: str, **changes: Any) -> Request:
+        known = {"env": {"HPO_TRIAL": "1"}, "timeout_s": 120.0, "image": IMAGE}
+        known |= {"labels": LABELS}
+        return Request(**({"command": ["sh", "-c", script]} | known | changes))
+
+    def test_a_pod_may_do_little(self, backend: KubernetesBackend, handle: Any) -> None:
+        script = (
+            "id -u; touch /here 2>&1; touch $HOME/there && echo home; touch /hpo/output/x && "
+            "echo output; grep -E 'CapEff|NoNewPrivs' /proc/self/status; ls /var/run/secrets 2>&1"
+        )
+        backend.submit(handle, self.request(script))
+        self.end(backend, handle)
+        said = backend.log(handle).read_text()
+        assert int(said.split()[0]) != 0
+        assert "Read-only file system" in said
+        assert "home\noutput\n" in said
+        assert "CapEff:\t0000000000000000" in said
+        assert "NoNewPrivs:\t1" in said
+        assert "cannot access" in said, "no service account's token"
+
+    def test_an_image_that_nobody_has(self, backend: KubernetesBackend, handle: Any) -> None:
+        backend.submit(handle, self.request("true", image="localhost:9/no-such-image:1"))
+        assert self.end(backend, handle).ending is Ending.IMAGE_NOT_PULLABLE
+
+    def test_no_place_for_it(self, backend: KubernetesBackend, handle: Any) -> None:
+        backend.submit(handle, self.request("true", gpu=1_000, start_timeout_s=2.0))
+        found = self.end(backend, handle)
+        assert found.ending is Ending.UNSCHEDULABLE
+        assert "nvidia.com/gpu" in found.detail
+
+    def test_a_secret_that_is_not_there(self, backend: KubernetesBackend, handle: Any) -> None:
+        options = {"secrets": [{"env": "TOKEN", "name": "no-such-secret", "key": "k"}]}
+        backend.submit(handle, self.request("true", options=options))
+        found = self.end(backend, handle)
+        assert found.ending is Ending.UNSTARTABLE
+        assert "no-such-secret" in found.detail
+
+    def test_a_pod_deleted_from_outside_is_lost(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        backend.submit(handle, self.request(WAIT))
+        backend.client.delete_namespaced_pod(
+            handle["pod"], handle["namespace"], grace_period_seconds=0
+        )
+        assert self.end(backend, handle).ending is Ending.LOST
+
+    def test_spot_and_on_demand_go_where_the_deployment_says(self, tmp_path: Path) -> None:
+        rules = KubernetesRules(
+            spot={"spec": {"nodeSelector": {"lifecycle": "spot"}}},
+            on_demand={"spec": {"nodeSelector": {"lifecycle": "normal"}}},
+        )
+        backend = KubernetesBackend(home=tmp_path, connect=connect, rules=rules)
+        handle = backend.handle(STORE, "000001-x", 1, 1, {})
+        for spot, expected in ((True, "spot"), (False, "normal")):
+            pod = backend.wanted(handle, self.request("true", spot=spot))
+            assert pod["spec"]["nodeSelector"] == {"lifecycle": expected}

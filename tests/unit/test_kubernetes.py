@@ -1,0 +1,289 @@
+"""Pods: what a conf may ask for, and what their status means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_lib.backends import Ending, Request
+from hpo_lib.backends.kubernetes import (
+    KubernetesBackend,
+    KubernetesRules,
+    exit_of,
+    merged,
+    refusals,
+    refused,
+)
+from hpo_lib.errors import SpecError
+from hpo_lib.spec import TrialSpec
+
+NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+HOST = {"name": "host", "hostPath": {"path": "/"}}
+
+
+def backend(**rules: Any) -> KubernetesBackend:
+    """A backend that never connects."""
+    return KubernetesBackend(Path("home"), connect=lambda: None, rules=KubernetesRules(**rules))
+
+
+def trial(**options: Any) -> TrialSpec:
+    """Ask for a pod with these options."""
+    return TrialSpec(backend="kubernetes", image="team/model:3", options=options)
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    """Ask for a pod by a template."""
+    return {"pod_template": {"spec": spec}}
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    """Ask for a pod by a template of its container."""
+    return template(containers=[{"name": "trial"} | fields])
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"namespace": "kube-system"}, "metadata.namespace"),
+        ({"service_account": "admin"}, "spec.serviceAccountName"),
+        ({"priority_class": "system-node-critical"}, "spec.priorityClassName"),
+        ({"image_pull_secrets": ["theirs"]}, "spec.imagePullSecrets.name"),
+        ({"secrets": [{"env": "X", "name": "airflow", "key": "k"}]}, "secretKeyRef.name"),
+        ({"volumes": [HOST]}, "spec.volumes.hostPath.path"),
+        ({"volumes": [{"name": "s", "secret": {"secretName": "airflow"}}]}, "secret.secretName"),
+        ({"volumes": [{"name": "s", "projected": {"sources": []}}]}, "spec.volumes.projected"),
+        ({"gpu_resource": "memory"}, "trial.options.gpu_resource"),
+        (template(hostNetwork=True), "spec.hostNetwork"),
+        (template(hostPID=True), "spec.hostPID"),
+        (template(automountServiceAccountToken=True), "spec.automountServiceAccountToken"),
+        (template(serviceAccount="admin"), "spec.serviceAccount"),
+        (template(nodeName="master"), "spec.nodeName"),
+        (template(securityContext={"runAsUser": 0}), "spec.securityContext.runAsUser"),
+        (template(initContainers=[{"name": "x"}]), "spec.initContainers.name"),
+        (template(containers=[{"name": "other"}]), "spec.containers"),
+        (container(image="evil/miner"), "spec.containers.image"),
+        (container(command=["sh"]), "spec.containers.command"),
+        (container(lifecycle={"postStart": {}}), "spec.containers.lifecycle"),
+        (container(securityContext={"privileged": True}), "securityContext.privileged"),
+        (container(envFrom=[{"secretRef": {"name": "airflow"}}]), "spec.containers.envFrom"),
+        ({"pod_template": {"metadata": {"labels": {"hpo.io/run": "1"}}}}, "metadata.labels"),
+        ({"pod_template": {"metadata": {"annotations": {"a": "b"}}}}, "metadata.annotations"),
+    ],
+)
+def test_a_conf_cannot_reach_what_the_deployment_does_not_allow(options: Any, path: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        backend().permit(trial(**options))
+    assert path in str(caught.value)
+    assert all(line.startswith("trial.options") for line in str(caught.value).splitlines())
+
+
+def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
+    rules = {
+        "namespaces": ("hpo", "team"),
+        "service_accounts": ("trainer",),
+        "secrets": ("wandb",),
+        "images": ("team/*",),
+        "allow": ("spec.volumes.hostPath", "spec.containers.securityContext"),
+    }
+    wanted = trial(
+        namespace="team",
+        service_account="trainer",
+        secrets=[{"env": "KEY", "name": "wandb", "key": "key"}],
+        volumes=[HOST, {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        volume_mounts=[{"name": "data", "mountPath": "/data"}],
+        node_selector={"gpu": "a100"},
+        tolerations=[{"key": "gpu", "operator": "Exists"}],
+        **container(securityContext={"readOnlyRootFilesystem": False}),
+    )
+    made = backend(**rules)
+    made.permit(wanted)
+    handle = made.handle("5707e", "000001-x", 1, 1, wanted.options)
+    request = Request(["sh"], {}, 60.0, image=wanted.image, options=wanted.options)
+    pod = made.wanted(handle, request)
+    assert pod["metadata"]["namespace"] == "team"
+    (only,) = pod["spec"]["containers"]
+    assert only["securityContext"]["readOnlyRootFilesystem"] is False
+    assert only["securityContext"]["allowPrivilegeEscalation"] is False
+    names = [volume["name"] for volume in pod["spec"]["volumes"]]
+    assert names == ["hpo-tmp", "hpo-output", "host", "data"]
+
+
+def test_another_image_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"trial.image: must match one of team/\*"):
+        backend(images=("team/*",)).permit(TrialSpec(backend="kubernetes", image="evil/miner"))
+
+
+def test_a_pod_is_named_and_labelled_after_its_attempt() -> None:
+    made = backend()
+    handle = made.handle("5707e", f"000012-{'a' * 60}", 3, 2, {})
+    assert len(handle["pod"]) <= 63
+    assert handle["pod"].endswith("-0003-2")
+    request = Request([], {"A": "b"}, 90.4, 2**20, ["--x=1"], "i", 2.0, 1, labels={"trial": "3"})
+    pod = made.wanted(handle, request)
+    assert pod["metadata"]["labels"] == {"hpo.io/trial": "3", "hpo.io/store": "5707e"}
+    (only,) = pod["spec"]["containers"]
+    assert ("command" in only, only["args"]) == (False, ["--x=1"]), "the image's own command"
+    assert only["resources"] == {
+        "requests": {"cpu": "2", "memory": "1048576", "nvidia.com/gpu": "1"},
+        "limits": {"memory": "1048576", "nvidia.com/gpu": "1"},
+    }
+    assert pod["spec"]["activeDeadlineSeconds"] == 90
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, str]:
+    """A condition of a pod."""
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def state(**of: Any) -> dict[str, Any]:
+    """The status of the trial's container, beside one of a sidecar."""
+    sidecar = {"name": "istio-proxy", "state": {"terminated": {"exitCode": 0}}}
+    return {"containerStatuses": [sidecar, {"name": "trial", "state": of}]}
+
+
+def terminated(code: int, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    """A container that has ended."""
+    return state(terminated={"exitCode": code, "reason": reason, "message": message})
+
+
+DISRUPTED = "DisruptionTarget"
+
+
+@pytest.mark.parametrize(
+    ("status", "ending", "code", "said"),
+    [
+        ({"phase": "Succeeded"}, Ending.EXITED, 0, ""),
+        ({"phase": "Failed"} | terminated(3, message="a\nb\n"), Ending.EXITED, 3, "b"),
+        ({"phase": "Failed"} | terminated(137), Ending.EXITED, 137, ""),
+        ({"phase": "Failed"} | terminated(137, "OOMKilled"), Ending.OUT_OF_MEMORY, 137, "memory"),
+        (terminated(128, "ContainerCannotRun", "x: not found"), Ending.UNSTARTABLE, 128, "x:"),
+        ({"phase": "Failed", "reason": "DeadlineExceeded"}, Ending.TIMEOUT, None, "Deadline"),
+        ({"phase": "Failed", "reason": "Evicted", "message": "disk"}, Ending.EVICTED, None, "disk"),
+        ({"phase": "Failed", "reason": "NodeLost"}, Ending.NODE_LOST, None, ""),
+        ({"phase": "Failed", "reason": "Shutdown"}, Ending.NODE_LOST, None, ""),
+        ({"phase": "Failed", "reason": "OutOfcpu"}, Ending.UNSCHEDULABLE, None, ""),
+        ({"phase": "Failed", "message": "what?"}, Ending.LOST, None, "what?"),
+        (
+            {
+                "phase": "Failed",
+                "conditions": [condition(DISRUPTED, "True", "PreemptionByScheduler")],
+            }
+            | terminated(143),
+            *(Ending.PREEMPTED, None, "PreemptionByScheduler"),
+        ),
+        (
+            {"conditions": [condition(DISRUPTED, "True", "EvictionByEvictionAPI", "drain")]},
+            *(Ending.EVICTED, None, "drain"),
+        ),
+        (
+            {"conditions": [condition(DISRUPTED, "True", "DeletionByTaintManager")]},
+            *(Ending.NODE_LOST, None, ""),
+        ),
+        (state(waiting={"reason": "ImagePullBackOff"}), Ending.IMAGE_NOT_PULLABLE, None, "Image"),
+        (state(waiting={"reason": "InvalidImageName"}), Ending.IMAGE_NOT_PULLABLE, None, ""),
+        (state(waiting={"reason": "CreateContainerConfigError"}), Ending.UNSTARTABLE, None, ""),
+    ],
+)
+def test_how_a_pod_ended(status: dict, ending: Ending, code: int | None, said: str) -> None:
+    found = exit_of(pod({"phase": "Pending"} | status), NOW)
+    assert found is not None
+    assert (found.ending, found.code) == (ending, code)
+    assert said in found.detail
+
+
+def pod(status: dict[str, Any], *, age_s: float = 10.0, **metadata: Any) -> dict[str, Any]:
+    """A pod that may wait for 60 s."""
+    created = (NOW - timedelta(seconds=age_s)).isoformat().replace("+00:00", "Z")
+    annotations = {"hpo.io/start-timeout-s": "60"}
+    return {
+        "metadata": {"creationTimestamp": created, "annotations": annotations} | metadata,
+        "status": status,
+    }
+
+
+PULLING = state(waiting={"reason": "ContainerCreating"})
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"phase": "Pending"},
+        {"phase": "Pending"} | PULLING,
+        {"phase": "Running"} | state(running={}),
+        {"phase": "Unknown"},
+        {"phase": "Running", "conditions": [condition(DISRUPTED, "False", "")]},
+    ],
+)
+def test_a_pod_that_waits_or_runs_has_no_end(status: dict[str, Any]) -> None:
+    assert exit_of(pod(status), NOW) is None
+
+
+def test_a_pod_that_does_not_start_in_time_says_why() -> None:
+    why = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    waits = {"conditions": [condition("PodScheduled", "False", "Unschedulable", why)]}
+    found = exit_of(pod({"phase": "Pending"} | waits, age_s=61), NOW)
+    assert found is not None
+    assert (found.ending, why in found.detail) == (Ending.UNSCHEDULABLE, True)
+    slow = exit_of(pod({"phase": "Pending"} | PULLING, age_s=61), NOW)
+    assert slow is not None
+    assert "ContainerCreating" in slow.detail
+    assert exit_of(pod({"phase": "Running"}, age_s=10_000), NOW) is None
+
+
+def test_a_pod_whose_node_does_not_end_it_is_given_up() -> None:
+    when = NOW - timedelta(seconds=30)
+    going = {"phase": "Running"} | state(running={})
+    assert exit_of(pod(going, deletionTimestamp=when.isoformat()), NOW) is None
+    when = NOW - timedelta(seconds=300)
+    found = exit_of(pod(going, deletionTimestamp=when.isoformat()), NOW)
+    assert found is not None
+    assert found.ending is Ending.NODE_LOST
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ending"),
+    [
+        (422, '{"message": "spec.volumes[0].name: Required value"}', Ending.UNSTARTABLE),
+        (400, None, Ending.UNSTARTABLE),
+        (403, '{"message": "pods is forbidden: no role"}', Ending.UNSTARTABLE),
+        (403, '{"message": "exceeded quota: gpus"}', Ending.UNSCHEDULABLE),
+        (409, "", None),
+        (500, "<html>", None),
+    ],
+)
+def test_a_pod_that_is_not_even_made(status: int, body: str | None, ending: Any) -> None:
+    found = refused(status, body)
+    assert (found and found.ending) == ending
+    assert found is None or body is None or found.detail in body
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+OBJECT = st.dictionaries(st.text(max_size=3), JSON, max_size=4)
+
+
+@given(OBJECT, OBJECT)
+def test_merging_keeps_what_only_one_side_has(left: dict, right: dict) -> None:
+    both = merged(left, right)
+    assert both.keys() == left.keys() | right.keys()
+    assert all(both[name] == left[name] for name in left.keys() - right.keys())
+    assert all(both[name] == right[name] for name in right.keys() - left.keys())
+    assert merged(left, {}) == left
+    assert merged({}, right) == right
+
+
+@given(st.dictionaries(st.sampled_from(["spec", "metadata", "status", "kind"]), JSON))
+def test_whatever_is_asked_nothing_breaks_and_nothing_unknown_passes(asked: dict) -> None:
+    lines = refusals(asked, KubernetesRules())
+    deep = [name for name in asked if name in ("status", "kind")]
+    assert all(any(line.startswith(name) for line in lines) for name in deep)
