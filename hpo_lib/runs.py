@@ -18,6 +18,7 @@ from hpo_lib.collectors import Source, reduce, thinned
 from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
+from hpo_lib.places import tail
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
@@ -167,7 +168,7 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
         exit_code=end.code,
         metrics=metrics,
         observations=found,
-        log_tail=_tail(source.log),
+        log_tail=tail(source.log, _TAIL_BYTES).decode(errors="replace"),
     )
 
 
@@ -291,14 +292,6 @@ def _judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str
             return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
     values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
     return None, "; ".join([", ".join(values), *goal.broken(metrics)])
-
-
-def _tail(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read(_TAIL_BYTES).decode(errors="replace")
 
 
 def _write(path: Path, text: str) -> Path:

@@ -10,9 +10,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from hpo_lib.places import Place
 from hpo_lib.spec import Metrics, Objective
 from hpo_lib.trial import Observation
 
@@ -22,14 +22,20 @@ MAX_PER_METRIC = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an ended attempt left what it had to say; neither has to exist."""
+    """Where an ended attempt left what it had to say; neither has to exist.
 
-    log: Path
-    output: Path
+    Each may lie on a disk or in an object store.
+    """
+
+    log: Place
+    output: Place
 
 
 class Collector(Protocol):
-    """Reads wanted metrics, in the order in which they were written; what is not one is skipped."""
+    """Reads wanted metrics, in the order in which they were written; what is not one is skipped.
+
+    What does not exist is read as nothing; TransientError if a store cannot be reached.
+    """
 
     def __init__(self, settings: Metrics) -> None: ...
 

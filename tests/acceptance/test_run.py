@@ -42,7 +42,10 @@ BEHAVIOURS = {
     "nan": ("echo loss=nan", Cause.OBJECTIVE_NOT_FINITE),
     "infinite": ("echo loss=-inf", Cause.OBJECTIVE_NOT_FINITE),
     "hang": ("sleep 600", Cause.TIMEOUT),
-    "greedy": ("exec python3 -c 'b = bytearray(400 * 2**20); import time; time.sleep(60)'", Cause.OUT_OF_MEMORY),
+    "greedy": (
+        "exec python3 -c 'b = bytearray(400 * 2**20); import time; time.sleep(60)'",
+        Cause.OUT_OF_MEMORY,
+    ),
 }
 
 
