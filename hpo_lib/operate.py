@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DAG = "hpo_local"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *("HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_STORE"),
-    *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+    *("HPO_COLLECTORS", "HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES"),
+    *("HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )
 
 

@@ -7,15 +7,15 @@ gives the same answer without doing anything twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from hpo_lib import engine
 from hpo_lib.backends import Backend, Ending, Exit, Request
-from hpo_lib.collectors import Source, reduce, thinned
-from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
+from hpo_lib.collectors import Source, plain, reduce, thinned
+from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
 from hpo_lib.places import tail
@@ -23,7 +23,7 @@ from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatu
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
-from hpo_lib.trial import INFRASTRUCTURE, Cause, Decision, Trial, TrialState
+from hpo_lib.trial import INFRASTRUCTURE, Cause, Decision, Observation, Trial, TrialState
 
 #: How often one trial may fall victim to the infrastructure before it counts as failed.
 MAX_ATTEMPTS = 3
@@ -58,6 +58,7 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError."""
     spec = load(conf)
     engine.check(spec)
+    load_part("collector", spec.metrics.collector)
     if spec.trial.backend != backend:
         raise SpecError(f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}")
     if spec.limits.parallel_trials > deployment.max_parallel:
@@ -155,11 +156,9 @@ def request(spec: Spec, run: Run, trial: Trial, attempt: int, output: str) -> Re
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(end)
-    collector = load_part("collector", spec.metrics.collector)(spec.metrics)
-    wanted = frozenset({*spec.goal.metrics, *spec.extra_metrics})
-    found = thinned(collector.collect(source, wanted), spec.objectives)
+    found, trouble = _collected(spec, source)
     metrics = reduce(found, spec.objectives)
-    cause, reason = failed or _judged(spec.goal, metrics)
+    cause, reason = failed or trouble or _judged(spec.goal, metrics)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -170,6 +169,26 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
         observations=found,
         log_tail=tail(source.log, _TAIL_BYTES).decode(errors="replace"),
     )
+
+
+def _collected(
+    spec: Spec, source: Source
+) -> tuple[Sequence[Observation], tuple[Cause, str] | None]:
+    """Read the metrics that the spec names, or say why its collector could not."""
+    name = spec.metrics.collector
+    collector = load_part("collector", name)(spec.metrics)
+    try:
+        return thinned(map(plain, collector.collect(source, wanted(spec))), spec.objectives), None
+    except HpoError:
+        raise
+    except Exception as error:
+        why = f"the collector {name} failed: {type(error).__name__}: {error}"
+        return (), (Cause.OBJECTIVE_MISSING, why)
+
+
+def wanted(spec: Spec) -> frozenset[str]:
+    """Name the metrics that a trial is read for."""
+    return frozenset({*spec.goal.metrics, *spec.extra_metrics})
 
 
 def slug_of(run: Run) -> str:

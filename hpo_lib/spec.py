@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
-from hpo_lib.registry import check
+from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, check
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
@@ -256,7 +256,7 @@ class TrialSpec(Strict):
 class Metrics(Strict):
     """How metrics are read. `format` is a regular expression with the groups `name` and `value`.
 
-    `path` (jsonl only) is relative to the attempt's output folder.
+    `path` is relative to the attempt's output folder. Collectors take what the registry says.
     """
 
     collector: str = "stdout"
@@ -292,11 +292,15 @@ class Metrics(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.collector != "stdout" and self.format is not None:
-            raise rule(f"format belongs to collector stdout, got collector={self.collector}")
-        if self.collector != "jsonl" and self.path is not None:
-            raise rule(f"path belongs to collector jsonl, got collector={self.collector}")
+        for name in ("format", "path"):
+            if getattr(self, name) is not None and name not in _settings_of(self.collector):
+                those = ", ".join(one for one in COLLECTORS if name in _settings_of(one))
+                raise rule(f"{name} belongs to {those}, got collector={self.collector}")
         return self
+
+
+def _settings_of(collector: str) -> set[str]:
+    return COLLECTOR_SETTINGS.get(collector, {"format", "path"})
 
 
 class Spec(Strict):

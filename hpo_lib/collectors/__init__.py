@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hpo_lib.places import Place
@@ -74,6 +74,14 @@ def to_float(value: str | float) -> float | None:
         return math.inf
     except (TypeError, ValueError):
         return None
+
+
+def plain(seen: Observation) -> Observation:
+    """Make an observation of Python's own numbers, whatever a collector of one's own has put in."""
+    if type(seen.value) is float and (seen.step is None or type(seen.step) is int):
+        return seen
+    step = None if seen.step is None else int(seen.step)
+    return replace(seen, value=float(seen.value), step=step)
 
 
 def whole(value: float | None) -> int | None:

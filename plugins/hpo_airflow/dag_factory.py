@@ -94,7 +94,7 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
     ("sampler", "mapping", {}, "Sampler", "`name` (`auto` chooses), `seed`, its own settings"),
     ("limits", "mapping", {}, "Limits", "when the run ends, and how many trials at once"),
     ("trial", "mapping", {}, "Trial", "`command`, `timeout`, `resources`, `env`"),
-    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout or jsonl"),
+    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout, file, jsonl, tfevents, xcom"),
 )
 
 

@@ -7,6 +7,7 @@ HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin there, if it exist
 HPO_GRACE_S      seconds that a local trial survives without its Airflow task (600)
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
+HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
 HPO_POOL         Airflow pool of the trials (default_pool)
 """
 
