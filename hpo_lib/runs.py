@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from hpo_lib import engine
 from hpo_lib.backends import Backend, Ending, Exit, Request
-from hpo_lib.collectors import Source, plain, reduce, thinned
+from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
@@ -158,7 +158,7 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     failed = _failure(end)
     found, trouble = _collected(spec, source)
     metrics = reduce(found, spec.objectives)
-    cause, reason = failed or trouble or _judged(spec.goal, metrics)
+    cause, reason = failed or trouble or judged(spec.goal, metrics)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -184,11 +184,6 @@ def _collected(
     except Exception as error:
         why = f"the collector {name} failed: {type(error).__name__}: {error}"
         return (), (Cause.OBJECTIVE_MISSING, why)
-
-
-def wanted(spec: Spec) -> frozenset[str]:
-    """Name the metrics that a trial is read for."""
-    return frozenset({*spec.goal.metrics, *spec.extra_metrics})
 
 
 def slug_of(run: Run) -> str:
@@ -300,7 +295,8 @@ def _failure(end: Exit) -> tuple[Cause, str] | None:
     return None
 
 
-def _judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+def judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+    """Say what becomes of a trial that ended well with these metrics: a cause if it failed."""
     missing = [name for name in goal.metrics if name not in metrics]
     if missing:
         seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"

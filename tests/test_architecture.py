@@ -29,9 +29,10 @@ LAYERS: list[set[str]] = [
     {"lines"},
     {"migrations", "collectors", "backends"},
     {"store", "remote"},
-    {"runs"},
-    {"embedded", "watch"},
+    {"runs", "specfile"},
+    {"embedded", "examine", "watch"},
     {"operate"},
+    {"collecting"},
     {"cli"},
 ]
 IO_LEAVES = {

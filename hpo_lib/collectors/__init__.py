@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from hpo_lib.places import Place
-from hpo_lib.spec import Metrics, Objective
+from hpo_lib.spec import Metrics, Objective, Spec
 from hpo_lib.trial import Observation
 
 #: Observations kept of one metric: an evenly thinned series, never without its last and best.
@@ -42,6 +42,32 @@ class Collector(Protocol):
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics, NaN and infinities included."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What looks like a metric where a collector looks, whether asked for or not.
+
+    `read` says whether the collector reads it, if it is asked for; `text` is how it stands there.
+    """
+
+    name: str
+    read: bool
+    text: str
+    line: int | None = None
+
+
+class Telling(Protocol):
+    """A collector that also says what else there is, for people who look for their metric."""
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield all that looks like a metric, in order."""
+        ...
+
+
+def wanted(spec: Spec) -> frozenset[str]:
+    """Name the metrics that a trial is read for."""
+    return frozenset({*spec.goal.metrics, *spec.extra_metrics})
 
 
 def from_json(line: str) -> dict[str, float]:

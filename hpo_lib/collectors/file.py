@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source
+from hpo_lib.collectors import Sighting, Source
 from hpo_lib.collectors.stdout import LineRules
 from hpo_lib.places import below
 from hpo_lib.spec import Metrics
@@ -26,3 +26,9 @@ class FileCollector:
         place = below(source.output, self._path)
         if place is not None:
             yield from self._rules.read(place, wanted)
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield what looks like a metric in the file."""
+        place = below(source.output, self._path)
+        if place is not None:
+            yield from self._rules.sightings(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, whole
+from hpo_lib.collectors import Sighting, Source, from_json, whole
 from hpo_lib.lines import lines
 from hpo_lib.places import below
 from hpo_lib.spec import Metrics
@@ -31,3 +31,10 @@ class JsonlCollector:
             step = whole(values.get("step", values.get("epoch")))
             for name in sorted(wanted & values.keys()):
                 yield Observation(name, values[name], step=step, time=values.get("time"))
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield every number of every line."""
+        place = below(source.output, self._path)
+        for number, line in enumerate(lines(place) if place else (), start=1):
+            for name in from_json(line):
+                yield Sighting(name, True, line, number)

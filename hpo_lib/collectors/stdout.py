@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, to_float
+from hpo_lib.collectors import Sighting, Source, from_json, to_float
 from hpo_lib.lines import lines
 from hpo_lib.places import Place
 from hpo_lib.spec import Metrics
@@ -13,6 +13,10 @@ from hpo_lib.trial import Observation
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
 DEFAULT = rf"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)\s?=\s?(?P<value>{_NUMBER})(?![\w.])"
+#: What a person takes for a metric, such as `loss: 0.5` or `'loss': 0.5`.
+_LOOSE = re.compile(
+    rf"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)[\"']?\s*(?:[:=]|=>|->)\s*[\"']?{_NUMBER}(?![\w.])"
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _MAX_LINE = 4_096
 _STEPS = ("step", "epoch")
@@ -28,6 +32,10 @@ class StdoutCollector:
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the log."""
         return self._rules.read(source.log, wanted)
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield what looks like a metric in the log."""
+        return self._rules.sightings(source.log)
 
 
 class LineRules:
@@ -54,6 +62,14 @@ class LineRules:
         for name, value in pairs:
             if name in wanted:
                 yield Observation(metric=name, value=value, step=step)
+
+    def sightings(self, place: Place) -> Iterator[Sighting]:
+        """Yield what looks like a metric in a file, also where the format passes it over."""
+        for number, line in enumerate(lines(place), start=1):
+            read = {name for name, _ in self.pairs(line)}
+            text = _COLOUR.sub("", line[-_MAX_LINE:]).strip()
+            for name in dict.fromkeys([*read, *(match["name"] for match in _LOOSE.finditer(text))]):
+                yield Sighting(name, name in read, text, number)
 
     def pairs(self, line: str) -> list[tuple[str, float]]:
         """List all names and numbers of a line, wanted or not."""

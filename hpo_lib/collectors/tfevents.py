@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from hpo_lib.collectors import Source
+from hpo_lib.collectors import Sighting, Source
 from hpo_lib.places import Place, below, files, opened
 from hpo_lib.spec import Metrics
 from hpo_lib.trial import Observation
@@ -62,6 +62,12 @@ class TfeventsCollector:
                     from_keras.append(seen)
         left = (seen for seen in from_keras if (seen.metric, True) not in folders)
         yield from sorted(left, key=lambda seen: seen.time or 0.0)
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield every scalar, by its shortest name."""
+        for scalar in self.scalars(source):
+            place = f"tag {scalar.tag} in {scalar.folder or self._path}/"
+            yield Sighting(min(names(scalar), key=len), True, place)
 
     def scalars(self, source: Source) -> Iterator[Scalar]:
         """Yield all scalars of all files."""

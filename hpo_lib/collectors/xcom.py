@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, whole
+from hpo_lib.collectors import Sighting, Source, from_json, whole
 from hpo_lib.places import below, tail
 from hpo_lib.spec import Metrics
 from hpo_lib.trial import Observation
@@ -26,9 +26,17 @@ class XcomCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield the wanted metrics in the order of their names."""
-        place = below(source.output, RETURNED)
-        content = tail(place, _MAX_BYTES) if place else b""
-        values = from_json(content.decode(errors="replace"))
+        values = from_json(_returned(source))
         step = whole(values.get("step", values.get("epoch")))
         for name in sorted(wanted & values.keys()):
             yield Observation(name, values[name], step=step, time=values.get("time"))
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield every number."""
+        returned = _returned(source)
+        yield from (Sighting(name, True, returned) for name in from_json(returned))
+
+
+def _returned(source: Source) -> str:
+    place = below(source.output, RETURNED)
+    return tail(place, _MAX_BYTES).decode(errors="replace") if place else ""
