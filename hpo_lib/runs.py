@@ -7,12 +7,12 @@ gives the same answer without doing anything twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo_lib import engine
+from hpo_lib import artifacts, engine
 from hpo_lib.backends import Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
@@ -33,12 +33,16 @@ _MAX_LINES, _MAX_LINE = 5_000, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this installation offers: folder for results, and how wide and long a DAG may be."""
+    """What this installation offers: folder for results, and how wide and long a DAG may be.
+
+    `artifacts` are URIs below which a spec's artifacts may lie, with their storage options.
+    """
 
     home: Path
     backends: Mapping[str, Callable[[], Backend]]
     max_waves: int = 40
     max_parallel: int = 8
+    artifacts: artifacts.Offers = field(default_factory=dict)
 
     def backend(self, spec: Spec) -> Backend:
         """Build the backend that the spec names."""
@@ -72,6 +76,9 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
             f"need {engine.waves(spec)} waves, but this DAG has {deployment.max_waves}; raise "
             "parallel_trials, or let its operator raise HPO_MAX_WAVES"
         )
+    if spec.artifacts is not None:
+        uri = spec.artifacts.uri
+        artifacts.probe(uri, artifacts.options_for(uri, deployment.artifacts))
     return spec
 
 
@@ -218,6 +225,32 @@ def write_report(store: Store, run: Run, deployment: Deployment) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "trials.csv", report.csv(view))
     return _write(folder / "report.html", report.html(view))
+
+
+def keep_artifacts(
+    store: Store, run: Run, deployment: Deployment, protected: Collection[int] = ()
+) -> None:
+    """Bring an ended run's artifacts to what its spec keeps; TransientError, nothing is lost.
+
+    What is kept and lies on a disk is uploaded, what is not kept is deleted from the object store;
+    every attempt's record stays there. `protected` are trials that are kept whatever the spec says.
+    """
+    spec = load(run.spec)
+    if spec.artifacts is None:
+        return
+    uri, view, backend = spec.artifacts.uri, store.view(run.id), deployment.backend(spec)
+    options = artifacts.options_for(uri, deployment.artifacts)
+    views = {one.trial.number: one for one in view.trials}
+    kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
+    for attempt in [*kept, *doomed]:
+        name = artifacts.attempt_uri(uri, run, attempt.trial, attempt.number)
+        folder, output = artifacts.open_folder(name, options), backend.output(attempt.handle)
+        if attempt in doomed:
+            artifacts.delete(folder)
+        elif isinstance(output, Path):
+            artifacts.upload(output, folder)
+        record = artifacts.record_of(run, views[attempt.trial], attempt)
+        artifacts.write_record(folder, record)
 
 
 def _settle(store: Store, run: Run, slot: str, backend: Backend) -> None:

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"optimizer"},
     {"tables", "places"},
     {"lines"},
-    {"migrations", "collectors", "backends"},
+    {"artifacts", "migrations", "collectors", "backends"},
     {"store", "remote"},
     {"runs", "specfile"},
     {"embedded", "examine", "watch"},
@@ -36,7 +36,8 @@ LAYERS: list[set[str]] = [
     {"cli"},
 ]
 IO_LEAVES = {
-    "tables", "places", "lines", "migrations", "collectors", "backends", "store", "remote",
+    "tables", "places", "lines", "artifacts", "migrations", "collectors", "backends", "store",
+    "remote",
 }  # fmt: skip
 PURE = set().union(*LAYERS[:8]) - {"runtime"}
 #: What may touch the world: pure parts may not import it, wherever in the file.

@@ -200,7 +200,7 @@ _LATER = "is not supported yet; leave it out"
         ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
         ("trial/spot", True, f"trial.spot: {_LATER} (got true)"),
         ("trial/resources/gpu", 1, f"trial.resources.gpu: {_LATER} (got 1)"),
-        ("artifacts", {}, f"artifacts: {_LATER} (got {{}})"),
+        ("artifacts", {}, "artifacts.uri: is required"),
         ("warm_start", {}, f"warm_start: {_LATER} (got {{}})"),
         ("final", {}, f"final: {_LATER} (got {{}})"),
         ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
