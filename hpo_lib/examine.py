@@ -13,8 +13,8 @@ from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
-from hpo_lib.runs import judged
-from hpo_lib.spec import Objective, Spec, load
+from hpo_lib.runs import judged, with_metrics
+from hpo_lib.spec import Objective, Spec
 from hpo_lib.trial import Cause, Observation
 from hpo_lib.words import NOTHING, count, number
 
@@ -104,14 +104,6 @@ def _strangers(
         group = unread if seen.name in known else others
         group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1
     return unread, others
-
-
-def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
-    """Change how metrics are read: another collector begins anew, else the rest stays."""
-    if not settings:
-        return spec
-    kept = {} if "collector" in settings else spec.dump()["metrics"]
-    return load(spec.dump() | {"metrics": kept | dict(settings)})
 
 
 def source_at(path: Path, spec: Spec) -> tuple[Source, Spec]:

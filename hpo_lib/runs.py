@@ -45,7 +45,10 @@ class Deployment:
     artifacts: artifacts.Offers = field(default_factory=dict)
 
     def backend(self, spec: Spec) -> Backend:
-        """Build the backend that the spec names."""
+        """Build the backend that the spec names; HpoError if it is not there."""
+        if spec.trial.backend not in self.backends:
+            there = ", ".join(sorted(self.backends))
+            raise HpoError(f"backend {spec.trial.backend} is not there; there are: {there}")
         return self.backends[spec.trial.backend]()
 
 
@@ -191,6 +194,14 @@ def _collected(
     except Exception as error:
         why = f"the collector {name} failed: {type(error).__name__}: {error}"
         return (), (Cause.OBJECTIVE_MISSING, why)
+
+
+def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
+    """Change how metrics are read: another collector begins anew, else the rest stays."""
+    if not settings:
+        return spec
+    kept = {} if "collector" in settings else spec.dump()["metrics"]
+    return load(spec.dump() | {"metrics": kept | dict(settings)})
 
 
 def slug_of(run: Run) -> str:

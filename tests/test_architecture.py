@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"artifacts", "migrations", "collectors", "backends"},
     {"store", "remote"},
     {"runs", "specfile"},
-    {"embedded", "examine", "watch"},
+    {"embedded", "examine", "recollect", "watch"},
     {"operate"},
     {"collecting"},
     {"cli"},
