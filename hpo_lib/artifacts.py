@@ -13,6 +13,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,16 @@ _LISTED = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 Options = Mapping[str, Any]
 #: What a deployment offers: URIs below which artifacts may lie, and how to get there.
 Offers = Mapping[str, Callable[[], Options]]
+
+
+def offers(text: str, options_of: Callable[[str], Options]) -> Offers:
+    """Read HPO_ARTIFACTS: URIs, comma-separated, each with the connection that leads there, if any.
+
+    For example `s3://ml/hpo aws_ml, file:///srv/hpo`. `options_of` is asked for a connection's
+    storage options only when a spec needs them.
+    """
+    words = [one.split() for one in text.split(",") if one.strip()]
+    return {uri: partial(options_of, *rest) if rest else dict for uri, *rest in words}
 
 
 def options_for(uri: str, offers: Offers) -> Options:

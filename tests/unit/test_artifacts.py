@@ -121,6 +121,23 @@ def test_a_deployment_offers_places_by_prefix() -> None:
         artifacts.options_for("s3://b", {})
 
 
+def test_offers_are_read_from_one_line() -> None:
+    asked: list[str] = []
+
+    def options_of(connection: str) -> dict[str, str]:
+        asked.append(connection)
+        return {"key": connection}
+
+    offers = artifacts.offers(
+        " s3://ml/hpo aws_ml, file:///srv/hpo,, s3://b/x=1 other ", options_of
+    )
+    assert sorted(offers) == ["file:///srv/hpo", "s3://b/x=1", "s3://ml/hpo"]
+    assert artifacts.options_for("file:///srv/hpo/x", offers) == {}
+    assert asked == []
+    assert artifacts.options_for("s3://ml/hpo", offers) == {"key": "aws_ml"}
+    assert artifacts.offers("", options_of) == {}
+
+
 def test_each_attempt_has_its_folder() -> None:
     run = factories.run()
     assert artifacts.attempt_uri("s3://b/x", run, 3, 1) == (
