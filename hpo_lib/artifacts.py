@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.places import Place, files, reaching, said
-from hpo_lib.record import Attempt, Run, RunView, TrialView
+from hpo_lib.record import UNREAD, Attempt, Run, RunView, TrialView
 from hpo_lib.trial import TrialState
 
 if TYPE_CHECKING:
@@ -142,8 +142,11 @@ def write(place: Place, content: bytes) -> None:
 def upload(output: Path, folder: UPath) -> int:
     """Copy what a trial has left on a disk, links left out; gives the number of files.
 
-    Done again, it writes the same again. TransientError if the store does not answer.
+    Done again, it writes the same again. What lies there already, on a disk that workers share,
+    is not copied onto itself. TransientError if the store does not answer.
     """
+    if isinstance(folder, Path) and folder.resolve() == output.resolve():
+        return 0
     found = files(output)
     for path in found:
         target = folder / str(path).removeprefix(f"{output}/")
@@ -200,7 +203,8 @@ def retain(
 
     `keep` is the spec's word: `best` keeps the newest attempt of every trial on the front, `all`
     and `none` mean what they say. Attempts of `protected` trials (a champion's, say) are always
-    kept; those of trials that have not ended are in neither part.
+    kept, and those of trials whose objective was not found, so that it can be collected again.
+    Those of trials that have not ended are in neither part.
     """
     best = set(view.front)
     kept: list[Attempt] = []
@@ -210,7 +214,8 @@ def retain(
             continue
         for attempt in one.attempts:
             chosen = keep == "best" and one.trial.number in best and attempt == one.attempts[-1]
-            stays = keep == "all" or chosen or one.trial.number in protected
+            needed = one.trial.number in protected or attempt.cause in UNREAD
+            stays = keep == "all" or chosen or needed
             (kept if stays else doomed).append(attempt)
     return kept, doomed
 

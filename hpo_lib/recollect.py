@@ -10,14 +10,12 @@ from hpo_lib import engine
 from hpo_lib.backends import Ending, Exit
 from hpo_lib.collectors import Source
 from hpo_lib.errors import HpoError
-from hpo_lib.record import AttemptState, Outcome, Run, RunStatus, TrialView
+from hpo_lib.record import UNREAD, AttemptState, Outcome, Run, RunStatus, TrialView
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import Deployment, outcome, with_metrics
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
-from hpo_lib.trial import Cause, Decision, Trial, TrialState
-
-_UNREAD = (Cause.OBJECTIVE_MISSING, Cause.OBJECTIVE_NOT_FINITE)
+from hpo_lib.trial import Decision, Trial, TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def _spec_of(run: Run) -> Spec:
 
 def _is_in_question(trial: Trial, everything: bool) -> bool:
     complete = everything and trial.state is TrialState.COMPLETE
-    return complete or trial.cause in _UNREAD
+    return complete or trial.cause in UNREAD
 
 
 def _read_again(store: Store, spec: Spec, view: TrialView, deployment: Deployment) -> Reread:

@@ -206,6 +206,11 @@ class TestDisk(FolderContract):
     def uri(self, tmp_path: Path) -> str:
         return f"file://{tmp_path}/hpo"
 
+    def test_what_lies_there_already_stays(self, folder: UPath) -> None:
+        artifacts.write(folder / "weights", b"x")
+        assert artifacts.upload(Path(folder), folder) == 0
+        assert (folder / "weights").read_bytes() == b"x"
+
 
 class TestMemory(FolderContract):
     @pytest.fixture
@@ -281,7 +286,7 @@ def _places(found: list[Any]) -> list[tuple[int, int]]:
 
 
 def _run() -> RunView:
-    """Make a run: trial 1 is best, with a lost attempt before; 2 failed; 3 is running."""
+    """Make a run: 1 is best, after a lost attempt; 2 failed; 3 is running; 5 can be collected."""
     views = [
         factories.view(factories.trial(0, 0.5), factories.attempt(0, 0, 1)),
         factories.view(
@@ -292,6 +297,11 @@ def _run() -> RunView:
         factories.view(factories.trial(2, cause=Cause.USER_ERROR), factories.attempt(2, 0, 1)),
         factories.view(factories.trial(3), factories.attempt(3, 0, 1)),
         factories.view(factories.trial(4, cause=Cause.LOST)),
+        factories.view(
+            factories.trial(5, cause=Cause.OBJECTIVE_MISSING),
+            factories.attempt(5, 0, 1, cause=Cause.LOST),
+            factories.attempt(5, 2, 3, number=2, cause=Cause.OBJECTIVE_MISSING),
+        ),
     ]
     return RunView(factories.run(), views)
 
@@ -299,17 +309,18 @@ def _run() -> RunView:
 @pytest.mark.parametrize(
     ("keep", "protected", "kept"),
     [
-        ("best", (), [(1, 2)]),
-        ("best", (0, 3), [(0, 1), (1, 2)]),
-        ("none", (), []),
-        ("none", (2,), [(2, 1)]),
-        ("all", (), [(0, 1), (1, 1), (1, 2), (2, 1)]),
+        ("best", (), [(1, 2), (5, 2)]),
+        ("best", (0, 3), [(0, 1), (1, 2), (5, 2)]),
+        ("none", (), [(5, 2)]),
+        ("none", (2,), [(2, 1), (5, 2)]),
+        ("all", (), [(0, 1), (1, 1), (1, 2), (2, 1), (5, 1), (5, 2)]),
     ],
 )
 def test_what_is_kept(keep: str, protected: tuple[int, ...], kept: list[tuple[int, int]]) -> None:
     stays, goes = artifacts.retain(_run(), keep, protected)
     assert _places(stays) == kept
-    assert sorted(_places(stays) + _places(goes)) == [(0, 1), (1, 1), (1, 2), (2, 1)]
+    ended = [(0, 1), (1, 1), (1, 2), (2, 1), (5, 1), (5, 2)]
+    assert sorted(_places(stays) + _places(goes)) == ended
 
 
 @given(
@@ -331,5 +342,5 @@ def test_nothing_protected_or_running_is_ever_deleted(
 def test_of_several_objectives_the_whole_front_is_kept() -> None:
     view = factories.front_run()
     kept, _ = artifacts.retain(view, "best")
-    assert [one.trial for one in kept] == view.front
+    assert [one.trial for one in kept if one.cause is None] == view.front
     assert len(view.front) > 1
