@@ -79,8 +79,9 @@ def examine(spec: Spec, source: Source) -> Examination:
 
     def noted() -> Iterator[Observation]:
         for seen in map(plain, collector.collect(source, wanted(spec))):
-            series[seen.metric].add(seen, objectives.get(seen.metric))
-            yield seen
+            if seen.metric in series:
+                series[seen.metric].add(seen, objectives.get(seen.metric))
+                yield seen
 
     reduced = reduce(thinned(noted(), spec.objectives), spec.objectives)
     cause, reason = judged(spec.goal, reduced)

@@ -185,10 +185,11 @@ def _collected(
     spec: Spec, source: Source
 ) -> tuple[Sequence[Observation], tuple[Cause, str] | None]:
     """Read the metrics that the spec names, or say why its collector could not."""
-    name = spec.metrics.collector
+    name, names = spec.metrics.collector, wanted(spec)
     collector = load_part("collector", name)(spec.metrics)
     try:
-        return thinned(map(plain, collector.collect(source, wanted(spec))), spec.objectives), None
+        found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
+        return thinned(found, spec.objectives), None
     except HpoError:
         raise
     except Exception as error:

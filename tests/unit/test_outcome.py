@@ -36,6 +36,7 @@ class Reader:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         yield Observation("loss", Decimal("0.5"), step=Decimal(3))  # type: ignore[arg-type]
+        yield Observation("unwanted", 1.0)
         if self.path == "broken":
             raise KeyError("epoch")
 
