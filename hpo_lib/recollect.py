@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo_lib import engine
 from hpo_lib.backends import Ending, Exit
 from hpo_lib.collectors import Source
 from hpo_lib.errors import HpoError
+from hpo_lib.places import files
 from hpo_lib.record import UNREAD, AttemptState, Outcome, Run, RunStatus, TrialView
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import Deployment, outcome, with_metrics
@@ -71,6 +72,8 @@ def _read_again(store: Store, spec: Spec, view: TrialView, deployment: Deploymen
     source = Source(backend.log(attempt.handle), backend.output(attempt.handle))
     read = outcome(spec, Exit(Ending.EXITED, attempt.exit_code), source)
     if read.state is not AttemptState.SUCCEEDED:
+        if not read.log_tail and not files(source.output):
+            read = replace(read, reason="nothing that it has left is here any more")
         return Reread(view.trial, read, view.trial)
     return Reread(view.trial, read, store.recollect(attempt.id, read, spec))
 

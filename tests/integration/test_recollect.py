@@ -110,7 +110,8 @@ def test_a_complete_trial_is_never_lost(bench: Bench) -> None:
         bench.store, run, bench.deployment, {"format": r"(?P<name>x)(?P<value>y)"}, everything=True
     )
     shutil.rmtree(bench.home / "runs")
-    recollect(bench.store, run, bench.deployment, everything=True)
+    _, found = recollect(bench.store, run, bench.deployment, everything=True)
+    assert {one.read.reason for one in found} == {"nothing that it has left is here any more"}
     assert values(bench, run) == kept
 
 
