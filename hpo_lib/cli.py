@@ -7,13 +7,13 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from hpo_lib import __version__, engine, operate
+from hpo_lib import __version__, collecting, engine, operate
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.samplers.auto import chosen
-from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
+from hpo_lib.spec import Spec
+from hpo_lib.specfile import read
 from hpo_lib.trial import Assignment, History, Trial
 from hpo_lib.words import duration
 
@@ -44,32 +44,6 @@ def plan(options: argparse.Namespace) -> int:
 def _chosen(spec: Spec) -> str:
     name, reason = chosen(spec)
     return f" (sampler auto: {name}, {reason})" if reason else ""
-
-
-def read(path: str) -> Spec:
-    """Read and check a spec file; SpecError has the path in front of every problem."""
-    try:
-        spec = from_yaml(_text(Path(path)))
-        engine.check(spec)
-    except SpecError as error:
-        raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return spec
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1).decode()
-    except UnicodeDecodeError as error:
-        if error.start >= MAX_BYTES - 3:
-            return "#" * (MAX_BYTES + 1)
-        raise SpecError("spec: must be a text file in UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"spec: must be a readable file: {_why(error)}") from None
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _facts(spec: Spec, count: int) -> dict[str, Any]:
@@ -242,7 +216,12 @@ def _count(text: str) -> int:
 
 
 #: Each adds a parser to the subcommands and sets `run`, which takes the options, gives the code.
-COMMANDS: list[Callable[[Any], None]] = [_add_validate, _add_plan, *operate.COMMANDS]
+COMMANDS: list[Callable[[Any], None]] = [
+    _add_validate,
+    _add_plan,
+    *collecting.COMMANDS,
+    *operate.COMMANDS,
+]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-_CHUNK = 1 << 16
+from hpo_lib.places import Place, chunks
+
+_LONGEST = 1 << 16
 
 
 class Growing:
@@ -15,24 +16,21 @@ class Growing:
     line longer than 64 KiB only the end is given.
     """
 
-    def __init__(self, path: Path, start: int = 0) -> None:
-        self._path, self._at, self._rest = path, start, b""
+    def __init__(self, place: Place, start: int = 0) -> None:
+        self._place, self._at, self._rest = place, start, b""
 
     def new(self, *, last: bool) -> Iterator[str]:
         """Yield the complete lines that have come; with `last` also an unfinished one."""
-        if self._path.is_file():
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                while chunk := file.read(_CHUNK):
-                    self._at += len(chunk)
-                    *whole, rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
-                    self._rest = rest[-_CHUNK:]
-                    yield from (line.decode(errors="replace") for line in whole if line)
+        for chunk in chunks(self._place, self._at):
+            self._at += len(chunk)
+            *whole, rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            self._rest = rest[-_LONGEST:]
+            yield from (line.decode(errors="replace") for line in whole if line)
         if last and self._rest:
             yield self._rest.decode(errors="replace")
             self._rest = b""
 
 
-def lines(path: Path) -> Iterator[str]:
+def lines(place: Place) -> Iterator[str]:
     """Yield the lines of a file that has ended; a missing file has none."""
-    yield from Growing(path).new(last=True)
+    yield from Growing(place).new(last=True)

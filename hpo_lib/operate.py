@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DAG = "hpo_local"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *("HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_STORE"),
-    *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+    *("HPO_COLLECTORS", "HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES"),
+    *("HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )
 
 
@@ -71,13 +71,24 @@ def store(options: argparse.Namespace) -> int:
     """Bring the store's schema up to date, or check that it is."""
     from hpo_lib.store import Store, upgrade
 
-    url = options.url or os.environ.get("HPO_STORE") or _embedded().store_url
+    url = store_url(options)
     if options.action == "upgrade":
         _say(f"the store is at revision {upgrade(url)}")
         return 0
     with Store.open(url):
         _say("the store is ready")
     return 0
+
+
+def store_url(options: argparse.Namespace) -> str:
+    """Give the store's address: the option, HPO_STORE, or that of the checkout's Airflow."""
+    return str(options.url or os.environ.get("HPO_STORE") or _embedded().store_url)
+
+
+def home() -> Path:
+    """Give the folder of attempts and reports: HPO_HOME, or that of the checkout's Airflow."""
+    named = os.environ.get("HPO_HOME")
+    return Path(named).absolute() if named else _embedded().results
 
 
 def _run(embedded: Embedded, client: Airflow, spec: Spec) -> int:

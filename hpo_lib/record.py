@@ -12,6 +12,9 @@ from typing import Any
 from hpo_lib.goal import Goal
 from hpo_lib.trial import Cause, Observation, Trial, TrialState
 
+#: Causes of a trial that ended well, but whose metrics were not found: they can be read again.
+UNREAD = frozenset({Cause.OBJECTIVE_MISSING, Cause.OBJECTIVE_NOT_FINITE})
+
 
 class RunStatus(StrEnum):
     """Where a run is; only RUNNING is not final."""

@@ -7,22 +7,23 @@ gives the same answer without doing anything twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo_lib import engine, failures
+from hpo_lib import artifacts, engine, failures
 from hpo_lib.backends import Backend, Ending, Exit, Request
-from hpo_lib.collectors import Source, reduce, thinned
-from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, TransientError
+from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import invocation
+from hpo_lib.places import tail
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
-from hpo_lib.trial import Cause, Decision, Trial, TrialState
+from hpo_lib.trial import Cause, Decision, Observation, Trial, TrialState
 
 _TAIL_BYTES = 8_192
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
@@ -30,15 +31,22 @@ _MAX_LINES, _MAX_LINE = 5_000, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What this installation offers: folder for results, and how wide and long a DAG may be."""
+    """What this installation offers: folder for results, and how wide and long a DAG may be.
+
+    `artifacts` are URIs below which a spec's artifacts may lie, with their storage options.
+    """
 
     home: Path
     backends: Mapping[str, Callable[[], Backend]]
     max_waves: int = 40
     max_parallel: int = 8
+    artifacts: artifacts.Offers = field(default_factory=dict)
 
     def backend(self, spec: Spec) -> Backend:
-        """Build the backend that the spec names."""
+        """Build the backend that the spec names; HpoError if it is not there."""
+        if spec.trial.backend not in self.backends:
+            there = ", ".join(sorted(self.backends))
+            raise HpoError(f"backend {spec.trial.backend} is not there; there are: {there}")
         return self.backends[spec.trial.backend]()
 
 
@@ -56,6 +64,7 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError."""
     spec = load(conf)
     engine.check(spec)
+    load_part("collector", spec.metrics.collector)
     if spec.trial.backend != backend:
         raise SpecError(f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}")
     if spec.limits.parallel_trials > deployment.max_parallel:
@@ -69,7 +78,16 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
             f"need {engine.waves(spec)} waves, but this DAG has {deployment.max_waves}; raise "
             "parallel_trials, or let its operator raise HPO_MAX_WAVES"
         )
-    deployment.backend(spec).permit(spec.trial)
+    made = deployment.backend(spec)
+    made.permit(spec.trial)
+    if spec.metrics.collector != "stdout" and not (spec.artifacts or made.keeps_output):
+        raise SpecError(
+            f"metrics.collector: {spec.metrics.collector} reads what a trial leaves in HPO_OUTPUT; "
+            f"of backend {backend} that needs artifacts.uri"
+        )
+    if spec.artifacts is not None:
+        uri = spec.artifacts.uri
+        artifacts.probe(uri, artifacts.options_for(uri, deployment.artifacts))
     return spec
 
 
@@ -132,7 +150,9 @@ def perform(
         attempt = store.open_attempt(
             run.id,
             number,
-            lambda n: backend.handle(store.id, slug, number, n, spec.trial.options),
+            lambda n: backend.handle(
+                store.id, slug, number, n, spec.trial.options, _artifacts(spec, run, number, n)
+            ),
         )
     except AlreadyFinished:
         return _cleared(store, run, store.trial(run.id, number), backend)
@@ -147,6 +167,13 @@ def perform(
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def _artifacts(spec: Spec, run: Run, trial: int, attempt: int) -> str | None:
+    """Name the folder where the spec wants what an attempt leaves."""
+    if spec.artifacts is None:
+        return None
+    return artifacts.attempt_uri(spec.artifacts.uri, run, trial, attempt)
 
 
 def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:
@@ -193,11 +220,9 @@ def request(
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(end)
-    collector = load_part("collector", spec.metrics.collector)(spec.metrics)
-    wanted = frozenset({*spec.goal.metrics, *spec.extra_metrics})
-    found = thinned(collector.collect(source, wanted), spec.objectives)
+    found, trouble = _collected(spec, source)
     metrics = reduce(found, spec.objectives)
-    cause, reason = failed or _judged(spec.goal, metrics)
+    cause, reason = failed or trouble or judged(spec.goal, metrics)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -206,8 +231,32 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
         exit_code=end.code,
         metrics=metrics,
         observations=found,
-        log_tail=_tail(source.log),
+        log_tail=tail(source.log, _TAIL_BYTES).decode(errors="replace"),
     )
+
+
+def _collected(
+    spec: Spec, source: Source
+) -> tuple[Sequence[Observation], tuple[Cause, str] | None]:
+    """Read the metrics that the spec names, or say why its collector could not."""
+    name, names = spec.metrics.collector, wanted(spec)
+    collector = load_part("collector", name)(spec.metrics)
+    try:
+        found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
+        return thinned(found, spec.objectives), None
+    except HpoError:
+        raise
+    except Exception as error:
+        why = f"the collector {name} failed: {type(error).__name__}: {error}"
+        return (), (Cause.OBJECTIVE_MISSING, why)
+
+
+def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
+    """Change how metrics are read: another collector begins anew, else the rest stays."""
+    if not settings:
+        return spec
+    kept = {} if "collector" in settings else spec.dump()["metrics"]
+    return load(spec.dump() | {"metrics": kept | dict(settings)})
 
 
 def slug_of(run: Run) -> str:
@@ -242,6 +291,32 @@ def write_report(store: Store, run: Run, deployment: Deployment) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "trials.csv", report.csv(view))
     return _write(folder / "report.html", report.html(view))
+
+
+def keep_artifacts(
+    store: Store, run: Run, deployment: Deployment, protected: Collection[int] = ()
+) -> None:
+    """Bring an ended run's artifacts to what its spec keeps; TransientError, nothing is lost.
+
+    What is kept and lies on a disk is uploaded, what is not kept is deleted from the object store;
+    every attempt's record stays there. `protected` are trials that are kept whatever the spec says.
+    """
+    spec = load(run.spec)
+    if spec.artifacts is None:
+        return
+    uri, view, backend = spec.artifacts.uri, store.view(run.id), deployment.backend(spec)
+    options = artifacts.options_for(uri, deployment.artifacts)
+    views = {one.trial.number: one for one in view.trials}
+    kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
+    for attempt in [*kept, *doomed]:
+        name = artifacts.attempt_uri(uri, run, attempt.trial, attempt.number)
+        folder, output = artifacts.open_folder(name, options), backend.output(attempt.handle)
+        if attempt in doomed:
+            artifacts.delete(folder)
+        elif isinstance(output, Path):
+            artifacts.upload(output, folder)
+        record = artifacts.record_of(run, views[attempt.trial], attempt)
+        artifacts.write_record(folder, record)
 
 
 def _settle(store: Store, run: Run, slot: str, backend: Backend) -> None:
@@ -329,7 +404,8 @@ def _failure(end: Exit) -> tuple[Cause, str] | None:
     return None
 
 
-def _judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+def judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+    """Say what becomes of a trial that ended well with these metrics: a cause if it failed."""
     missing = [name for name in goal.metrics if name not in metrics]
     if missing:
         seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"
@@ -340,14 +416,6 @@ def _judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str
             return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
     values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
     return None, "; ".join([", ".join(values), *goal.broken(metrics)])
-
-
-def _tail(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return file.read(_TAIL_BYTES).decode(errors="replace")
 
 
 def _write(path: Path, text: str) -> Path:

@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
-from hpo_lib.registry import check
+from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, check
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
@@ -45,6 +45,10 @@ _MAX_SECONDS = 366 * 86400
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SCHEME, _HOST = re.compile(r"[a-z][a-z0-9+.-]*"), re.compile(r"([\w.-]+@)?[\w.-]+(:\d+)?|")
+_SEGMENT = re.compile(r"(?!\.{1,2}$)[\w.=+,~-]+")
+_WITH_ACCOUNT = ("abfs", "abfss")
+_NAMED = {True: "an absolute folder, file:///folder", False: "a bucket or host"}
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _PLACEHOLDERS = ("experiment", "run", "trial.number", "attempt", "seed", "output")
 
@@ -275,7 +279,7 @@ class TrialSpec(Strict):
 class Metrics(Strict):
     """How metrics are read. `format` is a regular expression with the groups `name` and `value`.
 
-    `path` (jsonl only) is relative to the attempt's output folder.
+    `path` is relative to the attempt's output folder. Collectors take what the registry says.
     """
 
     collector: str = "stdout"
@@ -311,11 +315,51 @@ class Metrics(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.collector != "stdout" and self.format is not None:
-            raise rule(f"format belongs to collector stdout, got collector={self.collector}")
-        if self.collector != "jsonl" and self.path is not None:
-            raise rule(f"path belongs to collector jsonl, got collector={self.collector}")
+        for name in ("format", "path"):
+            if getattr(self, name) is not None and name not in _settings_of(self.collector):
+                those = ", ".join(one for one in COLLECTORS if name in _settings_of(one))
+                raise rule(f"{name} belongs to {those}, got collector={self.collector}")
         return self
+
+
+def _settings_of(collector: str) -> set[str]:
+    return COLLECTOR_SETTINGS.get(collector, {"format", "path"})
+
+
+class Artifacts(Strict):
+    """Where attempts leave models, checkpoints and records, and whose are kept in the end.
+
+    `uri` is one that fsspec understands; whether a deployment lets it be used, and with which
+    credentials, is the deployment's own affair.
+    """
+
+    uri: str = Field(max_length=500)
+    keep: Literal["best", "all", "none"] = "best"
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, text: str) -> str:
+        scheme, colon, rest = text.partition("://")
+        account, at, _ = rest.rpartition("@")
+        if set("?#") & set(rest) or (
+            at and (scheme not in _WITH_ACCOUNT or set(":/") & set(account))
+        ):
+            # The value is not shown: it may hold a secret.
+            raise rule("must hold no credentials and no query; they come from the deployment")
+        host, _, path = rest.rstrip("/").partition("/")
+        segments = path.split("/") if path else []
+        if (
+            not (colon and _SCHEME.fullmatch(scheme) and (host or segments))
+            or not _HOST.fullmatch(host)
+            or not all(_SEGMENT.fullmatch(one) for one in segments)
+        ):
+            raise rule(
+                "must be a URI such as s3://bucket/prefix or file:///folder, of letters, digits "
+                f"and _ . = + , ~ -, without . and .., got {shown(text)}"
+            )
+        if (scheme == "file") == bool(host):
+            raise rule(f"must name {_NAMED[scheme == 'file']}, got {shown(text)}")
+        return text.rstrip("/")
 
 
 class Spec(Strict):
@@ -337,7 +381,7 @@ class Spec(Strict):
     mode: Literal["waves"] = "waves"
     trial: TrialSpec
     metrics: Metrics = Metrics()
-    artifacts: Later = None
+    artifacts: Artifacts | None = None
     warm_start: Later = None
     final: Later = None
     deploy: Later = None

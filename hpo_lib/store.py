@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol, Self
 
-from sqlalchemy import Connection, Row, Table, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hpo_lib.errors import AlreadyFinished, NotFound
@@ -32,7 +32,7 @@ from hpo_lib.record import (
     TrialView,
 )
 from hpo_lib.space import key as params_key
-from hpo_lib.spec import Spec
+from hpo_lib.spec import Spec, load
 from hpo_lib.tables import (
     assignment_of,
     assignment_row,
@@ -220,6 +220,16 @@ class Store:
             connection.execute(update(runs).where(runs.c.id == run_id).values(end))
             return run_of(_run_row(connection, run_id))
 
+    def judge_run_again(self, run_id: int, status: RunStatus, reason: str) -> Run:
+        """Change the verdict on a run that has ended; one that has not stays as it is."""
+        with self._database.write() as connection:
+            run = _locked_run(connection, run_id)
+            if run.status not in (RunStatus.COMPLETE, RunStatus.FAILED):
+                return run
+            verdict = {"status": RunStatus(status), "reason": reason}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(verdict))
+            return run_of(_run_row(connection, run_id))
+
     # Leases
 
     def lease(self, run_id: int, slot: str, ask: Callable[[History], Step]) -> Lease:
@@ -349,6 +359,32 @@ class Store:
                 _end_attempt(connection, attempt_id, outcome, now)
                 if result is not None and attempt == tried[-1]:
                     _end_trial(connection, run_id, number, result, now)
+            return _trial(connection, run_id, number)
+
+    def recollect(self, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
+        """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them.
+
+        The one way from failed to complete: for metrics that were there and were not found, nothing
+        is run. The run gets the spec, which may differ in `metrics` alone. ValueError if the
+        outcome has no finite value, if the trial still runs, or if the attempt is not its newest.
+        """
+        result = _result(outcome) | {"cause": None}
+        if outcome.state is not AttemptState.SUCCEEDED:
+            raise ValueError(f"only a success can be collected again, got {outcome.state}")
+        with self._database.write() as connection:
+            run_id, number = _place(connection, attempt_id)
+            run = _locked_run(connection, run_id)
+            _check_recollected(connection, run, number, attempt_id, spec)
+            read = {"state": outcome.state, "cause": None, "reason": outcome.reason}
+            connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(read))
+            of_attempt = observations.c.attempt_id == attempt_id
+            connection.execute(delete(observations).where(of_attempt))
+            rows = observation_rows(attempt_id, outcome.observations)
+            _insert_all(connection, observations, rows)
+            this = and_(trials.c.run_id == run_id, trials.c.number == number)
+            connection.execute(update(trials).where(this).values(result))
+            changed = {"spec": spec.dump(), "digest": spec.digest}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
             return _trial(connection, run_id, number)
 
     def fail_trial(self, run_id: int, number: int, cause: Cause, reason: str) -> Trial:
@@ -578,6 +614,18 @@ def _end_attempt(connection: Connection, attempt_id: int, outcome: Outcome, now:
     }
     connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
     _insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
+
+
+def _check_recollected(
+    connection: Connection, run: Run, number: int, attempt_id: int, spec: Spec
+) -> None:
+    if load(run.spec).model_copy(update={"metrics": spec.metrics}) != spec:
+        raise ValueError(f"run {run.id} can be collected again with other metrics only")
+    tried, trial = _attempts(connection, run.id, number), _trial(connection, run.id, number)
+    if trial.state is TrialState.RUNNING:
+        raise ValueError(f"trial {number} of run {run.id} is still running")
+    if tried[-1].id != attempt_id:
+        raise ValueError(f"attempt {tried[-1].number} of trial {number} is newer")
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

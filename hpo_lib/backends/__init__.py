@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from hpo_lib.errors import SpecError
+from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 
 
@@ -81,20 +82,30 @@ class Found:
 class Backend(Protocol):
     """Every method is idempotent and may be called from a process that did not launch."""
 
+    #: Whether an attempt's output folder can be read after it, also without artifacts.
+    keeps_output: ClassVar[bool]
+
     def permit(self, trial: TrialSpec) -> None:
         """Raise SpecError if this deployment does not let a conf ask for that."""
         ...
 
     def handle(
-        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+        self,
+        store: str,
+        run: str,
+        trial: int,
+        attempt: int,
+        options: Mapping[str, Any],
+        artifacts: str | None = None,
     ) -> dict[str, Any]:
         """Name the place of an attempt: plain JSON, the same for the same arguments.
 
-        `store` is the store's name, which tells attempts of equal numbers apart.
+        `store` is the store's name, which tells attempts of equal numbers apart; `artifacts` the
+        URI where the spec wants what this attempt leaves, for backends that share no disk with us.
         """
         ...
 
-    def output(self, handle: Mapping[str, Any]) -> Path:
+    def output(self, handle: Mapping[str, Any]) -> Place:
         """Give the folder that the trial knows as HPO_OUTPUT."""
         ...
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -58,6 +58,8 @@ class DockerRules(Strict):
 class DockerBackend:
     """Keeps logs and outputs below `home`."""
 
+    keeps_output: ClassVar[bool] = True
+
     home: Path
     rules: DockerRules = field(default_factory=DockerRules)
 
@@ -69,7 +71,13 @@ class DockerBackend:
             raise SpecError("trial.spot: backend docker has none")
 
     def handle(
-        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+        self,
+        store: str,
+        run: str,
+        trial: int,
+        attempt: int,
+        options: Mapping[str, Any],
+        artifacts: str | None = None,
     ) -> dict[str, Any]:
         """Name the container and the attempt's folder."""
         folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"

@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.backends import Ending, Exit, Found, Request, check_image
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse, shown
 
@@ -118,11 +120,14 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class KubernetesBackend:
-    """Keeps logs below `home`; `connect` gives a client, when one is needed."""
+    """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts."""
+
+    keeps_output: ClassVar[bool] = False
 
     home: Path
     connect: Callable[[], CoreV1Api]
     rules: KubernetesRules = field(default_factory=KubernetesRules)
+    offers: Offers = field(default_factory=dict)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images, names and fields that this deployment does not allow."""
@@ -138,19 +143,26 @@ class KubernetesBackend:
             raise SpecError("\n".join(lines))
 
     def handle(
-        self, store: str, run: str, trial: int, attempt: int, options: Json
+        self,
+        store: str,
+        run: str,
+        trial: int,
+        attempt: int,
+        options: Json,
+        artifacts: str | None = None,
     ) -> dict[str, Any]:
         """Name the pod, its namespace, and the folder of its log."""
         namespace = parse(KubernetesOptions, options).namespace or self.rules.namespaces[0]
         folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
         tail = f"-{trial:04d}-{attempt}"
         head = f"hpo-{store[:6]}-{run}"[: _LONGEST_NAME - len(tail)].rstrip("-")
-        place = {"pod": head + tail, "namespace": namespace}
+        place = {"pod": head + tail, "namespace": namespace, "output": artifacts or OUTPUT}
         return place | {"store": store, "folder": str(folder)}
 
-    def output(self, handle: Mapping[str, Any]) -> Path:
-        """Give the folder that the trial knows as HPO_OUTPUT: the pod's own, it ends with it."""
-        return Path(OUTPUT)
+    def output(self, handle: Mapping[str, Any]) -> Place:
+        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the pod."""
+        uri = handle["output"]
+        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
 
     def log(self, handle: Mapping[str, Any]) -> Path:
         """Give the file with everything the attempt printed."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hpo_lib.backends import Ending, Exit, Found, Request, local_guard
 from hpo_lib.errors import SpecError, TransientError
@@ -54,6 +54,8 @@ class LocalBackend:
     how long after its task has let go of it.
     """
 
+    keeps_output: ClassVar[bool] = True
+
     home: Path
     workdir: Path
     path: str = ""
@@ -73,7 +75,13 @@ class LocalBackend:
             raise SpecError(f"trial.{what}: backend local has none")
 
     def handle(
-        self, store: str, run: str, trial: int, attempt: int, options: Mapping[str, Any]
+        self,
+        store: str,
+        run: str,
+        trial: int,
+        attempt: int,
+        options: Mapping[str, Any],
+        artifacts: str | None = None,
     ) -> dict[str, Any]:
         """Name the attempt's folder and this host."""
         folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"

@@ -9,11 +9,11 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from hpo_lib.spec import Metrics, Objective
+from hpo_lib.places import Place
+from hpo_lib.spec import Metrics, Objective, Spec
 from hpo_lib.trial import Observation
 
 #: Observations kept of one metric: an evenly thinned series, never without its last and best.
@@ -22,20 +22,52 @@ MAX_PER_METRIC = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an ended attempt left what it had to say; neither has to exist."""
+    """Where an ended attempt left what it had to say; neither has to exist.
 
-    log: Path
-    output: Path
+    Each may lie on a disk or in an object store.
+    """
+
+    log: Place
+    output: Place
 
 
 class Collector(Protocol):
-    """Reads wanted metrics, in the order in which they were written; what is not one is skipped."""
+    """Reads wanted metrics, in the order in which they were written; what is not one is skipped.
+
+    What does not exist is read as nothing; TransientError if a store cannot be reached.
+    """
 
     def __init__(self, settings: Metrics) -> None: ...
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics, NaN and infinities included."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What looks like a metric where a collector looks, whether asked for or not.
+
+    `read` says whether the collector reads it, if it is asked for; `text` is how it stands there.
+    """
+
+    name: str
+    read: bool
+    text: str
+    line: int | None = None
+
+
+class Telling(Protocol):
+    """A collector that also says what else there is, for people who look for their metric."""
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield all that looks like a metric, in order."""
+        ...
+
+
+def wanted(spec: Spec) -> frozenset[str]:
+    """Name the metrics that a trial is read for."""
+    return frozenset({*spec.goal.metrics, *spec.extra_metrics})
 
 
 def from_json(line: str) -> dict[str, float]:
@@ -68,6 +100,14 @@ def to_float(value: str | float) -> float | None:
         return math.inf
     except (TypeError, ValueError):
         return None
+
+
+def plain(seen: Observation) -> Observation:
+    """Make an observation of Python's own numbers, whatever a collector of one's own has put in."""
+    if type(seen.value) is float and (seen.step is None or type(seen.step) is int):
+        return seen
+    step = None if seen.step is None else int(seen.step)
+    return replace(seen, value=float(seen.value), step=step)
 
 
 def whole(value: float | None) -> int | None:

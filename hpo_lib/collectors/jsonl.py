@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Source, from_json, whole
+from hpo_lib.collectors import Sighting, Source, from_json, whole
 from hpo_lib.lines import lines
+from hpo_lib.places import below
 from hpo_lib.spec import Metrics
 from hpo_lib.trial import Observation
 
@@ -24,11 +25,16 @@ class JsonlCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the file."""
-        path = source.output / self._path
-        if not path.resolve().is_relative_to(source.output.resolve()):
-            return
-        for line in lines(path):
+        place = below(source.output, self._path)
+        for line in lines(place) if place else ():
             values = from_json(line)
             step = whole(values.get("step", values.get("epoch")))
             for name in sorted(wanted & values.keys()):
                 yield Observation(name, values[name], step=step, time=values.get("time"))
+
+    def sightings(self, source: Source) -> Iterator[Sighting]:
+        """Yield every number of every line."""
+        place = below(source.output, self._path)
+        for number, line in enumerate(lines(place) if place else (), start=1):
+            for name in from_json(line):
+                yield Sighting(name, True, line, number)

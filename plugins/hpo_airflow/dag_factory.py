@@ -148,7 +148,7 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
         "Trial",
         "`image`, `command`, `timeout`, `resources`, `env`, `options`",
     ),
-    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout or jsonl"),
+    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout, file, jsonl, tfevents, xcom"),
 )
 
 

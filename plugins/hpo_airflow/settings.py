@@ -7,6 +7,7 @@ HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin there, if it exist
 HPO_GRACE_S      seconds that a local trial survives without its Airflow task (600)
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
+HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
 HPO_POOL         Airflow pool of the trials (default_pool)
 HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
 HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from hpo_lib.artifacts import Offers
     from hpo_lib.backends import Backend
     from hpo_lib.backends.docker import DockerBackend
     from hpo_lib.backends.kubernetes import KubernetesBackend
@@ -63,6 +65,7 @@ def deployment() -> Deployment:
     return Deployment(
         home=home(),
         backends=_BACKENDS,
+        artifacts=_artifacts(),
         max_waves=max_waves(),
         max_parallel=int(os.environ.get("HPO_MAX_PARALLEL", "8")),
     )
@@ -98,7 +101,7 @@ def kubernetes_backend() -> KubernetesBackend:
 
     rules = _rules("kubernetes", KubernetesRules)
     connect = partial(_cluster, rules.connection)
-    return KubernetesBackend(home=home(), connect=connect, rules=rules)
+    return KubernetesBackend(home=home(), connect=connect, rules=rules, offers=_artifacts())
 
 
 def _cluster(connection: str | None) -> Any:
@@ -114,15 +117,46 @@ _BACKENDS: dict[str, Callable[[], Backend]] = {
 }
 
 
+def _artifacts() -> Offers:
+    """Give the URIs below which artifacts may lie, and how to get there."""
+    from hpo_lib.artifacts import offers
+
+    return offers(_config().get("artifacts") or {}, _storage_options)
+
+
+def _storage_options(connection: str) -> dict[str, Any]:
+    """Read what fsspec needs from an Airflow connection: of AWS by its hook, else from `extra`."""
+    from airflow.sdk import BaseHook
+
+    found = BaseHook.get_connection(connection)
+    if found.conn_type != "aws":
+        return dict(found.extra_dejson)
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    hook = AwsGenericHook(aws_conn_id=connection, client_type="s3")
+    keys = hook.get_credentials()
+    options = {
+        "key": keys.access_key,
+        "secret": keys.secret_key,
+        "token": keys.token,
+        "endpoint_url": hook.conn_config.get_service_endpoint_url(service_name="s3"),
+        "client_kwargs": {"region_name": hook.region_name} if hook.region_name else None,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
 def _rules(backend: str, kind: type[_Rules]) -> _Rules:
     """Read what this deployment lets a conf ask of a backend; SpecError."""
-    import yaml
-
     from hpo_lib.validation import parse
 
+    return parse(kind, _config().get(backend) or {}, at=f"config/deployment.yaml: {backend}")
+
+
+def _config() -> dict[str, Any]:
+    import yaml
+
     path = Path(os.environ.get("HPO_CONFIG") or ROOT / "config" / "deployment.yaml")
-    known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return parse(kind, (known or {}).get(backend) or {}, at=f"{path}: {backend}")
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
 
 
 def open_store() -> Store:

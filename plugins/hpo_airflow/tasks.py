@@ -143,6 +143,7 @@ def report(context: Mapping[str, Any]) -> dict[str, Any]:
     with errors(), settings.open_store() as store:
         run = runs.finish(store, key_of(context), deployment)
         path = runs.write_report(store, run, deployment)
+        runs.keep_artifacts(store, run, deployment)
     log.info("run %s is %s: %s", run.id, run.status, run.reason)
     log.info("report: %s", path)
     if run.status is RunStatus.FAILED:

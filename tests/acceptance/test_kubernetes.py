@@ -29,7 +29,7 @@ pytestmark = [
 
 DAG = "hpo_kubernetes"
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
-OWNER = "hpo.io/deployment=hpo"
+OWNER = "hpo.io/store"
 
 #: What a trial does, by its number; all others print their loss. On its second attempt it is well.
 SCRIPT = """

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hpo_lib import cli
 from hpo_lib.record import RunStatus
 from hpo_lib.spec import from_yaml
 from hpo_lib.trial import Cause, TrialState
@@ -267,3 +268,29 @@ def test_the_example_on_the_form_works(up: Stack) -> None:
     run = up.run(key)
     assert run.experiment == example.name
     assert all(v.trial.value > 0.8 for v in up.store.view(run.id).trials)
+
+
+def test_a_wrong_format_is_mended_and_cleared_and_nothing_is_trained_again(
+    up: Stack, tmp_path: Path
+) -> None:
+    trained = tmp_path / "trained"
+    key = up.trigger(conf(f"echo x >> {trained}; echo loss: $1"))
+    assert up.wait(key) == "failed"
+    run = up.run(key)
+    assert (run.status, up.store.trial(run.id, 1).cause) == (
+        RunStatus.FAILED,
+        Cause.OBJECTIVE_MISSING,
+    )
+    made = len(trained.read_text().splitlines())
+    words = ["collect", str(run.id), "--url", up.embedded.store_url]
+    words += ["--format", r"(?P<name>\w+): (?P<value>\S+)"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPO_HOME", str(up.embedded.results))
+        assert cli.main(words) == 0
+    tasks = {task["task_id"] for task in up.tasks(key) if task["state"] == "failed"}
+    up.clear(key, *tasks)
+    assert up.wait(key) == "success"
+    assert up.run(key).status is RunStatus.COMPLETE
+    assert len(trained.read_text().splitlines()) == made
+    trials = up.store.view(run.id).trials
+    assert {one.trial.state for one in trials} == {TrialState.COMPLETE}

@@ -747,6 +747,121 @@ class TrialContract:
         assert len(store.view(trial.id).trials[0].observations) == 3
 
 
+CORRECTED = load(
+    SPEC.dump() | {"metrics": {"collector": "stdout", "format": "(?P<name>.+): (?P<value>.+)"}}
+)
+
+
+class RecollectContract:
+    """Metrics that were there and were not found: the one way from failed to complete."""
+
+    @pytest.fixture
+    def lost(self, store: Store, trial: Run, clock: Clock) -> Attempt:
+        """End a trial without its objective; two seconds later is now."""
+        attempt = attempt_of(store, trial)
+        clock.advance(2)
+        seen = [Observation("other", 1.0, 1), Observation("other", 2.0, 2)]
+        nothing = failed(Cause.OBJECTIVE_MISSING, exit_code=0, observations=seen, log_tail="bye")
+        store.close_attempt(attempt.id, nothing, final=True)
+        clock.advance(2)
+        return store.attempts(trial.id, 0)[0]
+
+    def test_a_trial_becomes_complete_and_the_run_has_the_corrected_spec(
+        self, store: Store, trial: Run, lost: Attempt
+    ) -> None:
+        seen = (Observation("loss", 0.5, 3),)
+        outcome = succeeded(metrics={"loss": 0.5}, observations=seen)
+        done = store.recollect(lost.id, outcome, CORRECTED)
+        assert (done.state, done.value, done.cause) == (TrialState.COMPLETE, 0.5, None)
+        assert (done.reason, done.metrics, done.duration_s) == ("done", {"loss": 0.5}, 2.0)
+        view = store.view(trial.id).trials[0]
+        assert (view.trial, view.observations) == (done, list(seen))
+        changed = replace(lost, state=AttemptState.SUCCEEDED, cause=None, reason="done")
+        assert view.attempts == [changed], "times, exit code and log stay"
+        assert store.run_by_id(trial.id).spec == CORRECTED.dump()
+
+    def test_again_gives_the_same(self, store: Store, trial: Run, lost: Attempt) -> None:
+        outcome = succeeded(observations=[Observation("loss", 0.5)] * 3)
+        first = store.recollect(lost.id, outcome, CORRECTED)
+        assert store.recollect(lost.id, outcome, CORRECTED) == first
+        assert len(store.view(trial.id).trials[0].observations) == 3
+
+    def test_a_complete_trial_can_be_read_again(self, store: Store, trial: Run) -> None:
+        attempt = attempt_of(store, trial)
+        store.close_attempt(attempt.id, succeeded(0.5), final=True)
+        assert store.recollect(attempt.id, succeeded(0.25), CORRECTED).value == 0.25
+
+    def test_a_running_trial_and_an_older_attempt_are_left_alone(
+        self, store: Store, trial: Run
+    ) -> None:
+        first = attempt_of(store, trial)
+        with pytest.raises(ValueError, match=r"trial 0 of run .* is still running"):
+            store.recollect(first.id, succeeded(), SPEC)
+        store.close_attempt(first.id, failed(Cause.LOST), final=False)
+        second = attempt_of(store, trial)
+        store.close_attempt(second.id, failed(Cause.OBJECTIVE_MISSING), final=True)
+        with pytest.raises(ValueError, match="attempt 2 of trial 0 is newer"):
+            store.recollect(first.id, succeeded(), SPEC)
+        assert store.trial(trial.id, 0).state is TrialState.FAILED
+
+    @pytest.mark.parametrize("outcome", [failed(), succeeded(None), succeeded(math.nan)])
+    def test_only_a_success_with_a_value_can_be_collected(
+        self, store: Store, trial: Run, lost: Attempt, outcome: Outcome
+    ) -> None:
+        before = store.view(trial.id)
+        with pytest.raises(ValueError):
+            store.recollect(lost.id, outcome, CORRECTED)
+        assert store.view(trial.id) == before
+
+    def test_nothing_but_metrics_can_be_corrected(
+        self, store: Store, trial: Run, lost: Attempt
+    ) -> None:
+        other = load(SPEC.dump() | {"fixed": {"epochs": 3}})
+        with pytest.raises(ValueError, match="with other metrics only"):
+            store.recollect(lost.id, succeeded(), other)
+        assert store.run_by_id(trial.id).spec == SPEC.dump()
+
+    def test_an_unknown_attempt_is_named(self, store: Store) -> None:
+        with pytest.raises(NotFound, match="no attempt 4711"):
+            store.recollect(4711, succeeded(), SPEC)
+
+    @pytest.mark.parametrize(
+        "statement", ["UPDATE attempts", "DELETE FROM observations", "UPDATE trials", "UPDATE runs"]
+    )
+    def test_killed_in_the_middle_it_has_changed_nothing(
+        self, url: str, store: Store, trial: Run, lost: Attempt, statement: str
+    ) -> None:
+        before = store.view(trial.id)
+        outcome = succeeded(observations=[Observation("loss", 0.5)] * 3)
+        killed_at(statement, url, lambda own: own.recollect(lost.id, outcome, CORRECTED))
+        assert store.view(trial.id) == before
+        assert store.recollect(lost.id, outcome, CORRECTED).value == 0.5
+
+    def test_of_processes_that_collect_at_once_one_is_the_last(
+        self, store: Store, trial: Run, lost: Attempt
+    ) -> None:
+        def read(index: int) -> float | None:
+            seen = [Observation("loss", float(index), step) for step in range(20)]
+            return store.recollect(
+                lost.id, succeeded(float(index), observations=seen), CORRECTED
+            ).value
+
+        assert sorted(together(6, read)) == [float(index) for index in range(6)]
+        view = store.view(trial.id).trials[0]
+        assert {seen.value for seen in view.observations} == {view.trial.value}
+        assert len(view.observations) == 20
+
+    def test_the_verdict_on_an_ended_run_can_be_changed(
+        self, store: Store, run: Run, clock: Clock
+    ) -> None:
+        assert store.judge_run_again(run.id, RunStatus.COMPLETE, "all is well") == run
+        ended = store.finish_run(run.id, RunStatus.FAILED, "no trial is complete")
+        clock.advance(5)
+        judged = store.judge_run_again(run.id, RunStatus.COMPLETE, "all is well")
+        assert judged == replace(ended, status=RunStatus.COMPLETE, reason="all is well")
+        assert store.run(KEY) == judged
+
+
 class ValueContract:
     """Values: what goes in comes out."""
 
@@ -893,7 +1008,9 @@ class ValueContract:
         assert store.history(trial.id).elapsed_s == 0
 
 
-class StoreContract(SchemaContract, RunContract, LeaseContract, TrialContract, ValueContract):
+class StoreContract(
+    SchemaContract, RunContract, LeaseContract, TrialContract, RecollectContract, ValueContract
+):
     """All of it; a subclass supplies the fixture `empty_url`, a database without tables."""
 
     @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
-from hpo_lib.registry import AUTO, SAMPLERS
+from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS
 from hpo_lib.spec import Spec, from_yaml, load, to_yaml
 from hpo_lib.trial import Direction
 
@@ -43,6 +43,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 LOSS = {"metric": "loss", "direction": "minimize"}
 SIZE = {"metric": "size", "direction": "minimize"}
+_COLLECTORS = ", ".join(sorted(COLLECTORS))
 _SAMPLERS = ", ".join(sorted({*SAMPLERS, AUTO}))
 _KEYS = ", ".join(field.alias or name for name, field in Spec.model_fields.items())
 _RULE = (
@@ -186,11 +187,17 @@ _LATER = "is not supported yet; leave it out"
          "unterminated subpattern at position 0"),
         ("metrics", {"collector": "jsonl", "path": "../x"},
          'metrics.path: must be a relative path without .., got "../x"'),
+        ("metrics", {"collector": "jsonl", "format": "(?P<name>.)=(?P<value>.)"},
+         "metrics: format belongs to file, stdout, got collector=jsonl"),
+        ("metrics", {"collector": "stdout", "path": "x"},
+         "metrics: path belongs to file, jsonl, tfevents, got collector=stdout"),
+        ("metrics", {"collector": "xcom", "path": "x"},
+         "metrics: path belongs to file, jsonl, tfevents, got collector=xcom"),
         # Not supported yet, in so many words.
         ("limits/max_cost_usd", 20, f"limits.max_cost_usd: {_LATER} (got 20)"),
         ("trial/source", {}, f"trial.source: {_LATER} (got {{}})"),
         ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
-        ("artifacts", {}, f"artifacts: {_LATER} (got {{}})"),
+        ("artifacts", {}, "artifacts.uri: is required"),
         ("warm_start", {}, f"warm_start: {_LATER} (got {{}})"),
         ("final", {}, f"final: {_LATER} (got {{}})"),
         ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
@@ -208,8 +215,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "metrics/collector",
             "my.module:Collector",
-            "metrics.collector: collector 'my.module:Collector' is not supported yet; "
-            "known: jsonl, stdout",
+            "metrics.collector: collector 'my.module:Collector' is not allowed in this deployment; "
+            f"its operator can add my.module to HPO_COLLECTORS; known: {_COLLECTORS}",
         ),
     ],
 )  # fmt: skip

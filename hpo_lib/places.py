@@ -1,0 +1,122 @@
+"""Reading files that lie on a disk or in an object store, through one interface.
+
+What is not there is read as nothing. A store that does not answer, or refuses, is the world's
+fault: TransientError, so that nobody takes an outage for a trial without metrics.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeAlias, cast
+
+from hpo_lib.errors import HpoError, TransientError
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+#: A file or folder: a `pathlib.Path`, or a `upath.UPath` for what is on no disk.
+Place: TypeAlias = "Path | UPath"
+
+_CHUNK = 1 << 16
+_ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """Turn whatever a store raises into TransientError, but for a file that is not there."""
+    try:
+        yield
+    except (*_ABSENT, HpoError):
+        raise
+    except Exception as error:
+        if isinstance(place, Path) and not isinstance(error, OSError):
+            raise
+        raise TransientError(f"{place}: cannot be reached: {said(error)}") from None
+
+
+def said(error: Exception) -> str:
+    """Give an error's own words on one line, or its name if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[IO[bytes] | None]:
+    """Open a file for reading bytes, None if no file is there; for the time of the block."""
+    with reaching(place):
+        file = _open(place)
+    if file is None:
+        yield None
+        return
+    with file, reaching(place):
+        yield file
+
+
+def _open(place: Place) -> IO[bytes] | None:
+    """Open what is a file: a pipe that a trial has left would keep its reader waiting."""
+    try:
+        if isinstance(place, Path) and not (place.is_file() and os.access(place, os.R_OK)):
+            return None
+        return cast("IO[bytes]", place.open("rb"))
+    except _ABSENT:
+        return None
+
+
+def chunks(place: Place, start: int = 0) -> Iterator[bytes]:
+    """Yield a file's bytes from `start` on, at most 64 KiB at a time."""
+    with opened(place) as file:
+        if file is None:
+            return
+        file.seek(start)
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def tail(place: Place, size: int) -> bytes:
+    """Give the last `size` bytes of a file."""
+    with opened(place) as file:
+        if file is None:
+            return b""
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        return file.read(size)
+
+
+def below(folder: Place, path: str) -> Place | None:
+    """Give the place at a relative path, None if a link leads out of the folder."""
+    if not isinstance(folder, Path):
+        return folder / path
+    place = folder / path
+    try:
+        return place if place.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, RuntimeError):  # links in a circle
+        return None
+
+
+def files(folder: Place) -> list[Place]:
+    """List all files below a folder, by their paths; links are not followed."""
+    with reaching(folder):
+        if isinstance(folder, Path):
+            return sorted(path for path in folder.rglob("*") if _is_plain(path))
+        return sorted(_remote(folder), key=str)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _remote(folder: UPath) -> Iterator[Place]:
+    """Walk by listing: `find` and `isfile` of fsspec take an outage for an empty folder."""
+    try:
+        entries = folder.fs.ls(folder.path, detail=True)
+    except _ABSENT:
+        return
+    for entry in entries:
+        name = entry["name"].rstrip("/").rpartition("/")[2]
+        if entry["name"].strip("/") == folder.path.strip("/"):
+            continue
+        if entry["type"] == "directory":
+            yield from _remote(folder / name)
+        else:
+            yield folder / name

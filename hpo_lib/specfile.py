@@ -1,0 +1,35 @@
+"""Spec files, as commands are given them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpo_lib import engine
+from hpo_lib.errors import SpecError
+from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
+
+
+def read(path: str) -> Spec:
+    """Read and check a spec file; SpecError has the path in front of every problem."""
+    try:
+        spec = from_yaml(_text(Path(path)))
+        engine.check(spec)
+    except SpecError as error:
+        raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
+    return spec
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode()
+    except UnicodeDecodeError as error:
+        if error.start >= MAX_BYTES - 3:
+            return "#" * (MAX_BYTES + 1)
+        raise SpecError("spec: must be a text file in UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"spec: must be a readable file: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
