@@ -46,10 +46,14 @@ bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hour
 
 setup: .venv/dev .venv-trial/trial  ## create all environments
 
+# s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+  --no-emit-package hpo-lib
 lock:  ## renew the pins (needs uv)
-	for name in dev core trial; do uv pip compile --quiet --universal --python-version 3.11 \
-	  --no-header --no-annotate --no-emit-package hpo-lib $$([ $$name = dev ] || echo --constraint requirements/dev.txt) \
-	  requirements/$$name.in --output-file requirements/$$name.txt; done
+	@$(LOCK) requirements/dev.in -o requirements/dev.txt
+	@$(LOCK) --constraint requirements/dev.txt requirements/core.in -o requirements/core.txt
+	@$(LOCK) --constraint <(grep -v '^botocore==' requirements/dev.txt) requirements/trial.in -o requirements/trial.txt
+	@$(LOCK) --constraint requirements/trial.txt requirements/trial-gpu.in -o requirements/trial-gpu.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
