@@ -143,7 +143,7 @@ def _run_and_copy(command: Sequence[str], uri: str, every_s: float) -> int:
         try:
             mirror = Mirror(Path(folder), uri)
         except Exception as error:
-            _say(f"HPO_OUTPUT is a URI that cannot be carried: {error}; install what fsspec needs")
+            _say(f"HPO_OUTPUT needs fsspec and its package for this kind of URI: {error}")
             return _BAD_USE
         ended = threading.Event()
         copying = threading.Thread(target=_copy_now_and_then, args=(mirror, every_s, ended))
