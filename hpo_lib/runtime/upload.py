@@ -122,8 +122,8 @@ def _parse(arguments: Sequence[str]) -> tuple[float, list[str]]:
     parser.add_argument("--every", type=float, default=30.0, metavar="SECONDS")
     at = arguments.index("--") if "--" in arguments else len(arguments)
     every_s: float = parser.parse_args(arguments[:at]).every
-    if not every_s > 0:
-        parser.error(f"--every must be > 0, got {every_s:g}")
+    if not 0 < every_s <= threading.TIMEOUT_MAX:
+        parser.error(f"--every must be > 0 and finite, got {every_s:g}")
     if not arguments[at + 1 :]:
         parser.error("a command must follow --")
     return every_s, list(arguments[at + 1 :])

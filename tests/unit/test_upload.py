@@ -421,8 +421,9 @@ def test_a_uri_that_nothing_carries_is_refused_before_the_command_starts(tmp_pat
     [
         ([], "a command must follow --"),
         (["--"], "a command must follow --"),
-        (["--every", "0", "--", "true"], "--every must be > 0, got 0"),
-        (["--every", "nan", "--", "true"], "--every must be > 0, got nan"),
+        (["--every", "0", "--", "true"], "--every must be > 0 and finite, got 0"),
+        (["--every", "nan", "--", "true"], "--every must be > 0 and finite, got nan"),
+        (["--every", "inf", "--", "true"], "--every must be > 0 and finite, got inf"),
         (["true"], "unrecognized arguments: true"),
     ],
 )
