@@ -6,7 +6,7 @@ SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint types fmt bench bench-optimizers lock clean
+.PHONY: help setup demo up down test lint types fmt bench bench-optimizers images lock clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,12 +44,21 @@ endif
 bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
 	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
 
+TENSORFLOW ?= gpu
+images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=cpu, ARGS=…)
+	@DOCKER_BUILDKIT=1 docker build $(ARGS) --build-arg TENSORFLOW=$(TENSORFLOW) -t hpo-trial -f docker/trial/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
+
 setup: .venv/dev .venv-trial/trial  ## create all environments
 
+# s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+  --no-emit-package hpo-lib
 lock:  ## renew the pins (needs uv)
-	for name in dev core trial; do uv pip compile --quiet --universal --python-version 3.11 \
-	  --no-header --no-annotate --no-emit-package hpo-lib $$([ $$name = dev ] || echo --constraint requirements/dev.txt) \
-	  requirements/$$name.in --output-file requirements/$$name.txt; done
+	@$(LOCK) requirements/dev.in -o requirements/dev.txt
+	@$(LOCK) --constraint requirements/dev.txt requirements/core.in -o requirements/core.txt
+	@$(LOCK) --constraint requirements/dev.txt requirements/trial.in -o requirements/trial.txt
+	@$(LOCK) --constraint requirements/trial.txt requirements/trial-gpu.in -o requirements/trial-gpu.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down

@@ -146,7 +146,8 @@ def _directory(name: str) -> Path:
     if output and local is None:
         raise ValueError(
             f"HPO_OUTPUT must be a directory to hold {name}/, got {output!r}: "
-            f"write to {output.rstrip('/')}/{name} with a client of that store"
+            "run the command under `python -m hpo_lib.runtime.upload --`, or write to "
+            f"{output.rstrip('/')}/{name} with a client of that store"
         )
     directory = (local or _scratch()) / name
     directory.mkdir(parents=True, exist_ok=True)

@@ -608,7 +608,7 @@ class TestCommand:
         made, spec = trial(5, 0.9, params=NASTY), load(self.spec())
         made_run = run(self.spec())
         words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", made_run)
-        wanted = runs.request(spec, made_run, made, 1, env["HPO_OUTPUT"])
+        wanted = runs.request(spec, made_run, made, 1, env["HPO_OUTPUT"], store="s")
         assert words == list(wanted.command)
         assert {name: wanted.env[name] for name in env} == env
 
