@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 #: The processes: how each one sees the losses, and whether it warps its inputs.
-_VIEWS = (("power", False), ("ranks", True), ("both", False))
+_VIEWS = (("power", False), ("ranks", True), ("tired", False))
 _FIT_ROWS, _FIT_STEPS, _REFIT_STEPS, _RETRY_STEPS = 100, 25, 8, 15
 _EXHAUSTIVE = 2_000
 _POOL, _PARENTS, _NEAR = 1_000, 4, 0.15
@@ -181,7 +181,7 @@ class _Adviser:
 
     def __init__(self, cube: Cube, source: Source) -> None:
         features = cube.features(source.places)
-        losses = outputs.standard(outputs.power(source.losses) + outputs.ranks(source.losses))
+        losses = outputs.both(source.losses)
         self._process = Process(cube.layout, warp=False)
         self._process.fit(features, losses, (None, _FIT_STEPS))
         self._process.condition(features, losses)
@@ -275,7 +275,7 @@ def _members(
             first = (process.theta[: len(cube) + 2], _REFIT_STEPS)
         member.model = process
         members.append(member)
-    member = _Member(features, _view("both", losses, rng), advisers)
+    member = _Member(features, _view("tired", losses, rng), advisers)
     member.model = Forest(features, member.rest, int(rng.integers(2**31)))
     return [*members, member]
 
@@ -296,7 +296,7 @@ def _view(kind: str, losses: Array, rng: np.random.Generator) -> Array:
         return outputs.power(one)
     if kind == "ranks":
         return outputs.ranks(one)
-    return outputs.standard(outputs.power(one) + outputs.ranks(one))
+    return outputs.tired(one)
 
 
 def _log_improvement(mean: Array, variance: Array, best: float) -> Array:

@@ -177,6 +177,24 @@ class TestOutputs:
         seen = outputs.power(losses)
         assert abs(float((seen**3).mean())) < 0.5 < float((outputs.standard(losses) ** 3).mean())
 
+    def test_what_no_two_trials_share_is_seen_as_it_is(self) -> None:
+        losses = np.random.default_rng(0).normal(size=40)
+        assert (outputs.tired(losses) == outputs.both(losses)).all()
+
+    def test_a_plateau_loses_its_charm_with_every_trial_on_it(self) -> None:
+        spread = np.linspace(0.6, 1.0, 30)
+        seen = [
+            outputs.tired(np.concatenate([np.full(shared, 0.5), spread]))[0]
+            - outputs.both(np.concatenate([np.full(shared, 0.5), spread]))[0]
+            for shared in (1, 2, 4, 8, 16)
+        ]
+        assert seen[:2] == [0.0, 0.0]
+        assert seen[1:] == sorted(set(seen[1:]))
+
+    def test_a_bad_loss_is_not_made_worse_by_company(self) -> None:
+        losses = np.array([0.1, 0.2, 0.3, *[9.0] * 10])
+        assert (outputs.tired(losses)[3:] == outputs.both(losses)[3:]).all()
+
 
 class TestWhatItIsTold:
     def test_the_order_of_the_trials_does_not_matter(self) -> None:
