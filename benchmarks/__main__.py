@@ -1,12 +1,17 @@
-"""`python -m benchmarks [overhead|imports|wine]`: all of them without a name."""
+"""`python -m benchmarks [imports|overhead|pods|wine]`: all of them without a name."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, overhead, wine
+from benchmarks import imports, overhead, pods, wine
 
-BENCHMARKS = {"imports": imports.main, "overhead": overhead.main, "wine": wine.main}
+BENCHMARKS = {
+    "imports": imports.main,
+    "overhead": overhead.main,
+    "pods": pods.main,
+    "wine": wine.main,
+}
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
 parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
