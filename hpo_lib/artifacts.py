@@ -59,11 +59,6 @@ def options_for(uri: str, offers: Offers) -> Options:
     )
 
 
-def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
-    """Name an attempt's folder below a spec's URI."""
-    return f"{uri}/{run.experiment}/run-{run.id:06d}/trial-{trial:04d}/attempt-{attempt}"
-
-
 def open_folder(uri: str, options: Options) -> UPath:
     """Give a folder, which does not have to exist; SpecError if fsspec cannot reach its kind."""
     from upath import UPath

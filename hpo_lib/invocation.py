@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo_lib.record import Run
 from hpo_lib.spec import Spec
 from hpo_lib.trial import Trial
 
@@ -46,6 +47,11 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
     told["HPO_PARAMS"] = json.dumps(params)
     line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
     return Invocation(line, (), env) if spec.trial.command else Invocation((), line, env)
+
+
+def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
+    """Name an attempt's folder below the URI of a spec's artifacts."""
+    return f"{uri}/{run.experiment}/run-{run.id:06d}/trial-{trial:04d}/attempt-{attempt}"
 
 
 def seed(spec: Spec, number: int) -> int:

@@ -17,7 +17,7 @@ from hpo_lib.backends import Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
-from hpo_lib.invocation import invocation
+from hpo_lib.invocation import attempt_uri, invocation
 from hpo_lib.places import tail
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
@@ -25,6 +25,8 @@ from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
 from hpo_lib.trial import Cause, Decision, Observation, Trial, TrialState
 
+#: The module that carries outputs to object stores, and what it ends with if it could not.
+_UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
 _TAIL_BYTES = 8_192
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
 
@@ -173,7 +175,7 @@ def _artifacts(spec: Spec, run: Run, trial: int, attempt: int) -> str | None:
     """Name the folder where the spec wants what an attempt leaves."""
     if spec.artifacts is None:
         return None
-    return artifacts.attempt_uri(spec.artifacts.uri, run, trial, attempt)
+    return attempt_uri(spec.artifacts.uri, run, trial, attempt)
 
 
 def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:
@@ -219,7 +221,7 @@ def request(
 
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
-    failed = _failure(end)
+    failed = _failure(spec, end)
     found, trouble = _collected(spec, source)
     metrics = reduce(found, spec.objectives)
     cause, reason = failed or trouble or judged(spec.goal, metrics)
@@ -309,7 +311,7 @@ def keep_artifacts(
     views = {one.trial.number: one for one in view.trials}
     kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
     for attempt in [*kept, *doomed]:
-        name = artifacts.attempt_uri(uri, run, attempt.trial, attempt.number)
+        name = attempt_uri(uri, run, attempt.trial, attempt.number)
         folder, output = artifacts.open_folder(name, options), backend.output(attempt.handle)
         if attempt in doomed:
             artifacts.delete(folder)
@@ -392,12 +394,14 @@ _CAUSES = {
 _OUTSIDE = frozenset({-1, -2, -9, -15, 129, 130, 137, 143})
 
 
-def _failure(end: Exit) -> tuple[Cause, str] | None:
+def _failure(spec: Spec, end: Exit) -> tuple[Cause, str] | None:
     if end.ending is not Ending.EXITED:
         return _CAUSES[end.ending], end.detail
     if end.code in _OUTSIDE:
         signal = -end.code if end.code < 0 else end.code - 128
         return Cause.LOST, f"killed from outside by signal {signal}"
+    if end.code == _NOT_COPIED and _UPLOAD in (spec.trial.command or ()):
+        return Cause.LOST, "its output could not be copied to the object store"
     if end.code != 0:
         said = f": {end.detail}" if end.detail else ""
         return Cause.USER_ERROR, f"exit code {end.code}{said}"

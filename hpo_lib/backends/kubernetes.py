@@ -34,7 +34,7 @@ LABEL = "hpo.io/"
 OUTPUT = "/hpo/output"
 _OWNER, _START = f"{LABEL}store", f"{LABEL}start-timeout-s"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
-_POLL_S, _STOP_S, _LOST_S = 1.0, 60.0, 90.0
+_POLL_S, _GRACE_S, _STOP_S, _LOST_S = 1.0, 10, 60.0, 90.0
 _LONGEST_NAME = 63
 
 Json = Mapping[str, Any]
@@ -220,12 +220,13 @@ class KubernetesBackend:
         """Nothing: the pod goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
-        """Delete the pod, without waiting."""
-        self.discard(handle)
+        """Delete the pod, without waiting; it gets a moment to end by itself."""
+        with _server():
+            self._delete(handle, grace_period_seconds=_GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod and wait until it is gone; by force if it takes too long."""
-        self.discard(handle)
+        self.end(handle)
         end = time.monotonic() + _STOP_S
         with _server():
             while self.pod(handle) is not None and time.monotonic() < end:

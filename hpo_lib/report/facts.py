@@ -12,7 +12,7 @@ from typing import Any
 
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
-from hpo_lib.invocation import invocation
+from hpo_lib.invocation import attempt_uri, invocation
 from hpo_lib.record import Run, RunView, TrialView
 from hpo_lib.spec import Spec, load
 from hpo_lib.trial import Direction, Trial, TrialState
@@ -218,7 +218,20 @@ def command(facts: Facts, view: TrialView) -> str | None:
     output = f"{spec.name}-trial-{view.trial.number}"
     made = invocation(spec, view.trial, run=facts.run.id, attempt=1, output=output)
     assigned = [f"{name}={shlex.quote(value)}" for name, value in made.env.items()]
-    return " \\\n".join([*assigned, *_wrapped([shlex.quote(word) for word in made.command])])
+    words = [shlex.quote(word) for word in (*made.command, *made.args)]
+    if spec.trial.image is None:
+        return " \\\n".join([*assigned, *_wrapped(words)])
+    entry = ["--entrypoint", words.pop(0)] if made.command else []
+    begin = ["docker run --rm", *(f"  -e {one}" for one in assigned)]
+    return " \\\n".join([*begin, *_wrapped([" ", *entry, shlex.quote(spec.trial.image), *words])])
+
+
+def files(facts: Facts, view: TrialView) -> str | None:
+    """Name the folder with a trial's artifacts, if its spec keeps them."""
+    uri, keep = facts.says("artifacts", "uri"), facts.says("artifacts", "keep")
+    if not isinstance(uri, str) or keep == "none" or not view.attempts:
+        return None
+    return attempt_uri(uri, facts.run, view.trial.number, view.attempts[-1].number)
 
 
 def _wrapped(words: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from statistics import median
 import yaml
 
 from hpo_lib.record import AttemptState, RunStatus, TrialView
-from hpo_lib.report.facts import Facts, command, value_of
+from hpo_lib.report.facts import Facts, command, files, value_of
 from hpo_lib.report.markup import Markup, clean, el, join, shortened
 from hpo_lib.samplers.auto import chosen
 from hpo_lib.trial import Cause, Direction, TrialState
@@ -52,6 +52,7 @@ def best(facts: Facts, view: TrialView) -> Markup:
                 _pairs("Metrics", metrics),
                 _pairs("Constraints", kept) if (kept := _kept(facts, view)) else None,
                 _pairs("Fixed", fixed_list) if fixed_list else None,
+                _pairs("Artifacts", {"folder": folder}) if (folder := files(facts, view)) else None,
                 class_="columns",
             ),
             _command(line) if line else None,

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-GIVE_UP_S = 60.0
+GIVE_UP_S = 300.0
 _POLL_S = 0.1
 _SETTLED_S = 1.0
 _PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)

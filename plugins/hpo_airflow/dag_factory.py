@@ -17,7 +17,7 @@ from hpo_airflow.retries import PauseOfFailure
 
 #: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
 _CONTROL: dict[str, Any] = {
-    "retries": 5,
+    "retries": 10,
     "retry_delay": timedelta(seconds=5),
     "trigger_rule": "all_done",
 }
@@ -153,7 +153,7 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
 
 
 def _validate(backend: str) -> BaseOperator:
-    @task(task_id="validate", retries=5, retry_delay=timedelta(seconds=5))
+    @task(task_id="validate", retries=10, retry_delay=timedelta(seconds=5))
     def validate() -> dict[str, Any]:
         """Check the conf and start the run."""
         return tasks.validate(get_current_context(), backend)

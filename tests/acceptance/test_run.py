@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hpo_lib import cli
-from hpo_lib.record import RunStatus
+from hpo_lib.record import RunKey, RunStatus
 from hpo_lib.spec import from_yaml
 from hpo_lib.trial import Cause, TrialState
 from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
@@ -232,6 +232,12 @@ def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
     until(lambda: attempt_processes(up.embedded.home), "the second attempt")
     up.client().call("PATCH", path, {"state": "failed"})
     until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
+    assert up.run(key).status is RunStatus.RUNNING, "Airflow runs no report of a marked run"
+    sweep = RunKey("hpo_housekeeping", up.client().trigger("hpo_housekeeping", {}))
+    assert up.wait(sweep) == "success"
+    run = up.run(key)
+    assert run.status is RunStatus.FAILED
+    assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(up: Stack) -> None:

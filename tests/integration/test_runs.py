@@ -164,3 +164,10 @@ def test_a_target_of_two_objectives_needs_one_trial_that_reaches_both(bench: Ben
     assert run.reason is not None
     assert run.reason.startswith("target reached: val_loss ")
     assert "size_mb 0.4 <= 1 in trial 3" in run.reason
+
+
+def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Bench) -> None:
+    argv = [sys.executable, "-c", "raise SystemExit(74)"]
+    own = bench.run(trial={"command": argv}, limits=CONF["limits"] | {"max_trials": 1})
+    (view,) = bench.view(own).trials
+    assert view.trial.cause is Cause.USER_ERROR

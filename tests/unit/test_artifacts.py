@@ -17,6 +17,7 @@ from test_spec import GOOD
 
 from hpo_lib import artifacts
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.invocation import attempt_uri
 from hpo_lib.record import RunView
 from hpo_lib.spec import Artifacts, load
 from hpo_lib.trial import Cause, TrialState
@@ -138,7 +139,7 @@ def test_an_offer_asks_for_its_connection_when_it_is_used() -> None:
 
 def test_each_attempt_has_its_folder() -> None:
     run = factories.run()
-    assert artifacts.attempt_uri("s3://b/x", run, 3, 1) == (
+    assert attempt_uri("s3://b/x", run, 3, 1) == (
         "s3://b/x/wine-quality/run-000012/trial-0003/attempt-1"
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import factories
@@ -387,3 +389,10 @@ def test_objectives_and_constraints_come_back_from_yaml_and_the_store() -> None:
 
 def test_a_spec_that_names_no_sampler_leaves_the_choice_open() -> None:
     assert load(GOOD).sampler.name == AUTO
+
+
+def test_the_specs_that_the_readme_shows_are_right() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:json|yaml)\n(.*?)```", text, flags=re.DOTALL)
+    specs = [from_yaml(block) for block in blocks if "objective" in block]
+    assert {spec.trial.backend for spec in specs} >= {"local", "kubernetes"}
