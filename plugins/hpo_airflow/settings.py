@@ -97,7 +97,8 @@ def docker_backend() -> DockerBackend:
 
 def kubernetes_backend() -> KubernetesBackend:
     """Build the backend that runs trials as pods; it connects when it first has to."""
-    from hpo_lib.backends.kubernetes import KubernetesBackend, KubernetesRules
+    from hpo_lib.backends.kubernetes import KubernetesBackend
+    from hpo_lib.backends.pods import KubernetesRules
 
     rules = _rules("kubernetes", KubernetesRules)
     connect = partial(_cluster, rules.connection)
