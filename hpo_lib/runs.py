@@ -206,7 +206,7 @@ def request(
         cpu=resources.cpu,
         gpu=resources.gpu or 0,
         spot=spec.trial.spot and not failures.is_last(attempt),
-        options=spec.trial.options,
+        options=made.options,
         labels={
             "store": store,
             "experiment": spec.name,
