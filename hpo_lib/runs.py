@@ -378,6 +378,7 @@ _CAUSES = {
     Ending.TIMEOUT: Cause.TIMEOUT,
     Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
+    Ending.FAILED: Cause.USER_ERROR,
     Ending.UNSTARTABLE: Cause.USER_ERROR,
     Ending.STOPPED: Cause.LOST,
     Ending.ABANDONED: Cause.LOST,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -610,12 +610,16 @@ def _check_placeholders(spec: Spec) -> None:
 
 def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Give every text in plain JSON with its path."""
-    inner = value.items() if isinstance(value, Mapping) else ()
-    inner = enumerate(value) if isinstance(value, list | tuple) else inner
-    for name, one in inner:
-        yield from _texts(one, f"{path}.{name}" if path else str(name))
     if isinstance(value, str):
         yield path, value
+    for name, inner in _inner(value):
+        yield from _texts(inner, f"{path}.{name}" if path else str(name))
+
+
+def _inner(value: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 def _values(params: Params, facts: Mapping[str, object]) -> dict[str, object]:

@@ -17,6 +17,7 @@ from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.backends import Ending, Exit, Found, Request, check_image
 from hpo_lib.backends.pods import (
     CONTAINER,
+    JOB,
     LABEL,
     OUTPUT,
     OWNER,
@@ -25,6 +26,7 @@ from hpo_lib.backends.pods import (
     KubernetesRules,
     exit_of,
     merged,
+    place_of,
     refusals,
     resources,
     safe,
@@ -102,10 +104,8 @@ class KubernetesBackend:
     ) -> dict[str, Any]:
         """Name the pod, its namespace, and the folder of its log."""
         namespace = parse(KubernetesOptions, options).namespace or self.rules.namespaces[0]
-        folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
-        tail = f"-{trial:04d}-{attempt}"
-        head = f"hpo-{store[:6]}-{run}"[: _LONGEST_NAME - len(tail)].rstrip("-")
-        place = {"pod": head + tail, "namespace": namespace, "output": artifacts or OUTPUT}
+        name, folder = place_of(self.home, store, run, trial, attempt, longest=_LONGEST_NAME)
+        place = {"pod": name, "namespace": namespace, "output": artifacts or OUTPUT}
         return place | {"store": store, "folder": str(folder)}
 
     def output(self, handle: Mapping[str, Any]) -> Place:
@@ -187,7 +187,7 @@ class KubernetesBackend:
         for namespace in self.rules.namespaces:
             with server():
                 listed = self.client.list_namespaced_pod(
-                    namespace, label_selector=f"{OWNER}={store}"
+                    namespace, label_selector=f"{OWNER}={store},!{JOB}"
                 )
             for pod in listed.items:
                 place = {"pod": pod.metadata.name, "namespace": namespace}
@@ -238,7 +238,6 @@ class KubernetesBackend:
             "image": request.image,
             "env": [{"name": name, "value": value} for name, value in request.env.items()],
             "resources": resources(request, options.gpu_resource),
-            "terminationMessagePolicy": "FallbackToLogsOnError",
         }
         container |= {"command": list(request.command)} if request.command else {}
         container |= {"args": list(request.args)} if request.args else {}

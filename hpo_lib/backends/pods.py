@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -273,6 +274,7 @@ def safe(user: int | None) -> dict[str, Any]:
                     "name": CONTAINER,
                     "env": [{"name": "HOME", "value": _TMP}],
                     "volumeMounts": mounts,
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "capabilities": {"drop": ["ALL"]},
@@ -285,6 +287,26 @@ def safe(user: int | None) -> dict[str, Any]:
 
 
 _SECCOMP = {"type": "RuntimeDefault"}
+
+
+def spread(part: Json, names: Sequence[str]) -> dict[str, Any]:
+    """Copy a part of a pod so that what it says of CONTAINER is said of each of these."""
+
+    def each(one: Any) -> list[Any]:
+        return [one | {"name": name} for name in names] if name_of(one) == CONTAINER else [one]
+
+    spec = part.get("spec", {})
+    listed = [each(one) for one in spec.get("containers", [])]
+    return {**part, "spec": {**spec, "containers": [one for several in listed for one in several]}}
+
+
+def place_of(
+    home: Path, store: str, run: str, trial: int, attempt: int, *, longest: int
+) -> tuple[str, Path]:
+    """Name what runs an attempt, in at most so many characters, and the folder of its log."""
+    tail = f"-{trial:04d}-{attempt}"
+    head = f"hpo-{store[:6]}-{run}"[: longest - len(tail)].rstrip("-")
+    return head + tail, home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
 
 
 def resources(request: Request, gpu_resource: str) -> dict[str, Any]:
