@@ -229,7 +229,7 @@ class JobBackend:
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts that have a resource of an allowed kind, in any allowed namespace."""
-        for kind in self.jobs.kinds:
+        for kind in dict.fromkeys(self.jobs.kinds):
             for namespace in self.rules.namespaces:
                 place = {"kind": kind, "namespace": namespace, "store": store, "folder": ""}
                 with server():

@@ -170,7 +170,9 @@ def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) 
     for path, template in templates(options.resource):
         found = refusals(template, rules, (*_OF_CONTAINERS, *amounts))
         lines += [f"{at}.{path}: {line}" if path else f"{at}: {line}" for line in found]
-    lines += [f"{at}: {line}" for line in refusals({"metadata": metadata_of(options)}, rules)]
+    metadata = metadata_of(options)
+    found = refusals({"metadata": metadata}, rules) if metadata else []
+    lines += [f"{at}: {line}" for line in found]
     for path, value in leaves(options.resource):
         if path.rpartition(".")[2] == "image":
             lines += wrong_image(f"{at}.{path}", value, rules)

@@ -218,7 +218,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "trial/backend",
             "ecs",
-            "trial.backend: backend 'ecs' is not supported yet; known: docker, kubernetes, local",
+            "trial.backend: backend 'ecs' is not supported yet; known: docker, job, kubernetes, "
+            "local",
         ),
         (
             "metrics/collector",
