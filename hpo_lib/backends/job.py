@@ -179,8 +179,9 @@ class JobBackend:
             found, begun = self._look(handle)
             for pod, container in begun:
                 self._watch(tails, handle, pod, container)
+            end = time.monotonic() + (LATE_S if found else 0.0)
             for tail in tails.values():
-                tail.copying.join(LATE_S if found else 0.0)
+                tail.copying.join(max(0.0, end - time.monotonic()))
                 yield from tail.lines.new(last=found is not None)
             if found is not None:
                 yield found

@@ -157,6 +157,14 @@ class JobRules(Strict):
     kinds: tuple[str, ...] = Field(default=(BATCH,), strict=False)
     allow: tuple[str, ...] = Field(default=(), strict=False)
 
+    @field_validator("kinds")
+    @classmethod
+    def _check_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in kinds:
+            if [bool(part) for part in kind.split("/")] != [True] * 3:
+                raise rule(f"must be group, version and kind, as in {BATCH}, got {shown(kind)}")
+        return kinds
+
 
 def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> list[str]:
     """Say what of a conf's resource the rules do not allow, a line each."""

@@ -26,6 +26,7 @@ from hpo_lib.backends.resource import (
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import TrialSpec, from_yaml, load
 from hpo_lib.trial import Trial
+from hpo_lib.validation import parse
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 TFJOB = "kubeflow.org/v1/TFJob"
@@ -164,6 +165,11 @@ def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
         rules=KubernetesRules(allow=("metadata.labels.kueue.x-k8s.io/queue-name",)),
     )
     labelled.permit(trial(job(top=queue)))
+
+
+def test_a_kind_has_a_group_and_a_version() -> None:
+    with pytest.raises(SpecError, match=r"kinds: must be group, version and kind, .* got \"v1/Pod"):
+        parse(JobRules, {"kinds": ["batch/v1/Job", "v1/Pod"]})
 
 
 def request(options: Any, **changes: Any) -> Request:
