@@ -1,4 +1,4 @@
-"""How a trial is invoked: command line and environment, by every backend and by hand."""
+"""How a trial is invoked: command line, environment and options, by every backend and by hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hpo_lib.record import Run
 from hpo_lib.spec import Spec
@@ -24,12 +25,14 @@ _THREADS = (
 class Invocation:
     """A command without a shell, and the variables that it needs beside its backend's own.
 
-    Without a command of the spec's own, `args` go to the one of the image.
+    Without a command of the spec's own, `args` go to the one of the image. `options` are the
+    backend's own, with the trial's values in them.
     """
 
     command: Sequence[str]
     args: Sequence[str]
     env: Mapping[str, str]
+    options: Mapping[str, Any]
 
 
 def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str) -> Invocation:
@@ -46,7 +49,9 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
     told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
     told["HPO_PARAMS"] = json.dumps(params)
     line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
-    return Invocation(line, (), env) if spec.trial.command else Invocation((), line, env)
+    options = spec.options(params, facts)
+    command, args = (line, ()) if spec.trial.command else ((), line)
+    return Invocation(command, args, env, options)
 
 
 def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:

@@ -47,6 +47,7 @@ COLLECTOR_SETTINGS: dict[str, set[str]] = {
 ALLOWED_COLLECTORS = "HPO_COLLECTORS"
 BACKENDS = {
     "docker": "hpo_lib.backends.docker:DockerBackend",
+    "job": "hpo_lib.backends.job:JobBackend",
     "kubernetes": "hpo_lib.backends.kubernetes:KubernetesBackend",
     "local": "hpo_lib.backends.local:LocalBackend",
 }

@@ -208,7 +208,7 @@ def request(
         cpu=resources.cpu,
         gpu=resources.gpu or 0,
         spot=spec.trial.spot and not failures.is_last(attempt),
-        options=spec.trial.options,
+        options=made.options,
         labels={
             "store": store,
             "experiment": spec.name,
@@ -380,6 +380,7 @@ _CAUSES = {
     Ending.TIMEOUT: Cause.TIMEOUT,
     Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
+    Ending.FAILED: Cause.USER_ERROR,
     Ending.UNSTARTABLE: Cause.USER_ERROR,
     Ending.STOPPED: Cause.LOST,
     Ending.ABANDONED: Cause.LOST,

@@ -18,7 +18,7 @@ LIBRARY = "hpo_lib"
 #: siblings and do not import each other.
 LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
-    {"validation", "trial", "constraint"},
+    {"validation", "trial", "constraint", "condition"},
     {"space", "goal"},
     {"registry", "record", "failures"},
     {"spec"},

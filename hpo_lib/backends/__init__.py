@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,7 +16,10 @@ from hpo_lib.spec import TrialSpec
 
 
 class Ending(StrEnum):
-    """How an attempt came to its end; UNSTARTABLE: it asks for what cannot be run at all."""
+    """How an attempt came to its end.
+
+    UNSTARTABLE: it asks for what cannot be run at all. FAILED: it says so, but not of what.
+    """
 
     EXITED = "exited"
     TIMEOUT = "timeout"
@@ -23,6 +27,7 @@ class Ending(StrEnum):
     LOG_TOO_LARGE = "log_too_large"
     STOPPED = "stopped"
     ABANDONED = "abandoned"
+    FAILED = "failed"
     UNSTARTABLE = "unstartable"
     IMAGE_NOT_PULLABLE = "image_not_pullable"
     UNSCHEDULABLE = "unschedulable"
@@ -148,6 +153,26 @@ class Backend(Protocol):
     def discard(self, handle: Mapping[str, Any]) -> None:
         """Remove what an ended attempt still holds, once its outcome is in the store."""
         ...
+
+
+def keep_unstarted(handle: Mapping[str, Any], end: Exit) -> None:
+    """Keep what came instead of a start, for whoever asks later."""
+    file = _unstarted(handle)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.write_text(json.dumps({"ending": end.ending, "detail": end.detail}))
+
+
+def unstarted(handle: Mapping[str, Any]) -> Exit | None:
+    """Give what was kept instead of a start."""
+    file = _unstarted(handle)
+    if not file.exists():
+        return None
+    found = json.loads(file.read_text())
+    return Exit(Ending(found["ending"]), detail=found["detail"])
+
+
+def _unstarted(handle: Mapping[str, Any]) -> Path:
+    return Path(handle["folder"]) / "unstarted.json"
 
 
 def check_image(trial: TrialSpec, allowed: Sequence[str]) -> None:

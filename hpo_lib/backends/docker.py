@@ -6,7 +6,6 @@ folder is mounted at the path that it has here, so the engine has to see this wo
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.backends import Ending, Exit, Found, Request, check_image
+from hpo_lib.backends import (
+    Ending,
+    Exit,
+    Found,
+    Request,
+    check_image,
+    keep_unstarted,
+    unstarted,
+)
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
 from hpo_lib.spec import TrialSpec
@@ -158,10 +165,9 @@ class DockerBackend:
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the container runs; past its timeout it is killed."""
-        why = _unstarted(handle)
-        if why.exists():
-            found = json.loads(why.read_text())
-            return Exit(Ending(found["ending"]), detail=found["detail"])
+        kept = unstarted(handle)
+        if kept is not None:
+            return kept
         with _engine():
             container = self._container(handle)
             if container is None:
@@ -278,13 +284,7 @@ def _age_s(state: Mapping[str, Any]) -> float:
 
 
 def _keep(handle: Mapping[str, Any], ending: Ending, error: APIError) -> None:
-    """Keep what came instead of a start, for `poll`."""
-    found = {"ending": ending, "detail": str(error.explanation or error)}
-    _unstarted(handle).write_text(json.dumps(found))
-
-
-def _unstarted(handle: Mapping[str, Any]) -> Path:
-    return Path(handle["folder"]) / "unstarted.json"
+    keep_unstarted(handle, Exit(ending, detail=str(error.explanation or error)))
 
 
 def _user() -> tuple[int, int]:

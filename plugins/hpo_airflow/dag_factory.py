@@ -29,6 +29,7 @@ _TRIAL: dict[str, Any] = {
 #: What runs a trial, by backend; imported only for the DAGs that need it.
 _OPERATORS = {
     "docker": "hpo_airflow.operators.trial:TrialOperator",
+    "job": "hpo_airflow.operators.trial:TrialOperator",
     "kubernetes": "hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
     "local": "hpo_airflow.operators.trial:TrialOperator",
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hpo_lib.artifacts import Offers
     from hpo_lib.backends import Backend
     from hpo_lib.backends.docker import DockerBackend
+    from hpo_lib.backends.job import JobBackend
     from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.backends.local import LocalBackend
     from hpo_lib.runs import Deployment
@@ -97,11 +98,28 @@ def docker_backend() -> DockerBackend:
 
 def kubernetes_backend() -> KubernetesBackend:
     """Build the backend that runs trials as pods; it connects when it first has to."""
-    from hpo_lib.backends.kubernetes import KubernetesBackend, KubernetesRules
+    from hpo_lib.backends.kubernetes import KubernetesBackend
+    from hpo_lib.backends.pods import KubernetesRules
 
     rules = _rules("kubernetes", KubernetesRules)
     connect = partial(_cluster, rules.connection)
     return KubernetesBackend(home=home(), connect=connect, rules=rules, offers=_artifacts())
+
+
+def job_backend() -> JobBackend:
+    """Build the backend that runs trials as Jobs and the like; its pods are as of the one above."""
+    from hpo_lib.backends.job import JobBackend
+    from hpo_lib.backends.pods import KubernetesRules
+    from hpo_lib.backends.resource import JobRules
+
+    rules = _rules("kubernetes", KubernetesRules)
+    return JobBackend(
+        home=home(),
+        connect=partial(_cluster, rules.connection),
+        rules=rules,
+        jobs=_rules("job", JobRules),
+        offers=_artifacts(),
+    )
 
 
 def _cluster(connection: str | None) -> Any:
@@ -112,6 +130,7 @@ def _cluster(connection: str | None) -> Any:
 
 _BACKENDS: dict[str, Callable[[], Backend]] = {
     "docker": docker_backend,
+    "job": job_backend,
     "kubernetes": kubernetes_backend,
     "local": local_backend,
 }

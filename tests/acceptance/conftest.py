@@ -32,6 +32,8 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "HPO_MAX_WAVES": "6",
 }
+#: Of these variables the tests' own are passed on.
+_PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -116,7 +118,7 @@ class Stack:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running Airflow with a store of its own."""
     home = tmp_path_factory.mktemp("airflow")
-    inherited = {name: value for name, value in os.environ.items() if name.startswith("HPO_DATA")}
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     embedded = Embedded(ROOT, home, SETTINGS | inherited)
     try:
         embedded.up(lambda line: sys.stderr.write(f"{line}\n"))

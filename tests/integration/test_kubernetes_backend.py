@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends import Ending, Request
-from hpo_lib.backends.kubernetes import KubernetesBackend, KubernetesRules
+from hpo_lib.backends.kubernetes import KubernetesBackend
+from hpo_lib.backends.pods import KubernetesRules
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")

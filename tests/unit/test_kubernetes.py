@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib.backends import Ending, Request
-from hpo_lib.backends.kubernetes import (
-    KubernetesBackend,
-    KubernetesRules,
-    exit_of,
-    merged,
-    refusals,
-    refused,
-)
+from hpo_lib.backends.kubernetes import KubernetesBackend
+from hpo_lib.backends.pods import KubernetesRules, exit_of, merged, refusals, refused
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import TrialSpec
 

@@ -163,6 +163,14 @@ _LATER = "is not supported yet; leave it out"
         ),
         # Initial points and placeholders.
         (
+            "trial/options",
+            {"resource": {"spec": [{"image": "a"}, {"args": ["--lr=${params.rl}"]}]}},
+            "trial.options.resource.spec.1.args.0: unknown placeholder ${params.rl}, "
+            "did you mean 'params.lr'?; known: "
+            "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
+            "trial.number, attempt, seed, output",
+        ),
+        (
             "initial_points",
             [{"lr": 1.0, "optimizer": "adam"}],
             "initial_points.0: lr: must be within [1e-05, 0.1], got 1.0",
@@ -212,7 +220,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "trial/backend",
             "ecs",
-            "trial.backend: backend 'ecs' is not supported yet; known: docker, kubernetes, local",
+            "trial.backend: backend 'ecs' is not supported yet; known: docker, job, kubernetes, "
+            "local",
         ),
         (
             "metrics/collector",
@@ -339,6 +348,35 @@ def test_parameters_become_flags_unless_the_command_names_them() -> None:
 def test_an_argument_that_names_an_inactive_parameter_is_left_out() -> None:
     spec = load(changed("trial/args", ["-m=${params.momentum}", "-l=${params.lr}"]))
     assert _line(spec, {"lr": 0.1, "epochs": 1}) == ["python", "train.py", "-l=0.1"]
+
+
+def test_options_get_the_values_of_a_trial() -> None:
+    options = {
+        "spec": {
+            "workers": "${params.epochs}",
+            "args": ["--lr=${params.lr}", "-m=${params.momentum}", "${trial.number}", "$HOME"],
+            "momentum": "${params.momentum}",
+            "plain": [None, True, 1.5, ""],
+        },
+        "momentum": "${params.momentum}",
+    }
+    spec = load(changed("trial/options", options))
+    assert spec.options({"lr": 0.1, "epochs": 3}, {"trial.number": 7}) == {
+        "spec": {"workers": 3, "args": ["--lr=0.1", 7, "$HOME"], "plain": [None, True, 1.5, ""]}
+    }
+    assert spec.trial.options == options, "the spec itself stays as it is"
+
+
+_PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text().filter(lambda text: "${" not in text),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), _PLAIN, max_size=3))
+def test_options_without_placeholders_stay_as_they_are(options: dict[str, Any]) -> None:
+    assert load(changed("trial/options", options)).options({"lr": 0.1}, {}) == options
 
 
 def test_tokenizers_are_no_secret() -> None:

@@ -11,7 +11,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException
 
 from hpo_airflow import settings, tasks
-from hpo_lib.backends.kubernetes import CONTAINER, refused
+from hpo_lib.backends.pods import CONTAINER, refused
 from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:

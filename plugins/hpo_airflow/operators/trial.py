@@ -1,4 +1,4 @@
-"""A trial on a backend of our own: a process or a container of the worker."""
+"""A trial on a backend of our own: a process or container of the worker, a job of a cluster."""
 
 from __future__ import annotations
 

@@ -1,0 +1,438 @@
+"""Attempts as resources of Kubernetes that make pods themselves: a Job, a TFJob, a PyTorchJob.
+
+The resource is the conf's, with our labels, environment and safe defaults in every pod template
+that it holds. Whether it has succeeded or failed is said by conditions on it, why it failed by its
+pods; the metrics are in the log of those that are its primary ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from http import HTTPStatus
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpo_lib.artifacts import Offers, open_folder, options_for
+from hpo_lib.backends import Ending, Exit, Found, Request, keep_unstarted, unstarted
+from hpo_lib.backends.pods import (
+    JOB,
+    LABEL,
+    OUTPUT,
+    OWNER,
+    START,
+    Json,
+    KubernetesRules,
+    containers,
+    merged,
+    place_of,
+    refused,
+    resources,
+    safe,
+    server,
+    spread,
+    state_of,
+)
+from hpo_lib.backends.resource import (
+    DEFAULTS,
+    FAILURE,
+    LATE_S,
+    ONCE,
+    PRIMARY,
+    SUCCESS,
+    TIMEOUT,
+    JobOptions,
+    JobRules,
+    as_text,
+    incomplete,
+    metadata_of,
+    primary,
+    refused_fields,
+    unused,
+    verdict,
+    with_templates,
+    wrong_image,
+)
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.lines import Growing
+from hpo_lib.places import Place
+from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import parse
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api, CustomObjectsApi
+
+_POLL_S, _STOP_S = 1.0, 60.0
+_TAIL = 1 << 14
+#: Controllers append to the name: `-worker-0`, five letters.
+_LONGEST_NAME = 48
+
+
+@dataclass(frozen=True)
+class JobBackend:
+    """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts.
+
+    `rules` are those of backend kubernetes, for every pod template; `jobs` are for what is around.
+    """
+
+    keeps_output: ClassVar[bool] = False
+
+    home: Path
+    connect: Callable[[], CoreV1Api]
+    rules: KubernetesRules = field(default_factory=KubernetesRules)
+    jobs: JobRules = field(default_factory=JobRules)
+    offers: Offers = field(default_factory=dict)
+
+    def permit(self, trial: TrialSpec) -> None:
+        """Refuse kinds, images, names and fields that this deployment does not allow."""
+        options = parse(JobOptions, trial.options, at="trial.options")
+        lines = [*incomplete(options, self.jobs), *unused(trial, options)]
+        lines += refused_fields(options, self.rules, self.jobs)
+        if trial.image is not None:
+            lines += wrong_image("trial.image", trial.image, self.rules)
+        if lines:
+            raise SpecError("\n".join(dict.fromkeys(lines)))
+
+    def handle(
+        self,
+        store: str,
+        run: str,
+        trial: int,
+        attempt: int,
+        options: Json,
+        artifacts: str | None = None,
+    ) -> dict[str, Any]:
+        """Name the resource, its kind and namespace, and the folder of its log."""
+        asked = parse(JobOptions, options)
+        name, folder = place_of(self.home, store, run, trial, attempt, longest=_LONGEST_NAME)
+        namespace = metadata_of(asked).get("namespace", self.rules.namespaces[0])
+        place = {"job": name, "namespace": namespace, "kind": asked.kind}
+        return place | {"output": artifacts or OUTPUT, "store": store, "folder": str(folder)}
+
+    def output(self, handle: Mapping[str, Any]) -> Place:
+        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of each pod."""
+        uri = handle["output"]
+        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        """Give the file with everything that the primary pods printed, one after the other."""
+        return Path(handle["folder"]) / "log.txt"
+
+    def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
+        """Describe the resource: the conf's, every pod template in it made safe, and ours."""
+        options = parse(JobOptions, request.options)
+        labels = {f"{LABEL}{name}": value for name, value in request.labels.items()}
+        labels |= {OWNER: handle["store"], JOB: handle["job"]}
+        success, failure = options.conditions
+        annotations = {
+            SUCCESS: success,
+            FAILURE: failure,
+            PRIMARY: options.primary.model_dump_json(),
+            TIMEOUT: str(request.timeout_s),
+            START: str(request.start_timeout_s),
+        }
+        api, _, kind = handle["kind"].rpartition("/")
+        names = {"name": handle["job"], "namespace": handle["namespace"]}
+        own = {
+            "apiVersion": api,
+            "kind": kind,
+            "metadata": names | {"labels": labels, "annotations": annotations},
+        }
+        made = with_templates(
+            as_text(options.resource), lambda pod: self._pod(pod, labels, request, options)
+        )
+        return merged(DEFAULTS.get(handle["kind"], {}), made, own)
+
+    def submit(self, handle: Mapping[str, Any], request: Request) -> None:
+        """Create the resource unless it exists, or was refused before."""
+        from kubernetes.client.exceptions import ApiException
+
+        if unstarted(handle) is not None:
+            return
+        with server():
+            if self._plural(handle["kind"]) is None:
+                why = f"this cluster has no kind {handle['kind']}"
+                keep_unstarted(handle, Exit(Ending.UNSTARTABLE, detail=why))
+                return
+            if self._resource(handle) is not None:
+                return
+            try:
+                self._objects.create_namespaced_custom_object(
+                    *self._path(handle), self.wanted(handle, request)
+                )
+            except ApiException as error:
+                end = refused(error.status, error.body)
+                if end is None:
+                    raise
+                keep_unstarted(handle, end)
+
+    def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
+        """Yield the primary pods' lines as they come, and last the Exit."""
+        tails: dict[str, _Tail] = {}
+        while True:
+            found, begun = self._look(handle)
+            for pod, container in begun:
+                self._watch(tails, handle, pod, container)
+            end = time.monotonic() + (LATE_S if found else 0.0)
+            for tail in tails.values():
+                tail.copying.join(max(0.0, end - time.monotonic()))
+                yield from tail.lines.new(last=found is not None)
+            if found is not None:
+                yield found
+                return
+            time.sleep(_POLL_S)
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        """Give the Exit, or None while the resource neither succeeds nor fails."""
+        return self._look(handle)[0]
+
+    def fetch(self, handle: Mapping[str, Any]) -> None:
+        """Put what the primary pods have printed together, as far as it is still to be had."""
+        for pod, container in self._look(handle)[1]:
+            file = _part(handle, pod, container)
+            if self._copy(pod, container, file.with_suffix(".part")):
+                file.with_suffix(".part").replace(file)
+        parts = sorted({file.with_suffix("") for file in _folder(handle).glob("*.*")})
+        if not parts:
+            return
+        whole = self.log(handle).with_suffix(".part")
+        with whole.open("wb") as log:
+            for part in parts:
+                with max(part.parent.glob(f"{part.name}.*"), key=_size).open("rb") as kept:
+                    shutil.copyfileobj(kept, log)
+        whole.replace(self.log(handle))
+
+    def release(self, handle: Mapping[str, Any]) -> None:
+        """Nothing: the resource goes on until its retry, its end, or its timeout."""
+
+    def end(self, handle: Mapping[str, Any]) -> None:
+        """Delete the resource with its pods, without waiting."""
+        self.discard(handle)
+
+    def stop(self, handle: Mapping[str, Any]) -> None:
+        """Delete the resource and wait until it and its pods are gone; by force if that is long."""
+        self.discard(handle)
+        end = time.monotonic() + _STOP_S
+        with server():
+            while (left := self._left(handle)) and time.monotonic() < end:
+                time.sleep(_POLL_S)
+            if left:
+                self._delete(handle, "Background")
+                self.client.delete_collection_namespaced_pod(
+                    handle["namespace"], label_selector=_selector(handle), grace_period_seconds=0
+                )
+
+    def found(self, store: str) -> Iterator[Found]:
+        """Give the attempts that have a resource of an allowed kind, in any allowed namespace."""
+        for kind in dict.fromkeys(self.jobs.kinds):
+            for namespace in self.rules.namespaces:
+                place = {"kind": kind, "namespace": namespace, "store": store, "folder": ""}
+                with server():
+                    listed = self._list(place)
+                for one in listed:
+                    handle = place | {"job": one["metadata"]["name"]}
+                    yield Found.labelled(one["metadata"]["labels"], LABEL, handle)
+
+    def discard(self, handle: Mapping[str, Any]) -> None:
+        """Delete the resource with its pods, without waiting."""
+        with server():
+            self._delete(handle, "Foreground")
+
+    @cached_property
+    def client(self) -> CoreV1Api:
+        """Connect to the cluster, once."""
+        return self.connect()
+
+    @cached_property
+    def _objects(self) -> CustomObjectsApi:
+        from kubernetes.client import CustomObjectsApi
+
+        return CustomObjectsApi(self.client.api_client)
+
+    def _pod(
+        self, template: Json, labels: Json, request: Request, options: JobOptions
+    ) -> dict[str, Any]:
+        """Make a pod template safe, tell it of its attempt, and give it what it leaves open."""
+        kind = self.rules.spot if request.spot else self.rules.on_demand
+        names = containers(template)
+        layers = (safe(self.rules.user), ONCE, self.rules.pod_template, kind)
+        env = [{"name": name, "value": value} for name, value in request.env.items()]
+        own = {
+            "metadata": {"labels": labels, "annotations": {START: str(request.start_timeout_s)}},
+            "spec": {
+                "activeDeadlineSeconds": max(1, round(request.timeout_s)),
+                "containers": [{"name": name, "env": env} for name in names],
+            },
+        }
+        gpu = self.rules.gpu_resources[0] if self.rules.gpu_resources else ""
+        open_ones = [
+            _open(one, request, resources(request, gpu))
+            for one in template["spec"]["containers"]
+            if one["name"] == (options.primary.container or names[0])
+        ]
+        base = merged(*(spread(layer, names) for layer in layers))
+        return merged(base, {"spec": {"containers": open_ones}}, template, own)
+
+    def _look(self, handle: Mapping[str, Any]) -> tuple[Exit | None, list[tuple[Json, str]]]:
+        """Give the Exit, if there is one, and the primary pods that have begun."""
+        kept = unstarted(handle)
+        if kept is not None:
+            return kept, []
+        with server():
+            resource, pods = self._resource(handle), self._pods(handle)
+        if resource is None:
+            return Exit(Ending.LOST, detail="its resource is gone: somebody has deleted it"), []
+        return verdict(resource, pods, datetime.now(UTC)), primary(resource, pods)
+
+    def _watch(
+        self, tails: dict[str, _Tail], handle: Mapping[str, Any], pod: Json, container: str
+    ) -> None:
+        """Have what a pod prints copied, again if that was cut off while it runs."""
+        file = _part(handle, pod, container).with_suffix(".live")
+        tail = tails.get(file.name)
+        cut_off = tail and not tail.copying.is_alive() and "running" in state_of(pod, container)
+        if tail is not None and not cut_off:
+            return
+        said = max(0, _size(file) - _TAIL)
+        copying = Thread(target=partial(self._copy, pod, container, file, follow=True), daemon=True)
+        tails[file.name] = _Tail(tail.lines if tail else Growing(file, said), copying)
+        copying.start()
+
+    def _copy(self, pod: Json, container: str, file: Path, *, follow: bool = False) -> bool:
+        """Write what a pod's container prints to a file; say whether there was anything to be had.
+
+        Where it is followed, trouble ends it: `_watch` begins again.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        with server(), suppress(*([Exception] if follow else [])):
+            try:
+                response = self.client.read_namespaced_pod_log(
+                    name, namespace, container=container, follow=follow, _preload_content=False
+                )
+            except ApiException as error:
+                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
+                    return False
+                raise
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with file.open("wb") as kept:
+                for chunk in response.stream(1 << 16):
+                    kept.write(chunk)
+                    kept.flush()
+        return True
+
+    def _resource(self, handle: Mapping[str, Any]) -> Json | None:
+        """Read the attempt's resource; TransientError if that name is somebody else's."""
+        from kubernetes.client.exceptions import ApiException
+
+        if self._plural(handle["kind"]) is None:
+            return None
+        try:
+            found: Json = self._objects.get_namespaced_custom_object(
+                *self._path(handle), handle["job"]
+            )
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        if found["metadata"].get("labels", {}).get(OWNER) != handle["store"]:
+            raise TransientError(f"{handle['job']} is not of store {handle['store']}")
+        return found
+
+    def _pods(self, handle: Mapping[str, Any]) -> list[Json]:
+        listed = self.client.list_namespaced_pod(
+            handle["namespace"], label_selector=_selector(handle)
+        )
+        pods: list[Json] = self.client.api_client.sanitize_for_serialization(listed.items)
+        return pods
+
+    def _left(self, handle: Mapping[str, Any]) -> bool:
+        return self._resource(handle) is not None or bool(self._pods(handle))
+
+    def _list(self, place: Mapping[str, Any]) -> list[Json]:
+        if self._plural(place["kind"]) is None:
+            return []
+        found = self._objects.list_namespaced_custom_object(
+            *self._path(place), label_selector=f"{OWNER}={place['store']}"
+        )
+        return list(found["items"])
+
+    def _delete(self, handle: Mapping[str, Any], propagation: str) -> None:
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            if self._resource(handle) is not None:
+                self._objects.delete_namespaced_custom_object(
+                    *self._path(handle), handle["job"], propagation_policy=propagation
+                )
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+
+    def _path(self, handle: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        group, version, _ = handle["kind"].split("/")
+        return group, version, handle["namespace"], str(self._plural(handle["kind"]))
+
+    def _plural(self, kind: str) -> str | None:
+        """Ask the cluster by which name it lists a kind; None if it has none such."""
+        from kubernetes.client.exceptions import ApiException
+
+        if kind in self._plurals:
+            return self._plurals[kind]
+        group, version, name = kind.split("/")
+        try:
+            known = self._objects.get_api_resources(group, version).resources
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        found = [one.name for one in known if one.kind == name and "/" not in one.name]
+        self._plurals.update({kind: found[0]} if found else {})
+        return self._plurals.get(kind)
+
+    @cached_property
+    def _plurals(self) -> dict[str, str]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """A pod's log on its way here."""
+
+    lines: Growing
+    copying: Thread
+
+
+def _open(container: Json, request: Request, amounts: Json) -> dict[str, Any]:
+    """Give what the spec's trial says, for a container that may leave it out."""
+    said: dict[str, Any] = {"image": request.image, "resources": amounts}
+    if not {"command", "args"} & set(container):
+        said |= {"command": list(request.command), "args": list(request.args)}
+    return {"name": container["name"]} | {name: value for name, value in said.items() if value}
+
+
+def _folder(handle: Mapping[str, Any]) -> Path:
+    return Path(handle["folder"]) / "pods"
+
+
+def _part(handle: Mapping[str, Any], pod: Json, container: str) -> Path:
+    """Name the file of what one container prints, restarted ones apart, in the pods' order."""
+    listed = pod["status"].get("containerStatuses", [])
+    again = sum(one.get("restartCount", 0) for one in listed if one["name"] == container)
+    when = "".join(char for char in pod["metadata"]["creationTimestamp"] if char.isdigit())
+    return _folder(handle) / f"{when}-{pod['metadata']['name']}-{again}.txt"
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _selector(handle: Mapping[str, Any]) -> str:
+    return f"{JOB}={handle['job']},{OWNER}={handle['store']}"

@@ -1,0 +1,369 @@
+"""Pods: what a conf may ask of them, how they are described, and how they came to their end.
+
+Everything that decides is pure and works on plain JSON, as the API server sends and takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.errors import TransientError
+from hpo_lib.validation import Strict, shown
+
+#: The container of a pod that is a trial; templates of the deployment mean any container by it.
+CONTAINER = "trial"
+#: Our labels: `hpo.io/store` says whose a pod is, the others which attempt it runs.
+LABEL = "hpo.io/"
+OUTPUT = "/hpo/output"
+OWNER, START = f"{LABEL}store", f"{LABEL}start-timeout-s"
+#: On the pods of a job: its name.
+JOB = f"{LABEL}job"
+_TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
+LOST_S = 90.0
+
+Json = Mapping[str, Any]
+
+
+class KubernetesRules(Strict):
+    """What `config/deployment.yaml` lets a conf ask of Kubernetes; the first namespace is used.
+
+    `allow` names fields of a pod beyond those that are harmless, such as `spec.volumes.hostPath` or
+    `spec.containers.securityContext`. `pod_template` goes into every pod, `spot` and `on_demand`
+    into those of their kind. `user` is who containers run as; None leaves it to the image.
+    """
+
+    connection: str | None = None
+    namespaces: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
+    images: tuple[str, ...] = Field(default=("*",), strict=False)
+    service_accounts: tuple[str, ...] = Field(default=(), strict=False)
+    image_pull_secrets: tuple[str, ...] = Field(default=(), strict=False)
+    priority_classes: tuple[str, ...] = Field(default=(), strict=False)
+    secrets: tuple[str, ...] = Field(default=(), strict=False)
+    gpu_resources: tuple[str, ...] = Field(default=("nvidia.com/gpu",), strict=False)
+    allow: tuple[str, ...] = Field(default=(), strict=False)
+    user: int | None = Field(default=65_532, ge=1)
+    pod_template: dict[str, Any] = Field(default_factory=dict)
+    spot: dict[str, Any] = Field(default_factory=dict)
+    on_demand: dict[str, Any] = Field(default_factory=dict)
+
+
+#: Fields that a conf may set; those of _NAMED if their value is in the list of the rules.
+_HARMLESS = (
+    "spec.affinity",
+    "spec.containers.env.name",
+    "spec.containers.env.value",
+    "spec.containers.env.valueFrom.secretKeyRef.key",
+    "spec.containers.imagePullPolicy",
+    "spec.containers.name",
+    "spec.containers.volumeMounts",
+    "spec.containers.workingDir",
+    "spec.nodeSelector",
+    "spec.runtimeClassName",
+    "spec.terminationGracePeriodSeconds",
+    "spec.tolerations",
+    "spec.topologySpreadConstraints",
+    "spec.volumes.configMap",
+    "spec.volumes.emptyDir",
+    "spec.volumes.name",
+    "spec.volumes.persistentVolumeClaim",
+)
+_NAMED = {
+    "metadata.namespace": "namespaces",
+    "spec.containers.env.valueFrom.secretKeyRef.name": "secrets",
+    "spec.imagePullSecrets.name": "image_pull_secrets",
+    "spec.priorityClassName": "priority_classes",
+    "spec.serviceAccountName": "service_accounts",
+    "spec.volumes.secret.secretName": "secrets",
+}
+
+
+def refusals(pod: Json, rules: KubernetesRules, more: Sequence[str] = ()) -> list[str]:
+    """Say what of a conf's part of a pod the rules do not allow, a line each.
+
+    `more` are fields that are allowed here too; with the image among them, so are more containers.
+    """
+    allow = (*more, *rules.allow)
+    lines = []
+    for path, value in leaves(pod):
+        allowed = getattr(rules, _NAMED[path]) if path in _NAMED else None
+        if allowed is not None and value not in allowed:
+            known = ", ".join(allowed) or "none"
+            lines.append(f"{path}: this deployment allows {known}, got {shown(value)}")
+        elif allowed is None and not within(path, (*_HARMLESS, *allow)):
+            lines.append(
+                f"{path}: is not allowed by this deployment, got {shown(value)}; its operator can "
+                "name it under kubernetes.allow in config/deployment.yaml"
+            )
+    strangers = [name for name in containers(pod) if name != CONTAINER]
+    if strangers and not within("spec.containers.image", allow):
+        lines.append(f"spec.containers: must hold {CONTAINER} alone, got {shown(strangers)}")
+    return list(dict.fromkeys(lines))
+
+
+def merged(*parts: Json) -> dict[str, Any]:
+    """Merge JSON objects, later ones on top: objects by key, lists of named things by name."""
+    result: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            result[name] = _over(result[name], value) if name in result else value
+    return result
+
+
+def refused(status: int | None, body: str | None) -> Exit | None:
+    """Read the API server's refusal to make a pod; None if it is no verdict on the pod."""
+    if status == HTTPStatus.FORBIDDEN and "quota" in (body or ""):
+        return Exit(Ending.UNSCHEDULABLE, detail=_message(body))
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY):
+        return Exit(Ending.UNSTARTABLE, detail=_message(body))
+    return None
+
+
+def exit_of(pod: Json, now: datetime, container: str = CONTAINER) -> Exit | None:
+    """Read how a pod's container came to its end; None while it waits or runs as it may."""
+    status, state = pod.get("status", {}), state_of(pod, container)
+    if status.get("phase") == "Succeeded":
+        return Exit(Ending.EXITED, 0)
+    return (
+        _disrupted(status)
+        or _failed(status)
+        or _terminated(state)
+        or _stuck(state)
+        or _overdue(pod, state, now)
+    )
+
+
+#: By the reason of the condition DisruptionTarget.
+_DISRUPTIONS = {
+    "PreemptionByScheduler": Ending.PREEMPTED,
+    "PreemptionByKubeScheduler": Ending.PREEMPTED,
+    "EvictionByEvictionAPI": Ending.EVICTED,
+    "TerminationByKubelet": Ending.EVICTED,
+    "DeletionByTaintManager": Ending.NODE_LOST,
+    "DeletionByPodGC": Ending.NODE_LOST,
+}
+#: By the reason of a failed pod; others are told by its container.
+_REASONS = {
+    "DeadlineExceeded": Ending.TIMEOUT,
+    "Evicted": Ending.EVICTED,
+    "Preempting": Ending.PREEMPTED,
+    "NodeAffinity": Ending.NODE_LOST,
+    "NodeLost": Ending.NODE_LOST,
+    "NodeShutdown": Ending.NODE_LOST,
+    "Shutdown": Ending.NODE_LOST,
+    "Terminated": Ending.NODE_LOST,
+    "OutOfcpu": Ending.UNSCHEDULABLE,
+    "OutOfmemory": Ending.UNSCHEDULABLE,
+    "OutOfpods": Ending.UNSCHEDULABLE,
+    "UnexpectedAdmissionError": Ending.UNSCHEDULABLE,
+}
+#: By the reason that a container waits for.
+_WAITING = {
+    "CreateContainerConfigError": Ending.UNSTARTABLE,
+    "CreateContainerError": Ending.UNSTARTABLE,
+    "RunContainerError": Ending.UNSTARTABLE,
+    "ErrImageNeverPull": Ending.IMAGE_NOT_PULLABLE,
+    "ErrImagePull": Ending.IMAGE_NOT_PULLABLE,
+    "ImageInspectError": Ending.IMAGE_NOT_PULLABLE,
+    "ImagePullBackOff": Ending.IMAGE_NOT_PULLABLE,
+    "InvalidImageName": Ending.IMAGE_NOT_PULLABLE,
+    "RegistryUnavailable": Ending.IMAGE_NOT_PULLABLE,
+}
+_CANNOT_RUN = ("ContainerCannotRun", "StartError")
+
+
+def _disrupted(status: Json) -> Exit | None:
+    for condition in status.get("conditions", []):
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            reason = condition.get("reason", "")
+            return Exit(_DISRUPTIONS.get(reason, Ending.EVICTED), detail=told(condition))
+    return None
+
+
+def _failed(status: Json) -> Exit | None:
+    ending = _REASONS.get(status.get("reason", ""))
+    return Exit(ending, detail=told(status)) if ending else None
+
+
+def _terminated(state: Json) -> Exit | None:
+    end = state.get("terminated")
+    if end is None:
+        return None
+    if end.get("reason") == "OOMKilled":
+        return Exit(Ending.OUT_OF_MEMORY, end["exitCode"], "over its memory limit")
+    if end.get("reason") in _CANNOT_RUN:
+        return Exit(Ending.UNSTARTABLE, end["exitCode"], told(end))
+    said = (end.get("message") or "").strip().splitlines()
+    return Exit(Ending.EXITED, end["exitCode"], said[-1] if said else "")
+
+
+def _stuck(state: Json) -> Exit | None:
+    waiting = state.get("waiting", {})
+    ending = _WAITING.get(waiting.get("reason", ""))
+    return Exit(ending, detail=told(waiting)) if ending else None
+
+
+def _overdue(pod: Json, state: Json, now: datetime) -> Exit | None:
+    """Give up on a pod that does not start, or that its node does not end."""
+    status, metadata = pod.get("status", {}), pod["metadata"]
+    if "deletionTimestamp" in metadata:
+        late_s = (now - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
+        return (
+            Exit(Ending.NODE_LOST, detail="its node does not end it") if late_s > LOST_S else None
+        )
+    if status.get("phase", "Pending") != "Pending":
+        return Exit(Ending.LOST, detail=told(status)) if status["phase"] == "Failed" else None
+    limit_s = float(metadata.get("annotations", {}).get(START, "inf"))
+    if (now - datetime.fromisoformat(metadata["creationTimestamp"])).total_seconds() <= limit_s:
+        return None
+    unmet = [c for c in status.get("conditions", []) if c["status"] != "True"]
+    why = next((told(c) for c in unmet if c.get("message")), told(state.get("waiting", {})))
+    return Exit(Ending.UNSCHEDULABLE, detail=f"has not begun after {limit_s:g} s: {why}")
+
+
+def containers(pod: Json) -> list[Any]:
+    """Name the containers of what may not even be a pod."""
+    spec = pod.get("spec")
+    listed = spec.get("containers") if isinstance(spec, Mapping) else None
+    return [name_of(one) for one in listed] if isinstance(listed, list) else []
+
+
+def state_of(pod: Json, container: str | None) -> Json:
+    """Give the state of a pod's container, as far as its node has told of it."""
+    for one in pod.get("status", {}).get("containerStatuses", []):
+        if one["name"] == container:
+            state: Json = one.get("state", {})
+            return state
+    return {}
+
+
+def _message(body: str | None) -> str:
+    """Give what an answer of the API server says."""
+    try:
+        return " ".join(str(json.loads(body or "{}")["message"]).split())
+    except (ValueError, TypeError, KeyError):
+        return body or ""
+
+
+def told(thing: Json) -> str:
+    """Give what Kubernetes has to say: reason and message."""
+    words = (thing.get("reason"), " ".join((thing.get("message") or "").split()))
+    return ": ".join(word for word in words if word)
+
+
+def safe(user: int | None) -> dict[str, Any]:
+    """Describe a pod that may do nothing beyond running its program."""
+    own = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
+    mounts = [{"name": "hpo-tmp", "mountPath": _TMP}, {"name": "hpo-output", "mountPath": OUTPUT}]
+    return {
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": _SECCOMP} | own,
+            "volumes": [{"name": mount["name"], "emptyDir": {}} for mount in mounts],
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "env": [{"name": "HOME", "value": _TMP}],
+                    "volumeMounts": mounts,
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                        "readOnlyRootFilesystem": True,
+                    },
+                }
+            ],
+        }
+    }
+
+
+_SECCOMP = {"type": "RuntimeDefault"}
+
+
+def spread(part: Json, names: Sequence[str]) -> dict[str, Any]:
+    """Copy a part of a pod so that what it says of CONTAINER is said of each of these."""
+
+    def each(one: Any) -> list[Any]:
+        return [one | {"name": name} for name in names] if name_of(one) == CONTAINER else [one]
+
+    spec = part.get("spec", {})
+    listed = [each(one) for one in spec.get("containers", [])]
+    return {**part, "spec": {**spec, "containers": [one for several in listed for one in several]}}
+
+
+def place_of(
+    home: Path, store: str, run: str, trial: int, attempt: int, *, longest: int
+) -> tuple[str, Path]:
+    """Name what runs an attempt, in at most so many characters, and the folder of its log."""
+    tail = f"-{trial:04d}-{attempt}"
+    head = f"hpo-{store[:6]}-{run}"[: longest - len(tail)].rstrip("-")
+    return head + tail, home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
+
+
+def resources(request: Request, gpu_resource: str) -> dict[str, Any]:
+    """Write what one container is promised and may not exceed; more CPUs it may use."""
+    wanted = {
+        "cpu": f"{request.cpu:g}" if request.cpu else None,
+        "memory": str(request.memory_bytes) if request.memory_bytes else None,
+        gpu_resource: str(request.gpu) if request.gpu else None,
+    }
+    found = {name: value for name, value in wanted.items() if value}
+    limits = {name: value for name, value in found.items() if name != "cpu"}
+    return {"requests": found, "limits": limits} if found else {}
+
+
+def _over(below: Any, above: Any) -> Any:
+    if isinstance(below, Mapping) and isinstance(above, Mapping):
+        return merged(below, above)
+    if not (isinstance(below, list) and isinstance(above, list)):
+        return above
+    names = {name_of(item) for item in above} - {None}
+    by_name = {name_of(item): item for item in below if name_of(item)}
+    kept = [item for item in below if name_of(item) not in names]
+    return kept + [
+        merged(by_name.get(name_of(item), {}), item) if name_of(item) else item for item in above
+    ]
+
+
+def name_of(item: Any) -> str | None:
+    """Give the name by which lists in a pod are merged, such as that of a volume."""
+    return item.get("name") if isinstance(item, Mapping) else None
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every value with its path; places in lists are left out of it."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple) and value:
+        for inner in value:
+            yield from leaves(inner, path)
+    else:
+        yield path, value
+
+
+def within(path: str, prefixes: Sequence[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@contextmanager
+def server() -> Iterator[None]:
+    """Take trouble with the API server for the world's, not the trial's."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except ApiException as error:
+        raise TransientError(f"kubernetes: {error.status} {error.reason}: {error.body}") from error
+    except HTTPError as error:
+        raise TransientError(f"kubernetes: {error}") from error

@@ -1,0 +1,377 @@
+"""What a conf may ask for as a resource of Kubernetes, and how its pods say what became of it.
+
+Everything here is pure and works on plain JSON, as the API server sends and takes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from hpo_lib.backends import Ending, Exit
+from hpo_lib.backends.pods import (
+    LABEL,
+    LOST_S,
+    START,
+    Json,
+    KubernetesRules,
+    containers,
+    exit_of,
+    leaves,
+    refusals,
+    state_of,
+    told,
+    within,
+)
+from hpo_lib.condition import Condition
+from hpo_lib.errors import SpecError, nearest
+from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import Strict, rule, shown
+
+BATCH = "batch/v1/Job"
+SUCCESS, FAILURE, PRIMARY = f"{LABEL}success", f"{LABEL}failure", f"{LABEL}primary"
+TIMEOUT = f"{LABEL}timeout-s"
+LATE_S = 15.0
+
+#: By kind: the conditions that its controller sets, unless the conf names others.
+_SAYS = {
+    BATCH: ("Complete", "Failed"),
+    "kubeflow.org/v1/MPIJob": ("Succeeded", "Failed"),
+    "kubeflow.org/v1/PyTorchJob": ("Succeeded", "Failed"),
+    "kubeflow.org/v1/TFJob": ("Succeeded", "Failed"),
+    "kubeflow.org/v1/XGBoostJob": ("Succeeded", "Failed"),
+    "trainer.kubeflow.org/v1alpha1/TrainJob": ("Complete", "Failed"),
+}
+#: How often a trial is tried again is for the table of causes to say, not for a controller.
+DEFAULTS: Mapping[str, Json] = {BATCH: {"spec": {"backoffLimit": 0}}}
+ONCE = {"spec": {"restartPolicy": "Never"}}
+
+#: What a container may have here beyond what a conf may set of the one of backend kubernetes.
+_OF_CONTAINERS = (
+    "spec.containers.args",
+    "spec.containers.command",
+    "spec.containers.image",
+    "spec.containers.ports.containerPort",
+    "spec.containers.ports.name",
+    "spec.containers.ports.protocol",
+    "spec.restartPolicy",
+)
+_AMOUNTS = ("cpu", "ephemeral-storage", "memory")
+#: What a Job may have beside its pod template.
+_OF_JOBS = (
+    "apiVersion",
+    "kind",
+    "metadata",
+    "spec.backoffLimit",
+    "spec.backoffLimitPerIndex",
+    "spec.completionMode",
+    "spec.completions",
+    "spec.maxFailedIndexes",
+    "spec.parallelism",
+    "spec.podFailurePolicy",
+    "spec.podReplacementPolicy",
+    "spec.successPolicy",
+)
+#: What belongs into a pod template, where it is checked.
+_OF_PODS = frozenset(
+    {
+        *("containers", "ephemeralContainers", "initContainers", "privileged", "securityContext"),
+        *("hostIPC", "hostNetwork", "hostPID", "hostPath", "nodeName"),
+        *("secretKeyRef", "secretName", "secretRef", "serviceAccount", "serviceAccountName"),
+    }
+)
+#: Ends that a pod comes to before it has begun; no controller helps it on.
+_HOPELESS = (Ending.IMAGE_NOT_PULLABLE, Ending.UNSTARTABLE, Ending.UNSCHEDULABLE)
+#: Of several failed pods the first of these is the cause: the others fail for want of that one.
+_RANK = (
+    Ending.NODE_LOST,
+    Ending.PREEMPTED,
+    Ending.EVICTED,
+    Ending.OUT_OF_MEMORY,
+    Ending.IMAGE_NOT_PULLABLE,
+    Ending.UNSTARTABLE,
+    Ending.UNSCHEDULABLE,
+    Ending.TIMEOUT,
+    Ending.EXITED,
+    Ending.LOST,
+)
+_KILLED = 128
+_SUCCEEDED = Exit(Ending.EXITED, 0)
+
+
+class Primary(Strict):
+    """Which pods print the metrics, by labels, and which of their containers: else the first."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    container: str | None = None
+
+
+class JobOptions(Strict):
+    """`trial.options` of backend job: the resource, and how it says what became of it."""
+
+    namespace: str | None = None
+    resource: dict[str, Any] = Field(default_factory=dict)
+    success: str | None = None
+    failure: str | None = None
+    primary: Primary = Primary()
+
+    @field_validator("success", "failure")
+    @classmethod
+    def _check_condition(cls, text: str | None) -> str | None:
+        try:
+            return text if text is None else Condition.parse(text).text
+        except SpecError as error:
+            raise rule(str(error)) from None
+
+    @property
+    def api(self) -> str:
+        """The resource's apiVersion."""
+        return str(self.resource.get("apiVersion", "batch/v1"))
+
+    @property
+    def kind(self) -> str:
+        """The resource's kind with its apiVersion, such as `batch/v1/Job`."""
+        return f"{self.api}/{self.resource.get('kind', 'Job')}"
+
+    @property
+    def conditions(self) -> tuple[str | None, str | None]:
+        """The conditions of success and of failure: the conf's, or those of its kind."""
+        known = _SAYS.get(self.kind)
+        said = [f"status.conditions[type={one}].status == True" for one in known or ()]
+        success, failure = said or (None, None)
+        return self.success or success, self.failure or failure
+
+
+class JobRules(Strict):
+    """What `config/deployment.yaml` lets a conf ask of this backend, beside its pods.
+
+    `kinds` are group, version and kind; `allow` names fields outside of pod templates that
+    otherwise belong into one, such as `spec.taskRunTemplate.serviceAccountName`.
+    """
+
+    kinds: tuple[str, ...] = Field(default=(BATCH,), strict=False)
+    allow: tuple[str, ...] = Field(default=(), strict=False)
+
+    @field_validator("kinds")
+    @classmethod
+    def _check_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in kinds:
+            if [bool(part) for part in kind.split("/")] != [True] * 3:
+                raise rule(f"must be group, version and kind, as in {BATCH}, got {shown(kind)}")
+        return kinds
+
+
+def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> list[str]:
+    """Say what of a conf's resource the rules do not allow, a line each."""
+    at = "trial.options.resource"
+    amounts = [
+        f"spec.containers.resources.{part}.{name}"
+        for part in ("limits", "requests")
+        for name in (*_AMOUNTS, *rules.gpu_resources)
+    ]
+    lines = []
+    for path, template in templates(options.resource):
+        found = refusals(template, rules, (*_OF_CONTAINERS, *amounts))
+        lines += [f"{at}.{path}: {line}" if path else f"{at}: {line}" for line in found]
+    metadata = metadata_of(options)
+    found = refusals({"metadata": metadata}, rules) if metadata else []
+    lines += [f"{at}: {line}" for line in found]
+    for path, value in leaves(options.resource):
+        if path.rpartition(".")[2] == "image":
+            lines += wrong_image(f"{at}.{path}", value, rules)
+    for path, _ in leaves(with_templates(options.resource, lambda _: {})):
+        if _OF_PODS & set(path.split(".")) and not within(path, jobs.allow):
+            lines.append(f"{at}.{path}: belongs into a pod template, beside its spec.containers")
+        elif options.kind == BATCH and not (within(path, _OF_JOBS) or path == "spec.template"):
+            lines.append(f"{at}.{path}: is not allowed in a {BATCH}")
+    return lines
+
+
+def templates(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Give every pod template in a resource with its path: a mapping with `spec.containers`."""
+    if isinstance(value, Mapping) and containers(value):
+        yield path, value
+        return
+    for name, one in _inner(value):
+        yield from templates(one, f"{path}.{name}" if path else str(name))
+
+
+def _inner(value: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def with_templates(value: Any, change: Callable[[Json], Json]) -> Any:
+    """Copy a resource with every pod template changed."""
+    if isinstance(value, Mapping):
+        if containers(value):
+            return change(value)
+        return {name: with_templates(inner, change) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_templates(inner, change) for inner in value]
+    return value
+
+
+def as_text(value: Any, key: str = "") -> Any:
+    """Write as text what Kubernetes takes as nothing else: `command`, `args`, and named values."""
+    if isinstance(value, Mapping):
+        pair = "name" in value and "value" in value
+        return {
+            name: as_text(inner, "args" if pair and name == "value" else name)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [as_text(inner, key) for inner in value]
+    if key not in ("args", "command") or value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def verdict(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None:
+    """Read how an attempt came to its end; None while it waits or runs as it may."""
+    metadata, said = resource["metadata"], resource["metadata"]["annotations"]
+    if Condition.parse(said[FAILURE]).holds(resource):
+        return worst(pods, now) or Exit(Ending.FAILED, detail=_why(resource))
+    if Condition.parse(said[SUCCESS]).holds(resource):
+        return _SUCCEEDED
+    if "deletionTimestamp" in metadata:
+        late = _age_s(metadata["deletionTimestamp"], now) > LOST_S
+        return Exit(Ending.NODE_LOST, detail="its deletion does not end") if late else None
+    waiting = [pod for pod in pods if pod.get("status", {}).get("phase", "Pending") == "Pending"]
+    found = worst(waiting, now)
+    if found is not None and found.ending in _HOPELESS:
+        return found
+    return _overdue(resource, pods, now)
+
+
+def worst(pods: Sequence[Json], now: datetime) -> Exit | None:
+    """Give the end of the pod that the others have failed with; None if none has failed."""
+    ends = [
+        (_rank(end), state_of(pod, name).get("terminated", {}).get("finishedAt") or "~", pod, end)
+        for pod in pods
+        for name in containers(pod)
+        if (end := exit_of(pod, now, name)) is not None and not _is_well(end)
+    ]
+    if not ends:
+        return None
+    *_, pod, end = min(ends, key=lambda one: one[:2])
+    said = (f"pod {pod['metadata']['name']}", end.detail)
+    return Exit(end.ending, end.code, ": ".join(one for one in said if one))
+
+
+def primary(resource: Json, pods: Sequence[Json]) -> list[tuple[Json, str]]:
+    """Give the pods that print the metrics, with their container, once that has begun."""
+    wanted = Primary.model_validate_json(resource["metadata"]["annotations"][PRIMARY])
+    found = []
+    for pod in sorted(pods, key=_order):
+        container = wanted.container or containers(pod)[0]
+        labels = pod["metadata"].get("labels", {})
+        begun = {"running", "terminated"} & set(state_of(pod, container))
+        if begun and wanted.labels.items() <= labels.items():
+            found.append((pod, container))
+    return found
+
+
+def incomplete(options: JobOptions, jobs: JobRules) -> Iterator[str]:
+    """Say what a conf leaves open, or asks of a kind that is not allowed."""
+    at = "trial.options"
+    missing = [name for name in ("apiVersion", "kind") if not options.resource.get(name)]
+    if missing:
+        yield f"{at}.resource: {', '.join(missing)} is required, got {shown(options.resource)}"
+        return
+    if options.kind not in jobs.kinds:
+        known = ", ".join(jobs.kinds) or "none"
+        hint = nearest(options.kind, jobs.kinds)
+        yield f"{at}.resource.kind: this deployment allows {known}, got {options.kind}{hint}"
+    for name, condition in zip(("success", "failure"), options.conditions, strict=True):
+        if condition is None:
+            yield f"{at}.{name}: is required of a {options.kind}"
+    names = {name for _, pod in templates(options.resource) for name in containers(pod)}
+    if None in names:
+        yield f"{at}.resource: every container must have a name"
+    wanted = options.primary.container
+    if names and wanted and wanted not in names:
+        known = ", ".join(sorted(str(name) for name in names))
+        yield f"{at}.primary.container: must be one of {known}, got {wanted}"
+
+
+def unused(trial: TrialSpec, options: JobOptions) -> Iterator[str]:
+    """Say what of the trial no container takes, for having its own."""
+    open_ones = [
+        one
+        for _, pod in templates(options.resource)
+        for one in pod["spec"]["containers"]
+        if one.get("name") == (options.primary.container or containers(pod)[0])
+    ]
+    given = {
+        "image": (trial.image, ("image",)),
+        "command": (trial.command, ("command", "args")),
+        "args": (trial.args, ("command", "args")),
+        "resources": (trial.resources.model_dump(exclude_none=True), ("resources",)),
+    }
+    for name, (value, keys) in given.items():
+        if value and all(set(keys) & set(one) for one in open_ones):
+            yield (
+                f"trial.{name}: every primary container in trial.options.resource has its own; "
+                f"leave it out here or there, got {shown(value)}"
+            )
+
+
+def wrong_image(path: str, image: Any, rules: KubernetesRules) -> Iterator[str]:
+    if "${" in str(image):
+        yield f"{path}: must hold no placeholder, got {image}"
+    elif not any(fnmatchcase(str(image), pattern) for pattern in rules.images):
+        known = ", ".join(rules.images)
+        yield f"{path}: must match one of {known} in this deployment, got {image}"
+
+
+def metadata_of(options: JobOptions) -> dict[str, Any]:
+    found = options.resource.get("metadata")
+    named = {"namespace": options.namespace} if options.namespace else {}
+    return (dict(found) if isinstance(found, Mapping) else {}) | named
+
+
+def _overdue(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None:
+    """Give up on a resource that makes no pods, or that goes on for too long."""
+    metadata = resource["metadata"]
+    said, age_s = metadata["annotations"], _age_s(metadata["creationTimestamp"], now)
+    start_s, timeout_s = float(said[START]), float(said[TIMEOUT])
+    if not pods and age_s > start_s and any(templates(resource)):
+        why = f"has no pod after {start_s:g} s: {_why(resource)}"
+        return Exit(Ending.UNSCHEDULABLE, detail=why)
+    begun = [pod["status"]["startTime"] for pod in pods if pod.get("status", {}).get("startTime")]
+    ran_s = _age_s(min(begun), now) if begun else age_s - start_s
+    if ran_s > timeout_s + LATE_S:
+        return Exit(Ending.TIMEOUT, detail=f"still going on after {timeout_s:g} s")
+    return None
+
+
+def _is_well(end: Exit) -> bool:
+    return end.ending is Ending.EXITED and end.code == 0
+
+
+def _rank(end: Exit) -> tuple[int, bool]:
+    """Put causes before what follows from them: a pod that is killed had a reason elsewhere."""
+    return _RANK.index(end.ending), end.code is not None and end.code > _KILLED
+
+
+def _why(resource: Json) -> str:
+    """Give what a resource has to say: the last of its conditions that is so."""
+    status = resource.get("status")
+    listed = status.get("conditions") if isinstance(status, Mapping) else None
+    said = [told(one) for one in listed or [] if one.get("status") == "True"]
+    return next((one for one in reversed(said) if one), "its conditions give no reason")
+
+
+def _age_s(when: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(when)).total_seconds()
+
+
+def _order(pod: Json) -> tuple[str, str]:
+    return pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]
