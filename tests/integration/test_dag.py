@@ -51,7 +51,12 @@ print(json.dumps({
 
 
 #: By DAG: the providers that importing it may import, beside those that plain tasks need.
-PROVIDERS = {"hpo_docker": set(), "hpo_kubernetes": {"cncf"}, "hpo_local": set()}
+PROVIDERS = {
+    "hpo_docker": set(),
+    "hpo_ecs": {"amazon"},
+    "hpo_kubernetes": {"cncf"},
+    "hpo_local": set(),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(PROVIDERS))
