@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +20,11 @@ from typing import Any
 import boto3
 import pytest
 
-PROGRAM = shutil.which("ministack", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-#: The program is of the dev extra; an engine is what may be lacking.
+_OWN = Path(__file__).resolve().parents[1] / ".venv-ministack" / "bin"
+PROGRAM = shutil.which("ministack", path=f"{_OWN}{os.pathsep}{os.environ['PATH']}")
 needs_ecs = [
     pytest.mark.skipif("DOCKER_HOST" not in os.environ, reason="DOCKER_HOST is not set"),
-    pytest.mark.skipif(PROGRAM is None, reason="there is no program ministack"),
+    pytest.mark.skipif(PROGRAM is None, reason="no ministack: make setup"),
 ]
 #: The account of its own; it takes any keys.
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}

@@ -311,11 +311,11 @@ class EcsBackend:
     def _tasks(self, handle: Mapping[str, Any]) -> list[Json]:
         """Read the tasks started by an attempt; TransientError if one is somebody else's."""
         cluster, by = handle["cluster"], handle["task"]
-        arns = {_note(handle).read_text()} if handle["folder"] and _note(handle).exists() else set()
-        for state in ("RUNNING", "STOPPED"):
+        arns = _noted(handle)
+        for state in () if arns else ("RUNNING", "STOPPED"):
             answer = self.ecs.list_tasks(cluster=cluster, startedBy=by, desiredStatus=state)
-            arns.update(answer["taskArns"])
-        tasks = self._described(cluster, sorted(arns))
+            arns += answer["taskArns"]
+        tasks = self._described(cluster, arns)
         if any(_tagged(task).get(_OWNER) != handle["store"] for task in tasks):
             raise TransientError(f"ECS task {by} is not of store {handle['store']}")
         return tasks
@@ -690,11 +690,15 @@ def _note(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"]) / "task.txt"
 
 
+def _noted(handle: Mapping[str, Any]) -> list[str]:
+    """Give the task that this worker has started; another one, and housekeeping, have to ask."""
+    there = bool(handle["folder"]) and _note(handle).exists()
+    return [_note(handle).read_text()] if there else []
+
+
 def _is_new(handle: Mapping[str, Any]) -> bool:
-    """Say whether a task was started so lately that ECS may not list it yet."""
-    note = _note(handle)
-    there = bool(handle["folder"]) and note.exists()
-    return there and time.time() - note.stat().st_mtime < _UNSEEN_S
+    """Say whether a task was started so lately that ECS may not know it yet."""
+    return bool(_noted(handle)) and time.time() - _note(handle).stat().st_mtime < _UNSEEN_S
 
 
 @contextmanager
