@@ -17,7 +17,7 @@ import pytest
 from hpo_lib.errors import HpoError
 from hpo_lib.record import RunKey, RunStatus
 from hpo_lib.trial import Cause, TrialState
-from tests.acceptance.conftest import Stack, until
+from tests.acceptance.conftest import Stack, kill_task, until
 from tests.ministack import CLUSTER, KEYS, client, ministack, needs_ecs
 
 pytestmark = [pytest.mark.airflow, *needs_ecs]
@@ -31,10 +31,11 @@ case "$HPO_TRIAL" in
   2|5) echo "no such layer" >&2; exit 3 ;;
   3)   sleep 600 ;;
   4)   test "$HPO_ATTEMPT" = 1 && sleep 600 ;;
+  6)   sleep 15 ;;
 esac
 echo loss=$1
 """
-STOPPED = 4
+STOPPED, SURVIVES = 4, 6
 FAILS = {2: Cause.USER_ERROR, 3: Cause.TIMEOUT, 5: Cause.USER_ERROR}
 
 
@@ -50,7 +51,7 @@ def conf(script: str = SCRIPT, **changes: Any) -> dict[str, Any]:
             "backend": "ecs",
             "image": IMAGE,
             "args": ["sh", "-c", script, "trial", "${params.x}"],
-            "timeout": "20s",
+            "timeout": "30s",
             "options": {"launch_type": "EC2"},
         },
     }
@@ -76,8 +77,17 @@ def ecs(up: Stack, endpoint: str) -> Iterator[Any]:
     service = client("ecs", endpoint)
     yield service
     until(lambda: running(service) == [], "the end of the last task")
+    until(lambda: containers() == [], "the end of the last container")
     arns = service.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
     assert arns == [], "definitions of attempts are taken back"
+
+
+def containers() -> list[Any]:
+    """List the containers of ECS tasks on the engine."""
+    import docker
+
+    label = {"label": "com.amazonaws.ecs.task-arn"}
+    return list(docker.from_env().containers.list(filters=label))
 
 
 def running(ecs: Any, trial: int | None = None) -> list[dict[str, Any]]:
@@ -95,6 +105,8 @@ def test_whatever_befalls_tasks_each_trial_has_its_cause(up: Stack, ecs: Any) ->
     key = RunKey(DAG, up.client().trigger(DAG, conf()))
     (victim,) = until(lambda: running(ecs, STOPPED), "the task to stop")
     ecs.stop_task(cluster=CLUSTER, task=victim["taskArn"], reason="somebody's hand")
+    (taken_over,) = until(lambda: running(ecs, SURVIVES), "the task whose Airflow task is killed")
+    kill_task(up, key, SURVIVES)
 
     assert up.wait(key) == "success"
     run = up.run(key)
@@ -103,13 +115,15 @@ def test_whatever_befalls_tasks_each_trial_has_its_cause(up: Stack, ecs: Any) ->
     failed = {n: v.trial for n, v in trials.items() if v.trial.state is TrialState.FAILED}
     assert {number: trial.cause for number, trial in failed.items()} == FAILS
     assert failed[2].reason == "exit code 3"
-    assert failed[3].reason == "hpo: still running after 20 s"
+    assert failed[3].reason == "hpo: still running after 30 s"
     for number in trials.keys() - FAILS.keys():
         assert trials[number].trial.value == pytest.approx(trials[number].trial.params["x"])
     attempts = {n: [a.cause for a in v.attempts] for n, v in trials.items()}
     assert {n: causes for n, causes in attempts.items() if len(causes) > 1} == {
         STOPPED: [Cause.LOST, None]
     }
+    (survivor,) = trials[SURVIVES].attempts
+    assert survivor.handle["task"] == taken_over["startedBy"]
     assert trials[2].attempts[-1].log_tail == "no such layer\n"
     assert "no such layer" in up.log(key, "wave_01.trial", map_index=1), "also in Airflow's log"
 
