@@ -1,123 +1,49 @@
-"""Attempts as tasks of Amazon ECS: what is asked for, what is allowed, and how a task ended.
+"""Attempts as tasks of Amazon ECS: asked for as `ecs_request` says, and how they came to an end.
 
 Everything that decides is pure and works on plain JSON, as ECS sends and takes it.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
-
-from pydantic import Field
+from typing import Any, ClassVar, NamedTuple
 
 from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.backends import Ending, Exit, Found, Request, check_image
+from hpo_lib.backends.ecs_request import (
+    CONTAINER,
+    NAME,
+    OUTPUT,
+    OWNER,
+    START,
+    TAG,
+    TIMEOUT,
+    EcsOptions,
+    EcsRules,
+    Wanted,
+    describe,
+    refusals,
+)
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
-from hpo_lib.validation import Strict, parse, shown
+from hpo_lib.validation import parse
 
-CONTAINER = "trial"
-OUTPUT = "/hpo/output"
-#: Our tags: `hpo:store` says whose a task is, others which attempt it runs and how long it may.
-TAG = "hpo:"
-_OWNER, _NAME = f"{TAG}store", f"{TAG}container"
-_TIMEOUT, _START = f"{TAG}timeout-s", f"{TAG}start-timeout-s"
 #: What ECS is told when we stop a task, and tells us afterwards.
 _LATE, _NO_PLACE, _ENDED = "hpo: still running after", "hpo: has not begun after", "hpo: ended"
-_PREFIX = "hpo"
 _POLL_S, _STOP_S, _LOST_S = 2.0, 90.0, 300.0
 #: How long a new task, or the last lines of a log, may take to be seen by a question.
 _UNSEEN_S, _QUIET_S = 60.0, 2.0
-_LONGEST_NAME, _PAGE = 36, 100
-_MIB, _UNITS = 2**20, 1_024
+_LONGEST_NAME = 36
 
 Json = Mapping[str, Any]
-Kind = Literal["FARGATE", "EC2"]
-
-
-class Secret(Strict):
-    """A secret or parameter, named by its ARN, as an environment variable."""
-
-    env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    arn: str = Field(pattern=r"^arn:", max_length=2_048)
-
-
-class EcsOptions(Strict):
-    """`trial.options` of backend ecs; what is left out is as the deployment has it.
-
-    `task_definition` names one that is there, whose `container` gets command and environment;
-    without it one is registered for every attempt. `ephemeral_storage` is in GiB.
-    """
-
-    cluster: str | None = None
-    task_definition: str | None = None
-    container: str = CONTAINER
-    launch_type: Kind | None = None
-    capacity_provider: str | None = None
-    spot_capacity_provider: str | None = None
-    subnets: tuple[str, ...] = Field(default=(), strict=False)
-    security_groups: tuple[str, ...] = Field(default=(), strict=False)
-    assign_public_ip: bool | None = None
-    task_role: str | None = None
-    execution_role: str | None = None
-    ephemeral_storage: int | None = Field(default=None, ge=21, le=200)
-    secrets: tuple[Secret, ...] = Field(default=(), strict=False)
-    log_group: str | None = None
-
-
-class EcsRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of ECS; of a list the first is used.
-
-    Of subnets and security groups all are used. `spot` and `on_demand` are capacity providers;
-    without any the cluster's own default is, and `default` says of which kind that is.
-    """
-
-    connection: str | None = "aws_default"
-    region: str | None = None
-    clusters: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
-    images: tuple[str, ...] = Field(default=("*",), strict=False)
-    task_definitions: tuple[str, ...] = Field(default=(), strict=False)
-    task_roles: tuple[str, ...] = Field(default=(), strict=False)
-    execution_roles: tuple[str, ...] = Field(default=(), strict=False)
-    secrets: tuple[str, ...] = Field(default=(), strict=False)
-    subnets: tuple[str, ...] = Field(default=(), strict=False)
-    security_groups: tuple[str, ...] = Field(default=(), strict=False)
-    assign_public_ip: bool = False
-    default: Kind = "FARGATE"
-    spot: tuple[str, ...] = Field(default=(), strict=False)
-    on_demand: tuple[str, ...] = Field(default=(), strict=False)
-    log_groups: tuple[str, ...] = Field(default=("/hpo/trials",), strict=False, min_length=1)
-
-
-#: Options that must be in a list of the rules, those of _PATTERNS match one of its patterns.
-_NAMED = {
-    "cluster": "clusters",
-    "capacity_provider": "on_demand",
-    "spot_capacity_provider": "spot",
-    "subnets": "subnets",
-    "security_groups": "security_groups",
-    "task_role": "task_roles",
-    "execution_role": "execution_roles",
-    "log_group": "log_groups",
-}
-_PATTERNS = {"task_definition": "task_definitions", "secrets": "secrets"}
-
-
-class Wanted(NamedTuple):
-    """What ECS is asked: to register a definition (None: there is a named one), and to run it."""
-
-    definition: dict[str, Any] | None
-    run: dict[str, Any]
 
 
 class Stream(NamedTuple):
@@ -185,22 +111,8 @@ class EcsBackend:
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> Wanted:
         """Describe the definition, with all that the attempt needs, and the request to run it."""
-        options = parse(EcsOptions, request.options)
-        kind, place = capacity(options, self.rules, spot=request.spot)
-        tags = _tags(handle, request)
-        run = {
-            "cluster": handle["cluster"],
-            "taskDefinition": handle["definition"] or handle["task"],
-            "startedBy": handle["task"],
-            "tags": tags,
-            **place,
-            **network(options, self.rules, kind),
-        }
-        if handle["definition"]:
-            return Wanted(None, run | {"overrides": overrides(request, options, kind)})
         region = self.rules.region or self.ecs.meta.region_name
-        made = definition(handle["task"], request, options, self.rules, kind, region)
-        return Wanted(made | {"tags": tags}, run | {"overrides": {}})
+        return describe(handle, request, self.rules, region)
 
     def defined(self, wanted: Wanted) -> Json:
         """Give the definition to run: the named one, or the attempt's, registered if need be."""
@@ -283,7 +195,7 @@ class EcsBackend:
         """Give the attempts that have a task which runs, in any cluster that we use."""
         for cluster in self.rules.clusters:
             with service():
-                tasks = [t for t in self._all(cluster) if _tagged(t).get(_OWNER) == store]
+                tasks = [t for t in self._all(cluster) if _tagged(t).get(OWNER) == store]
             for task in tasks:
                 yield Found.labelled(_tagged(task), TAG, _handle_of(task, cluster, store))
 
@@ -311,24 +223,26 @@ class EcsBackend:
     def _tasks(self, handle: Mapping[str, Any]) -> list[Json]:
         """Read the tasks started by an attempt; TransientError if one is somebody else's."""
         cluster, by = handle["cluster"], handle["task"]
-        arns = _noted(handle)
-        for state in () if arns else ("RUNNING", "STOPPED"):
-            answer = self.ecs.list_tasks(cluster=cluster, startedBy=by, desiredStatus=state)
-            arns += answer["taskArns"]
-        tasks = self._described(cluster, arns)
-        if any(_tagged(task).get(_OWNER) != handle["store"] for task in tasks):
+        if noted := _noted(handle):
+            tasks = self._described(cluster, noted)
+        else:  # startedBy may be the only filter; it then finds what has not been told to stop.
+            family = (handle["definition"] or by).split("/")[-1].split(":")[0]
+            listed = list(self._all(cluster, startedBy=by))
+            listed += self._all(cluster, family=family, desiredStatus="STOPPED")
+            tasks = [task for task in listed if task.get("startedBy") == by]
+        if any(_tagged(task).get(OWNER) != handle["store"] for task in tasks):
             raise TransientError(f"ECS task {by} is not of store {handle['store']}")
         return tasks
 
-    def _all(self, cluster: str) -> Iterator[Json]:
-        pages = self.ecs.get_paginator("list_tasks").paginate(cluster=cluster)
+    def _all(self, cluster: str, **filters: str) -> Iterator[Json]:
+        pages = self.ecs.get_paginator("list_tasks").paginate(cluster=cluster, **filters)
         for page in pages:
             yield from self._described(cluster, page["taskArns"])
 
     def _described(self, cluster: str, arns: Sequence[str]) -> list[Json]:
         if not arns:
             return []
-        answer = self.ecs.describe_tasks(cluster=cluster, tasks=arns[:_PAGE], include=["TAGS"])
+        answer = self.ecs.describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])
         return list(answer["tasks"])
 
     def _definition(self, name: str) -> Json:
@@ -377,115 +291,6 @@ class EcsBackend:
                 raise
             return {"events": [], "nextForwardToken": token}
         return page
-
-
-def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str]:
-    """Say what of a conf the rules do not allow, or what cannot be together, a line each."""
-    lines = []
-    for name, listed in (_NAMED | _PATTERNS).items():
-        value, allowed = getattr(options, name), getattr(rules, listed)
-        asked = value if isinstance(value, tuple) else () if value is None else (value,)
-        for one in asked:
-            text = one.arn if isinstance(one, Secret) else one
-            if not _allowed(text, allowed, patterns=name in _PATTERNS):
-                known = ", ".join(allowed) or "none"
-                lines.append(
-                    f"trial.options.{name}: this deployment allows {known}, got {shown(text)}"
-                )
-    if options.assign_public_ip and not rules.assign_public_ip:
-        lines.append("trial.options.assign_public_ip: is not allowed by this deployment, got true")
-    return [*lines, *_named_refusals(trial, options), *_capacity_refusals(trial, options, rules)]
-
-
-def capacity(options: EcsOptions, rules: EcsRules, *, spot: bool) -> tuple[Kind, dict[str, Any]]:
-    """Say of which kind an attempt's capacity is, and how to ask RunTask for it."""
-    provider = options.capacity_provider
-    if spot:
-        provider = options.spot_capacity_provider or next(iter(rules.spot), None)
-    elif provider is None and options.launch_type is None:
-        provider = next(iter(rules.on_demand), None)
-    if provider is not None:
-        kind: Kind = "FARGATE" if provider.startswith("FARGATE") else "EC2"
-        return kind, {"capacityProviderStrategy": [{"capacityProvider": provider, "weight": 1}]}
-    if options.launch_type is not None:
-        return options.launch_type, {"launchType": options.launch_type}
-    return rules.default, {}
-
-
-def network(options: EcsOptions, rules: EcsRules, kind: Kind) -> dict[str, Any]:
-    """Say where a task's network interface goes; on EC2 without subnets it has none."""
-    subnets = options.subnets or rules.subnets
-    if not subnets and kind == "EC2":
-        return {}
-    public = options.assign_public_ip
-    place = {
-        "subnets": list(subnets),
-        "securityGroups": list(options.security_groups or rules.security_groups),
-        "assignPublicIp": "ENABLED"
-        if (rules.assign_public_ip if public is None else public)
-        else "DISABLED",
-    }
-    return {"networkConfiguration": {"awsvpcConfiguration": place}}
-
-
-def definition(
-    family: str, request: Request, options: EcsOptions, rules: EcsRules, kind: Kind, region: str
-) -> dict[str, Any]:
-    """Describe an attempt's task definition, as RegisterTaskDefinition takes it."""
-    group = options.log_group or rules.log_groups[0]
-    logs = {"awslogs-group": group, "awslogs-region": region, "awslogs-stream-prefix": _PREFIX}
-    container: dict[str, Any] = {
-        "name": options.container,
-        "image": request.image,
-        "essential": True,
-        **_told(request),
-        "secrets": [{"name": one.env, "valueFrom": one.arn} for one in options.secrets],
-        "logConfiguration": {"logDriver": "awslogs", "options": logs},
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True},
-        "mountPoints": [{"sourceVolume": "hpo-output", "containerPath": OUTPUT}],
-    }
-    container |= {"entryPoint": list(request.command)} if request.command else {}
-    container |= {"command": list(request.args)} if request.args else {}
-    container |= {} if "memory" in container else {"memoryReservation": _LEAST_MIB}
-    fargate = kind == "FARGATE"
-    made = {
-        "family": family,
-        "containerDefinitions": [container],
-        "volumes": [{"name": "hpo-output"}],
-        "networkMode": "awsvpc" if network(options, rules, kind) else "bridge",
-        "requiresCompatibilities": [kind],
-        "taskRoleArn": options.task_role or next(iter(rules.task_roles), None),
-        "executionRoleArn": options.execution_role or next(iter(rules.execution_roles), None),
-        **(_fargate_size(request) if fargate else {}),
-        "ephemeralStorage": _storage(options),
-    }
-    return {name: value for name, value in made.items() if value is not None}
-
-
-def overrides(request: Request, options: EcsOptions, kind: Kind) -> dict[str, Any]:
-    """Describe what an attempt changes of a named definition; its entry point stays."""
-    container = {"name": options.container, **_told(request)}
-    words = [*request.command, *request.args]
-    container |= {"command": words} if words else {}
-    sized = kind == "FARGATE" and (request.cpu or request.memory_bytes)
-    made = {
-        "containerOverrides": [container],
-        "taskRoleArn": options.task_role,
-        "executionRoleArn": options.execution_role,
-        **(_fargate_size(request) if sized else {}),
-        "ephemeralStorage": _storage(options),
-    }
-    return {name: value for name, value in made.items() if value is not None}
-
-
-def fargate_size(cpu: float | None, memory_bytes: int | None) -> tuple[int, int] | None:
-    """Give the least CPU units and MiB that Fargate sells and that hold this; None if none do."""
-    units = _UNITS if cpu is None else math.ceil(cpu * _UNITS)
-    mib = 2 * _UNITS if memory_bytes is None else math.ceil(memory_bytes / _MIB)
-    for sold, (least, most, step) in _FARGATE.items():
-        if units <= sold and mib <= most:
-            return sold, max(least, math.ceil(mib / step) * step)
-    return None
 
 
 def stream_of(definition: Json, handle: Json) -> Stream | None:
@@ -538,9 +343,9 @@ def overdue(task: Json, now: datetime) -> str | None:
         return None
     began, tags = task.get("startedAt"), _tagged(task)
     if began is not None:
-        limit_s = float(tags.get(_TIMEOUT, "inf"))
+        limit_s = float(tags.get(TIMEOUT, "inf"))
         return f"{_LATE} {limit_s:g} s" if (now - began).total_seconds() > limit_s else None
-    limit_s = float(tags.get(_START, "inf"))
+    limit_s = float(tags.get(START, "inf"))
     late = (now - task["createdAt"]).total_seconds() > limit_s
     return f"{_NO_PLACE} {limit_s:g} s: {task['lastStatus']}" if late else None
 
@@ -574,87 +379,6 @@ _REFUSALS = (
     "PlatformUnknownException",
     "UnsupportedFeatureException",
 )
-#: Fargate's sizes: CPU units -> least and most memory in MiB, and its steps.
-_FARGATE = {
-    256: (512, 2_048, 512),
-    512: (1_024, 4_096, 1_024),
-    1_024: (2_048, 8_192, 1_024),
-    2_048: (4_096, 16_384, 1_024),
-    4_096: (8_192, 30_720, 1_024),
-    8_192: (16_384, 61_440, 4_096),
-    16_384: (32_768, 122_880, 8_192),
-}
-_LEAST_MIB = 128
-
-
-def _allowed(value: str, allowed: Sequence[str], *, patterns: bool) -> bool:
-    if not patterns:
-        return value in allowed
-    return any(fnmatchcase(value, pattern) for pattern in allowed)
-
-
-def _named_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:
-    """Say what does not go with a definition that is there."""
-    if options.task_definition is None:
-        return
-    if trial.image is not None:
-        yield f"trial.image: the task definition names its own, got {trial.image}"
-    for name in ("secrets", "log_group"):
-        if value := getattr(options, name):
-            text = shown([one.arn for one in value] if name == "secrets" else value)
-            yield f"trial.options.{name}: the task definition names its own, got {text}"
-
-
-def _capacity_refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> Iterator[str]:
-    if options.launch_type and options.capacity_provider:
-        yield (
-            "trial.options.launch_type: does not go with capacity_provider, "
-            f"got {options.launch_type} and {options.capacity_provider}"
-        )
-    if trial.spot and not (options.spot_capacity_provider or rules.spot):
-        yield "trial.spot: this deployment has no capacity provider for it under ecs.spot"
-    kinds = {capacity(options, rules, spot=spot)[0] for spot in {False, trial.spot}}
-    if "FARGATE" not in kinds:
-        return
-    if not (options.subnets or rules.subnets):
-        yield "trial.options.subnets: Fargate needs some, this deployment has none in ecs.subnets"
-    resources = trial.resources
-    if resources.gpu:
-        yield f"trial.resources.gpu: Fargate has none, got {resources.gpu}; ask for capacity on EC2"
-    if fargate_size(resources.cpu, resources.memory_bytes) is None:
-        yield "trial.resources: Fargate has at most 16 CPUs and 120Gi of memory for one task"
-
-
-def _told(request: Request) -> dict[str, Any]:
-    """Describe a container's environment and resources, as definition and overrides take it."""
-    gpu = [{"type": "GPU", "value": str(request.gpu)}] if request.gpu else None
-    memory = max(_LEAST_MIB, request.memory_bytes // _MIB) if request.memory_bytes else None
-    cpu = math.ceil(request.cpu * _UNITS) if request.cpu else None
-    found = {"cpu": cpu, "memory": memory, "resourceRequirements": gpu}
-    env = [{"name": name, "value": value} for name, value in request.env.items()]
-    return {"environment": env} | {name: value for name, value in found.items() if value}
-
-
-def _fargate_size(request: Request) -> dict[str, str]:
-    size = fargate_size(request.cpu, request.memory_bytes)
-    if size is None:
-        raise SpecError("trial.resources: Fargate has no task of that size")
-    return {"cpu": str(size[0]), "memory": str(size[1])}
-
-
-def _storage(options: EcsOptions) -> dict[str, int] | None:
-    gib = options.ephemeral_storage
-    return {"sizeInGiB": gib} if gib else None
-
-
-def _tags(handle: Mapping[str, Any], request: Request) -> list[dict[str, str]]:
-    found = {f"{TAG}{name}": value for name, value in request.labels.items()} | {
-        _OWNER: handle["store"],
-        _NAME: handle["container"],
-        _TIMEOUT: str(request.timeout_s),
-        _START: str(request.start_timeout_s),
-    }
-    return [{"key": name, "value": value} for name, value in found.items()]
 
 
 def _tagged(task: Json) -> dict[str, str]:
@@ -662,7 +386,7 @@ def _tagged(task: Json) -> dict[str, str]:
 
 
 def _container(task: Json) -> Json:
-    name = _tagged(task).get(_NAME, CONTAINER)
+    name = _tagged(task).get(NAME, CONTAINER)
     return next((one for one in task.get("containers", []) if one["name"] == name), {})
 
 
@@ -683,7 +407,7 @@ def _handle_of(task: Json, cluster: str, store: str) -> dict[str, Any]:
     started_by, arn = task.get("startedBy", ""), task["taskDefinitionArn"]
     named = "" if f"/{started_by}:" in arn else arn
     known = {"task": started_by, "cluster": cluster, "definition": named, "output": OUTPUT}
-    return known | {"container": _tagged(task).get(_NAME, CONTAINER), "store": store, "folder": ""}
+    return known | {"container": _tagged(task).get(NAME, CONTAINER), "store": store, "folder": ""}
 
 
 def _note(handle: Mapping[str, Any]) -> Path:

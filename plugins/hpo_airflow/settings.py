@@ -113,7 +113,8 @@ def _cluster(connection: str | None) -> Any:
 
 def ecs_backend() -> EcsBackend:
     """Build the backend that runs trials as ECS tasks; it connects when it first has to."""
-    from hpo_lib.backends.ecs import EcsBackend, EcsRules
+    from hpo_lib.backends.ecs import EcsBackend
+    from hpo_lib.backends.ecs_request import EcsRules
 
     rules = _rules("ecs", EcsRules)
     connect = partial(_aws, rules.connection, rules.region)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends import Ending, Request
-from hpo_lib.backends.ecs import EcsBackend, EcsRules
+from hpo_lib.backends.ecs import EcsBackend
+from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.errors import TransientError
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
 from tests.ministack import CLUSTER, GROUP, client, ministack, needs_ecs
@@ -79,6 +80,17 @@ class TestEcsBackend(BackendContract):
         backend.ecs.stop_task(cluster=CLUSTER, task=backend.task(handle)["taskArn"], reason="x")
         found = self.end(backend, handle)
         assert (found.ending, found.detail) == (Ending.LOST, "x")
+
+    def test_another_worker_finds_it_running_and_ended(
+        self, backend: EcsBackend, handle: Any
+    ) -> None:
+        backend.submit(handle, self.request("sleep 2; exit 3"))
+        note = Path(handle["folder"]) / "task.txt"
+        note.unlink()
+        backend.submit(handle, self.request("exit 4"))
+        assert backend.poll(handle) is None
+        assert self.end(backend, handle).code == 3
+        assert not note.exists(), "nothing was started again"
 
     def test_a_definition_lives_as_long_as_its_attempt(
         self, backend: EcsBackend, handle: Any

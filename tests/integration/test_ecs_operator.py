@@ -14,7 +14,8 @@ import boto3
 import pytest
 
 from hpo_lib.backends import Ending, Exit, Request
-from hpo_lib.backends.ecs import EcsBackend, EcsRules
+from hpo_lib.backends.ecs import EcsBackend
+from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.record import Attempt, AttemptState
 from tests.integration.backend_contract import LABELS, STORE
 from tests.integration.fake_ecs import FakeEcs, Fate, fake_ecs

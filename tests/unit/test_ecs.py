@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends import Ending, Request
-from hpo_lib.backends.ecs import (
-    EcsBackend,
-    EcsOptions,
-    EcsRules,
-    exit_of,
-    fargate_size,
-    no_place,
-    overdue,
-    refused,
-    stream_of,
-)
+from hpo_lib.backends.ecs import EcsBackend, exit_of, no_place, overdue, refused, stream_of
+from hpo_lib.backends.ecs_request import EcsOptions, EcsRules, fargate_size
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import Resources, TrialSpec
 

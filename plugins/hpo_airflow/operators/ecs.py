@@ -11,7 +11,8 @@ from airflow.providers.amazon.aws.exceptions import EcsOperatorError
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 
 from hpo_airflow import settings, tasks
-from hpo_lib.backends.ecs import CONTAINER, no_place, refused, service, stream_of
+from hpo_lib.backends.ecs import no_place, refused, service, stream_of
+from hpo_lib.backends.ecs_request import CONTAINER
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Exit, Request
