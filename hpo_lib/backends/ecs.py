@@ -235,9 +235,16 @@ class EcsBackend:
         return tasks
 
     def _all(self, cluster: str, **filters: str) -> Iterator[Json]:
+        """Read the tasks of a cluster; one that is not there has none."""
+        from botocore.exceptions import ClientError
+
         pages = self.ecs.get_paginator("list_tasks").paginate(cluster=cluster, **filters)
-        for page in pages:
-            yield from self._described(cluster, page["taskArns"])
+        try:
+            for page in pages:
+                yield from self._described(cluster, page["taskArns"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ClusterNotFoundException":
+                raise
 
     def _described(self, cluster: str, arns: Sequence[str]) -> list[Json]:
         if not arns:

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from hpo_lib.backends import Ending, Exit, Request
 from hpo_lib.backends.ecs import EcsBackend
@@ -73,6 +74,7 @@ class Bench:
 
 @pytest.fixture
 def bench(server: FakeEcs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     from airflow.sdk.bases.operator import ExecutorSafeguard
 
     from hpo_airflow.operators import ecs
@@ -161,6 +163,17 @@ def test_a_cluster_that_is_not_there_is_the_confs_fault(bench: Bench) -> None:
     found = bench.launch("true")
     assert found.ending is Ending.UNSTARTABLE
     assert "ClusterNotFoundException" in found.detail
+    bench.backend.fetch(attempt.handle)
+    bench.backend.discard(attempt.handle)
+
+
+def test_a_log_that_airflow_may_not_read_is_no_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "x")
+    last = "airflow.providers.amazon.aws.utils.task_log_fetcher.AwsTaskLogFetcher"
+    monkeypatch.setattr(f"{last}.get_last_log_message", Mock(side_effect=denied))
+    assert bench.launch("true") == Exit(Ending.EXITED, 0)
 
 
 def test_a_retry_takes_the_task_over_also_when_it_has_ended(bench: Bench, tmp_path: Path) -> None:

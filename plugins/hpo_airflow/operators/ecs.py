@@ -13,12 +13,13 @@ from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 from hpo_airflow import settings, tasks
 from hpo_lib.backends.ecs import no_place, refused, service, stream_of
 from hpo_lib.backends.ecs_request import CONTAINER
+from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Exit, Request
     from hpo_lib.record import Attempt
 
-_CHECK_S, _PLACE_S = 3.0, 15.0
+_CHECK_S, _PLACE_S, _AGAIN_S = 3.0, 15.0, 5.0
 _LOG_INTERVAL = timedelta(seconds=5)
 
 
@@ -70,6 +71,7 @@ class EcsTrialOperator(EcsRunTaskOperator):
         from botocore.exceptions import ClientError
 
         self._attempt, self._handle, self._request = attempt, attempt.handle, request
+        self._end: Exit | None = None
         with service():
             try:
                 self._ask(request)
@@ -78,9 +80,11 @@ class EcsTrialOperator(EcsRunTaskOperator):
                 return no_place(error.failures)
             except ClientError as error:
                 told = error.response["Error"]
-                if (end := refused(told["Code"], told["Message"])) is not None:
-                    return end
-                raise
+                self._end = self._end or refused(told["Code"], told["Message"])
+                if self._end is None:
+                    raise
+        if self._end is None:
+            raise TransientError("the ECS task goes on, watching it did not", after_s=_AGAIN_S)
         return self._end
 
     def _ask(self, request: Request) -> None:
