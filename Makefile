@@ -20,7 +20,7 @@ up: .venv/core .venv-trial/trial  ## start that Airflow and leave it running
 down: .venv/core  ## stop it, its trials included
 	@.venv/bin/hpo down
 
-test: .venv/dev .venv-trial/trial  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
+test: .venv/dev .venv-trial/trial .venv-ministack/ready  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
 	@.venv/bin/python -m pytest $(ARGS)
 
 lint: .venv/dev  ## check style
@@ -49,7 +49,7 @@ images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=c
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) --build-arg TENSORFLOW=$(TENSORFLOW) -t hpo-trial -f docker/trial/Dockerfile .
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
 
-setup: .venv/dev .venv-trial/trial  ## create all environments
+setup: .venv/dev .venv-trial/trial .venv-ministack/ready  ## create all environments
 
 # s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
@@ -59,10 +59,11 @@ lock:  ## renew the pins (needs uv)
 	@$(LOCK) --constraint requirements/dev.txt requirements/core.in -o requirements/core.txt
 	@$(LOCK) --constraint requirements/dev.txt requirements/trial.in -o requirements/trial.txt
 	@$(LOCK) --constraint requirements/trial.txt requirements/trial-gpu.in -o requirements/trial-gpu.txt
+	@$(LOCK) requirements/ministack.in -o requirements/ministack.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
-	rm -rf .venv .venv-trial .venv-peers .airflow build *.egg-info
+	rm -rf .venv .venv-trial .venv-ministack .venv-peers .airflow build *.egg-info
 
 # Each environment is made once and again when its pins change; the stamp is written last.
 .venv/core: requirements/core.txt pyproject.toml
@@ -83,6 +84,11 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 	@"$(PYTHON)" -m venv .venv-trial
 	@.venv-trial/bin/python $(PIP) -r requirements/trial.txt
 	@.venv-trial/bin/python $(PIP) --no-build-isolation -e .
+	@touch $@
+
+.venv-ministack/ready: requirements/ministack.txt
+	@"$(PYTHON)" -m venv .venv-ministack
+	@.venv-ministack/bin/python $(PIP) -r $<
 	@touch $@
 
 .venv-peers/%/ready: benchmarks/optimizers/requirements/%.txt

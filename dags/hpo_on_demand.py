@@ -1,4 +1,4 @@
-"""Conf-triggered DAGs, one per backend: `hpo_local`, `hpo_docker`, `hpo_kubernetes`, `hpo_job`."""
+"""Conf-triggered DAGs, one per backend: `hpo_local`, `hpo_kubernetes` and so on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _EXPERIMENTS = Path(__file__).resolve().parents[1] / "config" / "experiments"
 #: By backend: the example of its form, and what has to be installed for it.
 _BACKENDS = {
     "docker": ("digits-docker.yaml", "docker.client"),
+    "ecs": ("digits-ecs.yaml", "airflow.providers.amazon.aws.operators.ecs"),
     "job": ("digits-job.yaml", "airflow.providers.cncf.kubernetes.hooks"),
     "kubernetes": ("digits-kubernetes.yaml", "airflow.providers.cncf.kubernetes.operators"),
     "local": ("digits.yaml", "airflow"),

@@ -47,6 +47,7 @@ COLLECTOR_SETTINGS: dict[str, set[str]] = {
 ALLOWED_COLLECTORS = "HPO_COLLECTORS"
 BACKENDS = {
     "docker": "hpo_lib.backends.docker:DockerBackend",
+    "ecs": "hpo_lib.backends.ecs:EcsBackend",
     "job": "hpo_lib.backends.job:JobBackend",
     "kubernetes": "hpo_lib.backends.kubernetes:KubernetesBackend",
     "local": "hpo_lib.backends.local:LocalBackend",
@@ -63,7 +64,7 @@ NOT_YET = {
     "sampler": set(),
     "scheduler": {"asha", "hyperband", "median", "pbt"},
     "collector": set(),
-    "backend": {"ecs"},
+    "backend": set(),
 }
 
 

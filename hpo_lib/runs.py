@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hpo_lib import artifacts, engine, failures
-from hpo_lib.backends import Backend, Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
@@ -147,14 +147,11 @@ def perform(
         emit(f"trial {number} is already {trial.state}: nothing is run again")
         return _cleared(store, run, trial, backend)
     spec = load(run.spec)
-    slug = slug_of(run)
     try:
         attempt = store.open_attempt(
             run.id,
             number,
-            lambda n: backend.handle(
-                store.id, slug, number, n, spec.trial.options, _artifacts(spec, run, number, n)
-            ),
+            lambda n: backend.handle(_name(store, spec, run, number, n)),
         )
     except AlreadyFinished:
         return _cleared(store, run, store.trial(run.id, number), backend)
@@ -171,11 +168,10 @@ def perform(
     return trial
 
 
-def _artifacts(spec: Spec, run: Run, trial: int, attempt: int) -> str | None:
-    """Name the folder where the spec wants what an attempt leaves."""
-    if spec.artifacts is None:
-        return None
-    return attempt_uri(spec.artifacts.uri, run, trial, attempt)
+def _name(store: Store, spec: Spec, run: Run, trial: int, attempt: int) -> AttemptName:
+    """Name an attempt, and where the spec wants what it leaves."""
+    uri = attempt_uri(spec.artifacts.uri, run, trial, attempt) if spec.artifacts else None
+    return AttemptName(store.id, slug_of(run), trial, attempt, spec.trial.options, uri)
 
 
 def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:

@@ -69,6 +69,33 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptName:
+    """What an attempt is named after, and found again by.
+
+    `store` tells attempts of equal numbers apart, `run` is the name of the run's folder, `options`
+    are the spec's, `artifacts` is the URI where the spec wants what this attempt leaves, for
+    backends that share no disk with us.
+    """
+
+    store: str
+    run: str
+    trial: int
+    attempt: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: str | None = None
+
+    def folder(self, home: Path) -> Path:
+        """Give the attempt's own folder below a home."""
+        return home / "runs" / self.run / f"trial-{self.trial:04d}" / f"attempt-{self.attempt}"
+
+    def text(self, longest: int = 255) -> str:
+        """Write it as one word, such as `hpo-1a2b3c-000012-digits-0003-1`."""
+        tail = f"-{self.trial:04d}-{self.attempt}"
+        head = f"hpo-{self.store[:6]}-{self.run}"[: longest - len(tail)]
+        return head.rstrip("-") + tail
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Something that runs, or is kept, for an attempt."""
 
@@ -94,20 +121,8 @@ class Backend(Protocol):
         """Raise SpecError if this deployment does not let a conf ask for that."""
         ...
 
-    def handle(
-        self,
-        store: str,
-        run: str,
-        trial: int,
-        attempt: int,
-        options: Mapping[str, Any],
-        artifacts: str | None = None,
-    ) -> dict[str, Any]:
-        """Name the place of an attempt: plain JSON, the same for the same arguments.
-
-        `store` is the store's name, which tells attempts of equal numbers apart; `artifacts` the
-        URI where the spec wants what this attempt leaves, for backends that share no disk with us.
-        """
+    def handle(self, name: AttemptName) -> dict[str, Any]:
+        """Say where an attempt is to be found: plain JSON, the same for the same name."""
         ...
 
     def output(self, handle: Mapping[str, Any]) -> Place:

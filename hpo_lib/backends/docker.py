@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hpo_lib.backends import (
+    AttemptName,
     Ending,
     Exit,
     Found,
@@ -77,19 +78,10 @@ class DockerBackend:
         if trial.spot:
             raise SpecError("trial.spot: backend docker has none")
 
-    def handle(
-        self,
-        store: str,
-        run: str,
-        trial: int,
-        attempt: int,
-        options: Mapping[str, Any],
-        artifacts: str | None = None,
-    ) -> dict[str, Any]:
+    def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the container and the attempt's folder."""
-        folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
-        name = f"hpo-{store[:6]}-{run}-{trial:04d}-{attempt}"
-        return {"container": name, "store": store, "folder": str(folder)}
+        place = {"container": name.text(), "store": name.store}
+        return place | {"folder": str(name.folder(self.home))}
 
     def output(self, handle: Mapping[str, Any]) -> Path:
         """Give the folder that the trial knows as HPO_OUTPUT."""

@@ -20,7 +20,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import Ending, Exit, Found, Request, keep_unstarted, unstarted
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, keep_unstarted, unstarted
 from hpo_lib.backends.pods import (
     JOB,
     LABEL,
@@ -31,7 +31,6 @@ from hpo_lib.backends.pods import (
     KubernetesRules,
     containers,
     merged,
-    place_of,
     refused,
     resources,
     safe,
@@ -99,21 +98,18 @@ class JobBackend:
         if lines:
             raise SpecError("\n".join(dict.fromkeys(lines)))
 
-    def handle(
-        self,
-        store: str,
-        run: str,
-        trial: int,
-        attempt: int,
-        options: Json,
-        artifacts: str | None = None,
-    ) -> dict[str, Any]:
+    def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the resource, its kind and namespace, and the folder of its log."""
-        asked = parse(JobOptions, options)
-        name, folder = place_of(self.home, store, run, trial, attempt, longest=_LONGEST_NAME)
+        asked = parse(JobOptions, name.options)
         namespace = metadata_of(asked).get("namespace", self.rules.namespaces[0])
-        place = {"job": name, "namespace": namespace, "kind": asked.kind}
-        return place | {"output": artifacts or OUTPUT, "store": store, "folder": str(folder)}
+        return {
+            "job": name.text(_LONGEST_NAME),
+            "namespace": namespace,
+            "kind": asked.kind,
+            "output": name.artifacts or OUTPUT,
+            "store": name.store,
+            "folder": str(name.folder(self.home)),
+        }
 
     def output(self, handle: Mapping[str, Any]) -> Place:
         """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of each pod."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import Ending, Exit, Found, Request, check_image
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
 from hpo_lib.backends.pods import (
     CONTAINER,
     JOB,
@@ -26,7 +26,6 @@ from hpo_lib.backends.pods import (
     KubernetesRules,
     exit_of,
     merged,
-    place_of,
     refusals,
     resources,
     safe,
@@ -93,20 +92,11 @@ class KubernetesBackend:
         if lines:
             raise SpecError("\n".join(lines))
 
-    def handle(
-        self,
-        store: str,
-        run: str,
-        trial: int,
-        attempt: int,
-        options: Json,
-        artifacts: str | None = None,
-    ) -> dict[str, Any]:
+    def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the pod, its namespace, and the folder of its log."""
-        namespace = parse(KubernetesOptions, options).namespace or self.rules.namespaces[0]
-        name, folder = place_of(self.home, store, run, trial, attempt, longest=_LONGEST_NAME)
-        place = {"pod": name, "namespace": namespace, "output": artifacts or OUTPUT}
-        return place | {"store": store, "folder": str(folder)}
+        namespace = parse(KubernetesOptions, name.options).namespace or self.rules.namespaces[0]
+        place = {"pod": name.text(_LONGEST_NAME), "namespace": namespace, "store": name.store}
+        return place | {"output": name.artifacts or OUTPUT, "folder": str(name.folder(self.home))}
 
     def output(self, handle: Mapping[str, Any]) -> Place:
         """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the pod."""

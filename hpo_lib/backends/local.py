@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_lib.backends import Ending, Exit, Found, Request, local_guard
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, local_guard
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
 from hpo_lib.spec import TrialSpec
@@ -74,18 +74,9 @@ class LocalBackend:
             what = "spot" if trial.spot else "options"
             raise SpecError(f"trial.{what}: backend local has none")
 
-    def handle(
-        self,
-        store: str,
-        run: str,
-        trial: int,
-        attempt: int,
-        options: Mapping[str, Any],
-        artifacts: str | None = None,
-    ) -> dict[str, Any]:
+    def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the attempt's folder and this host."""
-        folder = self.home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
-        return {"host": socket.gethostname(), "folder": str(folder)}
+        return {"host": socket.gethostname(), "folder": str(name.folder(self.home))}
 
     def output(self, handle: Mapping[str, Any]) -> Path:
         """Give the folder that the trial knows as HPO_OUTPUT."""
@@ -106,7 +97,8 @@ class LocalBackend:
         local_guard.write(folder / "request.json", self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, local_guard.__file__, str(folder)],
+                # -P: the modules beside that file are not to be taken for others of their names.
+                [sys.executable, "-P", local_guard.__file__, str(folder)],
                 env=environment(os.environ, self.path) | _marks(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,6 +1,6 @@
 """The process that stands between Airflow and one local attempt.
 
-Run as `python local_guard.py FOLDER`: as a file, which starts sooner than a module. It outlives
+Run as `python -P local_guard.py FOLDER`: as a file, which starts sooner than a module. It outlives
 the Airflow task that started it, so that a retried task finds the attempt again instead of training
 a second time, and it makes sure that the attempt and all of its descendants end: on timeout, over
 the memory limit, when asked to, and when no Airflow task has looked after it for `grace_s`.

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -298,15 +297,6 @@ def spread(part: Json, names: Sequence[str]) -> dict[str, Any]:
     spec = part.get("spec", {})
     listed = [each(one) for one in spec.get("containers", [])]
     return {**part, "spec": {**spec, "containers": [one for several in listed for one in several]}}
-
-
-def place_of(
-    home: Path, store: str, run: str, trial: int, attempt: int, *, longest: int
-) -> tuple[str, Path]:
-    """Name what runs an attempt, in at most so many characters, and the folder of its log."""
-    tail = f"-{trial:04d}-{attempt}"
-    head = f"hpo-{store[:6]}-{run}"[: longest - len(tail)].rstrip("-")
-    return head + tail, home / "runs" / run / f"trial-{trial:04d}" / f"attempt-{attempt}"
 
 
 def resources(request: Request, gpu_resource: str) -> dict[str, Any]:

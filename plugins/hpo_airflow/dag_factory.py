@@ -29,6 +29,7 @@ _TRIAL: dict[str, Any] = {
 #: What runs a trial, by backend; imported only for the DAGs that need it.
 _OPERATORS = {
     "docker": "hpo_airflow.operators.trial:TrialOperator",
+    "ecs": "hpo_airflow.operators.ecs:EcsTrialOperator",
     "job": "hpo_airflow.operators.trial:TrialOperator",
     "kubernetes": "hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
     "local": "hpo_airflow.operators.trial:TrialOperator",
@@ -51,9 +52,9 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 
 
 _HOUSEKEEPING = """\
-Closes runs whose DAG run was marked or deleted, with their report, and ends processes, containers
-and pods that bear the store's name without a live attempt in it. What it did is in the log of
-**sweep** and in its return value. `HPO_HOUSEKEEPING` is its cron expression.
+Closes runs whose DAG run was marked or deleted, with their report, and ends processes, containers,
+pods and ECS tasks that bear the store's name without a live attempt in it. What it did is in the
+log of **sweep** and in its return value. `HPO_HOUSEKEEPING` is its cron expression.
 """
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hpo_lib.artifacts import Offers
     from hpo_lib.backends import Backend
     from hpo_lib.backends.docker import DockerBackend
+    from hpo_lib.backends.ecs import EcsBackend
     from hpo_lib.backends.job import JobBackend
     from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.backends.local import LocalBackend
@@ -128,8 +129,26 @@ def _cluster(connection: str | None) -> Any:
     return KubernetesHook(conn_id=connection).core_v1_client
 
 
+def ecs_backend() -> EcsBackend:
+    """Build the backend that runs trials as ECS tasks; it connects when it first has to."""
+    from hpo_lib.backends.ecs import EcsBackend
+    from hpo_lib.backends.ecs_request import EcsRules
+
+    rules = _rules("ecs", EcsRules)
+    connect = partial(_aws, rules.connection, rules.region)
+    return EcsBackend(home=home(), connect=connect, rules=rules, offers=_artifacts())
+
+
+def _aws(connection: str | None, region: str | None, service: str) -> Any:
+    from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
+
+    hook = AwsGenericHook(aws_conn_id=connection, region_name=region, client_type=service)
+    return hook.conn
+
+
 _BACKENDS: dict[str, Callable[[], Backend]] = {
     "docker": docker_backend,
+    "ecs": ecs_backend,
     "job": job_backend,
     "kubernetes": kubernetes_backend,
     "local": local_backend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -147,3 +148,28 @@ def attempt_processes(home: Path) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def instance(stack: Stack, key: RunKey, trial: int) -> dict[str, Any]:
+    """Give the running task instance of a trial."""
+    return next(
+        task
+        for task in stack.tasks(key)
+        if task["state"] == "running" and (task["rendered_map_index"] or "").startswith(f"{trial}:")
+    )
+
+
+def kill_task(stack: Stack, key: RunKey, trial: int) -> None:
+    """Kill the process of a trial's Airflow task, not its supervisor."""
+    wanted = instance(stack, key, trial)["id"]
+    processes = [p for p in psutil.process_iter() if wanted in " ".join(cmdline(p))]
+    children = [p for p in processes if p.ppid() in {one.pid for one in processes}]
+    os.kill((children or processes)[-1].pid, signal.SIGKILL)
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    """Give a process's command line, nothing if it is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []

@@ -6,12 +6,10 @@ Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE)
 from __future__ import annotations
 
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from hpo_lib import engine
@@ -19,7 +17,7 @@ from hpo_lib.errors import HpoError
 from hpo_lib.record import AttemptState, RunKey, RunStatus, TrialView
 from hpo_lib.spec import load
 from hpo_lib.trial import Cause, History, Trial, TrialState
-from tests.acceptance.conftest import Stack, until
+from tests.acceptance.conftest import Stack, instance, kill_task, until
 
 pytestmark = [
     pytest.mark.airflow,
@@ -148,31 +146,6 @@ def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
             Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
             for a in step.assignments
         ]
-
-
-def instance(stack: Stack, key: RunKey, trial: int) -> dict[str, Any]:
-    """Give the running task instance of a trial."""
-    return next(
-        task
-        for task in stack.tasks(key)
-        if task["state"] == "running" and (task["rendered_map_index"] or "").startswith(f"{trial}:")
-    )
-
-
-def kill_task(stack: Stack, key: RunKey, trial: int) -> None:
-    """Kill the process of a trial's Airflow task, not its supervisor."""
-    wanted = instance(stack, key, trial)["id"]
-    processes = [p for p in psutil.process_iter() if wanted in " ".join(cmdline(p))]
-    children = [p for p in processes if p.ppid() in {one.pid for one in processes}]
-    os.kill((children or processes)[-1].pid, signal.SIGKILL)
-
-
-def cmdline(process: psutil.Process) -> list[str]:
-    """Give a process's command line, nothing if it is gone."""
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
 
 
 def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Ending, Exit, Request
 
 PATIENCE_S = 120.0
 MIB, STORE = 2**20, "0123456789ab"
@@ -36,7 +36,7 @@ class BackendContract:
     @pytest.fixture
     def handle(self, backend: Any) -> Any:
         """The place of an attempt, of which nothing is left afterwards."""
-        made = backend.handle(STORE, "000001-contract", 1, 1, {})
+        made = backend.handle(AttemptName(STORE, "000001-contract", 1, 1))
         backend.discard(made)
         until_gone(backend, made)
         yield made
@@ -50,9 +50,9 @@ class BackendContract:
         return last
 
     def test_a_handle_is_plain_and_always_the_same(self, backend: Any) -> None:
-        made = backend.handle(STORE, "000012-abc", 3, 2, {})
-        assert made == backend.handle(STORE, "000012-abc", 3, 2, {})
-        assert made != backend.handle(STORE, "000012-abc", 3, 1, {})
+        made = backend.handle(AttemptName(STORE, "000012-abc", 3, 2))
+        assert made == backend.handle(AttemptName(STORE, "000012-abc", 3, 2))
+        assert made != backend.handle(AttemptName(STORE, "000012-abc", 3, 1))
         assert all(isinstance(value, str) for value in made.values())
 
     def test_output_and_exit_code_come_out(self, backend: Any, handle: Any) -> None:

@@ -51,7 +51,15 @@ print(json.dumps({
 
 
 #: By DAG: the providers that importing it may import, beside those that plain tasks need.
-PROVIDERS = {"hpo_docker": set(), "hpo_job": set(), "hpo_kubernetes": {"cncf"}, "hpo_local": set()}
+PROVIDERS = {
+    "hpo_docker": set(),
+    "hpo_ecs": {"amazon"},
+    "hpo_job": set(),
+    "hpo_kubernetes": {"cncf"},
+    "hpo_local": set(),
+}
+#: What is heavy that these providers import themselves.
+BROUGHT = {"amazon": {"boto3"}, "cncf": {"kubernetes", "sqlalchemy"}}
 
 
 @pytest.fixture(scope="module", params=sorted(PROVIDERS))
@@ -72,7 +80,7 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_parsing_imports_nothing_heavy(seen: dict[str, Any]) -> None:
     wanted = PROVIDERS[seen["dag"]]
-    allowed = {"kubernetes", "sqlalchemy"} if "cncf" in wanted else set()
+    allowed = set().union(*(BROUGHT[name] for name in wanted))
     assert HEAVY & set(seen["imported"]) <= allowed
     used = {name.split(".")[2] for name in seen["providers"]}
     assert used <= {"common", "standard", *wanted}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import Ending, Request
+from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.docker import DockerBackend, DockerRules
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.spec import TrialSpec
@@ -71,7 +71,7 @@ def test_no_engine_is_the_worlds_fault(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     backend = DockerBackend(home=tmp_path)
     with pytest.raises(TransientError, match="docker: "):
-        backend.submit(backend.handle(STORE, "000001-x", 1, 1, {}), request("true"))
+        backend.submit(backend.handle(AttemptName(STORE, "000001-x", 1, 1)), request("true"))
 
 
 @pytest.mark.parametrize(

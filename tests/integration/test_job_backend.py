@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Ending, Exit, Request
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import JobRules
@@ -160,7 +160,7 @@ class TestJobBackend(BackendContract):
 
     def test_a_kind_that_the_cluster_does_not_know(self, backend: JobBackend) -> None:
         options = {"resource": {"apiVersion": "kubeflow.org/v1", "kind": "TFJob"}}
-        handle = backend.handle(STORE, "000001-custom", 99, 1, options)
+        handle = backend.handle(AttemptName(STORE, "000001-custom", 99, 1, options))
         backend.submit(handle, request("", options, command=()))
         found = backend.poll(handle)
         assert found == Exit(
@@ -377,7 +377,7 @@ class TestAnyResource:
     ) -> Iterator[Any]:
         options = {"resource": {"apiVersion": kind.api, "kind": kind.name}}
         number = [*vars(TestAnyResource)].index(request.node.originalname)
-        made = backend.handle(STORE, "000001-custom", number, 1, options)
+        made = backend.handle(AttemptName(STORE, "000001-custom", number, 1, options))
         yield made
         backend.stop(made)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import Ending, Request
+from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pods import KubernetesRules
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
@@ -86,7 +86,7 @@ class TestKubernetesBackend(BackendContract):
             on_demand={"spec": {"nodeSelector": {"lifecycle": "normal"}}},
         )
         backend = KubernetesBackend(home=tmp_path, connect=connect, rules=rules)
-        handle = backend.handle(STORE, "000001-x", 1, 1, {})
+        handle = backend.handle(AttemptName(STORE, "000001-x", 1, 1))
         for spot, expected in ((True, "spot"), (False, "normal")):
             pod = backend.wanted(handle, self.request("true", spot=spot))
             assert pod["spec"]["nodeSelector"] == {"lifecycle": expected}

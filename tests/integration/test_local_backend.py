@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpo_lib.backends import Ending, Exit, Request, local_guard
+from hpo_lib.backends import AttemptName, Ending, Exit, Request, local_guard
 from hpo_lib.backends.local import LocalBackend, environment
 
 PATIENCE_S, STORE = 60.0, "0123456789ab"
@@ -26,13 +26,15 @@ def backend(tmp_path: Path) -> Iterator[LocalBackend]:
     made = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0)
     yield made
     for folder in tmp_path.glob("runs/*/*/*"):
-        made.stop({"host": made.handle(STORE, "x", 1, 1, {})["host"], "folder": str(folder)})
+        made.stop(
+            {"host": made.handle(AttemptName(STORE, "x", 1, 1))["host"], "folder": str(folder)}
+        )
 
 
 @pytest.fixture
 def handle(backend: LocalBackend) -> dict:
     """The place of a first attempt."""
-    return backend.handle(STORE, "000001-test", 1, 1, {})
+    return backend.handle(AttemptName(STORE, "000001-test", 1, 1))
 
 
 def python(code: str, *, timeout_s: float = 60.0, memory_bytes: int | None = None) -> Request:
@@ -110,7 +112,7 @@ def test_concurrent_guards_run_once(backend: LocalBackend, handle: dict, tmp_pat
     code = f"open({str(count)!r}, 'a').write('x'); import time; time.sleep(600)"
     backend.submit(handle, python(code))
     until(count.exists)
-    command = [sys.executable, local_guard.__file__, handle["folder"]]
+    command = [sys.executable, "-P", local_guard.__file__, handle["folder"]]
     rivals = [subprocess.Popen(command) for _ in range(4)]
     assert [rival.wait(PATIENCE_S) for rival in rivals] == [0] * 4
     assert count.read_text() == "x"
@@ -188,7 +190,7 @@ def test_sigkill_of_the_guard_leaves_nothing(backend: LocalBackend, handle: dict
 
 def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=1.0)
-    handle = backend.handle(STORE, "000001-test", 1, 1, {})
+    handle = backend.handle(AttemptName(STORE, "000001-test", 1, 1))
     pids = family(backend, handle)
     until(lambda: backend.poll(handle) is not None)
     assert backend.poll(handle).ending is Ending.ABANDONED
@@ -197,7 +199,7 @@ def test_an_abandoned_attempt_ends_itself(tmp_path: Path) -> None:
 
 def test_a_released_attempt_ends_soon(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
-    handle = backend.handle(STORE, "000001-test", 1, 1, {})
+    handle = backend.handle(AttemptName(STORE, "000001-test", 1, 1))
     pids = family(backend, handle)
     backend.release(handle)
     until(lambda: backend.poll(handle) is not None)
@@ -207,7 +209,7 @@ def test_a_released_attempt_ends_soon(tmp_path: Path) -> None:
 
 def test_a_released_attempt_goes_on_if_it_is_taken_over(tmp_path: Path) -> None:
     backend = LocalBackend(home=tmp_path, workdir=tmp_path, release_s=1.0)
-    handle = backend.handle(STORE, "000001-test", 1, 1, {})
+    handle = backend.handle(AttemptName(STORE, "000001-test", 1, 1))
     backend.submit(handle, python("import time; time.sleep(4); print('loss=1')"))
     backend.release(handle)
     assert end(backend, handle) == (["loss=1"], Exit(Ending.EXITED, 0))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpo_lib import runs
-from hpo_lib.backends import Ending
+from hpo_lib.backends import AttemptName, Ending
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.record import Attempt, Run, RunKey, RunStatus
 from hpo_lib.runs import Deployment
@@ -51,7 +51,7 @@ class Bench:
         slug = runs.slug_of(self.run)
         number = self.first.trial
         return self.store.open_attempt(
-            self.run.id, number, lambda n: self.backend.handle("", slug, number, n, {})
+            self.run.id, number, lambda n: self.backend.handle(AttemptName("", slug, number, n))
         )
 
     def sweep(self, *, over: bool) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib import invocation
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Ending, Exit, Request
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import (
@@ -181,7 +181,7 @@ def request(options: Any, **changes: Any) -> Request:
 def test_every_pod_template_is_made_safe_and_told_of_its_attempt() -> None:
     made = backend(pod_template={"spec": {"containers": [{"name": "trial", "tty": True}]}})
     options = {"resource": replicas(Chief=container(), Worker=container(env=[{"name": "A"}]))}
-    handle = made.handle("5707e", f"000012-{'a' * 60}", 3, 2, options)
+    handle = made.handle(AttemptName("5707e", f"000012-{'a' * 60}", 3, 2, options))
     assert len(handle["job"]) <= 48
     assert handle["kind"] == TFJOB
     resource = made.wanted(handle, request(options))
@@ -208,7 +208,7 @@ def test_a_container_that_leaves_it_open_gets_what_the_trial_says() -> None:
     options["primary"] = {"container": "main"}
     made = backend()
     made.permit(trial(options["resource"], {"primary": options["primary"]}, image="team/model:3"))
-    handle = made.handle("5707e", "000001-x", 1, 1, options)
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, options))
     asked = request(options, image="team/model:3", args=["--lr=1"], memory_bytes=2**20)
     chief, worker, proxy = (
         pod["spec"]["containers"][0] for _, pod in templates(made.wanted(handle, asked))
@@ -224,7 +224,7 @@ def test_a_container_that_leaves_it_open_gets_what_the_trial_says() -> None:
 def test_a_job_is_not_tried_again_by_its_controller_unless_the_conf_wants_that() -> None:
     made = backend()
     for asked, limit in ((job(), 0), (job(backoffLimit=3), 3)):
-        handle = made.handle("5707e", "000001-x", 1, 1, {"resource": asked})
+        handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, {"resource": asked}))
         wanted = made.wanted(handle, request({"resource": asked}))
         assert wanted["spec"]["backoffLimit"] == limit
 
@@ -236,7 +236,7 @@ def test_the_example_gets_the_values_of_a_trial() -> None:
     params = {"learning_rate": 0.01, "units": 64, "layers": 2, "batch_size": 32}
     params |= {"dropout": 0.1, "optimizer": "adam"}
     found = invocation.invocation(spec, Trial(1, params), run=1, attempt=1, output="/o")
-    handle = made.handle("5707e", "000001-x", 1, 1, spec.trial.options)
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, spec.trial.options))
     asked = request(found.options, args=found.args)
     ((_, pod),) = templates(made.wanted(handle, asked))
     (only,) = pod["spec"]["containers"]

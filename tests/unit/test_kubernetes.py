@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.backends import Ending, Request
+from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pods import KubernetesRules, exit_of, merged, refusals, refused
 from hpo_lib.errors import SpecError
@@ -96,7 +96,7 @@ def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
     )
     made = backend(**rules)
     made.permit(wanted)
-    handle = made.handle("5707e", "000001-x", 1, 1, wanted.options)
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, wanted.options))
     request = Request(["sh"], {}, 60.0, image=wanted.image, options=wanted.options)
     pod = made.wanted(handle, request)
     assert pod["metadata"]["namespace"] == "team"
@@ -114,7 +114,7 @@ def test_another_image_is_refused() -> None:
 
 def test_a_pod_is_named_and_labelled_after_its_attempt() -> None:
     made = backend()
-    handle = made.handle("5707e", f"000012-{'a' * 60}", 3, 2, {})
+    handle = made.handle(AttemptName("5707e", f"000012-{'a' * 60}", 3, 2))
     assert len(handle["pod"]) <= 63
     assert handle["pod"].endswith("-0003-2")
     request = Request([], {"A": "b"}, 90.4, 2**20, ["--x=1"], "i", 2.0, 1, labels={"trial": "3"})

@@ -219,9 +219,9 @@ _LATER = "is not supported yet; leave it out"
         ),
         (
             "trial/backend",
-            "ecs",
-            "trial.backend: backend 'ecs' is not supported yet; known: docker, job, kubernetes, "
-            "local",
+            "esc",
+            "trial.backend: unknown backend 'esc', did you mean 'ecs'?; "
+            "known: docker, ecs, job, kubernetes, local",
         ),
         (
             "metrics/collector",

@@ -1,0 +1,432 @@
+"""Attempts as tasks of Amazon ECS: asked for as `ecs_request` says, and how they came to an end.
+
+Everything that decides is pure and works on plain JSON, as ECS sends and takes it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from hpo_lib.artifacts import Offers, open_folder, options_for
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
+from hpo_lib.backends.ecs_request import (
+    CONTAINER,
+    NAME,
+    OUTPUT,
+    OWNER,
+    START,
+    TAG,
+    TIMEOUT,
+    EcsOptions,
+    EcsRules,
+    Wanted,
+    describe,
+    refusals,
+)
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.places import Place
+from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import parse
+
+#: What ECS is told when we stop a task, and tells us afterwards.
+_LATE, _NO_PLACE, _ENDED = "hpo: still running after", "hpo: has not begun after", "hpo: ended"
+_POLL_S, _STOP_S, _LOST_S = 2.0, 90.0, 300.0
+#: How long a new task, or the last lines of a log, may take to be seen by a question.
+_UNSEEN_S, _QUIET_S = 60.0, 2.0
+_LONGEST_NAME = 36
+
+Json = Mapping[str, Any]
+
+
+class Stream(NamedTuple):
+    """Where awslogs writes what a container prints: a group, and a prefix of its streams."""
+
+    group: str
+    prefix: str
+    region: str | None
+
+
+@dataclass(frozen=True)
+class EcsBackend:
+    """Keeps logs below `home`; `connect` gives a client of a service, `offers` lead to artifacts.
+
+    ECS forgets a task an hour after its end, and has no timeouts: `poll` keeps those.
+    """
+
+    keeps_output: ClassVar[bool] = False
+
+    home: Path
+    connect: Callable[[str], Any]
+    rules: EcsRules = field(default_factory=EcsRules)
+    offers: Offers = field(default_factory=dict)
+
+    def permit(self, trial: TrialSpec) -> None:
+        """Refuse images, names and combinations that this deployment does not allow."""
+        options = parse(EcsOptions, trial.options, at="trial.options")
+        if options.task_definition is None:
+            check_image(trial, self.rules.images)
+        if lines := refusals(trial, options, self.rules):
+            raise SpecError("\n".join(lines))
+
+    def handle(self, name: AttemptName) -> dict[str, Any]:
+        """Name what the task is started by, its cluster, and the folder of its log."""
+        asked = parse(EcsOptions, name.options)
+        return {
+            "task": name.text(_LONGEST_NAME),
+            "cluster": asked.cluster or self.rules.clusters[0],
+            "definition": asked.task_definition or "",
+            "container": asked.container,
+            "output": name.artifacts or OUTPUT,
+            "store": name.store,
+            "folder": str(name.folder(self.home)),
+        }
+
+    def output(self, handle: Mapping[str, Any]) -> Place:
+        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the task."""
+        uri = handle["output"]
+        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        """Give the file with everything the attempt printed."""
+        return Path(handle["folder"]) / "log.txt"
+
+    def wanted(self, handle: Mapping[str, Any], request: Request) -> Wanted:
+        """Describe the definition, with all that the attempt needs, and the request to run it."""
+        region = self.rules.region or self.ecs.meta.region_name
+        return describe(handle, request, self.rules, region)
+
+    def defined(self, wanted: Wanted) -> Json:
+        """Give the definition to run: the named one, or the attempt's, registered if need be."""
+        if wanted.definition is None:
+            return self._definition(wanted.run["taskDefinition"])
+        found = self._registered(wanted.definition["family"])
+        if found is None:
+            found = self.ecs.register_task_definition(**wanted.definition)["taskDefinition"]
+        return found
+
+    def submit(self, handle: Mapping[str, Any], request: Request) -> None:
+        """Run the task unless it was run before."""
+        with service():
+            if self.task(handle) is not None:
+                return
+            wanted = self.wanted(handle, request)
+            arn = self.defined(wanted)["taskDefinitionArn"]
+            answer = self.ecs.run_task(**(wanted.run | {"taskDefinition": arn}))
+        if answer["failures"]:
+            raise TransientError(f"ecs: {no_place(answer['failures']).detail}")
+        self.keep(handle, answer["tasks"][0]["taskArn"])
+
+    def keep(self, handle: Mapping[str, Any], arn: str) -> None:
+        """Note the task that was started, which ECS may take a moment to list."""
+        note = _note(handle)
+        note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        note.write_text(arn)
+
+    def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
+        """Wait for the end and yield the Exit; no lines: Airflow's own operator streams them."""
+        while (found := self.poll(handle)) is None:
+            time.sleep(_POLL_S)
+        yield found
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        """Give the Exit, or None while the task waits or runs; stop one that does so too long."""
+        now = datetime.now(UTC)
+        with service():
+            task = self.task(handle)
+            if task is None:
+                gone = Exit(Ending.LOST, detail="ECS has no task of it, or forgot it after an hour")
+                return None if _is_new(handle) else gone
+            end, why = exit_of(task, now), overdue(task, now)
+            if end is None and why is not None:
+                self._stop(handle, why)
+        return end
+
+    def fetch(self, handle: Mapping[str, Any]) -> None:
+        """Write what CloudWatch has of the container's output to the log file."""
+        log = self.log(handle)
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with service():
+            task = self.task(handle)
+            stream = task and stream_of(self._definition(task["taskDefinitionArn"]), handle)
+            if not task or not stream:
+                return
+            name = f"{stream.prefix}/{handle['container']}/{task['taskArn'].split('/')[-1]}"
+            part = log.with_suffix(".part")
+            with part.open("w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in self._printed(stream.group, name))
+        part.replace(log)
+
+    def release(self, handle: Mapping[str, Any]) -> None:
+        """Nothing: the task goes on until its retry or its end."""
+
+    def end(self, handle: Mapping[str, Any]) -> None:
+        """Stop the task, without waiting."""
+        with service():
+            self._stop(handle, _ENDED)
+
+    def stop(self, handle: Mapping[str, Any]) -> None:
+        """Stop the task and wait until it has: SIGTERM, half a minute, SIGKILL."""
+        self.end(handle)
+        until = time.monotonic() + _STOP_S
+        with service():
+            while any(map(_goes, self._tasks(handle))) and time.monotonic() < until:
+                time.sleep(_POLL_S)
+
+    def found(self, store: str) -> Iterator[Found]:
+        """Give the attempts that have a task which runs, in any cluster that we use."""
+        for cluster in self.rules.clusters:
+            with service():
+                tasks = [t for t in self._all(cluster) if _tagged(t).get(OWNER) == store]
+            for task in tasks:
+                yield Found.labelled(_tagged(task), TAG, _handle_of(task, cluster, store))
+
+    def discard(self, handle: Mapping[str, Any]) -> None:
+        """Stop the task, if it still runs, and take back the definition that we registered."""
+        with service():
+            self._stop(handle, _ENDED)
+            if not handle["definition"] and (found := self._registered(handle["task"])):
+                self.ecs.deregister_task_definition(taskDefinition=found["taskDefinitionArn"])
+
+    def task(self, handle: Mapping[str, Any]) -> Json | None:
+        """Read the attempt's task, the first if there are several."""
+        return min(self._tasks(handle), key=lambda task: task["createdAt"], default=None)
+
+    @cached_property
+    def ecs(self) -> Any:
+        """Connect to ECS, once."""
+        return self.connect("ecs")
+
+    @cached_property
+    def logs(self) -> Any:
+        """Connect to CloudWatch Logs, once."""
+        return self.connect("logs")
+
+    def _tasks(self, handle: Mapping[str, Any]) -> list[Json]:
+        """Read the tasks started by an attempt; TransientError if one is somebody else's."""
+        cluster, by = handle["cluster"], handle["task"]
+        if noted := _noted(handle):
+            tasks = self._described(cluster, noted)
+        else:  # startedBy may be the only filter; it then finds what has not been told to stop.
+            family = (handle["definition"] or by).split("/")[-1].split(":")[0]
+            listed = list(self._all(cluster, startedBy=by))
+            listed += self._all(cluster, family=family, desiredStatus="STOPPED")
+            tasks = [task for task in listed if task.get("startedBy") == by]
+        if any(_tagged(task).get(OWNER) != handle["store"] for task in tasks):
+            raise TransientError(f"ECS task {by} is not of store {handle['store']}")
+        return tasks
+
+    def _all(self, cluster: str, **filters: str) -> Iterator[Json]:
+        """Read the tasks of a cluster; one that is not there has none."""
+        from botocore.exceptions import ClientError
+
+        pages = self.ecs.get_paginator("list_tasks").paginate(cluster=cluster, **filters)
+        try:
+            for page in pages:
+                yield from self._described(cluster, page["taskArns"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ClusterNotFoundException":
+                raise
+
+    def _described(self, cluster: str, arns: Sequence[str]) -> list[Json]:
+        if not arns:
+            return []
+        answer = self.ecs.describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])
+        return list(answer["tasks"])
+
+    def _definition(self, name: str) -> Json:
+        found: Json = self.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
+        return found
+
+    def _registered(self, family: str) -> Json | None:
+        """Give the definition that an attempt has registered, unless it was taken back."""
+        from botocore.exceptions import ClientError
+
+        try:
+            found = self._definition(family)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ClientException":
+                return None
+            raise
+        return found if found["status"] == "ACTIVE" else None
+
+    def _stop(self, handle: Mapping[str, Any], why: str) -> None:
+        for task in filter(_goes, self._tasks(handle)):
+            self.ecs.stop_task(cluster=handle["cluster"], task=task["taskArn"], reason=why)
+
+    def _printed(self, group: str, stream: str) -> Iterator[str]:
+        """Give a stream's lines until nothing has come for a moment: the last ones come late."""
+        token, until = "", time.monotonic() + _QUIET_S
+        while True:
+            page = self._page(group, stream, token)
+            yield from (event["message"] for event in page["events"])
+            if page["events"]:
+                until = time.monotonic() + _QUIET_S
+            elif page["nextForwardToken"] == token:
+                if time.monotonic() > until:
+                    return
+                time.sleep(_QUIET_S / 4)
+            token = page["nextForwardToken"]
+
+    def _page(self, group: str, stream: str, token: str) -> Json:
+        from botocore.exceptions import ClientError
+
+        asked = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
+        asked |= {"nextToken": token} if token else {}
+        try:
+            page: Json = self.logs.get_log_events(**asked)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return {"events": [], "nextForwardToken": token}
+        return page
+
+
+def stream_of(definition: Json, handle: Json) -> Stream | None:
+    """Read from a definition where its container's output goes; None: not to CloudWatch."""
+    for container in definition["containerDefinitions"]:
+        logs = container.get("logConfiguration") or {}
+        options = logs.get("options") or {}
+        names = ("awslogs-group", "awslogs-stream-prefix")
+        if container["name"] == handle["container"] and all(name in options for name in names):
+            group, prefix = (options[name] for name in names)
+            return Stream(group, prefix, options.get("awslogs-region"))
+    return None
+
+
+def no_place(failures: Sequence[Json]) -> Exit:
+    """Read why ECS has not placed a task."""
+    said = "; ".join(
+        ": ".join(filter(None, (one.get("reason"), one.get("detail")))) for one in failures
+    )
+    return Exit(Ending.UNSCHEDULABLE, detail=said)
+
+
+def refused(code: str, message: str) -> Exit | None:
+    """Read an error of ECS as a verdict on what was asked; None if it is none."""
+    if code not in _REFUSALS:
+        return None
+    crowded = re.search(r"limit|capacity|No Container Instances", message, re.IGNORECASE)
+    ending = Ending.UNSCHEDULABLE if crowded else Ending.UNSTARTABLE
+    return Exit(ending, detail=f"{code}: {message}")
+
+
+def exit_of(task: Json, now: datetime) -> Exit | None:
+    """Read how a task came to its end; None while it waits, runs or is being stopped."""
+    if task["lastStatus"] != "STOPPED":
+        return _stuck(task, now)
+    container = _container(task)
+    code, reason = container.get("exitCode"), container.get("reason") or ""
+    said = ": ".join(dict.fromkeys(filter(None, (task.get("stoppedReason"), reason))))
+    for stop_code, pattern, ending in _ENDINGS:
+        if stop_code in (None, task.get("stopCode")) and re.search(pattern, said):
+            return Exit(ending, code, said)
+    if code is None:
+        return Exit(Ending.LOST, detail=said or "its container has no exit code")
+    return Exit(Ending.EXITED, code, reason)
+
+
+def overdue(task: Json, now: datetime) -> str | None:
+    """Say why a task has to be stopped: it runs, or waits, for longer than it may."""
+    if "STOPPED" in (task["lastStatus"], task.get("desiredStatus")):
+        return None
+    began, tags = task.get("startedAt"), _tagged(task)
+    if began is not None:
+        limit_s = float(tags.get(TIMEOUT, "inf"))
+        return f"{_LATE} {limit_s:g} s" if (now - began).total_seconds() > limit_s else None
+    limit_s = float(tags.get(START, "inf"))
+    late = (now - task["createdAt"]).total_seconds() > limit_s
+    return f"{_NO_PLACE} {limit_s:g} s: {task['lastStatus']}" if late else None
+
+
+#: By stop code (None: any) and what task and container say of their end, the first that fits.
+_ENDINGS: tuple[tuple[str | None, str, Ending], ...] = (
+    ("UserInitiated", _LATE, Ending.TIMEOUT),
+    ("UserInitiated", _NO_PLACE, Ending.UNSCHEDULABLE),
+    ("UserInitiated", "", Ending.LOST),
+    ("SpotInterruption", "", Ending.PREEMPTED),
+    (None, r"(?i)spot .*interrupt", Ending.PREEMPTED),
+    ("TerminationNotice", "", Ending.NODE_LOST),
+    (None, r"Host EC2 \(instance .+?\) (stopped|terminated)", Ending.NODE_LOST),
+    (None, "DockerTimeoutError|ContainerRuntimeTimeoutError|InternalError", Ending.NODE_LOST),
+    (None, "OutOfMemory|memory usage", Ending.OUT_OF_MEMORY),
+    (None, "CannotPull|pull image manifest", Ending.IMAGE_NOT_PULLABLE),
+    (None, "CannotStartContainer|CannotCreateContainer", Ending.UNSTARTABLE),
+    (
+        *("TaskFailedToStart", r"RESOURCE|AGENT|(?i:capacity|timeout|timed out|EC2 ?error)"),
+        Ending.UNSCHEDULABLE,
+    ),
+    ("TaskFailedToStart", "", Ending.UNSTARTABLE),
+)
+#: Errors that say that the request is wrong, not the moment.
+_REFUSALS = (
+    "AccessDeniedException",
+    "ClientException",
+    "ClusterNotFoundException",
+    "InvalidParameterException",
+    "PlatformTaskDefinitionIncompatibilityException",
+    "PlatformUnknownException",
+    "UnsupportedFeatureException",
+)
+
+
+def _tagged(task: Json) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in task.get("tags", [])}
+
+
+def _container(task: Json) -> Json:
+    name = _tagged(task).get(NAME, CONTAINER)
+    return next((one for one in task.get("containers", []) if one["name"] == name), {})
+
+
+def _goes(task: Json) -> bool:
+    return bool(task["lastStatus"] != "STOPPED")
+
+
+def _stuck(task: Json, now: datetime) -> Exit | None:
+    """Give up on a task that ECS has been stopping for long: its agent does not answer."""
+    since = task.get("stoppingAt")
+    if since is None or (now - since).total_seconds() <= _LOST_S:
+        return None
+    return Exit(Ending.NODE_LOST, detail="its host does not end it")
+
+
+def _handle_of(task: Json, cluster: str, store: str) -> dict[str, Any]:
+    """Name a task that was found as `handle` would, but for its folder."""
+    started_by, arn = task.get("startedBy", ""), task["taskDefinitionArn"]
+    named = "" if f"/{started_by}:" in arn else arn
+    known = {"task": started_by, "cluster": cluster, "definition": named, "output": OUTPUT}
+    return known | {"container": _tagged(task).get(NAME, CONTAINER), "store": store, "folder": ""}
+
+
+def _note(handle: Mapping[str, Any]) -> Path:
+    return Path(handle["folder"]) / "task.txt"
+
+
+def _noted(handle: Mapping[str, Any]) -> list[str]:
+    """Give the task that this worker has started; another one, and housekeeping, have to ask."""
+    there = bool(handle["folder"]) and _note(handle).exists()
+    return [_note(handle).read_text()] if there else []
+
+
+def _is_new(handle: Mapping[str, Any]) -> bool:
+    """Say whether a task was started so lately that ECS may not know it yet."""
+    return bool(_noted(handle)) and time.time() - _note(handle).stat().st_mtime < _UNSEEN_S
+
+
+@contextmanager
+def service() -> Iterator[None]:
+    """Take trouble with AWS for the world's, not the trial's."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise TransientError(f"ecs: {error}") from error

@@ -1,0 +1,130 @@
+"""A trial as a task of Amazon ECS, run and watched by Airflow's own operator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.exceptions import EcsOperatorError
+from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
+
+from hpo_airflow import settings, tasks
+from hpo_lib.backends.ecs import no_place, refused, service, stream_of
+from hpo_lib.backends.ecs_request import CONTAINER
+from hpo_lib.errors import TransientError
+
+if TYPE_CHECKING:
+    from hpo_lib.backends import Exit, Request
+    from hpo_lib.record import Attempt
+
+_CHECK_S, _PLACE_S, _AGAIN_S = 3.0, 15.0, 5.0
+_LOG_INTERVAL = timedelta(seconds=5)
+
+
+class EcsTrialOperator(EcsRunTaskOperator):
+    """Runs one trial as an ECS task, or takes over the one that an earlier, killed task has left.
+
+    Airflow's operator starts the task and streams its log; what is started, how long it may take
+    and how it ended is decided here. It waits in the worker: a deferred one could not end its task.
+    `assignment` as in `TrialOperator`.
+    """
+
+    template_fields = ()
+    ui_color = "#fbf0e6"
+
+    def __init__(self, *, assignment: Mapping[str, Any], backend: str, **kwargs: Any) -> None:
+        """Only assign: the values may be unresolved."""
+        super().__init__(
+            task_definition="",
+            cluster="",
+            overrides={},
+            container_name=CONTAINER,
+            awslogs_fetch_interval=_LOG_INTERVAL,
+            reattach=True,
+            deferrable=False,
+            stop_task_on_failure=False,
+            **kwargs,
+        )
+        self.assignment = assignment
+        self.backend = backend
+        self._attempt: Attempt | None = None
+        self._handle: Mapping[str, Any] = {}
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Give number, value and metrics of the trial; fail with the cause of a failed one."""
+        self._context, self._ti = context, context["ti"]
+        self._backend = settings.ecs_backend()
+        self.aws_conn_id = self._backend.rules.connection
+        self.region_name = self._backend.rules.region
+        return tasks.perform(context, self.assignment, self._backend, self._launch)
+
+    def on_kill(self) -> None:
+        """Stop the task if that is what somebody wants, else leave it to the retry."""
+        if self.task_log_fetcher is not None:
+            self.task_log_fetcher.stop()
+        if self._attempt is not None:
+            tasks.let_go(self._ti, self._backend, self._attempt)
+
+    def _launch(self, attempt: Attempt, request: Request) -> Exit:
+        from botocore.exceptions import ClientError
+
+        self._attempt, self._handle, self._request = attempt, attempt.handle, request
+        self._end: Exit | None = None
+        with service():
+            try:
+                self._ask(request)
+                super().execute(self._context)
+            except EcsOperatorError as error:
+                return no_place(error.failures)
+            except ClientError as error:
+                told = error.response["Error"]
+                self._end = self._end or refused(told["Code"], told["Message"])
+                if self._end is None:
+                    raise
+        if self._end is None:
+            raise TransientError("the ECS task goes on, watching it did not", after_s=_AGAIN_S)
+        return self._end
+
+    def _ask(self, request: Request) -> None:
+        """Fill in what Airflow's operator asks ECS for, and where it finds the log."""
+        wanted = self._backend.wanted(self._handle, request)
+        run, definition = wanted.run, self._backend.defined(wanted)
+        self.cluster, self.overrides = run["cluster"], run["overrides"]
+        self.task_definition = definition["taskDefinitionArn"]
+        self.container_name = self._handle["container"]
+        self.launch_type = run.get("launchType")
+        self.capacity_provider_strategy = run.get("capacityProviderStrategy")
+        self.network_configuration = run.get("networkConfiguration")
+        self.tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+        if (stream := stream_of(definition, self._handle)) is not None:
+            self.awslogs_group, self.awslogs_stream_prefix, self.awslogs_region = stream
+
+    def _try_reattach_task(self, started_by: str) -> None:
+        """Take over the attempt's task, also one that has ended: its outcome is not lost."""
+        self._started_by = self._handle["task"]
+        found = self._backend.task(self._handle)
+        self.arn = found["taskArn"] if found else None
+
+    def _start_task(self) -> None:
+        """Start the task; where all is taken, ask again for as long as a trial may wait."""
+        until = time.monotonic() + self._request.start_timeout_s
+        while self.arn is None:
+            try:
+                super()._start_task()
+            except EcsOperatorError as error:
+                if time.monotonic() > until:
+                    raise
+                self.log.info("no place yet: %s", error.failures)
+                time.sleep(_PLACE_S)
+        self._backend.keep(self._handle, self.arn)
+
+    def _wait_for_task_ended(self) -> None:
+        """Ask until it has ended; asking also keeps the timeout, which ECS does not know."""
+        while (end := self._backend.poll(self._handle)) is None:
+            time.sleep(_CHECK_S)
+        self._end = end
+
+    def _check_success_task(self) -> None:
+        """Nothing: how the task ended is read by a table, for every way of asking the same."""
