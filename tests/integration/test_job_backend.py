@@ -342,25 +342,27 @@ def _is_served(definition: Any) -> bool:
     return any(one.type == "Established" and one.status == "True" for one in conditions)
 
 
+@pytest.fixture(scope="module", params=[STAND_IN, CUSTOM], ids=lambda kind: kind.name)
+def controller(request: pytest.FixtureRequest) -> Iterator[Controller]:
+    """A kind whose resources are looked after while tests run."""
+    kind = request.param
+    if kind is CUSTOM and "HPO_TEST_CUSTOM_RESOURCES" not in os.environ:
+        pytest.skip(
+            "HPO_TEST_CUSTOM_RESOURCES is not set: an API server of Kubernetes 1.20 that was "
+            "built with Go 1.18 or later ends at the first custom resource"
+        )
+    with warnings.catch_warnings(), defined() if kind is CUSTOM else nullcontext():
+        warnings.simplefilter("ignore")
+        made = Controller(kind)
+        made.start()
+        yield made
+        made.ended.set()
+        made.join()
+    assert made.trouble == []
+
+
 class TestAnyResource:
     """A kind with a controller that the test runs: a custom resource, or what stands in for it."""
-
-    @pytest.fixture(scope="class", params=[STAND_IN, CUSTOM], ids=lambda kind: kind.name)
-    def controller(self, request: pytest.FixtureRequest) -> Iterator[Controller]:
-        kind = request.param
-        if kind is CUSTOM and "HPO_TEST_CUSTOM_RESOURCES" not in os.environ:
-            pytest.skip(
-                "HPO_TEST_CUSTOM_RESOURCES is not set: an API server of Kubernetes 1.20 that was "
-                "built with Go 1.18 or later ends at the first custom resource"
-            )
-        with warnings.catch_warnings(), defined() if kind is CUSTOM else nullcontext():
-            warnings.simplefilter("ignore")
-            made = Controller(kind)
-            made.start()
-            yield made
-            made.ended.set()
-            made.join()
-        assert made.trouble == []
 
     @pytest.fixture
     def kind(self, controller: Controller) -> Kind:
