@@ -6,7 +6,9 @@ from pathlib import Path
 
 from hpo_lib import engine
 from hpo_lib.errors import SpecError
+from hpo_lib.registry import load
 from hpo_lib.spec import MAX_BYTES, Spec, from_yaml
+from hpo_lib.validation import parse
 
 
 def read(path: str) -> Spec:
@@ -14,6 +16,7 @@ def read(path: str) -> Spec:
     try:
         spec = from_yaml(_text(Path(path)))
         engine.check(spec)
+        parse(load("backend", spec.trial.backend).Options, spec.trial.options, at="trial.options")
     except SpecError as error:
         raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     return spec

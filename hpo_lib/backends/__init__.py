@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from hpo_lib.errors import SpecError
 from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import Strict
 
 
 class Ending(StrEnum):
@@ -68,6 +69,10 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class NoOptions(Strict):
+    """`trial.options` of backends that have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptName:
     """What an attempt is named after, and found again by.
@@ -116,6 +121,8 @@ class Backend(Protocol):
 
     #: Whether an attempt's output folder can be read after it, also without artifacts.
     keeps_output: ClassVar[bool]
+    #: What `trial.options` may hold.
+    Options: ClassVar[type[Strict]]
 
     def permit(self, trial: TrialSpec) -> None:
         """Raise SpecError if this deployment does not let a conf ask for that."""

@@ -25,6 +25,7 @@ from hpo_lib.backends import (
     Ending,
     Exit,
     Found,
+    NoOptions,
     Request,
     check_image,
     keep_unstarted,
@@ -50,10 +51,6 @@ _HOME = "/tmp"  # noqa: S108 - inside the container, a file system of its own
 _KILLED = 137  # 128 + SIGKILL
 
 
-class DockerOptions(Strict):
-    """`trial.options`: none beyond what every backend takes."""
-
-
 class DockerRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of Docker, images by patterns."""
 
@@ -67,13 +64,14 @@ class DockerBackend:
     """Keeps logs and outputs below `home`."""
 
     keeps_output: ClassVar[bool] = True
+    Options: ClassVar[type[Strict]] = NoOptions
 
     home: Path
     rules: DockerRules = field(default_factory=DockerRules)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images that this deployment does not run."""
-        parse(DockerOptions, trial.options, at="trial.options")
+        parse(NoOptions, trial.options, at="trial.options")
         check_image(trial, self.rules.images)
         if trial.spot:
             raise SpecError("trial.spot: backend docker has none")

@@ -34,7 +34,7 @@ from hpo_lib.backends.ecs_request import (
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
-from hpo_lib.validation import parse
+from hpo_lib.validation import Strict, parse
 
 #: What ECS is told when we stop a task, and tells us afterwards.
 _LATE, _NO_PLACE, _ENDED = "hpo: still running after", "hpo: has not begun after", "hpo: ended"
@@ -62,6 +62,7 @@ class EcsBackend:
     """
 
     keeps_output: ClassVar[bool] = False
+    Options: ClassVar[type[Strict]] = EcsOptions
 
     home: Path
     connect: Callable[[str], Any]

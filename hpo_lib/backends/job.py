@@ -62,7 +62,7 @@ from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
 from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
-from hpo_lib.validation import parse
+from hpo_lib.validation import Strict, parse
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, CustomObjectsApi
@@ -81,6 +81,7 @@ class JobBackend:
     """
 
     keeps_output: ClassVar[bool] = False
+    Options: ClassVar[type[Strict]] = JobOptions
 
     home: Path
     connect: Callable[[], CoreV1Api]

@@ -73,6 +73,7 @@ class KubernetesBackend:
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts."""
 
     keeps_output: ClassVar[bool] = False
+    Options: ClassVar[type[Strict]] = KubernetesOptions
 
     home: Path
     connect: Callable[[], CoreV1Api]

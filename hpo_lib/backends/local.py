@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, local_guard
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, NoOptions, Request, local_guard
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
 from hpo_lib.spec import TrialSpec
+from hpo_lib.validation import Strict, parse
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
@@ -55,6 +56,7 @@ class LocalBackend:
     """
 
     keeps_output: ClassVar[bool] = True
+    Options: ClassVar[type[Strict]] = NoOptions
 
     home: Path
     workdir: Path
@@ -70,9 +72,9 @@ class LocalBackend:
             if value:
                 where = f"resources.{name}" if name == "gpu" else name
                 raise SpecError(f"trial.{where}: backend local runs processes, it takes no {name}")
-        if trial.spot or trial.options:
-            what = "spot" if trial.spot else "options"
-            raise SpecError(f"trial.{what}: backend local has none")
+        if trial.spot:
+            raise SpecError("trial.spot: backend local has none")
+        parse(NoOptions, trial.options, at="trial.options")
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the attempt's folder and this host."""

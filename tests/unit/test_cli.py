@@ -69,6 +69,16 @@ def test_every_problem_of_every_file_gets_its_line(
     ]
 
 
+def test_options_that_a_backend_does_not_have_are_refused(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "backend: kubernetes, image: i, options: {namespaec: x}"
+    wrong = write("timeout: 30m", other)
+    assert cli.main(["validate", str(wrong)]) == 2
+    said = "trial.options: unknown key \"namespaec\", did you mean 'namespace'?"
+    assert capsys.readouterr().err.startswith(f"{wrong}: {said}")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
