@@ -307,7 +307,8 @@ def unused(trial: TrialSpec, options: JobOptions) -> Iterator[str]:
         one
         for _, pod in templates(options.resource)
         for one in pod["spec"]["containers"]
-        if one.get("name") == (options.primary.container or containers(pod)[0])
+        if isinstance(one, Mapping)
+        and one.get("name") == (options.primary.container or containers(pod)[0])
     ]
     given = {
         "image": (trial.image, ("image",)),
