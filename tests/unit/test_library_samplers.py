@@ -200,14 +200,13 @@ def test_nothing_is_printed_logged_or_warned(
 ) -> None:
     import optuna
 
-    level = optuna.logging.get_verbosity()
+    levels = logging.getLogger().level, optuna.logging.get_verbosity()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         history = extend(History(), build("sobol", GRID).suggest(History(), 20))
         build(name, GRID, **settings).suggest(history, 3)
     assert capfd.readouterr() == ("", "")
-    assert optuna.logging.get_verbosity() == level
-    assert logging.getLogger().level == logging.WARNING
+    assert (logging.getLogger().level, optuna.logging.get_verbosity()) == levels
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "qmc", "cmaes", "hyperopt", "skopt"])
