@@ -12,6 +12,8 @@ from hpo_lib.record import Run
 from hpo_lib.spec import Spec
 from hpo_lib.trial import Trial
 
+#: Where a run's provenance has the name of its store.
+STORE = "store"
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -55,8 +57,10 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
 
 
 def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
-    """Name an attempt's folder below the URI of a spec's artifacts."""
-    return f"{uri}/{run.experiment}/run-{run.id:06d}/trial-{trial:04d}/attempt-{attempt}"
+    """Name an attempt's folder below the URI of a spec's artifacts, apart from other stores'."""
+    tag = run.provenance.get(STORE, "")[:6]
+    own = f"run-{run.id:06d}-{tag}" if tag else f"run-{run.id:06d}"
+    return f"{uri}/{run.experiment}/{own}/trial-{trial:04d}/attempt-{attempt}"
 
 
 def seed(spec: Spec, number: int) -> int:

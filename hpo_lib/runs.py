@@ -17,7 +17,7 @@ from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
 from hpo_lib.goal import Goal
-from hpo_lib.invocation import attempt_uri, invocation
+from hpo_lib.invocation import STORE, attempt_uri, invocation
 from hpo_lib.places import tail
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
@@ -109,7 +109,8 @@ def begin(
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
-    return store.start_run(key, spec, triggered_by=triggered_by, provenance=provenance)
+    known = {**provenance, STORE: store.id}
+    return store.start_run(key, spec, triggered_by=triggered_by, provenance=known)
 
 
 def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> Lease:
@@ -158,7 +159,10 @@ def perform(
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     output = str(backend.output(attempt.handle))
-    end = launch(attempt, request(spec, run, trial, attempt.number, output, store=store.id))
+    try:
+        end = launch(attempt, request(spec, run, trial, attempt.number, output, store=store.id))
+    except SpecError as error:
+        end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
     backend.fetch(attempt.handle)
     found = outcome(spec, end, _source(backend, attempt))
     trial = _closed(store, attempt, end, found)

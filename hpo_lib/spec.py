@@ -81,6 +81,11 @@ def memory_bytes(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
+def looks_secret(name: str) -> bool:
+    """Say whether a variable of this name would hold a secret."""
+    return _SECRET.search(name) is not None
+
+
 def _metric(name: str) -> str:
     if not _METRIC.fullmatch(name):
         raise rule(
@@ -252,7 +257,7 @@ class TrialSpec(Strict):
                 raise rule(f"a name must be letters, digits and _, got {shown(name)}")
             if name.startswith(("HPO_", "AIRFLOW", "LD_")):
                 raise rule(f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}")
-            if _SECRET.search(name):
+            if looks_secret(name):
                 raise rule(
                     f"{name} looks like a secret, which a spec must not hold; let the trial "
                     "read it from a file or from the worker's own credentials"

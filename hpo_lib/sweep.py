@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 
 from hpo_lib import runs
 from hpo_lib.backends import Backend
-from hpo_lib.errors import HpoError
-from hpo_lib.record import RunKey
+from hpo_lib.record import Run, RunKey
 from hpo_lib.runs import Deployment
 from hpo_lib.store import Store
 
@@ -16,21 +15,30 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
     """End what is left over, and yield a sentence for each thing done or not possible.
 
     That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; then
-    processes, containers and pods that bear this store's name without a live attempt in it.
+    processes, containers and pods that bear this store's name without a live attempt in it. What
+    goes wrong with one of them keeps nothing from the others.
     """
     going = store.running()
     for run in going:
-        if is_over(run.key):
-            ended = runs.finish(store, run.key, deployment)
-            report = runs.write_report(store, ended, deployment)
-            yield f"run {run.id}: {ended.status}, its DAG run is over: {ended.reason} ({report})"
+        try:
+            if is_over(run.key):
+                yield _closed(store, run, deployment)
+        except Exception as error:
+            yield f"run {run.id}: could not be closed: {error or repr(error)}"
     for name in sorted(
         {str(run.spec["trial"]["backend"]) for run in [*going, *store.runs()] if run.spec}
     ):
         try:
             yield from _leftovers(store, name, deployment.backends[name]())
-        except HpoError as error:
-            yield f"{name}: could not be swept: {error}"
+        except Exception as error:
+            yield f"{name}: could not be swept: {error or repr(error)}"
+
+
+def _closed(store: Store, run: Run, deployment: Deployment) -> str:
+    ended = runs.finish(store, run.key, deployment)
+    report = runs.write_report(store, ended, deployment)
+    runs.keep_artifacts(store, ended, deployment)
+    return f"run {run.id}: {ended.status}, its DAG run is over: {ended.reason} ({report})"
 
 
 def _leftovers(store: Store, name: str, backend: Backend) -> Iterator[str]:

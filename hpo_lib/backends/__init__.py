@@ -91,7 +91,8 @@ class AttemptName:
 
     def folder(self, home: Path) -> Path:
         """Give the attempt's own folder below a home."""
-        return home / "runs" / self.run / f"trial-{self.trial:04d}" / f"attempt-{self.attempt}"
+        own = f"attempt-{self.attempt}-{self.store[:6]}"
+        return home / "runs" / self.run / f"trial-{self.trial:04d}" / own
 
     def text(self, longest: int = 255) -> str:
         """Write it as one word, such as `hpo-1a2b3c-000012-digits-0003-1`."""

@@ -164,7 +164,8 @@ class DockerBackend:
                 return Exit(Ending.LOST, detail="its container is gone")
             timeout_s = float(container.labels[_TIMEOUT])
             end = exit_of(container.attrs["State"], timeout_s)
-            if end is None and _age_s(container.attrs["State"]) > timeout_s:
+            running = container.attrs["State"]["Status"] == "running"
+            if running and _age_s(container.attrs["State"]) > timeout_s:
                 container.kill()
         return end
 

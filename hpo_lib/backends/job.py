@@ -258,7 +258,7 @@ class JobBackend:
         """Make a pod template safe, tell it of its attempt, and give it what it leaves open."""
         kind = self.rules.spot if request.spot else self.rules.on_demand
         names = containers(template)
-        layers = (safe(self.rules.user), ONCE, self.rules.pod_template, kind)
+        below, above = (safe(self.rules.user), ONCE), (self.rules.pod_template, kind)
         env = [{"name": name, "value": value} for name, value in request.env.items()]
         own = {
             "metadata": {"labels": labels, "annotations": {START: str(request.start_timeout_s)}},
@@ -273,8 +273,9 @@ class JobBackend:
             for one in template["spec"]["containers"]
             if one["name"] == (options.primary.container or names[0])
         ]
-        base = merged(*(spread(layer, names) for layer in layers))
-        return merged(base, {"spec": {"containers": open_ones}}, template, own)
+        base = merged(*(spread(layer, names) for layer in below))
+        made = merged(base, {"spec": {"containers": open_ones}}, template, own)
+        return merged(made, *(spread(layer, names) for layer in above))
 
     def _look(self, handle: Mapping[str, Any]) -> tuple[Exit | None, list[tuple[Json, str]]]:
         """Give the Exit, if there is one, and the primary pods that have begun."""

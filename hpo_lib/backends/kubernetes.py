@@ -109,11 +109,11 @@ class KubernetesBackend:
         return Path(handle["folder"]) / "log.txt"
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
-        """Describe the pod: safe by default, the deployment's template, the conf's, ours."""
+        """Describe the pod: safe by default, the conf's part, ours, and on top the deployment's."""
         options = parse(KubernetesOptions, request.options)
         kind = self.rules.spot if request.spot else self.rules.on_demand
-        base = merged(safe(self.rules.user), self.rules.pod_template, kind, asked(options))
-        return merged(base, self._own(handle, request, options))
+        base = merged(safe(self.rules.user), asked(options), self._own(handle, request, options))
+        return merged(base, self.rules.pod_template, kind)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Create the pod unless it exists."""

@@ -91,7 +91,7 @@ class LocalBackend:
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start a guard unless one was started before; TransientError if it does not come up."""
         folder = _folder(handle)
-        if (folder / "started").exists():
+        if (folder / "started").exists() or handle["host"] != socket.gethostname():
             return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "output").mkdir(exist_ok=True)
@@ -169,7 +169,8 @@ class LocalBackend:
                 folder = process.environ().get(_MARK, "")
             except (psutil.Error, OSError):
                 continue
-            if folder.startswith(mark) and folder not in seen:
+            ours = folder.startswith(mark) and folder.endswith(f"-{store[:6]}")
+            if ours and folder not in seen:
                 seen.add(folder)
                 yield _found(Path(folder))
 
@@ -214,10 +215,10 @@ def _from_near_its_end(log: Path) -> Growing:
 
 
 def _found(folder: Path) -> Found:
-    """Read the numbers of an attempt from its folder, as 000012-digits/trial-0003/attempt-1."""
+    """Read the numbers from a folder such as 000012-digits/trial-0003/attempt-1-1a2b3c."""
     run, trial, attempt = folder.parts[-3:]
     handle = {"host": socket.gethostname(), "folder": str(folder)}
-    return Found(int(run[:6]), int(trial[6:]), int(attempt[8:]), handle)
+    return Found(int(run[:6]), int(trial[6:]), int(attempt.split("-")[1]), handle)
 
 
 def _folder(handle: Mapping[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from hpo_lib.backends import Ending, Exit, Request
 from hpo_lib.errors import TransientError
+from hpo_lib.spec import looks_secret
 from hpo_lib.validation import Strict, shown
 
 #: The container of a pod that is a trial; templates of the deployment mean any container by it.
@@ -105,7 +106,31 @@ def refusals(pod: Json, rules: KubernetesRules, more: Sequence[str] = ()) -> lis
     strangers = [name for name in containers(pod) if name != CONTAINER]
     if strangers and not within("spec.containers.image", allow):
         lines.append(f"spec.containers: must hold {CONTAINER} alone, got {shown(strangers)}")
+    lines += [
+        f"spec.containers.env: {name} looks like a secret, which a spec must not hold; name a "
+        "Kubernetes secret by valueFrom"
+        for name in _plain_variables(pod)
+        if looks_secret(name)
+    ]
     return list(dict.fromkeys(lines))
+
+
+def _plain_variables(pod: Json) -> Iterator[str]:
+    """Name the variables of containers whose values stand in the pod itself."""
+    for container in _listed(_listed_in(pod, "spec"), "containers"):
+        for variable in _listed(container, "env"):
+            if "value" in variable and name_of(variable):
+                yield str(variable["name"])
+
+
+def _listed_in(value: Json, name: str) -> Json:
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _listed(value: Json, name: str) -> list[Json]:
+    found = value.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def merged(*parts: Json) -> dict[str, Any]:
@@ -326,7 +351,8 @@ def _over(below: Any, above: Any) -> Any:
 
 def name_of(item: Any) -> str | None:
     """Give the name by which lists in a pod are merged, such as that of a volume."""
-    return item.get("name") if isinstance(item, Mapping) else None
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,9 @@ _CONTROL: dict[str, Any] = {
 _TRIAL: dict[str, Any] = {
     "retries": 20,
     "retry_delay": timedelta(seconds=5),
+    # Half an hour in all: as long as an engine or a cluster may be out of reach.
+    "retry_exponential_backoff": 1.5,
+    "max_retry_delay": timedelta(minutes=2),
     "retry_policy": PauseOfFailure(),
 }
 #: What runs a trial, by backend; imported only for the DAGs that need it.

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from hpo_airflow import settings
 from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.record import RunKey
+from hpo_lib.trial import Cause
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
@@ -105,21 +106,31 @@ def emit(line: str) -> None:
 def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
     """End the attempt of a task that is ended by hand; leave any other to the task's retry.
 
-    Raises TransientError in any case, so that the task ends.
+    The trial of a task that was marked, or whose run was deleted, has failed; a task that was
+    cleared attempts it again. Raises TransientError in any case, so that the task ends.
     """
-    if _ended_by_hand(ti):
-        log.info("this task was ended by hand: its trial ends too")
-        backend.end(attempt.handle)
-        raise TransientError("the task was ended by hand")
-    backend.release(attempt.handle)
-    raise TransientError("the task was asked to end; a running trial waits for a retry")
+    states = _states(ti)
+    if states is None or "running" in states:
+        backend.release(attempt.handle)
+        raise TransientError("the task was asked to end; a running trial waits for a retry")
+    log.info("this task was ended by hand: its attempt ends too")
+    if states <= _OVER:
+        with settings.open_store() as store:
+            why = "its Airflow task was marked, or its run deleted"
+            store.fail_trial(attempt.run_id, attempt.trial, Cause.KILLED_BY_OPERATOR, why)
+    backend.end(attempt.handle)
+    raise TransientError("the task was ended by hand")
 
 
-def _ended_by_hand(ti: Any) -> bool:
-    """Ask Airflow whether the task is still meant to run: not if marked, cleared or deleted.
+#: States of a task that Airflow does not run again.
+_OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
-    Airflow asks a task to end for other reasons too (a restart, an API server out of reach), and
-    does not say which.
+
+def _states(ti: Any) -> set[str] | None:
+    """Ask Airflow for the task's state, nothing of a deleted one; None if there is no answer.
+
+    Airflow asks a task to end for many reasons (marked, cleared, a restart, an API server out of
+    reach), and does not say which.
     """
     try:
         states = ti.get_task_states(
@@ -130,8 +141,8 @@ def _ended_by_hand(ti: Any) -> bool:
         )
     except Exception:
         log.exception("Airflow does not say whether this task is to end")
-        return False
-    return "running" not in states.get(ti.run_id, {}).values()
+        return None
+    return {str(state) for state in states.get(ti.run_id, {}).values()}
 
 
 def report(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,7 +190,8 @@ def test_digits_are_tuned_through_s3_also_when_it_is_away_for_a_while(stack: Sta
     assert all(len(v.observations) > 6 for v in view.trials), "a series, not only its end"
     (best,) = view.front
     for number in range(1, 5):
-        names = s3.names(f"right/digits/digits-kubernetes/run-{run.id:06d}/trial-{number:04d}/")
+        folder = f"run-{run.id:06d}-{stack.store.id[:6]}/trial-{number:04d}/"
+        names = s3.names(f"right/digits/digits-kubernetes/{folder}")
         kept = {name.split("/")[1] for name in names}
         assert ("model" in kept) == (number == best), names
         assert any(name.endswith("/result.json") for name in names)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends import AttemptName, Ending, Request
-from hpo_lib.backends.docker import DockerBackend, DockerRules
+from hpo_lib.backends.docker import DockerBackend, DockerRules, exit_of
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.spec import TrialSpec
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
@@ -65,6 +65,12 @@ class TestDockerBackend(BackendContract):
         with pytest.raises(TransientError, match="is not of store ffff"):
             backend.stop(handle | {"store": "ffff"})
         assert backend.poll(handle) is None
+
+
+def test_a_container_that_was_never_started_is_neither_ended_nor_late() -> None:
+    never = "0001-01-01T00:00:00Z"
+    state = {"Status": "created", "StartedAt": never, "FinishedAt": never, "ExitCode": 0}
+    assert exit_of(state | {"OOMKilled": False}, 1.0) is None
 
 
 def test_no_engine_is_the_worlds_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hpo_lib import runs
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.errors import SpecError
 from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause, TrialState
@@ -164,6 +165,19 @@ def test_a_target_of_two_objectives_needs_one_trial_that_reaches_both(bench: Ben
     assert run.reason is not None
     assert run.reason.startswith("target reached: val_loss ")
     assert "size_mb 0.4 <= 1 in trial 3" in run.reason
+
+
+def test_what_cannot_even_be_asked_for_is_the_trials_own_fault(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Exit:
+        raise SpecError("trial.options: node_selector.a: must be text, got 3")
+
+    monkeypatch.setattr(runs, "follow", refuse)
+    run = bench.run(limits=CONF["limits"] | {"max_trials": 1})
+    (view,) = bench.view(run).trials
+    assert (view.trial.cause, run.status) == (Cause.USER_ERROR, RunStatus.FAILED)
+    assert "must be text" in str(view.trial.reason)
 
 
 def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Bench) -> None:

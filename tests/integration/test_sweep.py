@@ -51,7 +51,9 @@ class Bench:
         slug = runs.slug_of(self.run)
         number = self.first.trial
         return self.store.open_attempt(
-            self.run.id, number, lambda n: self.backend.handle(AttemptName("", slug, number, n))
+            self.run.id,
+            number,
+            lambda n: self.backend.handle(AttemptName(self.store.id, slug, number, n)),
         )
 
     def sweep(self, *, over: bool) -> list[str]:
@@ -109,6 +111,20 @@ def test_a_process_without_a_live_attempt_is_ended(bench: Bench) -> None:
     assert bench.backend.poll(bench.attempt.handle).ending is Ending.STOPPED
     assert bench.store.trial(bench.run.id, 1).state is TrialState.FAILED
     assert bench.sweep(over=False) == []
+
+
+def test_a_run_that_cannot_be_closed_is_said_and_holds_up_nothing(bench: Bench) -> None:
+    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
+    other = runs.begin(bench.store, RunKey("hpo_local", "2"), CONF, bench.deployment, **facts)
+    backends = iter([lambda: 1 / 0])
+
+    def first_is_broken() -> LocalBackend:
+        return next(backends, lambda: bench.backend)()
+
+    deployment = Deployment(bench.home, {"local": first_is_broken})
+    said = list(sweep(bench.store, deployment, lambda key: True))
+    assert said[0] == f"run {bench.run.id}: could not be closed: division by zero"
+    assert said[1].startswith(f"run {other.id}: failed, its DAG run is over")
 
 
 def test_a_backend_out_of_reach_is_said_and_hides_no_other(bench: Bench) -> None:

@@ -63,6 +63,8 @@ def container(**fields: Any) -> dict[str, Any]:
         (container(image="evil/miner"), "spec.containers.image"),
         (container(command=["sh"]), "spec.containers.command"),
         (container(lifecycle={"postStart": {}}), "spec.containers.lifecycle"),
+        (container(env=[{"name": "DB_PASSWORD", "value": "x"}]), "DB_PASSWORD looks like a secret"),
+        (template(containers=[{"name": ["trial"]}]), "spec.containers"),
         (container(securityContext={"privileged": True}), "securityContext.privileged"),
         (container(envFrom=[{"secretRef": {"name": "airflow"}}]), "spec.containers.envFrom"),
         ({"pod_template": {"metadata": {"labels": {"hpo.io/run": "1"}}}}, "metadata.labels"),
@@ -105,6 +107,24 @@ def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
     assert only["securityContext"]["allowPrivilegeEscalation"] is False
     names = [volume["name"] for volume in pod["spec"]["volumes"]]
     assert names == ["hpo-tmp", "hpo-output", "host", "data"]
+
+
+def test_what_the_deployment_puts_into_every_pod_a_conf_cannot_undo() -> None:
+    variable = [{"name": "PROXY", "value": "ours"}]
+    wanted = trial(**template(runtimeClassName="runc", nodeSelector={"pool": "system"}))
+    ours = {
+        "runtimeClassName": "gvisor",
+        "nodeSelector": {"pool": "trials"},
+        "containers": [{"name": "trial", "env": variable}],
+    }
+    made = backend(pod_template={"spec": ours})
+    made.permit(wanted)
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, wanted.options))
+    request = Request(["sh"], {"PROXY": "theirs"}, 60.0, image="i", options=wanted.options)
+    spec = made.wanted(handle, request)["spec"]
+    assert (spec["runtimeClassName"], spec["nodeSelector"]) == ("gvisor", {"pool": "trials"})
+    (only,) = spec["containers"]
+    assert [one for one in only["env"] if one["name"] == "PROXY"] == variable
 
 
 def test_another_image_is_refused() -> None:

@@ -11,13 +11,14 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException
 
 from hpo_airflow import settings, tasks
+from hpo_lib.backends import Ending, Exit
 from hpo_lib.backends.pods import CONTAINER, refused
 from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
-    from hpo_lib.backends import Exit, Request
+    from hpo_lib.backends import Request
     from hpo_lib.record import Attempt
 
 _CHECK_S, _AGAIN_S = 1, 5.0
@@ -100,6 +101,11 @@ class KubernetesTrialOperator(KubernetesPodOperator):
         self.pod_template_dict = self._backend.wanted(attempt.handle, request)
         try:
             self.execute_sync(self._context)
+        except (TypeError, ValueError) as error:
+            if self.pod is not None:
+                raise
+            # What the readers of pods, of Airflow and of Kubernetes, find wrong with this one.
+            return Exit(Ending.UNSTARTABLE, detail=str(error))
         except ApiException as error:
             if (end := refused(error.status, error.body)) is not None:
                 return end
