@@ -14,11 +14,14 @@ from typing import Any
 import psutil
 import pytest
 
+from hpo_lib import engine
 from hpo_lib.embedded import Embedded
 from hpo_lib.errors import HpoError, NotFound
 from hpo_lib.record import Run, RunKey
 from hpo_lib.remote import DONE, Airflow
+from hpo_lib.spec import load
 from hpo_lib.store import Store
+from hpo_lib.trial import History, Trial, TrialState
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "hpo_local"
@@ -113,6 +116,20 @@ class Stack:
         except HpoError:
             return None
         return state if state in DONE else None
+
+
+def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """Give the trials that the spec and its seed lead to when nothing goes wrong."""
+    spec = load(conf)
+    trials: list[Trial] = []
+    while True:
+        step = engine.step(spec, History(trials), spec.limits.parallel_trials)
+        if step.stop:
+            return {trial.number: dict(trial.params) for trial in trials}
+        trials += [
+            Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
+            for a in step.assignments
+        ]
 
 
 @pytest.fixture(scope="session")

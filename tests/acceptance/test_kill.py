@@ -18,12 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from hpo_lib import engine
 from hpo_lib.record import RunKey, RunStatus
 from hpo_lib.remote import DONE
-from hpo_lib.spec import load
-from hpo_lib.trial import History, Trial, TrialState
-from tests.acceptance.conftest import Stack, attempt_processes, until
+from tests.acceptance.conftest import Stack, attempt_processes, undisturbed, until
 
 pytestmark = pytest.mark.airflow
 
@@ -50,20 +47,6 @@ echo loss=$1
         "limits": {"max_trials": trials, "parallel_trials": parallel},
         "trial": {"command": ["sh", "-c", script, "trial"], "args": ["${params.x}"]},
     }
-
-
-def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Give the trials that the spec and its seed lead to when nothing goes wrong."""
-    spec = load(conf)
-    trials: list[Trial] = []
-    while True:
-        step = engine.step(spec, History(trials), spec.limits.parallel_trials)
-        if step.stop:
-            return {trial.number: dict(trial.params) for trial in trials}
-        trials += [
-            Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
-            for a in step.assignments
-        ]
 
 
 def begun(ledger: Path, count: int) -> bool:

@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import engine
 from hpo_lib.errors import HpoError
 from hpo_lib.record import AttemptState, RunKey, RunStatus, TrialView
-from hpo_lib.spec import load
-from hpo_lib.trial import Cause, History, Trial, TrialState
-from tests.acceptance.conftest import Stack, instance, kill_task, until
+from hpo_lib.trial import Cause, TrialState
+from tests.acceptance.conftest import Stack, instance, kill_task, undisturbed, until
 
 pytestmark = [
     pytest.mark.airflow,
@@ -132,20 +130,6 @@ def cordon(core: Any, closed: bool) -> None:
 def trigger(stack: Stack, conf: dict[str, Any]) -> RunKey:
     """Start a DAG run of this backend."""
     return RunKey(DAG, stack.client().trigger(DAG, conf))
-
-
-def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """Give the trials that the spec and its seed lead to when nothing goes wrong."""
-    spec = load(conf)
-    trials: list[Trial] = []
-    while True:
-        step = engine.step(spec, History(trials), spec.limits.parallel_trials)
-        if step.stop:
-            return {trial.number: dict(trial.params) for trial in trials}
-        trials += [
-            Trial(a.trial, a.params, TrialState.COMPLETE, value=float(a.params["x"]))
-            for a in step.assignments
-        ]
 
 
 def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) -> None:
