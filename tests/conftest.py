@@ -1,11 +1,21 @@
-"""Hypothesis profiles: `dev` is quick, `ci` searches longer; HYPOTHESIS_PROFILE chooses."""
+"""Hypothesis profiles: `dev` is quick, `ci` searches longer; and tests of what not all have."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("dev", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test of an engine or a cluster that no variable names."""
+    names = [name for mark in item.iter_markers("needs") for name in mark.args]
+    missing = [name for name in dict.fromkeys(names) if not os.environ.get(name)]
+    if missing:
+        pytest.skip(f"not set: {', '.join(missing)}")

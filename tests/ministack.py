@@ -23,7 +23,7 @@ import pytest
 _OWN = Path(__file__).resolve().parents[1] / ".venv-ministack" / "bin"
 PROGRAM = shutil.which("ministack", path=f"{_OWN}{os.pathsep}{os.environ['PATH']}")
 needs_ecs = [
-    pytest.mark.skipif("DOCKER_HOST" not in os.environ, reason="DOCKER_HOST is not set"),
+    pytest.mark.needs("DOCKER_HOST"),
     pytest.mark.skipif(PROGRAM is None, reason="no ministack: make setup"),
 ]
 #: The account of its own; it takes any keys.

@@ -30,10 +30,7 @@ from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
 
 pytestmark = [
     pytest.mark.airflow,
-    pytest.mark.skipif(
-        not {"KUBECONFIG", "HPO_TRIAL_IMAGE"} <= os.environ.keys(),
-        reason="KUBECONFIG and HPO_TRIAL_IMAGE are not set",
-    ),
+    pytest.mark.needs("KUBECONFIG", "HPO_TRIAL_IMAGE"),
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
 ]
 

@@ -19,7 +19,7 @@ from tests.integration.test_kubernetes_backend import IMAGE, connect
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
-    pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="no cluster: KUBECONFIG is not set"),
+    pytest.mark.needs("KUBECONFIG"),
 ]
 
 DAG = "hpo_job"

@@ -20,7 +20,7 @@ from tests.acceptance.conftest import Stack, instance, kill_task, undisturbed, u
 pytestmark = [
     pytest.mark.airflow,
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
-    pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="no cluster: KUBECONFIG is not set"),
+    pytest.mark.needs("KUBECONFIG"),
 ]
 
 DAG = "hpo_kubernetes"

@@ -14,7 +14,6 @@ from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.spec import TrialSpec
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
 
-needs_docker = pytest.mark.skipif("DOCKER_HOST" not in os.environ, reason="DOCKER_HOST is not set")
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
 
 
@@ -25,7 +24,7 @@ def request(script: str, **changes: Any) -> Request:
     return Request(**({"command": ["sh", "-c", script]} | known | changes))
 
 
-@needs_docker
+@pytest.mark.needs("DOCKER_HOST")
 class TestDockerBackend(BackendContract):
     """The contract, and what containers may not do."""
 

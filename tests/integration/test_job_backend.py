@@ -22,7 +22,7 @@ from tests.integration.backend_contract import LABELS, MIB, STORE, WAIT, Backend
 from tests.integration.test_kubernetes_backend import IMAGE, connect
 
 pytestmark = [
-    pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="KUBECONFIG is not set"),
+    pytest.mark.needs("KUBECONFIG"),
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
 ]
 

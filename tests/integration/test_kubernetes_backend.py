@@ -25,7 +25,7 @@ def connect() -> Any:
     return client.CoreV1Api(client.ApiClient(configuration))
 
 
-@pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="KUBECONFIG is not set")
+@pytest.mark.needs("KUBECONFIG")
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 class TestKubernetesBackend(BackendContract):
     """The contract, and what only a cluster does."""
