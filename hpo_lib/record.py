@@ -75,6 +75,40 @@ class Attempt:
     log_tail: str = ""
 
 
+class ModelStatus(StrEnum):
+    """Where a model is: a CHALLENGER becomes CHAMPION or REJECTED, a champion RETIRED.
+
+    Of an experiment's models at most one is the champion.
+    """
+
+    CHALLENGER = "challenger"
+    CHAMPION = "champion"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a run's final training made; `version` counts the models of its experiment from 1.
+
+    `trial` is the final trial whose files these are, at `files`: a URI or a path. `manifest` is
+    plain JSON; `reason` says why the model is what it is.
+    """
+
+    experiment: str
+    version: int
+    run_id: int
+    trial: int
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    files: str
+    manifest: Mapping[str, Any]
+    status: ModelStatus
+    reason: str
+    created_at: datetime
+    changed_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class TrialView:
     """A trial with its place, its attempts by number and the observations of the last of them."""

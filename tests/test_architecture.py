@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
     {"validation", "trial", "constraint", "condition"},
     {"space", "goal"},
-    {"registry", "record", "failures"},
+    {"registry", "record", "failures", "gate"},
     {"spec"},
     {"samplers", "schedulers", "invocation"},
     {"engine", "report"},
@@ -28,17 +28,17 @@ LAYERS: list[set[str]] = [
     {"tables", "places"},
     {"lines"},
     {"artifacts", "migrations", "collectors"},
-    {"backends"},
+    {"backends", "deployers"},
     {"store", "remote"},
-    {"runs", "specfile"},
+    {"deployment", "runs", "specfile"},
     {"embedded", "examine", "recollect", "sweep", "watch"},
     {"operate"},
     {"collecting"},
     {"cli"},
 ]
 IO_LEAVES = {
-    "tables", "places", "lines", "artifacts", "migrations", "collectors", "backends", "store",
-    "remote",
+    "tables", "places", "lines", "artifacts", "migrations", "collectors", "backends", "deployers",
+    "store", "remote",
 }  # fmt: skip
 PURE = set().union(*LAYERS[:8]) - {"runtime"}
 #: What may touch the world: pure parts may not import it, wherever in the file.
