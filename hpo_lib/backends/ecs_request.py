@@ -60,7 +60,8 @@ class EcsRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of ECS; of a list the first is used.
 
     Of subnets and security groups all are used. `spot` and `on_demand` are capacity providers;
-    without any the cluster's own default is, and `default` says of which kind that is.
+    without any the cluster's own default is, and `default` says of which kind that is. A launch
+    type goes round all of these, so it is used only where a conf names one of `launch_types`.
     """
 
     connection: str | None = "aws_default"
@@ -77,12 +78,14 @@ class EcsRules(Strict):
     default: Kind = "FARGATE"
     spot: tuple[str, ...] = Field(default=(), strict=False)
     on_demand: tuple[str, ...] = Field(default=(), strict=False)
+    launch_types: tuple[Kind, ...] = Field(default=(), strict=False)
     log_groups: tuple[str, ...] = Field(default=("/hpo/trials",), strict=False, min_length=1)
 
 
 #: Options that must be in a list of the rules, those of _PATTERNS match one of its patterns.
 _NAMED = {
     "cluster": "clusters",
+    "launch_type": "launch_types",
     "capacity_provider": "on_demand",
     "spot_capacity_provider": "spot",
     "subnets": "subnets",

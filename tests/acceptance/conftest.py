@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from hpo_lib import engine
 from hpo_lib.embedded import Embedded
@@ -36,6 +38,8 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "HPO_MAX_WAVES": "6",
 }
+#: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
+DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}}
 #: Of these variables the tests' own are passed on.
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 
@@ -137,7 +141,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running Airflow with a store of its own."""
     home = tmp_path_factory.mktemp("airflow")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    embedded = Embedded(ROOT, home, SETTINGS | inherited)
+    with airflow(home, DEPLOYMENT, inherited) as started:
+        yield started
+
+
+@contextmanager
+def airflow(
+    home: Path, deployment: Mapping[str, Any], settings: Mapping[str, str]
+) -> Iterator[Stack]:
+    """Run an Airflow with what a conf may ask for and settings of one's own, which win."""
+    config = home / "deployment.yaml"
+    config.write_text(yaml.safe_dump(deployment))
+    embedded = Embedded(ROOT, home, SETTINGS | {"HPO_CONFIG": str(config)} | settings)
     try:
         embedded.up(lambda line: sys.stderr.write(f"{line}\n"))
         with Store.open(embedded.store_url) as store:

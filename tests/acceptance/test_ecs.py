@@ -1,7 +1,8 @@
 """Trials as ECS tasks under a real Airflow; MiniStack runs them on a real Docker engine.
 
-Needs DOCKER_HOST, and an image that the engine has or can pull (HPO_TEST_IMAGE). Spot interruptions
-and memory limits, which MiniStack knows nothing of, are in tests/integration/test_ecs_operator.py.
+Needs DOCKER_HOST, and an image that the engine has or can pull (HPO_TEST_IMAGE); an HPO_CONFIG of
+one's own has to allow the launch type EC2. Spot interruptions and memory limits, which MiniStack
+knows nothing of, are in tests/integration/test_ecs_operator.py.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.ecs import EcsBackend, exit_of, no_place, overdue, refused, stream_of
@@ -47,6 +49,8 @@ def trial(resources: dict[str, Any] | None = None, spot: bool = False, **options
         (trial(subnets=["subnet-1", "subnet-9"]), 'allows subnet-1, subnet-2, got "subnet-9"'),
         (trial(security_groups=["sg-9"]), "options.security_groups: this deployment allows none"),
         (trial(log_group="/prod"), "options.log_group: this deployment allows /hpo/trials, got"),
+        (trial(launch_type="EC2"), "options.launch_type: this deployment allows none, got"),
+        (trial(spot=True, launch_type="EC2"), "options.launch_type: this deployment allows none"),
         (trial(capacity_provider="gpus"), "options.capacity_provider: this deployment allows none"),
         (trial(spot_capacity_provider="x"), "options.spot_capacity_provider: this deployment"),
         (trial(task_definition="admin"), "options.task_definition: this deployment allows none"),
@@ -75,7 +79,7 @@ def test_a_conf_cannot_reach_what_the_deployment_does_not_allow(
         (trial(), {"images": ("hers/*",)}, r"trial.image: must match one of hers/*"),
         (
             trial(launch_type="EC2", capacity_provider="gpus"),
-            {"on_demand": ("gpus",)},
+            {"on_demand": ("gpus",), "launch_types": ("EC2",)},
             "does not go with capacity_provider, got EC2 and gpus",
         ),
         (
@@ -180,7 +184,9 @@ def test_what_ec2_is_asked_for_with_gpus() -> None:
 
 
 def test_a_named_definition_is_overridden() -> None:
-    made = backend(task_definitions=("train:*",), task_roles=(ROLE,))
+    made = backend(
+        task_definitions=("train:*",), task_roles=(ROLE,), launch_types=("FARGATE", "EC2")
+    )
     wanted = trial(task_definition="train:7", container="main", task_role=ROLE, launch_type="EC2")
     definition, run = ask(made, wanted, gpu=1, cpu=4.0, memory_bytes=16 * GIB)
     assert definition is None
@@ -209,8 +215,13 @@ def test_a_named_definition_is_overridden() -> None:
         ({"spot": ("FARGATE_SPOT",), "on_demand": ("FARGATE",)}, {}, False, "FARGATE"),
         ({"spot": ("a", "b")}, {"spot_capacity_provider": "b"}, True, "b"),
         ({"on_demand": ("a", "b")}, {"capacity_provider": "b"}, False, "b"),
-        ({"on_demand": ("a",)}, {"launch_type": "EC2"}, False, {"launchType": "EC2"}),
-        ({"spot": ("a",)}, {"launch_type": "FARGATE"}, True, "a"),
+        ({"on_demand": ("a",), "launch_types": ("EC2",)}, {}, False, "a"),
+        ({"launch_types": ("EC2",)}, {}, False, {}),
+        (
+            {"on_demand": ("a",), "launch_types": ("EC2",)},
+            *({"launch_type": "EC2"}, False, {"launchType": "EC2"}),
+        ),
+        ({"spot": ("a",), "launch_types": ("FARGATE",)}, {"launch_type": "FARGATE"}, True, "a"),
     ],
 )
 def test_where_an_attempt_goes(rules: dict, options: dict, spot: bool, expected: Any) -> None:
@@ -219,6 +230,46 @@ def test_where_an_attempt_goes(rules: dict, options: dict, spot: bool, expected:
         expected = {"capacityProviderStrategy": [{"capacityProvider": expected, "weight": 1}]}
     places = ("launchType", "capacityProviderStrategy")
     assert {name: run[name] for name in places if name in run} == expected
+
+
+PLACES = st.sets(st.sampled_from(["FARGATE", "EC2", "gpus", "FARGATE_SPOT"])).map(tuple)
+
+
+@given(
+    rules=st.fixed_dictionaries(
+        {
+            "spot": PLACES,
+            "on_demand": PLACES,
+            "launch_types": st.sets(st.sampled_from(["FARGATE", "EC2"])).map(tuple),
+        }
+    ),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "launch_type": st.sampled_from(["FARGATE", "EC2"]),
+            "capacity_provider": st.sampled_from(["FARGATE", "gpus"]),
+            "spot_capacity_provider": st.sampled_from(["FARGATE_SPOT", "gpus"]),
+        },
+    ),
+    spot=st.booleans(),
+    last=st.booleans(),
+)
+def test_whatever_a_conf_asks_an_attempt_goes_where_the_deployment_lists(
+    rules: dict[str, Any], options: dict[str, Any], spot: bool, last: bool
+) -> None:
+    made, attempt_spot = backend(**rules), spot and not last
+    try:
+        _, run = ask(made, trial(spot=spot, **options), spot=attempt_spot)
+    except SpecError:
+        return
+    if "launchType" in run:
+        assert run["launchType"] in rules["launch_types"]
+        assert not attempt_spot
+    elif "capacityProviderStrategy" in run:
+        (place,) = run["capacityProviderStrategy"]
+        assert place["capacityProvider"] in rules["spot" if attempt_spot else "on_demand"]
+    else:
+        assert (attempt_spot, rules["on_demand"]) == (False, ())
 
 
 @pytest.mark.parametrize(
