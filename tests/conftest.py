@@ -1,11 +1,25 @@
-"""Hypothesis profiles: `dev` is quick, `ci` searches longer; HYPOTHESIS_PROFILE chooses."""
+"""Hypothesis profiles and MiniStack, for all tests.
+
+The profile `dev` is quick, `ci` searches longer; HYPOTHESIS_PROFILE chooses.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("dev", max_examples=30, deadline=None)
 settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MiniStack, started once for a module."""
+    from tests.ministack import ministack
+
+    with ministack(tmp_path_factory.mktemp("ministack")) as address:
+        yield address
