@@ -157,17 +157,19 @@ def capacity(options: EcsOptions, rules: EcsRules, *, spot: bool) -> tuple[Kind,
 
 
 def network(options: EcsOptions, rules: EcsRules, kind: Kind) -> dict[str, Any]:
-    """Say where a task's network interface goes; on EC2 without subnets it has none."""
+    """Say where a task's network interface goes; on EC2 without subnets it has none.
+
+    On EC2 it never has a public address: ECS refuses the task.
+    """
     subnets = options.subnets or rules.subnets
     if not subnets and kind == "EC2":
         return {}
-    public = options.assign_public_ip
+    asked = options.assign_public_ip
+    public = kind == "FARGATE" and (rules.assign_public_ip if asked is None else asked)
     place = {
         "subnets": list(subnets),
         "securityGroups": list(options.security_groups or rules.security_groups),
-        "assignPublicIp": "ENABLED"
-        if (rules.assign_public_ip if public is None else public)
-        else "DISABLED",
+        "assignPublicIp": "ENABLED" if public else "DISABLED",
     }
     return {"networkConfiguration": {"awsvpcConfiguration": place}}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +17,10 @@ from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.ecs import EcsBackend, exit_of, no_place, overdue, refused, stream_of
 from hpo_lib.backends.ecs_request import EcsOptions, EcsRules, fargate_size
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import Resources, TrialSpec
+from hpo_lib.spec import Resources, TrialSpec, load
+from hpo_lib.validation import parse
 
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 ROLE, SECRET = "arn:aws:iam::1:role/trainer", "arn:aws:secretsmanager:eu-west-1:1:secret:team/key"
 RULES: dict[str, Any] = {"region": "eu-west-1", "subnets": ("subnet-1", "subnet-2")}
@@ -168,6 +172,20 @@ def test_what_fargate_is_asked_for() -> None:
         "ephemeralStorage": {"sizeInGiB": 50},
         "tags": TAGS,
     }
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "expected"),
+    [
+        ({}, {}, "DISABLED"),
+        ({"assign_public_ip": True}, {}, "ENABLED"),
+        ({"assign_public_ip": True}, {"assign_public_ip": False}, "DISABLED"),
+        ({"assign_public_ip": True, "on_demand": ("gpus",)}, {}, "DISABLED"),
+    ],
+)
+def test_only_fargate_gives_a_public_address(rules: dict, options: dict, expected: str) -> None:
+    _, run = ask(backend(**rules), trial(**options))
+    assert run["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] == expected
 
 
 def test_what_ec2_is_asked_for_with_gpus() -> None:
@@ -448,6 +466,45 @@ def test_the_region_is_the_connections_where_the_rules_name_none() -> None:
 
 
 def test_options_are_what_the_spec_says_of_them() -> None:
-    text = Path(__file__).parents[2].joinpath("docs", "spec.md").read_text()
+    text = ROOT.joinpath("docs", "spec.md").read_text()
     part = text.split("**ecs** takes")[1].split("\n\n")[0]
     assert [name for name in EcsOptions.model_fields if f"`{name}`" not in part] == []
+
+
+def readme(language: str, word: str) -> Any:
+    """Give the block of the README that has a word in it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return yaml.safe_load(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "providers"),
+    [
+        ({}, ["FARGATE_SPOT", "FARGATE"]),
+        ({"spot": False}, ["FARGATE"]),
+        (
+            {"resources": {"gpu": 1}, "options": {"capacity_provider": "gpus"}, "spot": False},
+            ["gpus"],
+        ),
+        (
+            {
+                "resources": {"gpu": 1},
+                "options": {"capacity_provider": "gpus", "spot_capacity_provider": "gpus-spot"},
+            },
+            ["gpus-spot", "gpus"],
+        ),
+    ],
+)
+def test_the_readmes_deployment_takes_the_readmes_conf(
+    changes: dict[str, Any], providers: list[str]
+) -> None:
+    conf = readme("json", '"ecs"')
+    wanted = load(conf | {"trial": conf["trial"] | changes}).trial
+    made = backend(**parse(EcsRules, readme("yaml", "ecs:")["ecs"]).model_dump() | {"region": "x"})
+    found = []
+    for spot in (True, False) if wanted.spot else (False,):
+        _, run = ask(made, wanted, spot=spot)
+        found += [one["capacityProvider"] for one in run["capacityProviderStrategy"]]
+    assert found == providers
