@@ -1,8 +1,12 @@
-"""Hypothesis profiles: `dev` is quick, `ci` searches longer; and tests of what not all have."""
+"""Hypothesis profiles and MiniStack, for all tests.
+
+The profile `dev` is quick, `ci` searches longer; HYPOTHESIS_PROFILE chooses.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -19,3 +23,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [name for name in dict.fromkeys(names) if not os.environ.get(name)]
     if missing:
         pytest.skip(f"not set: {', '.join(missing)}")
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MiniStack, started once for a module."""
+    from tests.ministack import ministack
+
+    with ministack(tmp_path_factory.mktemp("ministack")) as address:
+        yield address

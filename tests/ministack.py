@@ -22,10 +22,7 @@ import pytest
 
 _OWN = Path(__file__).resolve().parents[1] / ".venv-ministack" / "bin"
 PROGRAM = shutil.which("ministack", path=f"{_OWN}{os.pathsep}{os.environ['PATH']}")
-needs_ecs = [
-    pytest.mark.needs("DOCKER_HOST"),
-    pytest.mark.skipif(PROGRAM is None, reason="no ministack: make setup"),
-]
+needs_ecs = pytest.mark.needs("DOCKER_HOST")
 #: The account of its own; it takes any keys.
 KEYS = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 GROUP, CLUSTER = "/hpo/trials", "default"
@@ -40,13 +37,15 @@ def client(service: str, endpoint: str) -> Any:
 @contextmanager
 def ministack(folder: Path) -> Iterator[str]:
     """Run MiniStack, with a cluster and a log group, and end it with all of its containers."""
+    if PROGRAM is None:
+        pytest.skip("no ministack: make setup")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0"}
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(PROGRAM)], cwd=folder, env=os.environ | own, stdout=log, stderr=log
+            [PROGRAM], cwd=folder, env=os.environ | own, stdout=log, stderr=log
         )
     endpoint = f"http://127.0.0.1:{port}"
     try:
@@ -59,6 +58,25 @@ def ministack(folder: Path) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=_START_S)
+
+
+def containers() -> list[Any]:
+    """List the containers of ECS tasks on the engine."""
+    import docker
+
+    label = {"label": "com.amazonaws.ecs.task-arn"}
+    return list(docker.from_env().containers.list(filters=label))
+
+
+def running(ecs: Any, trial: int | None = None) -> list[dict[str, Any]]:
+    """List the tasks whose container runs, of one trial or of all."""
+    arns = ecs.list_tasks(cluster=CLUSTER)["taskArns"]
+    if not arns:
+        return []
+    found = ecs.describe_tasks(cluster=CLUSTER, tasks=arns, include=["TAGS"])["tasks"]
+    wanted = {"key": "hpo:trial", "value": str(trial)}
+    going = [task for task in found if task["lastStatus"] == "RUNNING"]
+    return [task for task in going if trial is None or wanted in task["tags"]]
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:

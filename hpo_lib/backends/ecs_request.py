@@ -60,7 +60,8 @@ class EcsRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of ECS; of a list the first is used.
 
     Of subnets and security groups all are used. `spot` and `on_demand` are capacity providers;
-    without any the cluster's own default is, and `default` says of which kind that is.
+    without any the cluster's own default is, and `default` says of which kind that is. A launch
+    type goes round all of these, so it is used only where a conf names one of `launch_types`.
     """
 
     connection: str | None = "aws_default"
@@ -77,12 +78,14 @@ class EcsRules(Strict):
     default: Kind = "FARGATE"
     spot: tuple[str, ...] = Field(default=(), strict=False)
     on_demand: tuple[str, ...] = Field(default=(), strict=False)
+    launch_types: tuple[Kind, ...] = Field(default=(), strict=False)
     log_groups: tuple[str, ...] = Field(default=("/hpo/trials",), strict=False, min_length=1)
 
 
 #: Options that must be in a list of the rules, those of _PATTERNS match one of its patterns.
 _NAMED = {
     "cluster": "clusters",
+    "launch_type": "launch_types",
     "capacity_provider": "on_demand",
     "spot_capacity_provider": "spot",
     "subnets": "subnets",
@@ -154,17 +157,19 @@ def capacity(options: EcsOptions, rules: EcsRules, *, spot: bool) -> tuple[Kind,
 
 
 def network(options: EcsOptions, rules: EcsRules, kind: Kind) -> dict[str, Any]:
-    """Say where a task's network interface goes; on EC2 without subnets it has none."""
+    """Say where a task's network interface goes; on EC2 without subnets it has none.
+
+    On EC2 it never has a public address: ECS refuses the task.
+    """
     subnets = options.subnets or rules.subnets
     if not subnets and kind == "EC2":
         return {}
-    public = options.assign_public_ip
+    asked = options.assign_public_ip
+    public = kind == "FARGATE" and (rules.assign_public_ip if asked is None else asked)
     place = {
         "subnets": list(subnets),
         "securityGroups": list(options.security_groups or rules.security_groups),
-        "assignPublicIp": "ENABLED"
-        if (rules.assign_public_ip if public is None else public)
-        else "DISABLED",
+        "assignPublicIp": "ENABLED" if public else "DISABLED",
     }
     return {"networkConfiguration": {"awsvpcConfiguration": place}}
 

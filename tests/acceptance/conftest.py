@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from hpo_lib import engine
 from hpo_lib.embedded import Embedded
 from hpo_lib.errors import HpoError, NotFound
-from hpo_lib.record import Run, RunKey
+from hpo_lib.record import Run, RunKey, RunStatus, RunView
 from hpo_lib.remote import DONE, Airflow
 from hpo_lib.spec import load
 from hpo_lib.store import Store
-from hpo_lib.trial import History, Trial, TrialState
+from hpo_lib.trial import Cause, History, Trial, TrialState
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "hpo_local"
@@ -36,6 +39,8 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "HPO_MAX_WAVES": "6",
 }
+#: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
+DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}}
 #: Of these variables the tests' own are passed on.
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 
@@ -63,13 +68,20 @@ class Stack:
         client = self.embedded.client()
         return _CLIENTS.setdefault(client.url, client)
 
-    def trigger(self, conf: Any) -> RunKey:
+    def trigger(self, conf: Any, dag: str = DAG) -> RunKey:
         """Start a DAG run."""
-        return RunKey(DAG, self.client().trigger(DAG, conf))
+        return RunKey(dag, self.client().trigger(dag, conf))
 
     def wait(self, key: RunKey) -> str:
         """Wait for the DAG run's end and give its state."""
         return str(until(lambda: self._ended(key), f"the end of {key.dag_run_id}"))
+
+    def complete(self, key: RunKey) -> RunView:
+        """Wait for the DAG run's end and give our run, both of which are to be a success."""
+        assert self.wait(key) == "success"
+        run = self.run(key)
+        assert run.status is RunStatus.COMPLETE, run.reason
+        return self.store.view(run.id)
 
     def run(self, key: RunKey) -> Run:
         """Give our run."""
@@ -84,8 +96,8 @@ class Stack:
 
     def tasks(self, key: RunKey) -> list[dict[str, Any]]:
         """List the DAG run's task instances."""
-        path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances?limit=200"
-        return list(self.client().call("GET", path)["task_instances"])
+        found = self.client().call("GET", f"{_path(key)}/taskInstances?limit=200")
+        return list(found["task_instances"])
 
     def states(self, key: RunKey, task_id: str) -> list[str]:
         """List the states of a task's instances."""
@@ -102,13 +114,20 @@ class Stack:
         }
         self.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
 
+    def mark_failed(self, key: RunKey) -> None:
+        """Mark a DAG run as failed, as a click in the UI does."""
+        self.client().call("PATCH", _path(key), {"state": "failed"})
+
+    def mark_trial_failed(self, key: RunKey, trial: int) -> None:
+        """Mark the running task of a trial as failed, as a click in the UI does."""
+        task = instance(self, key, trial)
+        path = f"{_path(key)}/taskInstances/{task['task_id']}/{task['map_index']}"
+        self.client().call("PATCH", path, {"new_state": "failed"})
+
     def log(self, key: RunKey, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
         """Give a task's log as text."""
-        path = (
-            f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/{task_id}"
-            f"/logs/{try_number}?map_index={map_index}&full_content=true"
-        )
-        return str(self.client().call("GET", path))
+        where = f"logs/{try_number}?map_index={map_index}&full_content=true"
+        return str(self.client().call("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
 
     def _ended(self, key: RunKey) -> str | None:
         try:
@@ -116,6 +135,22 @@ class Stack:
         except HpoError:
             return None
         return state if state in DONE else None
+
+
+def _path(key: RunKey) -> str:
+    return f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
+
+
+def causes(view: RunView) -> dict[int, Cause | None]:
+    """Give the causes of the failed trials."""
+    failed = (v.trial for v in view.trials if v.trial.state is TrialState.FAILED)
+    return {trial.number: trial.cause for trial in failed}
+
+
+def repeated(view: RunView) -> dict[int, list[Cause | None]]:
+    """Give why the attempts ended of the trials that have several."""
+    several = (v for v in view.trials if len(v.attempts) > 1)
+    return {v.trial.number: [attempt.cause for attempt in v.attempts] for v in several}
 
 
 def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
@@ -137,7 +172,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running Airflow with a store of its own."""
     home = tmp_path_factory.mktemp("airflow")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    embedded = Embedded(ROOT, home, SETTINGS | inherited)
+    with airflow(home, DEPLOYMENT, inherited) as started:
+        yield started
+
+
+@contextmanager
+def airflow(
+    home: Path, deployment: Mapping[str, Any], settings: Mapping[str, str]
+) -> Iterator[Stack]:
+    """Run an Airflow with what a conf may ask for and settings of one's own, which win."""
+    config = home / "deployment.yaml"
+    config.write_text(yaml.safe_dump(deployment))
+    embedded = Embedded(ROOT, home, SETTINGS | {"HPO_CONFIG": str(config)} | settings)
     try:
         embedded.up(lambda line: sys.stderr.write(f"{line}\n"))
         with Store.open(embedded.store_url) as store:
@@ -151,6 +197,29 @@ def up(stack: Stack) -> Stack:
     """The same, brought up again if the test before has killed it."""
     stack.embedded.up(lambda _: None)
     return stack
+
+
+def aws(endpoint: str, key: str, secret: str) -> dict[str, str]:
+    """Describe an Airflow connection to a server that plays AWS."""
+    extra = json.dumps({"endpoint_url": endpoint, "region_name": "us-east-1"})
+    return {"conn_type": "aws", "login": key, "password": secret, "extra": extra}
+
+
+@pytest.fixture
+def ecs(up: Stack, endpoint: str) -> Iterator[Any]:
+    """ECS, to which Airflow has its usual connection; nothing of ours is left on it."""
+    from tests.ministack import KEYS, client, containers, running
+
+    body = aws(endpoint, KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"])
+    with suppress(HpoError):
+        up.client().call("DELETE", "/connections/aws_default")
+    up.client().call("POST", "/connections", body | {"connection_id": "aws_default"})
+    service = client("ecs", endpoint)
+    yield service
+    until(lambda: running(service) == [], "the end of the last task")
+    until(lambda: containers() == [], "the end of the last container")
+    arns = service.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
+    assert arns == [], "definitions of attempts are taken back"
 
 
 def attempt_processes(home: Path) -> list[psutil.Process]:

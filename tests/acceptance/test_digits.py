@@ -1,7 +1,8 @@
-"""The real trial image on a real cluster, with metrics and models through S3.
+"""The real trial image on a real cluster and on ECS, with metrics and models through S3.
 
-S3 is moto, made to check signatures. Needs KUBECONFIG and, on the nodes, the image HPO_TRIAL_IMAGE
-(`make images TENSORFLOW=cpu`); pods reach this machine at HPO_TEST_HOST.
+S3 is moto, made to check signatures; ECS is MiniStack. Needs the image HPO_TRIAL_IMAGE
+(`make images TENSORFLOW=cpu`) where KUBECONFIG, or DOCKER_HOST, leads; pods and containers reach
+this machine at HPO_TEST_HOST.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,19 +22,18 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from hpo_lib.embedded import Embedded
-from hpo_lib.record import RunKey, RunStatus
-from hpo_lib.store import Store
+from hpo_lib.record import RunKey, RunStatus, RunView
 from hpo_lib.trial import TrialState
-from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
+from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
+from tests.ministack import client, needs_ecs
 
 pytestmark = [
     pytest.mark.airflow,
-    pytest.mark.needs("KUBECONFIG", "HPO_TRIAL_IMAGE"),
+    pytest.mark.needs("HPO_TRIAL_IMAGE"),
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
 ]
+needs_cluster = pytest.mark.needs("KUBECONFIG")
 
-DAG = "hpo_kubernetes"
 COMMAND = ["python", "-m", "hpo_lib.runtime.upload", "--every", "3", "--", "python", "train.py"]
 BUCKET, SECRET = "hpo", "hpo-test-artifacts"
 ALLOWED = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
@@ -60,13 +59,13 @@ class S3:
 
     def names(self, prefix: str) -> list[str]:
         """List what lies below a prefix."""
-        client = boto3.client("s3", **self.keys, endpoint_url=self.address, region_name="us-east-1")
-        found = client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        s3 = boto3.client("s3", **self.keys, endpoint_url=self.address, region_name="us-east-1")
+        found = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
         return [one["Key"].removeprefix(prefix) for one in found]
 
 
 def own_address() -> str:
-    """Find the address at which pods reach this machine."""
+    """Find the address at which pods and containers reach this machine."""
     if named := os.environ.get("HPO_TEST_HOST"):
         return named
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -116,54 +115,79 @@ def secret(s3: S3) -> Iterator[None]:
     core.delete_namespaced_secret(SECRET, "default")
 
 
+@pytest.fixture
+def ecs_secrets(s3: S3, ecs: Any, endpoint: str) -> list[dict[str, str]]:
+    """The credentials, as secrets of the account that a conf may name, by environment variable."""
+    manager = client("secretsmanager", endpoint)
+    found = []
+    for name, value in s3.keys.items():
+        made = manager.create_secret(Name=f"{SECRET}/{name}", SecretString=value)
+        found.append({"env": name.upper(), "arn": made["ARN"]})
+    return found
+
+
 @pytest.fixture(scope="module")
-def stack(s3: S3, secret: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An Airflow whose deployment offers artifacts on that S3."""
-    home = tmp_path_factory.mktemp("airflow")
     container = {"name": "trial", "envFrom": [{"secretRef": {"name": SECRET}}]}
     deployment = {
         "artifacts": {f"s3://{BUCKET}/right": "right", f"s3://{BUCKET}/wrong": "wrong"},
         "kubernetes": {"pod_template": {"spec": {"containers": [container]}}},
+        "ecs": {"default": "EC2", "secrets": [f"arn:aws:secretsmanager:*:secret:{SECRET}/*"]},
     }
-    config = home / "deployment.yaml"
-    config.write_text(yaml.safe_dump(deployment))
-    settings = SETTINGS | {
-        "HPO_CONFIG": str(config),
-        "AIRFLOW_CONN_RIGHT": connection(s3, s3.keys["aws_secret_access_key"]),
-        "AIRFLOW_CONN_WRONG": connection(s3, "not-the-secret"),
+    key, secret = s3.keys.values()
+    settings = {
+        "AIRFLOW_CONN_RIGHT": json.dumps(aws(s3.address, key, secret)),
+        "AIRFLOW_CONN_WRONG": json.dumps(aws(s3.address, key, "not-the-secret")),
     }
-    embedded = Embedded(ROOT, home, settings)
-    try:
-        embedded.up(lambda line: sys.stderr.write(f"{line}\n"))
-        with Store.open(embedded.store_url) as store:
-            yield Stack(embedded, store)
-    finally:
-        embedded.down()
+    with airflow(tmp_path_factory.mktemp("airflow"), deployment, settings) as started:
+        yield started
 
 
-def connection(s3: S3, secret: str) -> str:
-    """Write an Airflow connection."""
-    extra = {"endpoint_url": s3.address, "region_name": "us-east-1"}
-    known = {"conn_type": "aws", "login": s3.keys["aws_access_key_id"], "password": secret}
-    return json.dumps(known | {"extra": extra})
-
-
-def conf(place: str) -> dict[str, Any]:
-    """Take the example, with artifacts, and fewer and shorter trials."""
-    path = ROOT / "config" / "experiments" / "digits-kubernetes.yaml"
+def conf(backend: str, place: str, **trial: Any) -> dict[str, Any]:
+    """Take the backend's example, with artifacts, and fewer and shorter trials."""
+    path = ROOT / "config" / "experiments" / f"digits-{backend}.yaml"
     example = yaml.safe_load(path.read_text())
     fewer = {"max_trials": 4, "parallel_trials": 2, "max_failed_trials": 0}
+    real = {"image": os.environ["HPO_TRIAL_IMAGE"], "command": COMMAND}
     return example | {
         "limits": fewer,
         "fixed": example["fixed"] | {"epochs": 6},
-        "trial": example["trial"] | {"image": os.environ["HPO_TRIAL_IMAGE"], "command": COMMAND},
+        "trial": example["trial"] | real | trial,
         "metrics": {"collector": "jsonl"},
         "artifacts": {"uri": f"s3://{BUCKET}/{place}/digits", "keep": "best"},
     }
 
 
+def check(stack: Stack, s3: S3, key: RunKey) -> RunView:
+    """See four good trials, with all of their series and of the best one the model, on S3."""
+    view = stack.complete(key)
+    run = view.run
+    assert [v.trial.state for v in view.trials] == [TrialState.COMPLETE] * 4
+    assert max(v.trial.value or 0 for v in view.trials) > 0.8
+    assert all(len(v.observations) > 6 for v in view.trials), "a series, not only its end"
+    (best,) = view.front
+    for number in range(1, 5):
+        folder = f"run-{run.id:06d}-{stack.store.id[:6]}/trial-{number:04d}/"
+        names = s3.names(f"right/digits/{run.experiment}/{folder}")
+        kept = {name.split("/")[1] for name in names}
+        assert ("model" in kept) == (number == best), names
+        assert any(name.endswith("/result.json") for name in names)
+    folder = stack.embedded.results / "runs" / f"{run.id:06d}-{run.experiment}"
+    report = (folder / "report.html").read_text()
+    assert f"s3://{BUCKET}/right/digits" in report
+    rows = [row.partition("</tr>")[0] for row in report.split("<tr")]
+    for trial in (v.trial for v in view.trials):
+        (row,) = [row for row in rows if f'id="trial-{trial.number}"' in row]
+        assert f'data-v="{trial.value}"' in row
+    assert written(stack.embedded.home, s3.keys["aws_secret_access_key"]) == []
+    return view
+
+
+@needs_cluster
+@pytest.mark.usefixtures("secret")
 def test_a_wrong_secret_is_told_before_any_trial(stack: Stack) -> None:
-    key = RunKey(DAG, stack.client().trigger(DAG, conf("wrong")))
+    key = stack.trigger(conf("kubernetes", "wrong"), "hpo_kubernetes")
     assert stack.wait(key) == "failed"
     run = stack.run(key)
     assert run.status is RunStatus.REFUSED
@@ -171,30 +195,37 @@ def test_a_wrong_secret_is_told_before_any_trial(stack: Stack) -> None:
     assert "not-the-secret" not in str(run.reason)
 
 
+@needs_cluster
+@pytest.mark.usefixtures("secret")
 def test_digits_are_tuned_through_s3_also_when_it_is_away_for_a_while(stack: Stack, s3: S3) -> None:
-    key = RunKey(DAG, stack.client().trigger(DAG, conf("right")))
+    key = stack.trigger(conf("kubernetes", "right"), "hpo_kubernetes")
     metrics = "trial-0001/attempt-1/metrics.jsonl"
     until(lambda: any(name.endswith(metrics) for name in s3.names("right/")), "first metrics")
     s3.down()
     time.sleep(60)  # As long as the outage is to be.
     s3.up()
-    assert stack.wait(key) == "success"
-    run = stack.run(key)
-    assert run.status is RunStatus.COMPLETE, run.reason
-    view = stack.store.view(run.id)
-    assert [v.trial.state for v in view.trials] == [TrialState.COMPLETE] * 4
-    assert max(v.trial.value or 0 for v in view.trials) > 0.8
-    assert all(len(v.observations) > 6 for v in view.trials), "a series, not only its end"
-    (best,) = view.front
-    for number in range(1, 5):
-        folder = f"run-{run.id:06d}-{stack.store.id[:6]}/trial-{number:04d}/"
-        names = s3.names(f"right/digits/digits-kubernetes/{folder}")
-        kept = {name.split("/")[1] for name in names}
-        assert ("model" in kept) == (number == best), names
-        assert any(name.endswith("/result.json") for name in names)
-    report = stack.embedded.home / "hpo" / "runs" / f"{run.id:06d}-digits-kubernetes"
-    assert f"s3://{BUCKET}/right/digits" in (report / "report.html").read_text()
-    assert written(stack.embedded.home, s3.keys["aws_secret_access_key"]) == []
+    check(stack, s3, key)
+
+
+@needs_ecs
+def test_digits_are_tuned_on_ecs(stack: Stack, s3: S3, ecs_secrets: list[dict[str, str]]) -> None:
+    example = conf("ecs", "right")
+    flags = [f"--{name}=${{params.{name}}}" for name in [*example["space"], *example["fixed"]]]
+    key = stack.trigger(
+        conf(
+            "ecs",
+            "right",
+            command=None,  # MiniStack ignores the entry point that it would become.
+            args=[*COMMAND, *flags],
+            # AWS_ENDPOINT_URL is MiniStack's own.
+            env={"AWS_ENDPOINT_URL_S3": s3.address, "AWS_DEFAULT_REGION": "us-east-1"},
+            options={"secrets": ecs_secrets},
+        ),
+        "hpo_ecs",
+    )
+    for view in check(stack, s3, key).trials:
+        (attempt,) = view.attempts
+        assert "dataset: digits, 1797 rows" in attempt.log_tail, "what CloudWatch has"
 
 
 def written(home: Path, secret: str) -> list[Path]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.record import RunKey, RunStatus
 from hpo_lib.trial import Cause, TrialState
 from tests.acceptance.conftest import Stack, until
 from tests.integration.test_kubernetes_backend import IMAGE, connect
@@ -66,11 +65,8 @@ def pods() -> list[str]:
 
 def test_trials_of_two_pods_each(up: Stack) -> None:
     until(lambda: pods() == [], "an empty namespace")
-    key = RunKey(DAG, up.client().trigger(DAG, conf()))
-    assert up.wait(key) == "success"
-    run = up.run(key)
-    assert run.status is RunStatus.COMPLETE, run.reason
-    good, bad = sorted(up.store.view(run.id).trials, key=lambda view: view.trial.number)
+    key = up.trigger(conf(), DAG)
+    good, bad = up.complete(key).trials
     assert good.trial.value == good.trial.params["x"]
     log = up.log(key, "wave_01.trial", map_index=0)
     (attempt,) = good.attempts

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.record import RunKey
 from hpo_lib.remote import DONE
 from tests.acceptance.conftest import Stack, attempt_processes, undisturbed, until
 
@@ -56,10 +56,7 @@ def begun(ledger: Path, count: int) -> bool:
 
 def check(stack: Stack, key: RunKey, conf: dict[str, Any], ledger: Path) -> None:
     """Compare the ended run with the undisturbed one and with the ledger."""
-    assert stack.wait(key) == "success"
-    run = stack.run(key)
-    view = stack.store.view(run.id)
-    assert run.status is RunStatus.COMPLETE
+    view = stack.complete(key)
     expected = undisturbed(conf)
     assert {v.trial.number: dict(v.trial.params) for v in view.trials} == expected
     assert {v.trial.number: v.trial.value for v in view.trials} == {

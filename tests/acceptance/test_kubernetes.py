@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from hpo_lib.errors import HpoError
-from hpo_lib.record import AttemptState, RunKey, RunStatus, TrialView
-from hpo_lib.trial import Cause, TrialState
-from tests.acceptance.conftest import Stack, instance, kill_task, undisturbed, until
+from hpo_lib.record import AttemptState, RunKey
+from hpo_lib.trial import Cause
+from tests.acceptance.conftest import Stack, causes, kill_task, repeated, undisturbed, until
 
 pytestmark = [
     pytest.mark.airflow,
@@ -127,14 +127,9 @@ def cordon(core: Any, closed: bool) -> None:
         core.patch_node(node.metadata.name, {"spec": {"unschedulable": closed}})
 
 
-def trigger(stack: Stack, conf: dict[str, Any]) -> RunKey:
-    """Start a DAG run of this backend."""
-    return RunKey(DAG, stack.client().trigger(DAG, conf))
-
-
 def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) -> None:
     spec = conf()
-    key = trigger(up, spec)
+    key = up.trigger(spec, DAG)
 
     victim = until(lambda: running(core, DELETED), "the pod to delete")
     core.delete_namespaced_pod(victim.metadata.name, "default", grace_period_seconds=0)
@@ -147,28 +142,17 @@ def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) ->
     until(lambda: running(core, SURVIVES), "the pod whose task is killed")
     kill_task(up, key, SURVIVES)
 
-    assert up.wait(key) == "success"
-    run = up.run(key)
-    assert run.status is RunStatus.COMPLETE, run.reason
-    trials = {v.trial.number: v for v in up.store.view(run.id).trials}
+    view = up.complete(key)
+    trials = {v.trial.number: v for v in view.trials}
     expected = undisturbed(spec)
     assert {number: dict(v.trial.params) for number, v in trials.items()} == expected
-    assert causes(trials) == FAILS
+    assert causes(view) == FAILS
     for number in expected.keys() - FAILS.keys():
         assert trials[number].trial.value == expected[number]["x"]
-    attempts = {number: [a.cause for a in v.attempts] for number, v in trials.items()}
-    assert {n: found for n, found in attempts.items() if len(found) > 1} == {
-        number: [cause, None] for number, cause in REPEATED.items()
-    }
+    assert repeated(view) == {number: [cause, None] for number, cause in REPEATED.items()}
     assert str(trials[9].trial.reason).startswith("exit code 3")
     assert Counter(a.state for a in trials[SURVIVES].attempts) == {AttemptState.SUCCEEDED: 1}
     assert pods(core) == []
-
-
-def causes(trials: dict[int, TrialView]) -> dict[int, Cause | None]:
-    """Give the causes of the failed trials."""
-    failed = (v.trial for v in trials.values() if v.trial.state is TrialState.FAILED)
-    return {trial.number: trial.cause for trial in failed}
 
 
 def sleeping() -> dict[str, Any]:
@@ -178,11 +162,9 @@ def sleeping() -> dict[str, Any]:
 
 
 def test_a_trial_marked_failed_ends_its_pod(up: Stack, core: Any) -> None:
-    key = trigger(up, sleeping())
+    key = up.trigger(sleeping(), DAG)
     until(lambda: running(core, 1), "the pod")
-    task = instance(up, key, 1)
-    path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/{task['task_id']}/0"
-    up.client().call("PATCH", path, {"new_state": "failed"})
+    up.mark_trial_failed(key, 1)
     until(lambda: pods(core) == [], "the end of the pod")
     up.wait(key)
     view = up.store.view(up.run(key).id)
@@ -190,16 +172,16 @@ def test_a_trial_marked_failed_ends_its_pod(up: Stack, core: Any) -> None:
 
 
 def test_a_run_marked_failed_ends_its_pods(up: Stack, core: Any) -> None:
-    key = trigger(up, sleeping())
+    key = up.trigger(sleeping(), DAG)
     until(lambda: running(core, 1), "the pod")
-    up.client().call("PATCH", f"/dags/{DAG}/dagRuns/{key.dag_run_id}", {"state": "failed"})
+    up.mark_failed(key)
     until(lambda: pods(core) == [], "the end of the pod")
 
 
 def test_a_deleted_run_ends_its_pods(up: Stack, core: Any) -> None:
-    key = trigger(up, sleeping())
+    key = up.trigger(sleeping(), DAG)
     until(lambda: running(core, 1), "the pod")
-    up.client().call("PATCH", f"/dags/{DAG}/dagRuns/{key.dag_run_id}", {"state": "failed"})
+    up.mark_failed(key)
     until(lambda: deleted(up, key), "the deletion")
     until(lambda: pods(core) == [], "the end of the pod")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hpo_lib import cli
-from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.record import RunStatus
 from hpo_lib.spec import from_yaml
 from hpo_lib.trial import Cause, TrialState
 from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
@@ -65,10 +65,8 @@ def test_every_behaviour_has_its_outcome(up: Stack) -> None:
         },
     )
     key = up.trigger(spec)
-    assert up.wait(key) == "success", "failed trials leave the run green"
-    run = up.run(key)
-    assert run.status is RunStatus.COMPLETE
-    trials = {v.trial.params["behave"]: v for v in up.store.view(run.id).trials}
+    view = up.complete(key)
+    trials = {v.trial.params["behave"]: v for v in view.trials}
     assert {name: v.trial.cause for name, v in trials.items()} == {
         name: cause for name, (_, cause) in BEHAVIOURS.items()
     }
@@ -79,7 +77,7 @@ def test_every_behaviour_has_its_outcome(up: Stack) -> None:
     mapped = [t for t in up.tasks(key) if t["task_id"].endswith(".trial")]
     red = {t["rendered_map_index"].split("=")[1] for t in mapped if t["state"] == "failed"}
     assert red == {name for name, (_, cause) in BEHAVIOURS.items() if cause}
-    folder = up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run"
+    folder = up.embedded.home / "hpo" / "runs" / f"{view.run.id:06d}-run"
     assert "where loss was expected" in (folder / "report.html").read_text()
     assert len((folder / "trials.csv").read_text().splitlines()) == 13
 
@@ -107,8 +105,7 @@ def test_what_a_user_wrote_is_never_rendered(up: Stack) -> None:
     )
     spec["trial"]["args"] = ["${params.x}", "${params.x}"]
     key = up.trigger(spec)
-    assert up.wait(key) == "success"
-    view = up.store.view(up.run(key).id)
+    view = up.complete(key)
     assert [v.trial.params["x"] for v in view.trials] == choices
     assert [v.trial.state for v in view.trials] == [TrialState.COMPLETE] * 5
     params = json.dumps({"x": choices[0]})
@@ -194,8 +191,7 @@ def test_several_objectives_and_constraints_pass_through_the_form(up: Stack) -> 
         sampler={},
     )
     key = up.trigger(spec)
-    assert up.wait(key) == "success"
-    view = up.store.view(up.run(key).id)
+    view = up.complete(key)
     front = {v.trial.params["x"] for v in view.trials if v.trial.number in view.front}
     assert front == {1, 2}
     path = up.embedded.home / "hpo" / "runs" / f"{view.run.id:06d}-run" / "report.html"
@@ -223,17 +219,15 @@ def test_clearing_finished_tasks_changes_nothing(up: Stack, tmp_path: Path) -> N
 def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
     key = up.trigger(conf("sleep 600", limits={"max_trials": 2, "max_failed_trials": 5}))
     until(lambda: attempt_processes(up.embedded.home), "an attempt")
-    path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances/wave_01.trial/0"
-    up.client().call("PATCH", path, {"new_state": "failed"})
+    up.mark_trial_failed(key, 1)
     until(lambda: len(up.store.view(up.run(key).id).trials) == 2, "the second wave")
     first = up.store.trial(up.run(key).id, 1)
     assert first.cause is Cause.KILLED_BY_OPERATOR
-    path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
     until(lambda: attempt_processes(up.embedded.home), "the second attempt")
-    up.client().call("PATCH", path, {"state": "failed"})
+    up.mark_failed(key)
     until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
     assert up.run(key).status is RunStatus.RUNNING, "Airflow runs no report of a marked run"
-    sweep = RunKey("hpo_housekeeping", up.client().trigger("hpo_housekeeping", {}))
+    sweep = up.trigger({}, "hpo_housekeeping")
     assert up.wait(sweep) == "success"
     run = up.run(key)
     assert run.status is RunStatus.FAILED

@@ -20,7 +20,7 @@ from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.errors import TransientError
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
-from tests.ministack import CLUSTER, GROUP, client, ministack, needs_ecs
+from tests.ministack import CLUSTER, GROUP, client, needs_ecs
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
 _runs = itertools.count(1)
@@ -33,13 +33,6 @@ def connect(endpoint: str) -> Any:
 
 def _client(endpoint: str, service: str) -> Any:
     return client(service, endpoint)
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """MiniStack, started once."""
-    with ministack(tmp_path_factory.mktemp("ministack")) as address:
-        yield address
 
 
 class TestEcsBackend(BackendContract):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.ecs import EcsBackend, exit_of, no_place, overdue, refused, stream_of
 from hpo_lib.backends.ecs_request import EcsOptions, EcsRules, fargate_size
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import Resources, TrialSpec
+from hpo_lib.spec import Resources, TrialSpec, load
+from hpo_lib.validation import parse
 
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 ROLE, SECRET = "arn:aws:iam::1:role/trainer", "arn:aws:secretsmanager:eu-west-1:1:secret:team/key"
 RULES: dict[str, Any] = {"region": "eu-west-1", "subnets": ("subnet-1", "subnet-2")}
@@ -47,6 +53,8 @@ def trial(resources: dict[str, Any] | None = None, spot: bool = False, **options
         (trial(subnets=["subnet-1", "subnet-9"]), 'allows subnet-1, subnet-2, got "subnet-9"'),
         (trial(security_groups=["sg-9"]), "options.security_groups: this deployment allows none"),
         (trial(log_group="/prod"), "options.log_group: this deployment allows /hpo/trials, got"),
+        (trial(launch_type="EC2"), "options.launch_type: this deployment allows none, got"),
+        (trial(spot=True, launch_type="EC2"), "options.launch_type: this deployment allows none"),
         (trial(capacity_provider="gpus"), "options.capacity_provider: this deployment allows none"),
         (trial(spot_capacity_provider="x"), "options.spot_capacity_provider: this deployment"),
         (trial(task_definition="admin"), "options.task_definition: this deployment allows none"),
@@ -75,7 +83,7 @@ def test_a_conf_cannot_reach_what_the_deployment_does_not_allow(
         (trial(), {"images": ("hers/*",)}, r"trial.image: must match one of hers/*"),
         (
             trial(launch_type="EC2", capacity_provider="gpus"),
-            {"on_demand": ("gpus",)},
+            {"on_demand": ("gpus",), "launch_types": ("EC2",)},
             "does not go with capacity_provider, got EC2 and gpus",
         ),
         (
@@ -166,6 +174,20 @@ def test_what_fargate_is_asked_for() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("rules", "options", "expected"),
+    [
+        ({}, {}, "DISABLED"),
+        ({"assign_public_ip": True}, {}, "ENABLED"),
+        ({"assign_public_ip": True}, {"assign_public_ip": False}, "DISABLED"),
+        ({"assign_public_ip": True, "on_demand": ("gpus",)}, {}, "DISABLED"),
+    ],
+)
+def test_only_fargate_gives_a_public_address(rules: dict, options: dict, expected: str) -> None:
+    _, run = ask(backend(**rules), trial(**options))
+    assert run["networkConfiguration"]["awsvpcConfiguration"]["assignPublicIp"] == expected
+
+
 def test_what_ec2_is_asked_for_with_gpus() -> None:
     made = backend(subnets=(), on_demand=("gpus",))
     definition, run = ask(made, trial({"gpu": 2}), gpu=2, command=())
@@ -180,7 +202,9 @@ def test_what_ec2_is_asked_for_with_gpus() -> None:
 
 
 def test_a_named_definition_is_overridden() -> None:
-    made = backend(task_definitions=("train:*",), task_roles=(ROLE,))
+    made = backend(
+        task_definitions=("train:*",), task_roles=(ROLE,), launch_types=("FARGATE", "EC2")
+    )
     wanted = trial(task_definition="train:7", container="main", task_role=ROLE, launch_type="EC2")
     definition, run = ask(made, wanted, gpu=1, cpu=4.0, memory_bytes=16 * GIB)
     assert definition is None
@@ -209,8 +233,13 @@ def test_a_named_definition_is_overridden() -> None:
         ({"spot": ("FARGATE_SPOT",), "on_demand": ("FARGATE",)}, {}, False, "FARGATE"),
         ({"spot": ("a", "b")}, {"spot_capacity_provider": "b"}, True, "b"),
         ({"on_demand": ("a", "b")}, {"capacity_provider": "b"}, False, "b"),
-        ({"on_demand": ("a",)}, {"launch_type": "EC2"}, False, {"launchType": "EC2"}),
-        ({"spot": ("a",)}, {"launch_type": "FARGATE"}, True, "a"),
+        ({"on_demand": ("a",), "launch_types": ("EC2",)}, {}, False, "a"),
+        ({"launch_types": ("EC2",)}, {}, False, {}),
+        (
+            {"on_demand": ("a",), "launch_types": ("EC2",)},
+            *({"launch_type": "EC2"}, False, {"launchType": "EC2"}),
+        ),
+        ({"spot": ("a",), "launch_types": ("FARGATE",)}, {"launch_type": "FARGATE"}, True, "a"),
     ],
 )
 def test_where_an_attempt_goes(rules: dict, options: dict, spot: bool, expected: Any) -> None:
@@ -219,6 +248,46 @@ def test_where_an_attempt_goes(rules: dict, options: dict, spot: bool, expected:
         expected = {"capacityProviderStrategy": [{"capacityProvider": expected, "weight": 1}]}
     places = ("launchType", "capacityProviderStrategy")
     assert {name: run[name] for name in places if name in run} == expected
+
+
+PLACES = st.sets(st.sampled_from(["FARGATE", "EC2", "gpus", "FARGATE_SPOT"])).map(tuple)
+
+
+@given(
+    rules=st.fixed_dictionaries(
+        {
+            "spot": PLACES,
+            "on_demand": PLACES,
+            "launch_types": st.sets(st.sampled_from(["FARGATE", "EC2"])).map(tuple),
+        }
+    ),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "launch_type": st.sampled_from(["FARGATE", "EC2"]),
+            "capacity_provider": st.sampled_from(["FARGATE", "gpus"]),
+            "spot_capacity_provider": st.sampled_from(["FARGATE_SPOT", "gpus"]),
+        },
+    ),
+    spot=st.booleans(),
+    last=st.booleans(),
+)
+def test_whatever_a_conf_asks_an_attempt_goes_where_the_deployment_lists(
+    rules: dict[str, Any], options: dict[str, Any], spot: bool, last: bool
+) -> None:
+    made, attempt_spot = backend(**rules), spot and not last
+    try:
+        _, run = ask(made, trial(spot=spot, **options), spot=attempt_spot)
+    except SpecError:
+        return
+    if "launchType" in run:
+        assert run["launchType"] in rules["launch_types"]
+        assert not attempt_spot
+    elif "capacityProviderStrategy" in run:
+        (place,) = run["capacityProviderStrategy"]
+        assert place["capacityProvider"] in rules["spot" if attempt_spot else "on_demand"]
+    else:
+        assert (attempt_spot, rules["on_demand"]) == (False, ())
 
 
 @pytest.mark.parametrize(
@@ -397,6 +466,45 @@ def test_the_region_is_the_connections_where_the_rules_name_none() -> None:
 
 
 def test_options_are_what_the_spec_says_of_them() -> None:
-    text = Path(__file__).parents[2].joinpath("docs", "spec.md").read_text()
+    text = ROOT.joinpath("docs", "spec.md").read_text()
     part = text.split("**ecs** takes")[1].split("\n\n")[0]
     assert [name for name in EcsOptions.model_fields if f"`{name}`" not in part] == []
+
+
+def readme(language: str, word: str) -> Any:
+    """Give the block of the README that has a word in it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return yaml.safe_load(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "providers"),
+    [
+        ({}, ["FARGATE_SPOT", "FARGATE"]),
+        ({"spot": False}, ["FARGATE"]),
+        (
+            {"resources": {"gpu": 1}, "options": {"capacity_provider": "gpus"}, "spot": False},
+            ["gpus"],
+        ),
+        (
+            {
+                "resources": {"gpu": 1},
+                "options": {"capacity_provider": "gpus", "spot_capacity_provider": "gpus-spot"},
+            },
+            ["gpus-spot", "gpus"],
+        ),
+    ],
+)
+def test_the_readmes_deployment_takes_the_readmes_conf(
+    changes: dict[str, Any], providers: list[str]
+) -> None:
+    conf = readme("json", '"ecs"')
+    wanted = load(conf | {"trial": conf["trial"] | changes}).trial
+    made = backend(**parse(EcsRules, readme("yaml", "ecs:")["ecs"]).model_dump() | {"region": "x"})
+    found = []
+    for spot in (True, False) if wanted.spot else (False,):
+        _, run = ask(made, wanted, spot=spot)
+        found += [one["capacityProvider"] for one in run["capacityProviderStrategy"]]
+    assert found == providers

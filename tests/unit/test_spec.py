@@ -433,4 +433,4 @@ def test_the_specs_that_the_readme_shows_are_right() -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:json|yaml)\n(.*?)```", text, flags=re.DOTALL)
     specs = [from_yaml(block) for block in blocks if "objective" in block]
-    assert {spec.trial.backend for spec in specs} >= {"local", "kubernetes"}
+    assert {spec.trial.backend for spec in specs} >= {"local", "kubernetes", "ecs"}

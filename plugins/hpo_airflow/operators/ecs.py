@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.exceptions import EcsOperatorError
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 
-from hpo_airflow import settings, tasks
+from hpo_airflow.operators.trial import TrialOperator
 from hpo_lib.backends.ecs import no_place, refused, service, stream_of
 from hpo_lib.backends.ecs_request import CONTAINER
 from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Exit, Request
+    from hpo_lib.backends.ecs import EcsBackend
     from hpo_lib.record import Attempt
 
 _CHECK_S, _PLACE_S, _AGAIN_S = 3.0, 15.0, 5.0
 _LOG_INTERVAL = timedelta(seconds=5)
 
 
-class EcsTrialOperator(EcsRunTaskOperator):
+class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
     """Runs one trial as an ECS task, or takes over the one that an earlier, killed task has left.
 
     Airflow's operator starts the task and streams its log; what is started, how long it may take
     and how it ended is decided here. It waits in the worker: a deferred one could not end its task.
-    `assignment` as in `TrialOperator`.
     """
 
-    template_fields = ()
     ui_color = "#fbf0e6"
+    _backend: EcsBackend
 
-    def __init__(self, *, assignment: Mapping[str, Any], backend: str, **kwargs: Any) -> None:
-        """Only assign: the values may be unresolved."""
+    def __init__(self, **kwargs: Any) -> None:
+        """Say what holds for every trial."""
         super().__init__(
             task_definition="",
             cluster="",
@@ -47,35 +46,24 @@ class EcsTrialOperator(EcsRunTaskOperator):
             stop_task_on_failure=False,
             **kwargs,
         )
-        self.assignment = assignment
-        self.backend = backend
-        self._attempt: Attempt | None = None
-        self._handle: Mapping[str, Any] = {}
-
-    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Give number, value and metrics of the trial; fail with the cause of a failed one."""
-        self._context, self._ti = context, context["ti"]
-        self._backend = settings.ecs_backend()
-        self.aws_conn_id = self._backend.rules.connection
-        self.region_name = self._backend.rules.region
-        return tasks.perform(context, self.assignment, self._backend, self._launch)
 
     def on_kill(self) -> None:
-        """Stop the task if that is what somebody wants, else leave it to the retry."""
+        """As for any trial, and read the log no further."""
         if self.task_log_fetcher is not None:
             self.task_log_fetcher.stop()
-        if self._attempt is not None:
-            tasks.let_go(self._ti, self._backend, self._attempt)
+        super().on_kill()
 
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from botocore.exceptions import ClientError
 
         self._attempt, self._handle, self._request = attempt, attempt.handle, request
         self._end: Exit | None = None
+        rules = self._backend.rules
+        self.aws_conn_id, self.region_name = rules.connection, rules.region
         with service():
             try:
                 self._ask(request)
-                super().execute(self._context)
+                EcsRunTaskOperator.execute(self, self._context)
             except EcsOperatorError as error:
                 return no_place(error.failures)
             except ClientError as error:

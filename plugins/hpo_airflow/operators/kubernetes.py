@@ -10,7 +10,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
 from airflow.sdk.exceptions import AirflowException
 
-from hpo_airflow import settings, tasks
+from hpo_airflow.operators.trial import TrialOperator
 from hpo_lib.backends import Ending, Exit
 from hpo_lib.backends.pods import CONTAINER, refused
 from hpo_lib.errors import TransientError
@@ -19,24 +19,25 @@ if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
     from hpo_lib.backends import Request
+    from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.record import Attempt
 
 _CHECK_S, _AGAIN_S = 1, 5.0
 _NOT_FOUND = 404
 
 
-class KubernetesTrialOperator(KubernetesPodOperator):
+class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
     """Runs one trial in a pod, or takes over the pod that an earlier, killed task has left.
 
     Airflow's operator creates, follows and waits; what the pod is, how it ended, and when it may be
-    deleted (once its outcome is in the store) is decided here. `assignment` as in `TrialOperator`.
+    deleted (once its outcome is in the store) is decided here.
     """
 
-    template_fields = ()
     ui_color = "#e6eefb"
+    _backend: KubernetesBackend
 
-    def __init__(self, *, assignment: Mapping[str, Any], backend: str, **kwargs: Any) -> None:
-        """Only assign: the values may be unresolved."""
+    def __init__(self, **kwargs: Any) -> None:
+        """Say what holds for every trial."""
         super().__init__(
             base_container_name=CONTAINER,
             container_name_log_prefix_enabled=False,
@@ -46,17 +47,10 @@ class KubernetesTrialOperator(KubernetesPodOperator):
             startup_check_interval_seconds=_CHECK_S,
             **kwargs,
         )
-        self.assignment = assignment
-        self.backend = backend
-        self._attempt: Attempt | None = None
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Give number, value and metrics of the trial; fail with the cause of a failed one."""
-        self._context, self._ti = context, context["ti"]
-        self._backend = settings.kubernetes_backend()
-        self.kubernetes_conn_id = self._backend.rules.connection
-        found = tasks.perform(context, self.assignment, self._backend, self._launch)
-        # Not by do_xcom_push, which to this operator means a second container.
+        """As any trial; its result is not sent by do_xcom_push, here a second container."""
+        found = super().execute(context)
         self._ti.xcom_push(key="return_value", value=found)
         return found
 
@@ -88,15 +82,11 @@ class KubernetesTrialOperator(KubernetesPodOperator):
     def cleanup(self, pod: V1Pod, remote_pod: V1Pod, **_: Any) -> None:
         """Nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
 
-    def on_kill(self) -> None:
-        """Delete the pod if that is what somebody wants, else leave it to the task's retry."""
-        if self._attempt is not None:
-            tasks.let_go(self._ti, self._backend, self._attempt)
-
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from kubernetes.client.exceptions import ApiException
 
         self._attempt = attempt
+        self.kubernetes_conn_id = self._backend.rules.connection
         self.schedule_timeout_seconds = self.startup_timeout_seconds = request.start_timeout_s
         self.pod_template_dict = self._backend.wanted(attempt.handle, request)
         try:

@@ -1,4 +1,4 @@
-"""A trial on a backend of our own: a process or container of the worker, a job of a cluster."""
+"""A trial as an Airflow task, and on backends of our own: processes, containers, jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrialOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Give number, value and metrics of the trial; fail with the cause of a failed one."""
-        self._ti = context["ti"]
+        self._context, self._ti = context, context["ti"]
         self._backend = settings.backend(self.backend)
         return tasks.perform(context, self.assignment, self._backend, self._launch)
 
