@@ -15,7 +15,14 @@ from typing import Any, Protocol
 from hpo_lib import artifacts, engine, failures
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
-from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
+from hpo_lib.errors import (
+    AlreadyFinished,
+    HpoError,
+    NotFound,
+    SpecError,
+    TransientError,
+    TrialFailed,
+)
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import STORE, attempt_uri, invocation
 from hpo_lib.places import tail
@@ -246,6 +253,8 @@ def _collected(
     try:
         found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
         return thinned(found, spec.objectives), None
+    except TrialFailed as error:
+        return (), (Cause.OBJECTIVE_MISSING, str(error))
     except HpoError:
         raise
     except Exception as error:
