@@ -27,9 +27,11 @@ from hpo_lib.backends.pods import (
     OUTPUT,
     OWNER,
     START,
+    TIMEOUT,
     Json,
     KubernetesRules,
     containers,
+    longest_s,
     merged,
     refused,
     resources,
@@ -45,7 +47,6 @@ from hpo_lib.backends.resource import (
     ONCE,
     PRIMARY,
     SUCCESS,
-    TIMEOUT,
     JobOptions,
     JobRules,
     as_text,
@@ -263,7 +264,7 @@ class JobBackend:
         own = {
             "metadata": {"labels": labels, "annotations": {START: str(request.start_timeout_s)}},
             "spec": {
-                "activeDeadlineSeconds": max(1, round(request.timeout_s)),
+                "activeDeadlineSeconds": longest_s(request),
                 "containers": [{"name": name, "env": env} for name in names],
             },
         }

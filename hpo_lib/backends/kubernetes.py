@@ -22,9 +22,12 @@ from hpo_lib.backends.pods import (
     OUTPUT,
     OWNER,
     START,
+    TIMEOUT,
     Json,
     KubernetesRules,
+    deadline_s,
     exit_of,
+    longest_s,
     merged,
     refusals,
     resources,
@@ -128,11 +131,12 @@ class KubernetesBackend:
         yield found
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
-        """Give the Exit, or None while the pod waits or runs."""
+        """Give the Exit, or None while the pod waits or runs; its time counts once it has begun."""
         with server():
             pod = self.pod(handle)
-        if pod is None:
-            return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
+            if pod is None:
+                return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
+            self._time(handle, pod)
         return exit_of(pod, datetime.now(UTC))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
@@ -211,6 +215,22 @@ class KubernetesBackend:
         """Connect to the cluster, once."""
         return self.connect()
 
+    def _time(self, handle: Mapping[str, Any], pod: Json) -> None:
+        """Have the node end a pod at its timeout, which could not be known before it has begun."""
+        from kubernetes.client.exceptions import ApiException
+
+        limit_s = deadline_s(pod)
+        if limit_s is None:
+            return
+        try:
+            self.client.patch_namespaced_pod(
+                *_named(handle), {"spec": {"activeDeadlineSeconds": limit_s}}
+            )
+        except ApiException as error:
+            # Who may not patch it has it ended by the deadline that it was made with.
+            if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise
+
     def _delete(self, handle: Mapping[str, Any], **how: int) -> None:
         from kubernetes.client.exceptions import ApiException
 
@@ -238,11 +258,14 @@ class KubernetesBackend:
                 "name": handle["pod"],
                 "namespace": handle["namespace"],
                 "labels": labels | {OWNER: handle["store"]},
-                "annotations": {START: str(request.start_timeout_s)},
+                "annotations": {
+                    START: str(request.start_timeout_s),
+                    TIMEOUT: str(request.timeout_s),
+                },
             },
             "spec": {
                 "restartPolicy": "Never",
-                "activeDeadlineSeconds": max(1, round(request.timeout_s)),
+                "activeDeadlineSeconds": longest_s(request),
                 "containers": [container],
             },
         }
