@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, keep_unstarted, unstarted
 from hpo_lib.backends.pods import (
+    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
@@ -210,21 +211,20 @@ class JobBackend:
         """Nothing: the resource goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
-        """Delete the resource with its pods, without waiting."""
+        """Delete the resource with its pods, without waiting; these get a moment to end."""
         self.discard(handle)
+        self._delete_pods(handle, GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the resource and wait until it and its pods are gone; by force if that is long."""
-        self.discard(handle)
+        self.end(handle)
         end = time.monotonic() + _STOP_S
         with server():
             while (left := self._left(handle)) and time.monotonic() < end:
                 time.sleep(_POLL_S)
             if left:
                 self._delete(handle, "Background")
-                self.client.delete_collection_namespaced_pod(
-                    handle["namespace"], label_selector=_selector(handle), grace_period_seconds=0
-                )
+                self._delete_pods(handle, 0)
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts that have a resource of an allowed kind, in any allowed namespace."""
@@ -374,6 +374,12 @@ class JobBackend:
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
+
+    def _delete_pods(self, handle: Mapping[str, Any], grace_s: int) -> None:
+        with server():
+            self.client.delete_collection_namespaced_pod(
+                handle["namespace"], label_selector=_selector(handle), grace_period_seconds=grace_s
+            )
 
     def _path(self, handle: Mapping[str, Any]) -> tuple[str, str, str, str]:
         group, version, _ = handle["kind"].split("/")

@@ -17,6 +17,7 @@ from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
 from hpo_lib.backends.pods import (
     CONTAINER,
+    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
@@ -42,7 +43,7 @@ from hpo_lib.validation import Strict, parse
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
-_POLL_S, _GRACE_S, _STOP_S = 1.0, 10, 60.0
+_POLL_S, _STOP_S = 1.0, 60.0
 _LONGEST_NAME = 63
 
 
@@ -166,7 +167,7 @@ class KubernetesBackend:
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod, without waiting; it gets a moment to end by itself."""
         with server():
-            self._delete(handle, grace_period_seconds=_GRACE_S)
+            self._delete(handle, grace_period_seconds=GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod and wait until it is gone; by force if it takes too long."""

@@ -30,6 +30,8 @@ OWNER, START, TIMEOUT = f"{LABEL}store", f"{LABEL}start-timeout-s", f"{LABEL}tim
 JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
 LOST_S = 90.0
+#: What a pod that nobody wants any more is given to end by itself; its removal takes time besides.
+GRACE_S = 5
 
 Json = Mapping[str, Any]
 

@@ -110,12 +110,38 @@ class Stack:
         )
         return str(self.client().call("GET", path))
 
+    def mark(self, key: RunKey, state: str) -> None:
+        """Set the state of a DAG run, as the UI does."""
+        self.client().call("PATCH", _path(key), {"state": state})
+
+    def delete(self, key: RunKey) -> None:
+        """Delete a DAG run; HpoError if Airflow refuses."""
+        self.client().call("DELETE", _path(key))
+
+    def deleted(self, key: RunKey, state: str) -> bool:
+        """Delete a DAG run at once after its state was set; no if Airflow was quicker to run it."""
+        self.mark(key, state)
+        try:
+            self.delete(key)
+        except HpoError:
+            return False
+        return True
+
+    def sweep(self) -> None:
+        """Have housekeeping done."""
+        key = RunKey("hpo_housekeeping", self.client().trigger("hpo_housekeeping", {}))
+        assert self.wait(key) == "success"
+
     def _ended(self, key: RunKey) -> str | None:
         try:
             state = self.client().state(key.dag_id, key.dag_run_id)
         except HpoError:
             return None
         return state if state in DONE else None
+
+
+def _path(key: RunKey) -> str:
+    return f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
 
 
 def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:

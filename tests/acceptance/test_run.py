@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hpo_lib import cli
-from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.errors import HpoError
+from hpo_lib.record import RunStatus
 from hpo_lib.spec import from_yaml
 from hpo_lib.trial import Cause, TrialState
 from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
@@ -228,16 +229,28 @@ def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
     until(lambda: len(up.store.view(up.run(key).id).trials) == 2, "the second wave")
     first = up.store.trial(up.run(key).id, 1)
     assert first.cause is Cause.KILLED_BY_OPERATOR
-    path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
     until(lambda: attempt_processes(up.embedded.home), "the second attempt")
-    up.client().call("PATCH", path, {"state": "failed"})
+    up.mark(key, "failed")
     until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
     assert up.run(key).status is RunStatus.RUNNING, "Airflow runs no report of a marked run"
-    sweep = RunKey("hpo_housekeeping", up.client().trigger("hpo_housekeeping", {}))
-    assert up.wait(sweep) == "success"
+    up.sweep()
     run = up.run(key)
     assert run.status is RunStatus.FAILED
     assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("state", ["failed", "queued"])
+def test_a_deleted_run_ends_its_trials(up: Stack, state: str) -> None:
+    """Airflow deletes no running run: it is marked failed before, or, tasks and all, queued."""
+    key = up.trigger(conf("sleep 600", limits={"max_trials": 2, "max_failed_trials": 5}))
+    until(lambda: attempt_processes(up.embedded.home), "an attempt")
+    with pytest.raises(HpoError, match="cannot be deleted in running state"):
+        up.delete(key)
+    assert attempt_processes(up.embedded.home)
+    until(lambda: up.deleted(key, state), "the deletion")
+    until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
+    up.sweep()
+    assert up.run(key).status is RunStatus.FAILED
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(up: Stack) -> None:
