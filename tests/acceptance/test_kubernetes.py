@@ -173,9 +173,9 @@ def causes(trials: dict[int, TrialView]) -> dict[int, Cause | None]:
     return {trial.number: trial.cause for trial in failed}
 
 
-def sleeping() -> dict[str, Any]:
+def sleeping(script: str = "echo wait; sleep 600") -> dict[str, Any]:
     """Describe an experiment whose only trial takes ten minutes."""
-    trial = conf()["trial"] | {"command": ["sh", "-c", "echo wait; sleep 600"], "timeout": "15m"}
+    trial = conf()["trial"] | {"command": ["sh", "-c", script], "timeout": "15m"}
     return conf(limits={"max_trials": 1, "parallel_trials": 1}, trial=trial)
 
 
@@ -189,6 +189,16 @@ def test_a_trial_marked_failed_ends_its_pod(up: Stack, core: Any) -> None:
     up.wait(key)
     view = up.store.view(up.run(key).id)
     assert [v.trial.cause for v in view.trials] == [Cause.KILLED_BY_OPERATOR]
+
+
+def test_a_running_trial_that_is_cleared_is_attempted_again(up: Stack, core: Any) -> None:
+    script = "echo loss=1; test $HPO_ATTEMPT = 2 || sleep 600"
+    key = trigger(up, sleeping(script))
+    until(lambda: running(core, 1), "the pod")
+    up.clear(key, instance(up, key, 1)["task_id"])
+    assert up.wait(key) == "success"
+    (view,) = up.store.view(up.run(key).id).trials
+    assert [attempt.cause for attempt in view.attempts] == [Cause.STOPPED, None]
 
 
 def test_a_run_marked_failed_ends_its_pods(up: Stack, core: Any) -> None:
