@@ -19,8 +19,17 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, keep_unstarted, unstarted
+from hpo_lib.artifacts import Offers
+from hpo_lib.backends import (
+    AttemptName,
+    Ending,
+    Exit,
+    Found,
+    Remote,
+    Request,
+    keep_unstarted,
+    unstarted,
+)
 from hpo_lib.backends.pods import (
     GRACE_S,
     JOB,
@@ -62,7 +71,6 @@ from hpo_lib.backends.resource import (
 )
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
-from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse
 
@@ -76,13 +84,12 @@ _LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
-class JobBackend:
+class JobBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts.
 
     `rules` are those of backend kubernetes, for every pod template; `jobs` are for what is around.
     """
 
-    keeps_output: ClassVar[bool] = False
     Options: ClassVar[type[Strict]] = JobOptions
 
     home: Path
@@ -113,15 +120,6 @@ class JobBackend:
             "store": name.store,
             "folder": str(name.folder(self.home)),
         }
-
-    def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of each pod."""
-        uri = handle["output"]
-        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
-
-    def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything that the primary pods printed, one after the other."""
-        return Path(handle["folder"]) / "log.txt"
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the resource: the conf's, every pod template in it made safe, and ours."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
+from hpo_lib.artifacts import Offers
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Remote, Request, check_image
 from hpo_lib.backends.pods import (
     CONTAINER,
     GRACE_S,
@@ -36,7 +36,6 @@ from hpo_lib.backends.pods import (
     server,
 )
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse
 
@@ -73,10 +72,9 @@ class KubernetesOptions(Strict):
 
 
 @dataclass(frozen=True)
-class KubernetesBackend:
+class KubernetesBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts."""
 
-    keeps_output: ClassVar[bool] = False
     Options: ClassVar[type[Strict]] = KubernetesOptions
 
     home: Path
@@ -102,15 +100,6 @@ class KubernetesBackend:
         namespace = parse(KubernetesOptions, name.options).namespace or self.rules.namespaces[0]
         place = {"pod": name.text(_LONGEST_NAME), "namespace": namespace, "store": name.store}
         return place | {"output": name.artifacts or OUTPUT, "folder": str(name.folder(self.home))}
-
-    def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the pod."""
-        uri = handle["output"]
-        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
-
-    def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything the attempt printed."""
-        return Path(handle["folder"]) / "log.txt"
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the pod: safe by default, the conf's part, ours, and on top the deployment's."""
