@@ -180,8 +180,8 @@ def perform(
     return trial
 
 
-def give_up(store: Store, attempt: Attempt, backend: Backend, *, over: bool) -> None:
-    """End an attempt whose task was ended by hand; if `over`, its trial with it, for good.
+def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
+    """Record the end of an attempt whose task was ended by hand; if `over`, of its trial with it.
 
     Else the trial is attempted again, by a task that first sees to it that nothing is left of this.
     """
@@ -191,7 +191,6 @@ def give_up(store: Store, attempt: Attempt, backend: Backend, *, over: bool) -> 
     else:
         found = Outcome(AttemptState.FAILED, "its Airflow task was cleared", cause=Cause.STOPPED)
         store.close_attempt(attempt.id, found, final=False)
-    backend.end(attempt.handle)
 
 
 def _end_stopped(store: Store, attempt: Attempt, backend: Backend) -> None:

@@ -115,8 +115,11 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
         backend.release(attempt.handle)
         raise TransientError("the task was asked to end; a running trial waits for a retry")
     log.info("this task was ended by hand: its attempt ends too")
-    with settings.open_store() as store:
-        runs.give_up(store, attempt, backend, over=states <= _OVER)
+    try:
+        backend.end(attempt.handle)
+    finally:
+        with settings.open_store() as store:
+            runs.give_up(store, attempt, over=states <= _OVER)
     raise TransientError("the task was ended by hand")
 
 

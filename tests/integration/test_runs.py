@@ -224,7 +224,8 @@ def test_a_cleared_trial_is_attempted_again_when_nothing_is_left_of_it(bench: Be
     def cleared(attempt: Attempt, request: Request) -> Exit:
         bench.backend.submit(attempt.handle, request)
         assert bench.backend.poll(attempt.handle) is None
-        runs.give_up(bench.store, attempt, bench.backend, over=False)
+        bench.backend.end(attempt.handle)
+        runs.give_up(bench.store, attempt, over=False)
         raise TransientError("the task was ended by hand")
 
     def again(attempt: Attempt, request: Request) -> Exit:
@@ -245,7 +246,8 @@ def test_a_trial_whose_task_was_marked_is_over(bench: Bench) -> None:
 
     def marked(attempt: Attempt, request: Request) -> Exit:
         bench.backend.submit(attempt.handle, request)
-        runs.give_up(bench.store, attempt, bench.backend, over=True)
+        bench.backend.end(attempt.handle)
+        runs.give_up(bench.store, attempt, over=True)
         raise TransientError("the task was ended by hand")
 
     with pytest.raises(TransientError):
