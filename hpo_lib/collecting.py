@@ -12,6 +12,7 @@ from hpo_lib.specfile import read
 
 if TYPE_CHECKING:
     from hpo_lib.recollect import Reread
+    from hpo_lib.record import Run
     from hpo_lib.runs import Deployment
 
 _SETTINGS = ("collector", "format", "path")
@@ -36,11 +37,12 @@ def collect(options: argparse.Namespace) -> int:
     from hpo_lib.runs import write_report
     from hpo_lib.store import Store
 
-    deployment = _deployment()
     with Store.open(store_url(options)) as store:
+        run = store.run_by_id(options.number)
+        deployment = _deployment(run)
         run, found = recollect(
             store,
-            store.run_by_id(options.number),
+            run,
             deployment,
             settings(options),
             everything=options.all,
@@ -59,13 +61,16 @@ def _told(one: Reread) -> str:
     return f"trial {one.before.number}: {'' if changed else 'as before: '}{one.read.reason}"
 
 
-def _deployment() -> Deployment:
-    """Offer what this machine can read by itself: what trials have left on its disk."""
-    from hpo_lib.backends.local import LocalBackend
+def _deployment(run: Run) -> Deployment:
+    """Offer what a shell can reach: this machine's disk, and the run's artifacts with its own keys.
+
+    Where these lie was allowed when the run began; the connections of Airflow are not known here.
+    """
+    from hpo_lib.artifacts import offers
     from hpo_lib.runs import Deployment
 
-    folder = home()
-    return Deployment(folder, {"local": lambda: LocalBackend(home=folder, workdir=folder)})
+    uri = (run.spec.get("artifacts") or {}).get("uri")
+    return Deployment(home(), {}, artifacts=offers({uri: None} if uri else {}, lambda _: {}))
 
 
 def settings(options: argparse.Namespace) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo_lib.trial import Cause
@@ -13,12 +14,12 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many attempts a trial has in all if the last one failed so, and the pause before another.
+    """How many attempts a trial has if the last one failed so, and the pause before another.
 
     `counts`: a trial that fails for good counts against `limits.max_failed_trials`.
     """
 
-    attempts: int = 1
+    attempts: float = 1
     delay_s: float = 0.0
     counts: bool = True
 
@@ -27,6 +28,8 @@ _OWN_FAULT = Rule()
 #: Perhaps a registry or a cluster that is busy, perhaps a name or a size that is wrong.
 _UNSURE = Rule(attempts=2, delay_s=30.0)
 _WORLD = Rule(attempts=MAX_ATTEMPTS, delay_s=5.0, counts=False)
+#: Nobody waited for it: Airflow was gone, or its task was cleared. Airflow has its own limit.
+_UNWATCHED = Rule(attempts=math.inf, delay_s=5.0, counts=False)
 
 RULES: Mapping[Cause, Rule] = {
     Cause.USER_ERROR: _OWN_FAULT,
@@ -41,6 +44,7 @@ RULES: Mapping[Cause, Rule] = {
     Cause.EVICTED: _WORLD,
     Cause.NODE_LOST: _WORLD,
     Cause.LOST: _WORLD,
+    Cause.STOPPED: _UNWATCHED,
 }
 
 
@@ -49,9 +53,10 @@ def counts(cause: Cause | None) -> bool:
     return cause is None or RULES[cause].counts
 
 
-def again(cause: Cause | None, attempt: int) -> bool:
-    """Say whether a trial whose attempt of this number failed so is attempted once more."""
-    return cause is not None and attempt < RULES[cause].attempts
+def again(cause: Cause | None, before: Sequence[Cause | None] = ()) -> bool:
+    """Say whether a trial whose attempt failed so, after others, is attempted once more."""
+    used = 1 + sum(one is not Cause.STOPPED for one in before)
+    return cause is not None and used < RULES[cause].attempts
 
 
 def is_last(attempt: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo_lib import engine
-from hpo_lib.backends import Ending, Exit
+from hpo_lib.backends import Ending, Exit, log_of, output_of
 from hpo_lib.collectors import Source
 from hpo_lib.errors import HpoError
 from hpo_lib.places import files
@@ -68,12 +68,13 @@ def _is_in_question(trial: Trial, everything: bool) -> bool:
 
 
 def _read_again(store: Store, spec: Spec, view: TrialView, deployment: Deployment) -> Reread:
-    backend, attempt = deployment.backend(spec), view.attempts[-1]
-    source = Source(backend.log(attempt.handle), backend.output(attempt.handle))
+    attempt = view.attempts[-1]
+    source = Source(log_of(attempt.handle), output_of(attempt.handle, deployment.artifacts))
     read = outcome(spec, Exit(Ending.EXITED, attempt.exit_code), source)
     if read.state is not AttemptState.SUCCEEDED:
         if not read.log_tail and not files(source.output):
-            read = replace(read, reason="nothing that it has left is here any more")
+            gone = f"nothing that it has left is here: no {source.log}, nothing in {source.output}"
+            read = replace(read, reason=gone)
         return Reread(view.trial, read, view.trial)
     return Reread(view.trial, read, store.recollect(attempt.id, read, spec))
 

@@ -15,7 +15,14 @@ from typing import Any, Protocol
 from hpo_lib import artifacts, engine, failures
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
-from hpo_lib.errors import AlreadyFinished, HpoError, NotFound, SpecError, TransientError
+from hpo_lib.errors import (
+    AlreadyFinished,
+    HpoError,
+    NotFound,
+    SpecError,
+    TransientError,
+    TrialFailed,
+)
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import STORE, attempt_uri, invocation
 from hpo_lib.places import tail
@@ -156,6 +163,7 @@ def perform(
         )
     except AlreadyFinished:
         return _cleared(store, run, store.trial(run.id, number), backend)
+    _end_stopped(store, attempt, backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     output = str(backend.output(attempt.handle))
@@ -165,11 +173,32 @@ def perform(
         end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
     backend.fetch(attempt.handle)
     found = outcome(spec, end, _source(backend, attempt))
-    trial = _closed(store, attempt, end, found)
+    trial = _closed(store, attempt, found)
     backend.discard(attempt.handle)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
+    """Record the end of an attempt whose task was ended by hand; if `over`, of its trial with it.
+
+    Else the trial is attempted again, by a task that first sees to it that nothing is left of this.
+    """
+    if over:
+        why = "its Airflow task was marked, or its run deleted"
+        store.fail_trial(attempt.run_id, attempt.trial, Cause.KILLED_BY_OPERATOR, why)
+    else:
+        found = Outcome(AttemptState.FAILED, "its Airflow task was cleared", cause=Cause.STOPPED)
+        store.close_attempt(attempt.id, found, final=False)
+
+
+def _end_stopped(store: Store, attempt: Attempt, backend: Backend) -> None:
+    """Wait until nothing is left of earlier attempts that were told to end."""
+    for one in store.attempts(attempt.run_id, attempt.trial):
+        if one.number < attempt.number and one.cause is Cause.STOPPED:
+            backend.stop(one.handle)
+            backend.discard(one.handle)
 
 
 def _name(store: Store, spec: Spec, run: Run, trial: int, attempt: int) -> AttemptName:
@@ -246,6 +275,8 @@ def _collected(
     try:
         found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
         return thinned(found, spec.objectives), None
+    except TrialFailed as error:
+        return (), (Cause.OBJECTIVE_MISSING, str(error))
     except HpoError:
         raise
     except Exception as error:
@@ -352,16 +383,17 @@ def _settle_trial(
     backend.discard(attempt.handle)
 
 
-def _closed(store: Store, attempt: Attempt, end: Exit, found: Outcome) -> Trial:
+def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
     """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
-    again = end.ending is Ending.STOPPED or failures.again(found.cause, attempt.number)
-    return store.close_attempt(attempt.id, found, final=not again)
+    tried = store.attempts(attempt.run_id, attempt.trial)
+    before = [one.cause for one in tried if one.number < attempt.number]
+    return store.close_attempt(attempt.id, found, final=not failures.again(found.cause, before))
 
 
 def _another(attempt: Attempt, found: Outcome) -> TransientError:
     """Ask for the next attempt, if a trial is not done with: after its cause's pause."""
     rule = failures.RULES[found.cause or Cause.LOST]
-    said = f"attempt {attempt.number} of {rule.attempts}: {found.cause}: {found.reason}"
+    said = f"attempt {attempt.number} failed: {found.cause}: {found.reason}; there is another"
     return TransientError(said, after_s=rule.delay_s)
 
 
@@ -382,8 +414,8 @@ _CAUSES = {
     Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
     Ending.FAILED: Cause.USER_ERROR,
     Ending.UNSTARTABLE: Cause.USER_ERROR,
-    Ending.STOPPED: Cause.LOST,
-    Ending.ABANDONED: Cause.LOST,
+    Ending.STOPPED: Cause.STOPPED,
+    Ending.ABANDONED: Cause.STOPPED,
     Ending.IMAGE_NOT_PULLABLE: Cause.IMAGE_NOT_PULLABLE,
     Ending.UNSCHEDULABLE: Cause.UNSCHEDULABLE,
     Ending.PREEMPTED: Cause.PREEMPTED,

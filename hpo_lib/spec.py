@@ -303,7 +303,7 @@ class Metrics(Strict):
             return None
         try:
             groups = re.compile(text).groupindex
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
         if not {"name", "value"} <= set(groups):
             raise rule(f"must have the groups (?P<name>…) and (?P<value>…), got {shown(text)}")

@@ -48,6 +48,7 @@ class Cause(StrEnum):
     EVICTED = "evicted"
     NODE_LOST = "node_lost"
     LOST = "lost"
+    STOPPED = "stopped"
 
 
 class Origin(StrEnum):

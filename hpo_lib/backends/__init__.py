@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from hpo_lib.artifacts import Offers, open_folder, options_for
 from hpo_lib.errors import SpecError
 from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
@@ -176,6 +177,32 @@ class Backend(Protocol):
     def discard(self, handle: Mapping[str, Any]) -> None:
         """Remove what an ended attempt still holds, once its outcome is in the store."""
         ...
+
+
+class Remote:
+    """What backends that share no disk with us have in common: where an attempt's things are."""
+
+    keeps_output: ClassVar[bool] = False
+    offers: Offers
+
+    def output(self, handle: Mapping[str, Any]) -> Place:
+        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of its own."""
+        return output_of(handle, self.offers)
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        """Give the file with everything the attempt printed, or its primary pods did."""
+        return log_of(handle)
+
+
+def output_of(handle: Mapping[str, Any], offers: Offers) -> Place:
+    """Give an attempt's output folder: where its handle says, else in its own folder."""
+    where = str(handle.get("output") or Path(handle["folder"]) / "output")
+    return open_folder(where, options_for(where, offers)) if "://" in where else Path(where)
+
+
+def log_of(handle: Mapping[str, Any]) -> Path:
+    """Give the file with everything an attempt printed, on the worker that ran its task."""
+    return Path(handle["folder"]) / "log.txt"
 
 
 def keep_unstarted(handle: Mapping[str, Any], end: Exit) -> None:

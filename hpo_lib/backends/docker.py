@@ -29,6 +29,7 @@ from hpo_lib.backends import (
     Request,
     check_image,
     keep_unstarted,
+    log_of,
     unstarted,
 )
 from hpo_lib.errors import SpecError, TransientError
@@ -87,7 +88,7 @@ class DockerBackend:
 
     def log(self, handle: Mapping[str, Any]) -> Path:
         """Give the file with everything the attempt printed."""
-        return Path(handle["folder"]) / "log.txt"
+        return log_of(handle)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Create and start the container unless it exists; its image is pulled if need be."""

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
+from hpo_lib.artifacts import Offers
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Remote, Request, check_image
 from hpo_lib.backends.ecs_request import (
     CONTAINER,
     NAME,
@@ -32,7 +32,6 @@ from hpo_lib.backends.ecs_request import (
     refusals,
 )
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse
 
@@ -55,13 +54,12 @@ class Stream(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EcsBackend:
+class EcsBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client of a service, `offers` lead to artifacts.
 
     ECS forgets a task an hour after its end, and has no timeouts: `poll` keeps those.
     """
 
-    keeps_output: ClassVar[bool] = False
     Options: ClassVar[type[Strict]] = EcsOptions
 
     home: Path
@@ -89,15 +87,6 @@ class EcsBackend:
             "store": name.store,
             "folder": str(name.folder(self.home)),
         }
-
-    def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the task."""
-        uri = handle["output"]
-        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
-
-    def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything the attempt printed."""
-        return Path(handle["folder"]) / "log.txt"
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> Wanted:
         """Describe the definition, with all that the attempt needs, and the request to run it."""

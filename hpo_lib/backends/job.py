@@ -19,17 +19,29 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, keep_unstarted, unstarted
+from hpo_lib.artifacts import Offers
+from hpo_lib.backends import (
+    AttemptName,
+    Ending,
+    Exit,
+    Found,
+    Remote,
+    Request,
+    keep_unstarted,
+    unstarted,
+)
 from hpo_lib.backends.pods import (
+    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
     OWNER,
     START,
+    TIMEOUT,
     Json,
     KubernetesRules,
     containers,
+    longest_s,
     merged,
     refused,
     resources,
@@ -45,7 +57,6 @@ from hpo_lib.backends.resource import (
     ONCE,
     PRIMARY,
     SUCCESS,
-    TIMEOUT,
     JobOptions,
     JobRules,
     as_text,
@@ -60,7 +71,6 @@ from hpo_lib.backends.resource import (
 )
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
-from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse
 
@@ -74,13 +84,12 @@ _LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
-class JobBackend:
+class JobBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts.
 
     `rules` are those of backend kubernetes, for every pod template; `jobs` are for what is around.
     """
 
-    keeps_output: ClassVar[bool] = False
     Options: ClassVar[type[Strict]] = JobOptions
 
     home: Path
@@ -111,15 +120,6 @@ class JobBackend:
             "store": name.store,
             "folder": str(name.folder(self.home)),
         }
-
-    def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of each pod."""
-        uri = handle["output"]
-        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
-
-    def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything that the primary pods printed, one after the other."""
-        return Path(handle["folder"]) / "log.txt"
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the resource: the conf's, every pod template in it made safe, and ours."""
@@ -209,21 +209,20 @@ class JobBackend:
         """Nothing: the resource goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
-        """Delete the resource with its pods, without waiting."""
+        """Delete the resource with its pods, without waiting; these get a moment to end."""
         self.discard(handle)
+        self._delete_pods(handle, GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the resource and wait until it and its pods are gone; by force if that is long."""
-        self.discard(handle)
+        self.end(handle)
         end = time.monotonic() + _STOP_S
         with server():
             while (left := self._left(handle)) and time.monotonic() < end:
                 time.sleep(_POLL_S)
             if left:
                 self._delete(handle, "Background")
-                self.client.delete_collection_namespaced_pod(
-                    handle["namespace"], label_selector=_selector(handle), grace_period_seconds=0
-                )
+                self._delete_pods(handle, 0)
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts that have a resource of an allowed kind, in any allowed namespace."""
@@ -263,7 +262,7 @@ class JobBackend:
         own = {
             "metadata": {"labels": labels, "annotations": {START: str(request.start_timeout_s)}},
             "spec": {
-                "activeDeadlineSeconds": max(1, round(request.timeout_s)),
+                "activeDeadlineSeconds": longest_s(request),
                 "containers": [{"name": name, "env": env} for name in names],
             },
         }
@@ -373,6 +372,12 @@ class JobBackend:
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
+
+    def _delete_pods(self, handle: Mapping[str, Any], grace_s: int) -> None:
+        with server():
+            self.client.delete_collection_namespaced_pod(
+                handle["namespace"], label_selector=_selector(handle), grace_period_seconds=grace_s
+            )
 
     def _path(self, handle: Mapping[str, Any]) -> tuple[str, str, str, str]:
         group, version, _ = handle["kind"].split("/")

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Request, check_image
+from hpo_lib.artifacts import Offers
+from hpo_lib.backends import AttemptName, Ending, Exit, Found, Remote, Request, check_image
 from hpo_lib.backends.pods import (
     CONTAINER,
+    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
     OWNER,
     START,
+    TIMEOUT,
     Json,
     KubernetesRules,
+    deadline_s,
     exit_of,
+    longest_s,
     merged,
     refusals,
     resources,
@@ -32,14 +36,13 @@ from hpo_lib.backends.pods import (
     server,
 )
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.places import Place
 from hpo_lib.spec import TrialSpec
 from hpo_lib.validation import Strict, parse
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
-_POLL_S, _GRACE_S, _STOP_S = 1.0, 10, 60.0
+_POLL_S, _STOP_S = 1.0, 60.0
 _LONGEST_NAME = 63
 
 
@@ -69,10 +72,9 @@ class KubernetesOptions(Strict):
 
 
 @dataclass(frozen=True)
-class KubernetesBackend:
+class KubernetesBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts."""
 
-    keeps_output: ClassVar[bool] = False
     Options: ClassVar[type[Strict]] = KubernetesOptions
 
     home: Path
@@ -99,15 +101,6 @@ class KubernetesBackend:
         place = {"pod": name.text(_LONGEST_NAME), "namespace": namespace, "store": name.store}
         return place | {"output": name.artifacts or OUTPUT, "folder": str(name.folder(self.home))}
 
-    def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of the pod."""
-        uri = handle["output"]
-        return open_folder(uri, options_for(uri, self.offers)) if "://" in uri else Path(uri)
-
-    def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything the attempt printed."""
-        return Path(handle["folder"]) / "log.txt"
-
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the pod: safe by default, the conf's part, ours, and on top the deployment's."""
         options = parse(KubernetesOptions, request.options)
@@ -128,11 +121,12 @@ class KubernetesBackend:
         yield found
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
-        """Give the Exit, or None while the pod waits or runs."""
+        """Give the Exit, or None while the pod waits or runs; its time counts once it has begun."""
         with server():
             pod = self.pod(handle)
-        if pod is None:
-            return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
+            if pod is None:
+                return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
+            self._time(handle, pod)
         return exit_of(pod, datetime.now(UTC))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
@@ -162,7 +156,7 @@ class KubernetesBackend:
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod, without waiting; it gets a moment to end by itself."""
         with server():
-            self._delete(handle, grace_period_seconds=_GRACE_S)
+            self._delete(handle, grace_period_seconds=GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod and wait until it is gone; by force if it takes too long."""
@@ -211,6 +205,22 @@ class KubernetesBackend:
         """Connect to the cluster, once."""
         return self.connect()
 
+    def _time(self, handle: Mapping[str, Any], pod: Json) -> None:
+        """Have the node end a pod at its timeout, which could not be known before it has begun."""
+        from kubernetes.client.exceptions import ApiException
+
+        limit_s = deadline_s(pod)
+        if limit_s is None:
+            return
+        try:
+            self.client.patch_namespaced_pod(
+                *_named(handle), {"spec": {"activeDeadlineSeconds": limit_s}}
+            )
+        except ApiException as error:
+            # Who may not patch it has it ended by the deadline that it was made with.
+            if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+                raise
+
     def _delete(self, handle: Mapping[str, Any], **how: int) -> None:
         from kubernetes.client.exceptions import ApiException
 
@@ -238,11 +248,14 @@ class KubernetesBackend:
                 "name": handle["pod"],
                 "namespace": handle["namespace"],
                 "labels": labels | {OWNER: handle["store"]},
-                "annotations": {START: str(request.start_timeout_s)},
+                "annotations": {
+                    START: str(request.start_timeout_s),
+                    TIMEOUT: str(request.timeout_s),
+                },
             },
             "spec": {
                 "restartPolicy": "Never",
-                "activeDeadlineSeconds": max(1, round(request.timeout_s)),
+                "activeDeadlineSeconds": longest_s(request),
                 "containers": [container],
             },
         }

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, NoOptions, Request, local_guard
+from hpo_lib.backends import (
+    AttemptName,
+    Ending,
+    Exit,
+    Found,
+    NoOptions,
+    Request,
+    local_guard,
+    log_of,
+)
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.lines import Growing
 from hpo_lib.spec import TrialSpec
@@ -86,7 +95,7 @@ class LocalBackend:
 
     def log(self, handle: Mapping[str, Any]) -> Path:
         """Give the file with everything the attempt printed."""
-        return _folder(handle) / "log.txt"
+        return log_of(handle)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start a guard unless one was started before; TransientError if it does not come up."""

@@ -6,6 +6,7 @@ Everything that decides is pure and works on plain JSON, as the API server sends
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,11 +25,13 @@ CONTAINER = "trial"
 #: Our labels: `hpo.io/store` says whose a pod is, the others which attempt it runs.
 LABEL = "hpo.io/"
 OUTPUT = "/hpo/output"
-OWNER, START = f"{LABEL}store", f"{LABEL}start-timeout-s"
+OWNER, START, TIMEOUT = f"{LABEL}store", f"{LABEL}start-timeout-s", f"{LABEL}timeout-s"
 #: On the pods of a job: its name.
 JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
 LOST_S = 90.0
+#: What a pod that nobody wants any more is given to end by itself; its removal takes time besides.
+GRACE_S = 5
 
 Json = Mapping[str, Any]
 
@@ -158,7 +161,7 @@ def exit_of(pod: Json, now: datetime, container: str = CONTAINER) -> Exit | None
         return Exit(Ending.EXITED, 0)
     return (
         _disrupted(status)
-        or _failed(status)
+        or _failed(status, state)
         or _terminated(state)
         or _stuck(state)
         or _overdue(pod, state, now)
@@ -212,8 +215,10 @@ def _disrupted(status: Json) -> Exit | None:
     return None
 
 
-def _failed(status: Json) -> Exit | None:
+def _failed(status: Json, state: Json) -> Exit | None:
     ending = _REASONS.get(status.get("reason", ""))
+    if ending is Ending.TIMEOUT and "waiting" in state:
+        return Exit(Ending.UNSCHEDULABLE, detail=f"never began: {told(status)}")
     return Exit(ending, detail=told(status)) if ending else None
 
 
@@ -251,6 +256,26 @@ def _overdue(pod: Json, state: Json, now: datetime) -> Exit | None:
     unmet = [c for c in status.get("conditions", []) if c["status"] != "True"]
     why = next((told(c) for c in unmet if c.get("message")), told(state.get("waiting", {})))
     return Exit(Ending.UNSCHEDULABLE, detail=f"has not begun after {limit_s:g} s: {why}")
+
+
+def longest_s(request: Request) -> int:
+    """Give the deadline of a pod that has yet to begin, which its node ends it at in any case.
+
+    A node counts from when it took the pod, the download of its images included.
+    """
+    return max(1, math.ceil(request.start_timeout_s + request.timeout_s))
+
+
+def deadline_s(pod: Json) -> int | None:
+    """Give the deadline that leaves a pod that has begun its timeout; None if it has it already."""
+    began = state_of(pod, CONTAINER).get("running", {}).get("startedAt")
+    limit_s = pod["metadata"].get("annotations", {}).get(TIMEOUT)
+    if began is None or limit_s is None:
+        return None
+    taken = datetime.fromisoformat(pod["status"]["startTime"])
+    waited_s = (datetime.fromisoformat(began) - taken).total_seconds()
+    found = max(1, math.ceil(waited_s + float(limit_s)))
+    return found if found < pod["spec"].get("activeDeadlineSeconds", math.inf) else None
 
 
 def containers(pod: Json) -> list[Any]:

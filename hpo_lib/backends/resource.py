@@ -18,6 +18,7 @@ from hpo_lib.backends.pods import (
     LABEL,
     LOST_S,
     START,
+    TIMEOUT,
     Json,
     KubernetesRules,
     containers,
@@ -35,7 +36,6 @@ from hpo_lib.validation import Strict, rule, shown
 
 BATCH = "batch/v1/Job"
 SUCCESS, FAILURE, PRIMARY = f"{LABEL}success", f"{LABEL}failure", f"{LABEL}primary"
-TIMEOUT = f"{LABEL}timeout-s"
 LATE_S = 15.0
 
 #: By kind: the conditions that its controller sets, unless the conf names others.
@@ -346,11 +346,21 @@ def _overdue(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None
     if not pods and age_s > start_s and any(templates(resource)):
         why = f"has no pod after {start_s:g} s: {_why(resource)}"
         return Exit(Ending.UNSCHEDULABLE, detail=why)
-    begun = [pod["status"]["startTime"] for pod in pods if pod.get("status", {}).get("startTime")]
-    ran_s = _age_s(min(begun), now) if begun else age_s - start_s
-    if ran_s > timeout_s + LATE_S:
+    begun = [_began(pod) for pod in pods]
+    # Who has yet to begin, or begins anew, puts the others' end off by no more than start_timeout.
+    all_s = _age_s(max(begun), now) if begun and all(begun) else 0.0
+    ran_s = max(age_s - start_s, all_s)
+    if ran_s > timeout_s:
         return Exit(Ending.TIMEOUT, detail=f"still going on after {timeout_s:g} s")
     return None
+
+
+def _began(pod: Json) -> str:
+    """Give when the last of a pod's containers began, nothing if one has yet to."""
+    states = [state_of(pod, name) for name in containers(pod)]
+    found = [(one.get("running") or one.get("terminated") or {}).get("startedAt") for one in states]
+    known = [str(when) for when in found if when]
+    return max(known, default="") if len(known) == len(found) else ""
 
 
 def _is_well(end: Exit) -> bool:

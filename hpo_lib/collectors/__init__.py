@@ -34,7 +34,8 @@ class Source:
 class Collector(Protocol):
     """Reads wanted metrics, in the order in which they were written; what is not one is skipped.
 
-    What does not exist is read as nothing; TransientError if a store cannot be reached.
+    What does not exist is read as nothing; TransientError if a store cannot be reached, TrialFailed
+    if what the spec says cannot be done.
     """
 
     def __init__(self, settings: Metrics) -> None: ...

@@ -16,10 +16,11 @@ from hpo_airflow import settings, tasks
 from hpo_airflow.retries import PauseOfFailure
 
 #: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
+#: What a task has done when its time is over is in the store: the retry goes on from there.
 _CONTROL: dict[str, Any] = {
     "retries": 10,
     "retry_delay": timedelta(seconds=5),
-    "trigger_rule": "all_done",
+    "execution_timeout": timedelta(hours=2),
 }
 _TRIAL: dict[str, Any] = {
     "retries": 20,
@@ -158,7 +159,7 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
 
 
 def _validate(backend: str) -> BaseOperator:
-    @task(task_id="validate", retries=10, retry_delay=timedelta(seconds=5))
+    @task(task_id="validate", **_CONTROL)
     def validate() -> dict[str, Any]:
         """Check the conf and start the run."""
         return tasks.validate(get_current_context(), backend)
@@ -172,7 +173,7 @@ def _wave(
     """Build one wave: the control task, and the trials that it maps."""
     with TaskGroup(f"wave_{wave:02d}"):
 
-        @task(task_id="suggest", **_CONTROL)
+        @task(task_id="suggest", trigger_rule="all_done", **_CONTROL)
         def suggest() -> list[dict[str, Any]]:
             """Settle the last wave, decide, and ask the sampler for this one."""
             context = get_current_context()
@@ -202,7 +203,7 @@ _NAMES = ("suggest", "trial")
 
 
 def _report() -> BaseOperator:
-    @task(task_id="report", **_CONTROL)
+    @task(task_id="report", trigger_rule="all_done", **_CONTROL)
     def report() -> dict[str, Any]:
         """End the run and write its report."""
         return tasks.report(get_current_context())

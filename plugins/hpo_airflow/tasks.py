@@ -14,7 +14,6 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from hpo_airflow import settings
 from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.record import RunKey
-from hpo_lib.trial import Cause
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
@@ -109,16 +108,18 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
     The trial of a task that was marked, or whose run was deleted, has failed; a task that was
     cleared attempts it again. Raises TransientError in any case, so that the task ends.
     """
+    from hpo_lib import runs
+
     states = _states(ti)
     if states is None or "running" in states:
         backend.release(attempt.handle)
         raise TransientError("the task was asked to end; a running trial waits for a retry")
     log.info("this task was ended by hand: its attempt ends too")
-    if states <= _OVER:
+    try:
+        backend.end(attempt.handle)
+    finally:
         with settings.open_store() as store:
-            why = "its Airflow task was marked, or its run deleted"
-            store.fail_trial(attempt.run_id, attempt.trial, Cause.KILLED_BY_OPERATOR, why)
-    backend.end(attempt.handle)
+            runs.give_up(store, attempt, over=states <= _OVER)
     raise TransientError("the task was ended by hand")
 
 

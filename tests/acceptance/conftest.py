@@ -114,10 +114,6 @@ class Stack:
         }
         self.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
 
-    def mark_failed(self, key: RunKey) -> None:
-        """Mark a DAG run as failed, as a click in the UI does."""
-        self.client().call("PATCH", _path(key), {"state": "failed"})
-
     def mark_trial_failed(self, key: RunKey, trial: int) -> None:
         """Mark the running task of a trial as failed, as a click in the UI does."""
         task = instance(self, key, trial)
@@ -128,6 +124,28 @@ class Stack:
         """Give a task's log as text."""
         where = f"logs/{try_number}?map_index={map_index}&full_content=true"
         return str(self.client().call("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
+
+    def mark(self, key: RunKey, state: str) -> None:
+        """Set the state of a DAG run, as the UI does."""
+        self.client().call("PATCH", _path(key), {"state": state})
+
+    def delete(self, key: RunKey) -> None:
+        """Delete a DAG run; HpoError if Airflow refuses."""
+        self.client().call("DELETE", _path(key))
+
+    def deleted(self, key: RunKey, state: str) -> bool:
+        """Delete a DAG run at once after its state was set; no if Airflow was quicker to run it."""
+        self.mark(key, state)
+        try:
+            self.delete(key)
+        except HpoError:
+            return False
+        return True
+
+    def sweep(self) -> None:
+        """Have housekeeping done."""
+        key = RunKey("hpo_housekeeping", self.client().trigger("hpo_housekeeping", {}))
+        assert self.wait(key) == "success"
 
     def _ended(self, key: RunKey) -> str | None:
         try:

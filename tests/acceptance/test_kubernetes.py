@@ -1,6 +1,7 @@
 """Trials as pods of a real cluster, under a real Airflow, with everything that can befall a pod.
 
-Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE).
+Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE). The
+namespace is HPO_TEST_NAMESPACE, the first that the deployment allows (HPO_CONFIG); else `default`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ from typing import Any
 import pytest
 
 from hpo_lib.errors import HpoError
-from hpo_lib.record import AttemptState, RunKey
+from hpo_lib.record import AttemptState, RunStatus
 from hpo_lib.trial import Cause
-from tests.acceptance.conftest import Stack, causes, kill_task, repeated, undisturbed, until
+from tests.acceptance.conftest import (
+    Stack,
+    causes,
+    instance,
+    kill_task,
+    repeated,
+    undisturbed,
+    until,
+)
 
 pytestmark = [
     pytest.mark.airflow,
@@ -25,6 +34,7 @@ pytestmark = [
 
 DAG = "hpo_kubernetes"
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
+NAMESPACE = os.environ.get("HPO_TEST_NAMESPACE", "default")
 OWNER = "hpo.io/store"
 
 #: What a trial does, by its number; all others print their loss. On its second attempt it is well.
@@ -94,7 +104,7 @@ def core() -> Any:
 @pytest.fixture(autouse=True)
 def nothing_left(core: Any) -> Iterator[None]:
     """No pod is there before a test, and none after it."""
-    core.delete_collection_namespaced_pod("default", label_selector=OWNER, grace_period_seconds=0)
+    core.delete_collection_namespaced_pod(NAMESPACE, label_selector=OWNER, grace_period_seconds=0)
     until(lambda: pods(core) == [], "an empty namespace")
     yield
     cordon(core, False)
@@ -103,7 +113,7 @@ def nothing_left(core: Any) -> Iterator[None]:
 
 def pods(core: Any) -> list[Any]:
     """List our pods."""
-    return list(core.list_namespaced_pod("default", label_selector=OWNER).items)
+    return list(core.list_namespaced_pod(NAMESPACE, label_selector=OWNER).items)
 
 
 def pod_of(core: Any, trial: int, attempt: int = 1) -> Any:
@@ -132,12 +142,12 @@ def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) ->
     key = up.trigger(spec, DAG)
 
     victim = until(lambda: running(core, DELETED), "the pod to delete")
-    core.delete_namespaced_pod(victim.metadata.name, "default", grace_period_seconds=0)
+    core.delete_namespaced_pod(victim.metadata.name, NAMESPACE, grace_period_seconds=0)
     until(lambda: running(core, DELETED, attempt=2), "its second attempt")
     cordon(core, True)
     victim = until(lambda: pod_of(core, UNPULLABLE), "the pod to spoil")
     image = {"spec": {"containers": [{"name": "trial", "image": "no-such-image:1"}]}}
-    core.patch_namespaced_pod(victim.metadata.name, "default", image)
+    core.patch_namespaced_pod(victim.metadata.name, NAMESPACE, image)
     cordon(core, False)
     until(lambda: running(core, SURVIVES), "the pod whose task is killed")
     kill_task(up, key, SURVIVES)
@@ -155,9 +165,9 @@ def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) ->
     assert pods(core) == []
 
 
-def sleeping() -> dict[str, Any]:
+def sleeping(script: str = "echo wait; sleep 600") -> dict[str, Any]:
     """Describe an experiment whose only trial takes ten minutes."""
-    trial = conf()["trial"] | {"command": ["sh", "-c", "echo wait; sleep 600"], "timeout": "15m"}
+    trial = conf()["trial"] | {"command": ["sh", "-c", script], "timeout": "15m"}
     return conf(limits={"max_trials": 1, "parallel_trials": 1}, trial=trial)
 
 
@@ -171,25 +181,45 @@ def test_a_trial_marked_failed_ends_its_pod(up: Stack, core: Any) -> None:
     assert [v.trial.cause for v in view.trials] == [Cause.KILLED_BY_OPERATOR]
 
 
+def test_a_running_trial_that_is_cleared_is_attempted_again(up: Stack, core: Any) -> None:
+    script = "echo loss=1; test $HPO_ATTEMPT = 2 || sleep 600"
+    key = up.trigger(sleeping(script), DAG)
+    until(lambda: running(core, 1), "the pod")
+    up.clear(key, instance(up, key, 1)["task_id"])
+    assert up.wait(key) == "success"
+    (view,) = up.store.view(up.run(key).id).trials
+    assert [attempt.cause for attempt in view.attempts] == [Cause.STOPPED, None]
+
+
 def test_a_run_marked_failed_ends_its_pods(up: Stack, core: Any) -> None:
     key = up.trigger(sleeping(), DAG)
     until(lambda: running(core, 1), "the pod")
-    up.mark_failed(key)
+    up.mark(key, "failed")
     until(lambda: pods(core) == [], "the end of the pod")
 
 
-def test_a_deleted_run_ends_its_pods(up: Stack, core: Any) -> None:
+@pytest.mark.parametrize("state", ["failed", "queued"])
+def test_a_deleted_run_ends_its_pods(up: Stack, core: Any, state: str) -> None:
+    """Airflow deletes no running run: it is marked failed before, or, tasks and all, queued."""
     key = up.trigger(sleeping(), DAG)
     until(lambda: running(core, 1), "the pod")
-    up.mark_failed(key)
-    until(lambda: deleted(up, key), "the deletion")
+    with pytest.raises(HpoError, match="cannot be deleted in running state"):
+        up.delete(key)
+    assert running(core, 1) is not None
+    until(lambda: up.deleted(key, state), "the deletion")
     until(lambda: pods(core) == [], "the end of the pod")
+    assert up.run(key).status is RunStatus.RUNNING, "there was no report to end it"
+    up.sweep()
+    run = up.run(key)
+    assert run.status is RunStatus.FAILED
+    assert causes(up.store.view(run.id)) == {1: Cause.KILLED_BY_OPERATOR}
 
 
-def deleted(stack: Stack, key: RunKey) -> bool:
-    """Delete a DAG run; Airflow refuses while tasks of it are still ending."""
-    try:
-        stack.client().call("DELETE", f"/dags/{DAG}/dagRuns/{key.dag_run_id}")
-    except HpoError:
-        return False
-    return True
+def test_a_deleted_task_ends_its_pod(up: Stack, core: Any) -> None:
+    key = up.trigger(sleeping(), DAG)
+    until(lambda: running(core, 1), "the pod")
+    task = instance(up, key, 1)["task_id"]
+    path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/{task}?map_index=0"
+    up.client().call("DELETE", path)
+    until(lambda: pods(core) == [], "the end of the pod")
+    up.mark(key, "failed")

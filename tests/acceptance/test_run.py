@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hpo_lib import cli
+from hpo_lib.errors import HpoError
 from hpo_lib.record import RunStatus
 from hpo_lib.spec import from_yaml
 from hpo_lib.trial import Cause, TrialState
@@ -224,14 +225,27 @@ def test_a_task_marked_failed_ends_its_trial(up: Stack) -> None:
     first = up.store.trial(up.run(key).id, 1)
     assert first.cause is Cause.KILLED_BY_OPERATOR
     until(lambda: attempt_processes(up.embedded.home), "the second attempt")
-    up.mark_failed(key)
+    up.mark(key, "failed")
     until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
     assert up.run(key).status is RunStatus.RUNNING, "Airflow runs no report of a marked run"
-    sweep = up.trigger({}, "hpo_housekeeping")
-    assert up.wait(sweep) == "success"
+    up.sweep()
     run = up.run(key)
     assert run.status is RunStatus.FAILED
     assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("state", ["failed", "queued"])
+def test_a_deleted_run_ends_its_trials(up: Stack, state: str) -> None:
+    """Airflow deletes no running run: it is marked failed before, or, tasks and all, queued."""
+    key = up.trigger(conf("sleep 600", limits={"max_trials": 2, "max_failed_trials": 5}))
+    until(lambda: attempt_processes(up.embedded.home), "an attempt")
+    with pytest.raises(HpoError, match="cannot be deleted in running state"):
+        up.delete(key)
+    assert attempt_processes(up.embedded.home)
+    until(lambda: up.deleted(key, state), "the deletion")
+    until(lambda: not attempt_processes(up.embedded.home), "the end of every process")
+    up.sweep()
+    assert up.run(key).status is RunStatus.FAILED
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(up: Stack) -> None:

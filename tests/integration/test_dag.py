@@ -39,6 +39,8 @@ print(json.dumps({
     "tasks": sorted(dag.task_ids),
     "rules": {t.task_id: t.trigger_rule.value for t in dag.tasks},
     "retries": {t.task_id: t.retries for t in dag.tasks},
+    "timeouts": {t.task_id: t.execution_timeout and t.execution_timeout.total_seconds()
+                 for t in dag.tasks if not t.task_id.endswith("trial")},
     "pools": {t.task_id: t.pool for t in dag.tasks},
     "templates": sorted(
         {field for t in dag.tasks if t.task_id.endswith("trial") for field in t.template_fields}
@@ -102,6 +104,7 @@ def test_control_tasks_run_whatever_happened_before_them(seen: dict[str, Any]) -
 
 def test_every_task_is_retried(seen: dict[str, Any]) -> None:
     assert min(seen["retries"].values()) >= 5
+    assert set(seen["timeouts"].values()) == {7_200.0}, "no control task may hang"
 
 
 def test_trials_alone_wait_in_the_pool(seen: dict[str, Any]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pods import KubernetesRules
-from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
+from tests.integration.backend_contract import LABELS, PATIENCE_S, STORE, WAIT, BackendContract
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
 
@@ -23,6 +26,20 @@ def connect() -> Any:
     configuration = client.Configuration()
     config.load_kube_config(client_configuration=configuration)
     return client.CoreV1Api(client.ApiClient(configuration))
+
+
+def age_s(backend: KubernetesBackend, handle: Any, since: str) -> float:
+    """Give the time since a pod's status says so, 0 while it does not."""
+    when = backend.pod(handle)["status"].get(since)
+    return (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds() if when else 0.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a state."""
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
 
 
 @pytest.mark.needs("KUBECONFIG")
@@ -63,6 +80,30 @@ class TestKubernetesBackend(BackendContract):
         found = self.end(backend, handle)
         assert found.ending is Ending.UNSCHEDULABLE
         assert "nvidia.com/gpu" in found.detail
+
+    def test_what_it_waits_for_takes_nothing_off_its_timeout(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        """A volume that comes late stands for an image that does: a node has taken the pod."""
+        name, limit_s = handle["pod"], 6
+        options = {
+            "volumes": [{"name": "late", "configMap": {"name": name}}],
+            "volume_mounts": [{"name": "late", "mountPath": "/late"}],
+        }
+        script = "sleep 2; echo done; while true; do sleep 1; done"
+        backend.submit(handle, self.request(script, options=options, timeout_s=float(limit_s)))
+        until(lambda: age_s(backend, handle, "startTime") > limit_s + 2)
+        pod = backend.pod(handle)
+        assert pod["status"]["phase"] == "Pending"
+        assert pod["spec"]["activeDeadlineSeconds"] == 900 + limit_s, "it ends without us too"
+        core, where = backend.client, handle["namespace"]
+        core.create_namespaced_config_map(where, {"metadata": {"name": name}, "data": {"a": "b"}})
+        try:
+            assert self.end(backend, handle).ending is Ending.TIMEOUT
+        finally:
+            core.delete_namespaced_config_map(name, where)
+        assert backend.log(handle).read_text() == "done\n"
+        assert limit_s + 2 < backend.pod(handle)["spec"]["activeDeadlineSeconds"] < 900
 
     def test_a_secret_that_is_not_there(self, backend: KubernetesBackend, handle: Any) -> None:
         options = {"secrets": [{"env": "TOKEN", "name": "no-such-secret", "key": "k"}]}

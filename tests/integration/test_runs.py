@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from hpo_lib import runs
-from hpo_lib.backends import Exit, Request
+from hpo_lib.backends import Ending, Exit, Request
 from hpo_lib.backends.local import LocalBackend
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause, TrialState
@@ -185,3 +185,74 @@ def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Benc
     own = bench.run(trial={"command": argv}, limits=CONF["limits"] | {"max_trials": 1})
     (view,) = bench.view(own).trials
     assert view.trial.cause is Cause.USER_ERROR
+
+
+def begun(bench: Bench, **trial: Any) -> tuple[Run, int]:
+    """Begin a run, and name its first trial."""
+    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
+    run = runs.begin(bench.store, KEY, CONF | trial, bench.deployment, **facts)
+    return run, runs.next_wave(bench.store, KEY, 1, bench.deployment).assignments[0].trial
+
+
+def test_only_what_the_world_has_spoilt_uses_up_the_attempts(bench: Bench) -> None:
+    run, number = begun(bench)
+    unwatched = [Exit(Ending.STOPPED), Exit(Ending.ABANDONED)] * 3
+    ends = [*unwatched, Exit(Ending.LOST), *unwatched, Exit(Ending.PREEMPTED), Exit(Ending.LOST)]
+    for count, end in enumerate(ends, start=1):
+        state = bench.store.trial(run.id, number).state
+        assert state is TrialState.RUNNING, f"attempt {count} is due"
+
+        def launch(attempt: Attempt, request: Request, end: Exit = end) -> Exit:
+            return end
+
+        if count < len(ends):
+            with pytest.raises(TransientError, match=f"attempt {count} failed: "):
+                runs.perform(bench.store, run, number, bench.backend, quietly, launch)
+        else:
+            runs.perform(bench.store, run, number, bench.backend, quietly, launch)
+    trial = bench.store.trial(run.id, number)
+    assert (trial.state, trial.cause) == (TrialState.FAILED, Cause.LOST)
+    causes = [one.cause for one in bench.store.attempts(run.id, number)]
+    assert causes.count(Cause.STOPPED) == len(unwatched) * 2
+
+
+def test_a_cleared_trial_is_attempted_again_when_nothing_is_left_of_it(bench: Bench) -> None:
+    program = "import os, time; print('val_loss=1 size_mb=1 loss=1', flush=True); time.sleep("
+    program += "600 * (os.environ['HPO_ATTEMPT'] == '1'))"
+    run, number = begun(bench, trial={"command": [sys.executable, "-c", program]})
+
+    def cleared(attempt: Attempt, request: Request) -> Exit:
+        bench.backend.submit(attempt.handle, request)
+        assert bench.backend.poll(attempt.handle) is None
+        bench.backend.end(attempt.handle)
+        runs.give_up(bench.store, attempt, over=False)
+        raise TransientError("the task was ended by hand")
+
+    def again(attempt: Attempt, request: Request) -> Exit:
+        (former, _) = bench.store.attempts(run.id, number)
+        assert (former.cause, former.reason) == (Cause.STOPPED, "its Airflow task was cleared")
+        assert bench.backend.poll(former.handle) is not None, "two at once may be too much"
+        return runs.follow(bench.backend, attempt, request, quietly)
+
+    with pytest.raises(TransientError):
+        runs.perform(bench.store, run, number, bench.backend, quietly, cleared)
+    trial = runs.perform(bench.store, run, number, bench.backend, quietly, again)
+    assert trial.state is TrialState.COMPLETE
+    assert len(bench.store.attempts(run.id, number)) == 2
+
+
+def test_a_trial_whose_task_was_marked_is_over(bench: Bench) -> None:
+    run, number = begun(bench)
+
+    def marked(attempt: Attempt, request: Request) -> Exit:
+        bench.backend.submit(attempt.handle, request)
+        bench.backend.end(attempt.handle)
+        runs.give_up(bench.store, attempt, over=True)
+        raise TransientError("the task was ended by hand")
+
+    with pytest.raises(TransientError):
+        runs.perform(bench.store, run, number, bench.backend, quietly, marked)
+    bench.perform(run, number)
+    assert bench.store.trial(run.id, number).cause is Cause.KILLED_BY_OPERATOR
+    (attempt,) = bench.store.attempts(run.id, number)
+    bench.backend.stop(attempt.handle)

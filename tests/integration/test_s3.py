@@ -13,12 +13,15 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from hpo_lib import artifacts, runs
-from hpo_lib.backends import Ending, Exit
+from hpo_lib import artifacts, cli, runs
+from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.collectors import Source
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.places import chunks, files, tail
+from hpo_lib.record import Attempt, RunKey
 from hpo_lib.spec import load
+from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause
 
 CONF: dict[str, Any] = {
@@ -28,6 +31,8 @@ CONF: dict[str, Any] = {
     "trial": {"command": ["python", "train.py"]},
     "metrics": {"collector": "jsonl"},
 }
+FORM = r"(?P<name>\w+): (?P<value>\S+)"
+GOOD_END = Exit(Ending.EXITED, 0)
 #: Nobody listens there.
 NOWHERE = "http://127.0.0.1:1"
 
@@ -157,3 +162,60 @@ def test_an_outage_fails_no_trial(collector: str, hurried: dict[str, Any]) -> No
     spec = load(CONF | {"metrics": {"collector": collector}})
     with pytest.raises(TransientError, match="cannot be reached: Could not connect"):
         runs.outcome(spec, Exit(Ending.EXITED, 0), Source(output / "log.txt", output))
+
+
+class FakeCluster(KubernetesBackend):
+    """Pods that have ended, and of which nothing is left."""
+
+    def fetch(self, handle: Any) -> None:
+        self.log(handle).parent.mkdir(parents=True)
+        self.log(handle).write_text("loss: 0.25\n")
+
+    def discard(self, handle: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "settings", [["--path", "history.jsonl"], ["--collector", "stdout", "--format", FORM]]
+)
+def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
+    endpoint: str,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: list[str],
+) -> None:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    offers = {uri: lambda: options(endpoint)}
+    backend = FakeCluster(home=tmp_path, connect=lambda: None, offers=offers)
+    deployment = runs.Deployment(tmp_path, {"kubernetes": lambda: backend}, artifacts=offers)
+    conf = CONF | {
+        "limits": {"max_trials": 1},
+        "trial": {"backend": "kubernetes", "image": "i"},
+        "artifacts": {"uri": uri},
+    }
+
+    def launch(attempt: Attempt, request: Request) -> Exit:
+        (backend.output(attempt.handle) / "history.jsonl").write_bytes(b'{"loss": 0.25}')
+        return GOOD_END
+
+    key, facts = RunKey("hpo_kubernetes", "1"), {"triggered_by": "ada", "provenance": {}}
+    with Store.open(url) as store:
+        run = runs.begin(store, key, conf, deployment, backend="kubernetes", **facts)
+        runs.next_wave(store, key, 1, deployment)
+        trial = runs.perform(store, run, 1, backend, lambda line: None, launch)
+        assert trial.cause is Cause.OBJECTIVE_MISSING
+        runs.finish(store, key, deployment)
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "HPO_HOME": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["collect", "1", "--url", url, *settings]) == 0
+    assert "trial 1: loss = 0.25" in capsys.readouterr().out

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib.collectors import MAX_PER_METRIC, Source, reduce, thinned
+from hpo_lib.collectors import MAX_PER_METRIC, Source, reduce, stdout, thinned, to_float
+from hpo_lib.collectors.stdout import LineRules
+from hpo_lib.errors import TrialFailed
+from hpo_lib.lines import lines
 from hpo_lib.registry import load
 from hpo_lib.spec import Metrics, Objective
 from hpo_lib.trial import Direction, Observation
@@ -73,6 +79,76 @@ def test_a_format_of_the_users_replaces_the_default(tmp_path: Path) -> None:
     log = "loss=9\n{metricName: loss, metricValue: 0.5}\n"
     pattern = r"metricName: (?P<name>\w+), metricValue: (?P<value>[\d.]+)"
     assert values(collect(tmp_path, log, format=pattern)) == [0.5]
+
+
+#: Expressions that no line stops in a life's time, or that take all memory, and such a line.
+ENDLESS = [
+    (r"(?P<name>(a+)+)=(?P<value>b)", "loss " + "a" * 4_000),
+    (r"(?P<name>(x+x+)+y)(?P<value>b)", "loss " + "x" * 4_000),
+    (r"(?P<name>(?=(\w+ ?)+$)l)=(?P<value>b)", "loss " * 20 + "!"),
+    (r"(?P<name>(?:(?:(?:a?){60000}){60000}){60000}b)=(?P<value>b)", "loss aaaa"),
+]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+
+
+def ends(work: Callable[[], None]) -> None:
+    """Run it in a thread, and fail unless it comes to an end; nothing depends on how soon."""
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(120)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("form", "line"), ENDLESS)
+@pytest.mark.parametrize("name", ["stdout", "file"])
+def test_a_format_without_end_is_ended(
+    tmp_path: Path, impatient: None, form: str, line: str, name: str
+) -> None:
+    (tmp_path / "log.txt").write_text(f"{line}\n")
+    (tmp_path / "metrics.log").write_text(f"{line}\n")
+    source = Source(tmp_path / "log.txt", tmp_path)
+    collector = load("collector", name)(Metrics(collector=name, format=form))
+
+    def read() -> None:
+        for reading in (
+            collector.collect(source, frozenset({"loss"})),
+            collector.sightings(source),
+        ):
+            with pytest.raises(TrialFailed, match=r"metrics.format: must match a log within 1 s"):
+                list(reading)
+            told.append(form)
+
+    told: list[str] = []
+    ends(read)
+    assert told == [form] * 2
+
+
+def test_what_is_quick_is_read_however_much_it_is(tmp_path: Path, impatient: None) -> None:
+    log = "".join(f"step=1 loss: {number}\n" for number in range(2_000))
+    found = collect(tmp_path, log, format=r"(?P<name>\w+): (?P<value>\S+)")
+    assert values(found) == list(range(2_000))
+
+
+@given(
+    st.text(), st.sampled_from([r"(?P<name>\w+)(?P<value>\W)?", r"(?P<name>.)\s*(?P<value>\d+)"])
+)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_guard_matches_as_re_does(tmp_path: Path, text: str, form: str) -> None:
+    rules, line = LineRules(form), f"loss {text} 3 loss 4"
+    (tmp_path / "log.txt").write_bytes(line.encode(errors="replace"))
+    texts = [one.strip() for one in lines(tmp_path / "log.txt")]
+    matches = [found for one in texts for found in re.finditer(form, one)]
+    expected = [one["name"] for one in matches if to_float(one["value"]) is not None]
+    assert {s.name for s in rules.sightings(tmp_path / "log.txt") if s.read} == set(expected)
+
+
+@pytest.mark.parametrize("line", ["loss=" + "1" * 4_000 + "a", "a" * 4_000, "loss=" * 800])
+def test_the_default_format_is_quick_with_every_line(tmp_path: Path, line: str) -> None:
+    ends(lambda: values(collect(tmp_path, f"loss {line}\n" * 500)))
 
 
 def test_binary_garbage_between_metrics_is_passed_over(tmp_path: Path) -> None:

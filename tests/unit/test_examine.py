@@ -9,6 +9,7 @@ import pytest
 from test_tfevents import REAL
 
 from hpo_lib import cli
+from hpo_lib.collectors import stdout
 
 SPEC = """\
 name: demo
@@ -87,6 +88,17 @@ def test_a_format_can_be_tried_without_touching_the_spec(
     assert check(capsys, spec, log, "--format", form)[0] == 0
     assert cli.main(["check-metrics", spec, str(log), "--format", "x"]) == 2
     assert "metrics.format: must have the groups" in capsys.readouterr().err
+
+
+def test_a_format_without_end_is_told(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    log = tmp_path / "train.log"
+    log.write_text("val_loss " + "a" * 4_000)
+    words = ["check-metrics", spec, str(log), "--format", "(?P<name>(a+)+)=(?P<value>b)"]
+    assert cli.main(words) == 1
+    assert "metrics.format: must match a log within 1 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["metrics.jsonl", "", "output"])

@@ -193,7 +193,7 @@ def test_every_pod_template_is_made_safe_and_told_of_its_attempt() -> None:
     for pod in found.values():
         assert pod["metadata"]["labels"] == labels
         assert pod["spec"]["restartPolicy"] == "Never"
-        assert pod["spec"]["activeDeadlineSeconds"] == 90
+        assert pod["spec"]["activeDeadlineSeconds"] == 991, "start_timeout is 900 s"
         assert pod["spec"]["automountServiceAccountToken"] is False
         (only,) = pod["spec"]["containers"]
         assert (only["name"], only["tty"]) == ("main", True), "the deployment's, for any container"
@@ -311,6 +311,11 @@ def ended(code: int, reason: str = "Error", after_s: int = 0) -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "reason": reason, "finishedAt": when}}
 
 
+def runs(age_s: int) -> dict[str, Any]:
+    """The state of a container that runs since then."""
+    return {"running": {"startedAt": (NOW - timedelta(seconds=age_s)).isoformat()}}
+
+
 def resource(*conditions: str, age_s: float = 10, **metadata: Any) -> dict[str, Any]:
     """A resource whose controller has said this."""
     annotations = {
@@ -327,6 +332,7 @@ def resource(*conditions: str, age_s: float = 10, **metadata: Any) -> dict[str, 
 
 
 OOM = pod("oom", phase="Failed", **ended(137, "OOMKilled", after_s=9))
+LATE = Exit(Ending.TIMEOUT, detail="still going on after 600 s")
 PULL = {"waiting": {"reason": "ImagePullBackOff"}}
 
 
@@ -376,12 +382,13 @@ PULL = {"waiting": {"reason": "ImagePullBackOff"}}
                 detail="has no pod after 60 s: its conditions give no reason",
             ),
         ),
-        (resource(age_s=620), [pod(age_s=610, running={})], None),
-        (
-            resource(age_s=620),
-            [pod(age_s=616, running={})],
-            Exit(Ending.TIMEOUT, detail="still going on after 600 s"),
-        ),
+        # The time counts from when all have begun, or could have.
+        (resource(age_s=650), [pod(age_s=640, **runs(599))], None),
+        (resource(age_s=620), [pod(age_s=610, **runs(601))], LATE),
+        (resource(age_s=650), [pod(**runs(610)), pod("b", **runs(599))], None),
+        (resource(age_s=650), [pod(**runs(640)), pod("b", phase="Pending", waiting={})], None),
+        (resource(age_s=650), [pod(**ended(0)), pod("b", **runs(599))], None),
+        (resource(age_s=661), [pod(**runs(599))], LATE),
         (resource(deletionTimestamp=NOW.isoformat()), [pod(running={})], None),
         (
             resource(deletionTimestamp=(NOW - timedelta(seconds=100)).isoformat()),

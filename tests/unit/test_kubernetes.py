@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from hpo_lib.backends import AttemptName, Ending, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
-from hpo_lib.backends.pods import KubernetesRules, exit_of, merged, refusals, refused
+from hpo_lib.backends.pods import (
+    KubernetesRules,
+    deadline_s,
+    exit_of,
+    merged,
+    refusals,
+    refused,
+)
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import TrialSpec
 
@@ -146,7 +153,7 @@ def test_a_pod_is_named_and_labelled_after_its_attempt() -> None:
         "requests": {"cpu": "2", "memory": "1048576", "nvidia.com/gpu": "1"},
         "limits": {"memory": "1048576", "nvidia.com/gpu": "1"},
     }
-    assert pod["spec"]["activeDeadlineSeconds"] == 90
+    assert pod["spec"]["activeDeadlineSeconds"] == 991, "start_timeout is 900 s"
     assert pod["spec"]["automountServiceAccountToken"] is False
 
 
@@ -178,6 +185,10 @@ DISRUPTED = "DisruptionTarget"
         ({"phase": "Failed"} | terminated(137, "OOMKilled"), Ending.OUT_OF_MEMORY, 137, "memory"),
         (terminated(128, "ContainerCannotRun", "x: not found"), Ending.UNSTARTABLE, 128, "x:"),
         ({"phase": "Failed", "reason": "DeadlineExceeded"}, Ending.TIMEOUT, None, "Deadline"),
+        (
+            {"phase": "Failed", "reason": "DeadlineExceeded"} | state(waiting={"reason": "x"}),
+            *(Ending.UNSCHEDULABLE, None, "never began: DeadlineExceeded"),
+        ),
         ({"phase": "Failed", "reason": "Evicted", "message": "disk"}, Ending.EVICTED, None, "disk"),
         ({"phase": "Failed", "reason": "NodeLost"}, Ending.NODE_LOST, None, ""),
         ({"phase": "Failed", "reason": "Shutdown"}, Ending.NODE_LOST, None, ""),
@@ -249,6 +260,35 @@ def test_a_pod_that_does_not_start_in_time_says_why() -> None:
     assert slow is not None
     assert "ContainerCreating" in slow.detail
     assert exit_of(pod({"phase": "Running"}, age_s=10_000), NOW) is None
+
+
+SECONDS = st.floats(0.1, 1e6)
+
+
+@given(start_s=SECONDS, timeout_s=SECONDS, waited_s=st.integers(0, 10**6))
+def test_a_pods_time_counts_from_its_start_and_has_a_bound_before(
+    start_s: float, timeout_s: float, waited_s: int
+) -> None:
+    request = Request([], {}, timeout_s, image="i", start_timeout_s=start_s)
+    made = backend().wanted(backend().handle(AttemptName("5707e", "000001-x", 1, 1)), request)
+    hard_s = made["spec"]["activeDeadlineSeconds"]
+    assert start_s + timeout_s <= hard_s < start_s + timeout_s + 1
+    taken = NOW.isoformat()
+    waits = made | {"status": {"startTime": taken} | PULLING}
+    assert deadline_s(waits) is None
+
+    began = (NOW + timedelta(seconds=waited_s)).isoformat()
+    runs = made | {"status": {"startTime": taken} | state(running={"startedAt": began})}
+    found = deadline_s(runs)
+    if waited_s <= start_s - 1:
+        assert found is not None
+    if found is None:
+        assert waited_s + timeout_s > hard_s - 1, "what it was made with is no more"
+        return
+    assert found < hard_s
+    assert waited_s + timeout_s <= found < waited_s + timeout_s + 1 or found == 1
+    runs["spec"] = made["spec"] | {"activeDeadlineSeconds": found}
+    assert deadline_s(runs) is None, "once"
 
 
 def test_a_pod_whose_node_does_not_end_it_is_given_up() -> None:

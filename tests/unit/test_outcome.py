@@ -12,7 +12,7 @@ from upath import UPath
 
 from hpo_lib import runs
 from hpo_lib.backends import Ending, Exit
-from hpo_lib.collectors import Source
+from hpo_lib.collectors import Source, stdout
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.record import AttemptState
 from hpo_lib.registry import ALLOWED_COLLECTORS
@@ -49,6 +49,18 @@ def spec(**metrics: str) -> Spec:
 def own(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(ALLOWED_COLLECTORS, __name__)
     return f"{__name__}:Reader"
+
+
+def test_a_format_without_end_fails_the_trial_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    (tmp_path / "log.txt").write_text("loss " + "a" * 4_000)
+    form = "(?P<name>(a+)+)=(?P<value>b)"
+    found = runs.outcome(spec(format=form), GOOD_END, Source(tmp_path / "log.txt", tmp_path))
+    assert found.cause is Cause.OBJECTIVE_MISSING
+    assert found.reason.startswith("metrics.format: must match a log within 1 s of CPU time and")
+    assert form in found.reason
 
 
 def test_metrics_and_the_end_of_the_log_come_from_an_object_store(tmp_path: Path) -> None:

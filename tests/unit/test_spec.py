@@ -197,6 +197,9 @@ _LATER = "is not supported yet; leave it out"
          "unterminated subpattern at position 0"),
         ("metrics", {"collector": "jsonl", "path": "../x"},
          'metrics.path: must be a relative path without .., got "../x"'),
+        ("metrics/format", "a{9999999999}",
+         'metrics.format: must be a regular expression, got "a{9999999999}": '
+         "the repetition number is too large"),
         ("metrics", {"collector": "jsonl", "format": "(?P<name>.)=(?P<value>.)"},
          "metrics: format belongs to file, stdout, got collector=jsonl"),
         ("metrics", {"collector": "stdout", "path": "x"},

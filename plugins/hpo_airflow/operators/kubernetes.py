@@ -79,6 +79,12 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         found = self.find_pod(pod_request_obj.metadata.namespace, context)
         return found or self.pod_manager.create_pod(pod_request_obj)
 
+    def await_pod_start(self, pod: V1Pod) -> None:
+        """Wait until it has begun; from then on its timeout counts."""
+        super().await_pod_start(pod)
+        if self._attempt is not None:
+            self._backend.poll(self._attempt.handle)
+
     def cleanup(self, pod: V1Pod, remote_pod: V1Pod, **_: Any) -> None:
         """Nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
 
