@@ -7,9 +7,11 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from hpo_lib import __version__, collecting, engine, operate
+from hpo_lib import __version__, collecting, engine, experiments, operate
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec import Spec
@@ -18,6 +20,7 @@ from hpo_lib.trial import Assignment, History, Trial
 from hpo_lib.words import duration
 
 _REFUSED, _FAILED = 2, 1
+_SHOWN_RUNS = 3
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -25,20 +28,39 @@ def validate(options: argparse.Namespace) -> int:
     code = 0
     for path in options.files:
         try:
-            spec = read(path)
+            spec = _read(path)
         except SpecError as error:
             code = _complain(error)
         else:
-            print(f"{path}: ok{_chosen(spec)}")
+            print(f"{path}: ok{_chosen(spec)}{_due(spec)}")
     return code
 
 
 def plan(options: argparse.Namespace) -> int:
     """Print what a run of the file would do, without doing it."""
-    spec = read(options.file)
+    spec = _read(options.file)
     facts = _facts(spec, options.suggestions)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
     return 0
+
+
+def _read(path: str) -> Spec:
+    """Check a file also as one that asks for a DAG, if it does."""
+    spec = read(path)
+    if found := experiments.problem(Path(path), spec):
+        raise SpecError(f"{path}: {found}")
+    return spec
+
+
+def _due(spec: Spec) -> str:
+    if spec.schedule is None:
+        return ""
+    return f" ({', '.join([spec.schedule.words(), *_next_runs(spec)[:1]])})"
+
+
+def _next_runs(spec: Spec) -> list[str]:
+    times = spec.schedule.upcoming(datetime.now(UTC), _SHOWN_RUNS) if spec.schedule else []
+    return [f"{time:%a %Y-%m-%d %H:%M %Z}" for time in times]
 
 
 def _chosen(spec: Spec) -> str:
@@ -68,6 +90,8 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "duplicates": _duplicates(spec, room),
         "worst_case_s": engine.waves(spec) * spec.trial.timeout_s,
         "max_duration": limits.max_duration,
+        "schedule": spec.schedule.words() if spec.schedule else None,
+        "next_runs": _next_runs(spec),
         "command": _command(spec, shown[0]) if shown else None,
         "suggestions": [_row(assignment) for assignment in shown],
     }
@@ -140,6 +164,10 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "duplicates", facts["duplicates"]
     limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
     yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"
+    if facts["schedule"]:
+        yield "schedule", facts["schedule"]
+    if facts["next_runs"]:
+        yield "next runs", ", ".join(facts["next_runs"])
     if facts["command"]:
         yield "trial 1", shlex.join(facts["command"])
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DAG = "hpo_local"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *("HPO_COLLECTORS", "HPO_DATA", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES"),
-    *("HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+    *("HPO_COLLECTORS", "HPO_DATA", "HPO_EXPERIMENTS", "HPO_GRACE_S", "HPO_MAX_PARALLEL"),
+    *("HPO_MAX_WAVES", "HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )
 
 
@@ -95,7 +95,7 @@ def _run(embedded: Embedded, client: Airflow, spec: Spec) -> int:
     from hpo_lib.store import Store
     from hpo_lib.watch import ending, watch
 
-    run_id = client.trigger(_DAG, spec.dump())
+    run_id = client.trigger(_DAG, spec.unscheduled().dump())
     url = client.run_url(_DAG, run_id)
     _say(f"triggered {_DAG}: {url}")
     with Store.open(embedded.store_url) as opened:

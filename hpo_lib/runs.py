@@ -72,6 +72,11 @@ class Emit(Protocol):
 def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError."""
     spec = load(conf)
+    if spec.schedule is not None:
+        raise SpecError(
+            "schedule: belongs to a file in config/experiments, which gets a DAG of its own; leave "
+            f"it out of a conf, which runs at once, got {spec.schedule.words()}"
+        )
     engine.check(spec)
     load_part("collector", spec.metrics.collector)
     if spec.trial.backend != backend:
@@ -297,8 +302,16 @@ def slug_of(run: Run) -> str:
     return f"{run.id:06d}-{run.experiment}"
 
 
-def finish(store: Store, key: RunKey, deployment: Deployment) -> Run:
-    """End the run in an honest state and give it; a refused or absent run raises SpecError."""
+def finish(
+    store: Store,
+    key: RunKey,
+    deployment: Deployment,
+    strayed: Callable[[Run], str | None] = lambda _: None,
+) -> Run:
+    """End the run in an honest state and give it; a refused or absent run raises SpecError.
+
+    `strayed` says why a run that nothing has stopped got no further, if it knows.
+    """
     try:
         run = store.run(key)
     except NotFound as error:
@@ -310,6 +323,9 @@ def finish(store: Store, key: RunKey, deployment: Deployment) -> Run:
     stop = store.stop_of(run.id)
     if stop is None:
         stop = store.lease(run.id, "end", lambda history: engine.step(spec, history, 0)).stop
+    if stop is None and (why := strayed(run)):
+        made = f"{len(store.history(run.id).trials)} of {spec.limits.max_trials} trials"
+        stop = Decision.stop(f"broken off after {made}: {why}", failed=True)
     verdict = engine.final(spec, store.history(run.id), stop)
     status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
     return store.finish_run(run.id, status, verdict.reason)

@@ -28,6 +28,7 @@ from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
 from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, check
+from hpo_lib.schedule import Schedule
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
@@ -368,7 +369,7 @@ class Artifacts(Strict):
 
 
 class Spec(Strict):
-    """An experiment: everything that decides what its runs do."""
+    """An experiment: everything that decides what its runs do, and when a file's are due."""
 
     name: str
     description: str = Field(default="", max_length=2_000)
@@ -390,6 +391,7 @@ class Spec(Strict):
     warm_start: Later = None
     final: Later = None
     deploy: Later = None
+    schedule: Schedule | None = None
 
     @field_validator("name")
     @classmethod
@@ -489,8 +491,13 @@ class Spec(Strict):
 
     @property
     def digest(self) -> str:
-        """Hash the canonical form."""
-        return hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()[:32]
+        """Hash the canonical form; when a run is due changes nothing about it."""
+        plain = self.unscheduled().dump()
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
+
+    def unscheduled(self) -> Self:
+        """Give the same without its schedule: what a run is."""
+        return self.model_copy(update={"schedule": None})
 
     def arguments(self, params: Params, facts: Mapping[str, object]) -> list[str]:
         """Give the command line of a trial from its parameters (`fixed` included).

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
 from airflow.sdk.definitions.param import ParamsDict
@@ -14,6 +14,9 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from hpo_airflow import settings, tasks
 from hpo_airflow.retries import PauseOfFailure
+
+if TYPE_CHECKING:
+    from hpo_lib.experiments import Planned
 
 #: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
 #: What a task has done when its time is over is in the store: the retry goes on from there.
@@ -72,7 +75,8 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
         description=f"Tune hyperparameters with trials on the {backend} backend",
         doc_md=_DOC.format(backend=backend),
     ) as dag:
-        _unrolled(backend, waves) >> _report()
+        begin = validate(partial(tasks.validate, backend=backend))
+        unrolled(begin, backend, waves) >> report()
     # Set last: every operator copies, deeply, the params that its DAG has when it is made.
     dag.params = ParamsDict(form(example))
     return dag
@@ -100,15 +104,17 @@ def housekeeping(dag_id: str) -> DAG:
     return dag
 
 
-def _unrolled(backend: str, waves: int) -> BaseOperator:
+def unrolled(
+    before: BaseOperator, backend: str, waves: int, planned: Planned | None = None
+) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
-    before, operator = _validate(backend), _operator(backend)
+    operator = _operator(backend)
     for wave in range(1, min(waves, _SHOWN) + 1):
-        before = _wave(before, wave, waves, operator)
+        before = _wave(before, wave, waves, operator, planned)
     if waves > _SHOWN:
         with TaskGroup(f"waves_{_SHOWN + 1:02d}_to_{waves:02d}", prefix_group_id=False):
             for wave in range(_SHOWN + 1, waves + 1):
-                before = _wave(before, wave, waves, operator)
+                before = _wave(before, wave, waves, operator, planned)
     return before
 
 
@@ -158,17 +164,23 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
 )
 
 
-def _validate(backend: str) -> BaseOperator:
-    @task(task_id="validate", **_CONTROL)
-    def validate() -> dict[str, Any]:
-        """Check the conf and start the run."""
-        return tasks.validate(get_current_context(), backend)
+def validate(begin: Callable[[Any], dict[str, Any]], retries: int = 10) -> BaseOperator:
+    """Build the first task, whose body is `begin`."""
 
-    return validate().operator
+    @task(task_id="validate", **{**_CONTROL, "retries": retries})
+    def check() -> dict[str, Any]:
+        """Check the spec and start the run."""
+        return begin(get_current_context())
+
+    return check().operator
 
 
 def _wave(
-    before: BaseOperator, wave: int, waves: int, operator: Callable[..., Any]
+    before: BaseOperator,
+    wave: int,
+    waves: int,
+    operator: Callable[..., Any],
+    planned: Planned | None,
 ) -> BaseOperator:
     """Build one wave: the control task, and the trials that it maps."""
     with TaskGroup(f"wave_{wave:02d}"):
@@ -177,7 +189,7 @@ def _wave(
         def suggest() -> list[dict[str, Any]]:
             """Settle the last wave, decide, and ask the sampler for this one."""
             context = get_current_context()
-            assignments, stop = tasks.suggest(context, wave)
+            assignments, stop = tasks.suggest(context, wave, planned)
             if stop is not None:
                 context["ti"].xcom_push(key="return_value", value=[])
                 raise DownstreamTasksSkipped(tasks=_rest(wave, waves))
@@ -202,10 +214,12 @@ def _rest(wave: int, waves: int) -> list[str]:
 _NAMES = ("suggest", "trial")
 
 
-def _report() -> BaseOperator:
-    @task(task_id="report", trigger_rule="all_done", **_CONTROL)
-    def report() -> dict[str, Any]:
-        """End the run and write its report."""
-        return tasks.report(get_current_context())
+def report(planned: Planned | None = None) -> BaseOperator:
+    """Build the last task."""
 
-    return report().operator
+    @task(task_id="report", trigger_rule="all_done", **_CONTROL)
+    def end() -> dict[str, Any]:
+        """End the run and write its report."""
+        return tasks.report(get_current_context(), planned)
+
+    return end().operator

@@ -10,6 +10,7 @@ HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
 HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
 HPO_POOL         Airflow pool of the trials (default_pool)
 HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
+HPO_EXPERIMENTS  folder of the files that get a DAG each (config/experiments beside dags/)
 HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
 """
 
@@ -52,6 +53,11 @@ def housekeeping() -> str:
 def pool() -> str:
     """Name the pool of the trials."""
     return os.environ.get("HPO_POOL", "default_pool")
+
+
+def experiments(root: Path) -> Path:
+    """Give the folder of the experiments' files, by default the one of the DAG file's checkout."""
+    return Path(os.environ.get("HPO_EXPERIMENTS") or root / "config" / "experiments")
 
 
 def home() -> Path:

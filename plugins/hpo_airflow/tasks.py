@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from hpo_airflow import settings
-from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
+from hpo_lib.errors import NotFound, SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.record import RunKey
+from hpo_lib.registry import BACKENDS
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
+    from hpo_lib.experiments import Planned
     from hpo_lib.record import Attempt, Run
     from hpo_lib.runs import Launch
+    from hpo_lib.store import Store
     from hpo_lib.trial import Params
 
 log = logging.getLogger(__name__)
@@ -56,18 +59,68 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             conf,
             settings.deployment(),
             backend=backend,
-            triggered_by=getattr(dag_run, "triggering_user_name", None) or dag_run.run_type.value,
+            triggered_by=_cause_of(dag_run),
             provenance=provenance(),
         )
+    return _begun(run)
+
+
+def validate_file(context: Mapping[str, Any], planned: Planned, last: str) -> dict[str, Any]:
+    """Start the run of a file's spec as it is now; later tasks read the store, not the file.
+
+    Where the file has grown just now, it waits until the run has all tasks, of which `last` is one.
+    """
+    from hpo_lib import experiments
+
+    dag_run, key = context["dag_run"], key_of(context)
+    with errors(), settings.open_store() as store:
+        run = experiments.begun(store, key)
+        if run is None:
+            _wait_for(context["ti"], last, planned.file)
+            run = experiments.begin(
+                store,
+                key,
+                planned,
+                dag_run.conf,
+                settings.deployment(),
+                triggered_by=_cause_of(dag_run),
+                provenance=provenance(),
+            )
+    return _begun(run)
+
+
+def _wait_for(ti: Any, task_id: str, file: str) -> None:
+    """Fail, to be retried, until the DAG run has a task: a worker sees a file first."""
+    states = ti.get_task_states(
+        dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id], map_index=-1
+    )
+    if task_id not in states.get(ti.run_id, {}):
+        raise AirflowException(
+            f"{file} was changed a moment ago, and Airflow has not taken over its last task, "
+            f"{task_id}, yet; the next try looks again"
+        )
+
+
+def _cause_of(dag_run: Any) -> str:
+    """Name who triggered a DAG run, or what: scheduled, asset_triggered …"""
+    return getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type.value)
+
+
+def _begun(run: Run) -> dict[str, Any]:
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
     return {"run": run.id, "experiment": run.experiment}
 
 
-def suggest(context: Mapping[str, Any], wave: int) -> tuple[list[dict[str, Any]], str | None]:
+def suggest(
+    context: Mapping[str, Any], wave: int, planned: Planned | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
     """Give the wave's assignments for its mapped trials, and the reason to stop if there is one."""
     from hpo_lib import runs
 
     with errors(), settings.open_store() as store:
+        if why := _other_backend(store, key_of(context), planned):
+            log.error("no further trials: %s", why)
+            return [], why
         lease = runs.next_wave(store, key_of(context), wave, settings.deployment())
     if lease.stop is not None:
         log.info("no further trials: %s", lease.stop.reason)
@@ -80,6 +133,20 @@ def suggest(context: Mapping[str, Any], wave: int) -> tuple[list[dict[str, Any]]
     ], None
 
 
+def _other_backend(store: Store, key: RunKey, planned: Planned | None) -> str | None:
+    """Say so if the file's DAG now runs trials elsewhere than the run that it is to go on with."""
+    from hpo_lib.experiments import strayed
+
+    if planned is None or planned.spec is None:
+        return None
+    try:
+        run = store.run(key)
+    except NotFound:
+        return None
+    own = run.spec.get("trial", {}).get("backend", planned.spec.trial.backend)
+    return None if own == planned.spec.trial.backend else strayed(run, planned)
+
+
 def perform(
     context: Mapping[str, Any], assignment: Mapping[str, Any], backend: Backend, launch: Launch
 ) -> dict[str, Any]:
@@ -90,11 +157,23 @@ def perform(
     number = int(assignment["trial"])
     with errors(), settings.open_store() as store:
         run = store.run(key_of(context))
+        _check_backend(run, backend)
         trial = runs.perform(store, run, number, backend, emit, launch)
         if trial.state is TrialState.FAILED:
             raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
     log.info("trial %s: %s", number, trial.reason)
     return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
+
+
+def _check_backend(run: Run, backend: Backend) -> None:
+    """Refuse to run a trial where its spec does not want it: its file may have been changed."""
+    names = {path: name for name, path in BACKENDS.items()}
+    mine, own = names.get(f"{type(backend).__module__}:{type(backend).__qualname__}"), run.spec
+    if mine not in (None, own["trial"]["backend"]):
+        raise SpecError(
+            f"this run's trials are for backend {own['trial']['backend']}, and this task now runs "
+            f"{mine}: the DAG's file was changed while the run went on"
+        )
 
 
 def emit(line: str) -> None:
@@ -146,14 +225,17 @@ def _states(ti: Any) -> set[str] | None:
     return {str(state) for state in states.get(ti.run_id, {}).values()}
 
 
-def report(context: Mapping[str, Any]) -> dict[str, Any]:
+def report(context: Mapping[str, Any], planned: Planned | None = None) -> dict[str, Any]:
     """End the run, write its report, and fail the task if the run failed."""
-    from hpo_lib import runs
+    from hpo_lib import experiments, runs
     from hpo_lib.record import RunStatus
+
+    def strayed(run: Run) -> str | None:
+        return experiments.strayed(run, planned) if planned else None
 
     deployment = settings.deployment()
     with errors(), settings.open_store() as store:
-        run = runs.finish(store, key_of(context), deployment)
+        run = runs.finish(store, key_of(context), deployment, strayed)
         path = runs.write_report(store, run, deployment)
         runs.keep_artifacts(store, run, deployment)
     log.info("run %s is %s: %s", run.id, run.status, run.reason)

@@ -69,6 +69,33 @@ def test_every_problem_of_every_file_gets_its_line(
     ]
 
 
+NIGHTLY = "name: demo\nschedule: {cron: '30 3 * * *', timezone: Asia/Tokyo}"
+
+
+def test_a_file_with_a_schedule_says_when(write: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    nightly = write("name: demo", NIGHTLY, "nightly.yaml")
+    assert cli.main(["validate", str(nightly)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{nightly}: ok (cron 30 3 * * * in Asia/Tokyo, ")
+    assert cli.main(["plan", str(nightly)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "schedule     cron 30 3 * * * in Asia/Tokyo" in lines
+    (times,) = (line for line in lines if line.startswith("next runs"))
+    assert times.count("03:30 JST") == 3
+    assert cli.main(["plan", str(nightly), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["schedule"], len(facts["next_runs"])) == ("cron 30 3 * * * in Asia/Tokyo", 3)
+
+
+def test_a_file_that_can_have_no_dag_is_refused(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spaced = write("name: demo", NIGHTLY, "my file.yaml")
+    assert cli.main(["validate", str(spaced)]) == 2
+    said = f"{spaced}: the file's name must be letters, digits, _ and -"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_options_that_a_backend_does_not_have_are_refused(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,15 @@
+"""The DAGs `hpo_scheduled_<file>`: one per file in config/experiments that has a `schedule`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow.sdk import get_parsing_context
+
+from hpo_airflow import settings
+from hpo_airflow.scheduled import scheduled
+from hpo_lib.experiments import planned
+
+_folder = settings.experiments(Path(__file__).resolve().parents[1])
+for _file in planned(_folder, get_parsing_context().dag_id):
+    globals()[_file.dag_id] = scheduled(_file)

@@ -1,0 +1,193 @@
+"""Files in config/experiments that ask for a DAG of their own, and the runs of these DAGs.
+
+Read at every parse of the DAG file: what is heavy is imported in functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib import engine
+from hpo_lib.errors import NotFound, SpecError
+from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.spec import Spec, load
+from hpo_lib.specfile import parse_file
+
+if TYPE_CHECKING:
+    from hpo_lib.runs import Deployment
+    from hpo_lib.store import Store
+
+PREFIX = "hpo_scheduled_"
+SUFFIXES = (".yaml", ".yml")
+#: A DAG of more waves takes the scheduler minutes, and with them everybody else's DAGs.
+MAX_WAVES = 500
+_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A file's DAG: the spec that it runs, or what is wrong with the file."""
+
+    dag_id: str
+    file: str
+    spec: Spec | None = None
+    error: str = ""
+
+    @property
+    def waves(self) -> int:
+        """Count the waves that its DAG has; none of a broken file."""
+        return engine.waves(self.spec) if self.spec else 0
+
+    def broken(self, error: str) -> Planned:
+        """Give the same file with an error in place of its spec."""
+        return Planned(self.dag_id, self.file, error=error)
+
+
+def planned(folder: Path, dag_id: str | None = None) -> Iterator[Planned]:
+    """Read the files that ask for a DAG and those that cannot be read; all, or one DAG's.
+
+    One broken file is one broken DAG: nothing about a file is raised.
+    """
+    for name, paths in sorted(_by_dag(folder).items()):
+        if dag_id in (None, name):
+            found = _planned(name, paths)
+            if found is not None:
+                yield found
+
+
+def _by_dag(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and not path.is_dir():
+            found.setdefault(dag_id_of(path), []).append(path)
+    return found
+
+
+def dag_id_of(path: Path) -> str:
+    """Name a file's DAG by its stem; what does not fit into a name is replaced."""
+    if _STEM.fullmatch(path.stem):
+        return PREFIX + path.stem
+    mark = hashlib.sha256(path.stem.encode(errors="surrogateescape")).hexdigest()[:6]
+    return PREFIX + re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:60] + f"-{mark}"
+
+
+def _planned(dag_id: str, paths: Sequence[Path]) -> Planned | None:
+    path = paths[0]
+    made = Planned(dag_id, _shown(path))
+    if len(paths) > 1:
+        names = " and ".join(_shown(one) for one in paths)
+        return made.broken(f"{names} ask for one DAG, {dag_id}: rename one of them")
+    if not path.is_file():
+        return made.broken("must be a file that can be read")
+    try:
+        spec = parse_file(path)
+    except SpecError as error:
+        return made.broken(str(error))
+    except Exception as error:
+        return made.broken(f"{type(error).__name__}: {error}")
+    if spec.schedule is None:
+        return None
+    found = problem(path, spec)
+    return made.broken(found) if found else replace(made, spec=spec)
+
+
+def problem(path: Path, spec: Spec) -> str | None:
+    """Say why a file of a sound spec cannot have a DAG, if it asks for one."""
+    if spec.schedule is None:
+        return None
+    if not _STEM.fullmatch(path.stem):
+        return (
+            "the file's name must be letters, digits, _ and -, at most 100, beginning with a "
+            f"letter or digit, got {_shown(path)}"
+        )
+    waves = engine.waves(spec)
+    if waves > MAX_WAVES:
+        return (
+            f"limits: {spec.limits.max_trials} trials, {spec.limits.parallel_trials} in parallel, "
+            f"need {waves} waves, and a DAG has at most {MAX_WAVES}; raise parallel_trials"
+        )
+    return None
+
+
+def _shown(path: Path) -> str:
+    return path.name.encode(errors="backslashreplace").decode()
+
+
+def begin(
+    store: Store,
+    key: RunKey,
+    planned: Planned,
+    conf: Mapping[str, Any] | None,
+    deployment: Deployment,
+    *,
+    triggered_by: str,
+    provenance: Mapping[str, str],
+) -> Run:
+    """Start a run of the file's spec, or give the one started before, whatever the file says now.
+
+    A broken file and a conf are refused. As the DAG was built for the spec, the deployment's bounds
+    on waves and parallel trials, those of conf-triggered DAGs, do not hold.
+    """
+    from hpo_lib import runs
+
+    known = begun(store, key)
+    if known is not None:
+        return known
+    spec, refusal = planned.spec, _refusal(planned, conf)
+    if refusal or spec is None:
+        store.refuse_run(key, refusal, triggered_by=triggered_by)
+        raise SpecError(refusal)
+    spec = spec.unscheduled()
+    return runs.begin(
+        store,
+        key,
+        spec.dump(),
+        replace(deployment, max_waves=planned.waves, max_parallel=spec.limits.parallel_trials),
+        backend=spec.trial.backend,
+        triggered_by=triggered_by,
+        provenance={**provenance, "file": planned.file},
+    )
+
+
+def begun(store: Store, key: RunKey) -> Run | None:
+    """Give the run that was started by this name; None if there is none, or only a refusal."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return None
+    return None if run.status is RunStatus.REFUSED else run
+
+
+def _refusal(planned: Planned, conf: Mapping[str, Any] | None) -> str:
+    if planned.error:
+        return "\n".join(f"{planned.file}: {line}" for line in planned.error.splitlines())
+    if conf:
+        return (
+            f"conf: must be empty, for this DAG runs {planned.file} as it is; a conf of your own "
+            f"is for hpo_local and its like, got the keys {', '.join(sorted(map(str, conf)))[:200]}"
+        )
+    return ""
+
+
+def strayed(run: Run, planned: Planned) -> str | None:
+    """Say why the DAG of the file as it is now cannot see a run through; None if it can.
+
+    A run keeps its spec, but has the tasks that its DAG has by now.
+    """
+    if planned.spec is None:
+        return f"{planned.file} has become unreadable while it ran: {planned.error}"
+    spec = load(run.spec)
+    mine, its = spec.trial.backend, planned.spec.trial.backend
+    if mine != its:
+        return f"{planned.file} was changed to backend {its} while it ran on {mine}"
+    if engine.waves(spec) > planned.waves:
+        return (
+            f"{planned.file} was changed while it ran, its DAG has {planned.waves} waves by now, "
+            f"and this run needs {engine.waves(spec)}"
+        )
+    return None

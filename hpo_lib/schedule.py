@@ -1,0 +1,161 @@
+"""When a file in config/experiments is run by itself: at cron's times, on assets, or both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, field_validator, model_validator
+
+from hpo_lib.errors import nearest
+from hpo_lib.validation import Strict, rule, shown
+
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DAYS = "sun|mon|tue|wed|thu|fri|sat"
+#: What a value may be in each of the five fields; ranges and steps are cron's own to check.
+_VALUES = (r"\d\d?", r"\d\d?", r"\d\d?", rf"\d\d?|{_MONTHS}", rf"\d|{_DAYS}")
+_FIELDS = [re.compile(rf"(\*|({v})(-({v}))?)(/[1-9]\d?)?", re.I | re.ASCII) for v in _VALUES]
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://([\x21-\x7e]+)")
+_NAME = re.compile(r"[\x20-\x7e]+")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+_MAX_ASSETS = 20
+#: Four years from here hold every day of the calendar.
+_ANY_TIME = datetime(2024, 1, 1)  # noqa: DTZ001 - local time of any zone
+
+
+class AssetSpec(Strict):
+    """An Airflow asset; without a `name` it is named by its URI, as in Airflow."""
+
+    uri: str = Field(max_length=500)
+    name: str | None = Field(default=None, max_length=500)
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, text: str) -> str:
+        match = _URI.fullmatch(text)
+        if match and (set("?#") & set(match[2]) or ":" in match[2].rpartition("@")[0]):
+            # The value is not shown: it may hold a secret.
+            raise rule("must hold no password, no query and no fragment")
+        if not match or match[1] == "airflow":
+            raise rule(f"must be a URI such as s3://bucket/data.csv, got {shown(text)}")
+        return text
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, text: str | None) -> str | None:
+        if text is not None and (
+            not _NAME.fullmatch(text) or text.strip() != text or text in ("self", "context")
+        ):
+            raise rule(f"must be the name of an asset, in ASCII, got {shown(text)}")
+        return text
+
+
+class Schedule(Strict):
+    """Cron's times in a zone, and assets of which all have to be updated; at least one of both.
+
+    `paused` takes both away, and leaves the rest of the DAG as it is.
+    """
+
+    cron: str | None = Field(default=None, max_length=200)
+    timezone: str | None = None
+    assets: tuple[AssetSpec, ...] = Field(default=(), strict=False, max_length=_MAX_ASSETS)
+    paused: bool = False
+
+    @field_validator("cron")
+    @classmethod
+    def _check_cron(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        fields = text.split()
+        if len(fields) != len(_FIELDS) or not all(map(_is_field, _FIELDS, fields)):
+            raise rule(
+                'must be five fields, minute, hour, day, month and weekday, such as "0 3 * * *", '
+                f"got {shown(text)}"
+            )
+        _check_times(" ".join(fields))
+        return " ".join(fields)
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_zone(cls, text: str | None) -> str | None:
+        if text is None or (_ZONE.fullmatch(text) and text in available_timezones()):
+            return text
+        hint = nearest(text, sorted(available_timezones()))
+        raise rule(f"must be a time zone such as Europe/Berlin, got {shown(text)}{hint}")
+
+    @field_validator("assets", mode="before")
+    @classmethod
+    def _take_text_as_uri(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"uri": one} if isinstance(one, str) else one for one in value]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cron is None and not self.assets:
+            raise rule("must have cron, assets or both")
+        if self.timezone is not None and self.cron is None:
+            raise rule(f"timezone belongs to cron, which is not there, got {self.timezone}")
+        names = [asset.name or asset.uri for asset in self.assets]
+        uris = [asset.uri for asset in self.assets]
+        if len(set(names)) < len(names) or len(set(uris)) < len(uris):
+            raise rule("assets must all be different")
+        return self
+
+    @property
+    def zone(self) -> str:
+        """The time zone of the cron expression."""
+        return self.timezone or "UTC"
+
+    def words(self) -> str:
+        """Say when, in one line."""
+        ways = [f"cron {self.cron} in {self.zone}"] if self.cron else []
+        if self.assets:
+            ways.append(f"updates of {' and '.join(asset.uri for asset in self.assets)}")
+        return ", or ".join(ways) + (" (paused)" if self.paused else "")
+
+    def upcoming(self, after: datetime, count: int) -> list[datetime]:
+        """Give the next times of cron after an aware one, in the zone; none while paused."""
+        if self.cron is None or self.paused:
+            return []
+        times = _times(self.cron, ZoneInfo(self.zone), after)
+        return [next(times) for _ in range(count)]
+
+
+def _is_field(form: re.Pattern[str], text: str) -> bool:
+    return all(form.fullmatch(item) for item in text.split(","))
+
+
+def _check_times(text: str) -> None:
+    """Refuse values out of range, and a day that never comes: Airflow would choke on it."""
+    from croniter import CroniterBadDateError, CroniterError, croniter
+
+    try:
+        croniter(text, _ANY_TIME).get_next(datetime)
+    except CroniterBadDateError:
+        raise rule(f"must be a time that comes, got {shown(text)}") from None
+    except (CroniterError, ValueError, IndexError, KeyError) as error:
+        raise rule(f"must be a cron expression, got {shown(text)}: {error}") from None
+
+
+def _times(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
+    """Follow Airflow: where clocks change, an hourly cron goes on by the hour.
+
+    Any other takes the later one of two equal times, and one that the clock leaps over later.
+    """
+    from croniter import croniter
+
+    now = after.astimezone(zone)
+    while True:
+        local = now.replace(tzinfo=None)
+        found = croniter(cron, local)
+        then = found.get_next(datetime)
+        if found.expanded[1] == ["*"]:
+            utc = now.astimezone(UTC) + (then - local)
+        else:
+            utc = max(then.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        now = max(utc, now.astimezone(UTC) + timedelta(seconds=1)).astimezone(zone)
+        yield now
