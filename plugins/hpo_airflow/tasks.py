@@ -47,6 +47,7 @@ def key_of(context: Mapping[str, Any]) -> RunKey:
 def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
     """Check the conf and start the run; without a conf the DAG's example is the conf."""
     from hpo_lib import runs
+    from hpo_lib.warmstart import Advice
 
     dag_run = context["dag_run"]
     conf = dag_run.conf or dict(context["params"])
@@ -61,6 +62,8 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             provenance=provenance(),
         )
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
+    for line in Advice.read(run.earlier).lines():
+        log.info("%s", line)
     return {"run": run.id, "experiment": run.experiment}
 
 
