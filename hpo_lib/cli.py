@@ -17,7 +17,7 @@ from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec import Spec
 from hpo_lib.specfile import read
 from hpo_lib.trial import Assignment, History, Trial
-from hpo_lib.words import duration
+from hpo_lib.words import count, duration, number
 
 _REFUSED, _FAILED = 2, 1
 _SHOWN_RUNS = 3
@@ -86,6 +86,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "sampler": name,
         "sampler_chosen_because": reason,
         "seed": spec.sampler.seed,
+        "warm_start": _advisers(spec),
         "results_matter_after": _blind(spec, sampler.blind),
         "duplicates": _duplicates(spec, room),
         "worst_case_s": engine.waves(spec) * spec.trial.timeout_s,
@@ -95,6 +96,18 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "command": _command(spec, shown[0]) if shown else None,
         "suggestions": [_row(assignment) for assignment in shown],
     }
+
+
+def _advisers(spec: Spec) -> str | None:
+    """Say which runs would advise one; which of them there are, the store knows."""
+    asked = spec.warm_start
+    if asked is None:
+        return None
+    runs = f"the newest {count(asked.runs, 'complete run')} of {', '.join(spec.advised_by)}"
+    return (
+        f"{count(asked.top, 'trial')} of each of {runs}, weight {number(asked.weight)}, half after "
+        f"{asked.half_life}; not in the suggestions below"
+    )
 
 
 def _blind(spec: Spec, blind: int | None) -> int | None:
@@ -161,6 +174,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield "space", _space(facts)
     yield "sampler", _sampler(facts)
+    if facts["warm_start"]:
+        yield "warm start", facts["warm_start"]
     yield "duplicates", facts["duplicates"]
     limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
     yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"

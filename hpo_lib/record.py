@@ -43,7 +43,10 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of an experiment; `spec` is its canonical plain form, empty when refused."""
+    """One execution of an experiment; `spec` is its canonical plain form, empty when refused.
+
+    `earlier` is the plain form of what advises it (`hpo_lib.warmstart`), kept when it began.
+    """
 
     id: int
     key: RunKey
@@ -55,6 +58,16 @@ class Run:
     provenance: Mapping[str, str]
     started_at: datetime
     ended_at: datetime | None = None
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A complete run with its trials, and how long ago it ended."""
+
+    run: Run
+    trials: Sequence[Trial]
+    age_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ SAMPLERS = {
     "sobol": "hpo_lib.samplers.sobol:SobolSampler",
     "tpe": "hpo_lib.samplers.tpe:TpeSampler",
 }
+#: Samplers that learn from earlier runs.
+TAKE_EARLIER = ("bayesian",)
 SCHEDULERS = {
     "fifo": "hpo_lib.schedulers.fifo:FifoScheduler",
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from hpo_lib import artifacts, engine, failures
+from hpo_lib import artifacts, engine, failures, warmstart
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.errors import (
@@ -114,15 +114,34 @@ def begin(
     backend: str,
     triggered_by: str,
     provenance: Mapping[str, str],
+    champion: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Start the run, or give the one started before; of a bad conf only the refusal is stored."""
+    """Start the run, or give the one started before; of a bad conf only the refusal is stored.
+
+    The parameters of a `champion` are the first that are tried. What advises the run is settled
+    here, once.
+    """
     try:
         spec = validate(conf, deployment, backend=backend)
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
     known = {**provenance, STORE: store.id}
-    return store.start_run(key, spec, triggered_by=triggered_by, provenance=known)
+    spec, advice = _warmed(store, spec, champion)
+    return store.start_run(
+        key, spec, triggered_by=triggered_by, provenance=known, earlier=advice.dump()
+    )
+
+
+def _warmed(
+    store: Store, spec: Spec, champion: Mapping[str, Any] | None
+) -> tuple[Spec, warmstart.Advice]:
+    """Begin with the champion's parameters, and ask earlier runs for advice."""
+    asked, said = spec.warm_start, None
+    if champion is not None:
+        spec, said = warmstart.first_point(spec, champion)
+    past = store.past(spec.advised_by, asked.runs) if asked else []
+    return spec, warmstart.advise(spec, past).noting(said)
 
 
 def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> Lease:

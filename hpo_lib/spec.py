@@ -27,14 +27,14 @@ from pydantic_core import PydanticCustomError
 from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.goal import Goal
-from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, check
+from hpo_lib.registry import AUTO, COLLECTOR_SETTINGS, COLLECTORS, TAKE_EARLIER, check
 from hpo_lib.schedule import Schedule
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
 
 MAX_BYTES = 256 * 1024
-_MAX_OBJECTIVES, _MAX_CONSTRAINTS = 5, 10
+_MAX_OBJECTIVES, _MAX_CONSTRAINTS, _MAX_FROM = 5, 10, 10
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -85,6 +85,15 @@ def memory_bytes(text: str) -> int:
 def looks_secret(name: str) -> bool:
     """Say whether a variable of this name would hold a secret."""
     return _SECRET.search(name) is not None
+
+
+def _experiment(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise rule(
+            "must be lower-case letters, digits and -, at most 63, not beginning or ending "
+            f"with -, got {shown(name)}"
+        )
+    return name
 
 
 def _metric(name: str) -> str:
@@ -368,6 +377,42 @@ class Artifacts(Strict):
         return text.rstrip("/")
 
 
+class WarmStart(Strict):
+    """Which earlier runs advise: the newest complete ones `from` experiments, `top` trials of each.
+
+    Without `from` it is the experiment's own runs. `weight` is that of a run that has only just
+    ended; it halves with every `half_life`.
+    """
+
+    from_: tuple[str, ...] | None = Field(default=None, alias="from", strict=False, min_length=1)
+    top: int = Field(default=10, ge=1, le=200)
+    weight: float = Field(default=1.0, gt=0, le=1)
+    half_life: str = "7d"
+    runs: int = Field(default=5, ge=1, le=20)
+
+    @field_validator("from_")
+    @classmethod
+    def _check_from(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            _experiment(name)
+        if names is not None and len(set(names)) < len(names):
+            raise rule(f"must not name an experiment twice, got {shown(list(names))}")
+        if names is not None and len(names) > _MAX_FROM:
+            raise rule(f"must name at most {_MAX_FROM} experiments, got {len(names)}")
+        return names
+
+    @field_validator("half_life")
+    @classmethod
+    def _check_half_life(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def half_life_s(self) -> float:
+        """After how many seconds a run's weight is half of what it was."""
+        return seconds(self.half_life)
+
+
 class Spec(Strict):
     """An experiment: everything that decides what its runs do, and when a file's are due."""
 
@@ -388,7 +433,7 @@ class Spec(Strict):
     trial: TrialSpec
     metrics: Metrics = Metrics()
     artifacts: Artifacts | None = None
-    warm_start: Later = None
+    warm_start: WarmStart | None = None
     final: Later = None
     deploy: Later = None
     schedule: Schedule | None = None
@@ -396,12 +441,7 @@ class Spec(Strict):
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise rule(
-                "must be lower-case letters, digits and -, at most 63, not beginning or ending "
-                f"with -, got {shown(name)}"
-            )
-        return name
+        return _experiment(name)
 
     @field_validator("objectives", mode="before")
     @classmethod
@@ -455,7 +495,17 @@ class Spec(Strict):
         _check_placeholders(self)
         if self.trial.command is None and self.trial.image is None and not self.trial.options:
             raise rule("trial.command: is required where there is no image")
+        if self.warm_start and self.sampler.name not in (AUTO, *TAKE_EARLIER):
+            able = " or ".join([AUTO, *TAKE_EARLIER])
+            raise rule(f"warm_start: sampler {self.sampler.name} takes no earlier runs; use {able}")
         return self
+
+    @property
+    def advised_by(self) -> tuple[str, ...]:
+        """The experiments whose earlier runs advise this one's."""
+        if self.warm_start is None:
+            return ()
+        return self.warm_start.from_ or (self.name,)
 
     @cached_property
     def search_space(self) -> Space:

@@ -25,6 +25,7 @@ from hpo_lib.record import (
     Attempt,
     AttemptState,
     Outcome,
+    Past,
     Run,
     RunKey,
     RunStatus,
@@ -52,6 +53,7 @@ from hpo_lib.tables import (
     trials,
 )
 from hpo_lib.trial import Assignment, Cause, Decision, History, Observation, Trial, TrialState
+from hpo_lib.warmstart import Advice
 
 _LOCK_TIMEOUT_S = 30.0
 
@@ -147,11 +149,18 @@ class Store:
     # Runs
 
     def start_run(
-        self, key: RunKey, spec: Spec, *, triggered_by: str, provenance: Mapping[str, str]
+        self,
+        key: RunKey,
+        spec: Spec,
+        *,
+        triggered_by: str,
+        provenance: Mapping[str, str],
+        earlier: Mapping[str, Any] | None = None,
     ) -> Run:
         """Start a run, or give the one that has this key, whatever spec it was started with.
 
-        A run that was refused before is started now: nothing of it was ever tried.
+        A run that was refused before is started now: nothing of it was ever tried. `earlier` is
+        the plain form of what advises the run, which is kept for all of its steps.
         """
         values = {
             "experiment": spec.name,
@@ -163,6 +172,7 @@ class Store:
             "provenance": dict(provenance),
             "started_at": self._now(),
             "ended_at": None,
+            "earlier": dict(earlier) if earlier else None,
         }
         with self._database.write() as connection:
             named = {"name": spec.name, "created_at": values["started_at"]}
@@ -207,6 +217,25 @@ class Store:
         query = select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
         with self._database.read() as connection:
             return [run_of(row) for row in connection.execute(query)]
+
+    def past(self, experiments: Sequence[str], limit: int) -> list[Past]:
+        """Give the complete runs of some experiments with their trials, the newest first."""
+        query = (
+            select(runs)
+            .where(runs.c.experiment.in_(experiments), runs.c.status == RunStatus.COMPLETE)
+            .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            now, found = self._now(), [run_of(row) for row in connection.execute(query)]
+            return [
+                Past(
+                    run,
+                    tuple(trial_of(row, None) for row in _trial_rows(connection, run.id)),
+                    _seconds(run.ended_at or now, now),
+                )
+                for run in found
+            ]
 
     def finish_run(self, run_id: int, status: RunStatus, reason: str) -> Run:
         """End a run; one that has ended stays as it is."""
@@ -511,6 +540,7 @@ def _history(connection: Connection, run: Run, now: datetime) -> History:
     return History(
         trials=tuple(trial_of(row, _duration_s(spans[row.number])) for row in rows),
         elapsed_s=_seconds(run.started_at, run.ended_at or now),
+        earlier=Advice.read(run.earlier).earlier,
     )
 
 

@@ -144,6 +144,7 @@ runs = Table(
     Column("provenance", Json, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("earlier", Json),
     UniqueConstraint("dag_id", "dag_run_id", name="uq_runs_key"),
     CheckConstraint("spec IS NOT NULL OR status = 'refused'", name="ck_runs_spec"),
 )
@@ -253,6 +254,7 @@ def run_of(row: Row[Any]) -> Run:
         provenance=row.provenance,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        earlier=row.earlier or {},
     )
 
 

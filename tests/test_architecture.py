@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"space", "goal"},
     {"registry", "record", "failures", "gate", "schedule"},
     {"spec"},
-    {"samplers", "schedulers", "invocation"},
+    {"samplers", "schedulers", "invocation", "warmstart"},
     {"engine", "report"},
     {"optimizer"},
     {"tables", "places"},

@@ -16,6 +16,7 @@ from hpo_lib.invocation import attempt_uri, invocation
 from hpo_lib.record import Run, RunView, TrialView
 from hpo_lib.spec import Spec, load
 from hpo_lib.trial import Direction, Trial, TrialState
+from hpo_lib.warmstart import Advice
 from hpo_lib.words import utc
 
 _LINE = 96
@@ -105,6 +106,14 @@ class Facts:
     def constrained(self) -> bool:
         """Whether there are constraints to keep."""
         return self.goal is not None and bool(self.goal.constraints)
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What earlier runs told this one; nothing if what is stored cannot be read."""
+        try:
+            return Advice.read(self.run.earlier)
+        except (AttributeError, KeyError, TypeError):
+            return Advice()
 
     @property
     def slots(self) -> int:

@@ -59,9 +59,10 @@ def html(view: RunView) -> str:
 def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
     """List the sections; where nothing succeeded, why comes first."""
     rest = [_trials, _panels, _parallel, _learning, _overfitting]
+    last = [_timeline, _earlier, _provenance]
     if facts.complete:
-        return [_best, _front, _progress, *rest, _failures, _timeline, _provenance]
-    return [_failures, *rest, _timeline, _provenance]
+        return [_best, _front, _progress, *rest, _failures, *last]
+    return [_failures, *rest, *last]
 
 
 def _front(facts: Facts) -> Section | None:
@@ -242,6 +243,14 @@ def _timeline(facts: Facts) -> Section | None:
     words = [found.meaning if found else None, sections.repeated(facts)]
     lead = " ".join(word for word in words if word)
     return Section("timeline", "Timeline", chart.place(), lead, (chart,))
+
+
+def _earlier(facts: Facts) -> Section | None:
+    advice = facts.advice
+    if not advice.runs and not advice.dropped:
+        return None
+    lead = f"Advised by {advice.summary}." if advice.runs else "No earlier run advised this one."
+    return Section("earlier", "Earlier runs", sections.earlier(facts), lead)
 
 
 def _provenance(facts: Facts) -> Section:

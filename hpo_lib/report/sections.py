@@ -116,6 +116,17 @@ def provenance(facts: Facts) -> Markup:
     )
 
 
+def earlier(facts: Facts) -> Markup:
+    """Show which earlier runs advised this one, and what of them was dropped."""
+    told = {
+        f"run {one.run} of {one.experiment}": f"{count(len(one.trials), 'trial')}, weight "
+        f"{number(one.weight, 2)}"
+        for one in facts.advice.runs
+    }
+    notes = [el("p", sentence, class_="note") for sentence in facts.advice.dropped]
+    return join([_pairs("Advice", told) if told else None, *notes])
+
+
 def _tiles(facts: Facts) -> list[Markup]:
     return [tile for tile in (_goal_tile(facts), _trials_tile(facts), _time_tile(facts)) if tile]
 

@@ -35,6 +35,8 @@ def chosen(spec: Spec) -> tuple[str, str | None]:
     """Name the sampler of a spec, and say why if `auto` chose it."""
     if spec.sampler.name != AUTO:
         return spec.sampler.name, None
+    if spec.warm_start:
+        return "bayesian", "it learns from earlier runs"
     return choose(
         spec.search_space,
         spec.goal,

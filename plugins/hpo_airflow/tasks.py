@@ -107,7 +107,11 @@ def _cause_of(dag_run: Any) -> str:
 
 
 def _begun(run: Run) -> dict[str, Any]:
+    from hpo_lib.warmstart import Advice
+
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
+    for line in Advice.read(run.earlier).lines():
+        log.info("%s", line)
     return {"run": run.id, "experiment": run.experiment}
 
 

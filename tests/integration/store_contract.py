@@ -40,8 +40,10 @@ from hpo_lib.trial import (
     Observation,
     Origin,
     Params,
+    Trial,
     TrialState,
 )
+from hpo_lib.warmstart import Advice, Told
 
 KEY = RunKey("hpo_local", "manual__2031-05-06T07:08:09+00:00")
 SPEC = load(
@@ -61,6 +63,10 @@ TWO = load(
         ],
         "constraints": ["gap <= 1"],
     }
+)
+ADVICE = Advice(
+    (Told(3, "iris", 1 / 3, (Trial(2, {"lr": 0.1}, TrialState.COMPLETE, 1 / 7),)),),
+    ("run 2: not used, none of its trials is complete",),
 )
 START = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 _JOIN_TIMEOUT_S = 60
@@ -290,23 +296,34 @@ class SchemaContract:
     def test_opening_without_tables_names_the_command_and_makes_nothing(
         self, empty_url: str
     ) -> None:
-        with pytest.raises(StoreError, match=r"no tables yet.* 0002 .*`hpo store upgrade`"):
+        with pytest.raises(
+            StoreError, match=rf"no tables yet.* {migrations.HEAD} .*`hpo store upgrade`"
+        ):
             Store.open(empty_url)
         assert revision(empty_url) is None
 
     def test_opening_an_older_schema_names_both_revisions_and_the_command(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        found = migrations.HEAD
         monkeypatch.setattr(migrations, "HEAD", "0099")
-        with pytest.raises(StoreError, match=r"at revision 0002, 0099 .*`hpo store upgrade`"):
+        with pytest.raises(StoreError, match=rf"at revision {found}, 0099 .*`hpo store upgrade`"):
             Store.open(url)
 
     def test_a_schema_of_a_newer_version_is_left_alone(self, url: str) -> None:
         execute(url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
         for use in (Store.open, upgrade):
-            with pytest.raises(StoreError, match=r"9999.*needs 0002.*newer version"):
+            with pytest.raises(StoreError, match=rf"9999.*needs {migrations.HEAD}.*newer version"):
                 use(url)
         assert revision(url) == "9999"
+
+    def test_runs_from_before_there_was_advice_have_none(self, url: str, store: Store) -> None:
+        run = begin(store)
+        with raw(url).begin() as connection:
+            command.downgrade(migrations.configuration(connection), "0002")
+        assert upgrade(url) == migrations.HEAD
+        assert store.run(KEY) == run
+        assert (run.earlier, store.history(run.id).earlier) == ({}, ())
 
     def test_tables_of_another_application_stay(self, empty_url: str) -> None:
         execute(empty_url, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
@@ -344,6 +361,43 @@ class RunContract:
         other = load({**SPEC.dump(), "name": "other"})
         assert store.start_run(KEY, other, triggered_by="bob", provenance={}) == run
         assert store.runs() == [run]
+
+    def test_what_advises_a_run_is_settled_when_it_begins(self, store: Store) -> None:
+        known = {"triggered_by": "ada", "provenance": {}}
+        store.refuse_run(KEY, "wrong", triggered_by="ada")
+        run = store.start_run(KEY, SPEC, **known, earlier=ADVICE.dump())
+        assert Advice.read(run.earlier) == ADVICE
+        again = store.start_run(KEY, SPEC, **known, earlier=Advice((), ("other",)).dump())
+        assert again == store.run(KEY) == store.view(run.id).run == run
+        engineer = Engineer()
+        store.lease(run.id, "wave-01", engineer)
+        for history in (*engineer.asked, store.history(run.id)):
+            assert history.earlier == ADVICE.earlier
+
+    def test_the_past_is_what_is_complete_the_newest_first(
+        self, store: Store, clock: Clock
+    ) -> None:
+        ids = []
+        for name, status in (
+            *(("iris", RunStatus.COMPLETE), ("iris", RunStatus.FAILED)),
+            *(("rose", RunStatus.COMPLETE), ("lily", RunStatus.COMPLETE), ("iris", None)),
+        ):
+            spec = SPEC.model_copy(update={"name": name})
+            run = begin(store, RunKey("hpo_local", str(len(ids))), spec)
+            store.lease(run.id, "wave-01", Engineer(2))
+            store.close_attempt(attempt_of(store, run).id, succeeded(), final=True)
+            clock.advance(60)
+            if status:
+                store.finish_run(run.id, status, "done")
+            ids.append(run.id)
+        clock.advance(60)
+        found = store.past(["iris", "rose"], 5)
+        assert [one.run for one in found] == [store.run_by_id(ids[n]) for n in (2, 0)]
+        assert [one.age_s for one in found] == [180.0, 300.0]
+        values = [[trial.value for trial in one.trials] for one in found]
+        assert values == [[0.5, None], [0.5, None]]
+        assert [one.run.id for one in store.past(["iris", "rose"], 1)] == [ids[2]]
+        assert store.past(["none"], 5) == []
 
     def test_concurrent_starts_make_one_run(self, store: Store) -> None:
         ids = together(6, lambda _: begin(store).id)

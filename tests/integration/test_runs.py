@@ -18,6 +18,7 @@ from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause, TrialState
+from hpo_lib.warmstart import Advice
 
 #: Wide nets have a small loss and a large size; with a high rate they overfit.
 PROGRAM = """
@@ -256,3 +257,74 @@ def test_a_trial_whose_task_was_marked_is_over(bench: Bench) -> None:
     assert bench.store.trial(run.id, number).cause is Cause.KILLED_BY_OPERATOR
     (attempt,) = bench.store.attempts(run.id, number)
     bench.backend.stop(attempt.handle)
+
+
+WARM: dict[str, Any] = {
+    "name": "line",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "limits": {"max_trials": 4, "parallel_trials": 2},
+    "warm_start": {},
+    "trial": {
+        "command": [
+            sys.executable,
+            "-c",
+            "import sys; print(f'loss={sys.argv[1]}')",
+            "${params.x}",
+        ],
+        "timeout": "1m",
+    },
+}
+
+
+def warmed(bench: Bench, name: str, champion: dict[str, Any] | None = None, **changes: Any) -> Run:
+    return runs.begin(
+        bench.store,
+        RunKey("hpo_local", name),
+        WARM | changes,
+        bench.deployment,
+        backend="local",
+        triggered_by="ada",
+        provenance={},
+        champion=champion,
+    )
+
+
+def ended(bench: Bench, name: str) -> Run:
+    """Run an experiment to its end."""
+    run = warmed(bench, name)
+    for wave in (1, 2):
+        for assignment in runs.next_wave(bench.store, run.key, wave, bench.deployment).assignments:
+            bench.perform(run, assignment.trial)
+    return runs.finish(bench.store, run.key, bench.deployment)
+
+
+def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> None:
+    first = ended(bench, "monday")
+    assert first.status is RunStatus.COMPLETE
+    assert Advice.read(first.earlier).dropped == ("no run of line is complete yet",)
+    second = warmed(bench, "tuesday")
+    advice = Advice.read(second.earlier)
+    assert [one.run for one in advice.runs] == [first.id]
+    assert advice.runs[0].weight == pytest.approx(1.0, abs=1e-3)
+    tried = {trial.params["x"] for trial in bench.store.history(first.id).trials}
+    assert {trial.params["x"] for trial in advice.runs[0].trials} == tried
+    third = ended(bench, "wednesday")
+    assert warmed(bench, "tuesday") == second, "a retry changes nothing"
+    assert bench.store.history(second.id).earlier == advice.earlier
+    lease = runs.next_wave(bench.store, second.key, 1, bench.deployment)
+    assert lease.assignments[0].params["x"] == min(tried)
+    found = Advice.read(warmed(bench, "thursday").earlier)
+    assert [one.run for one in found.runs] == [third.id, first.id]
+
+
+def test_a_champion_is_tried_first_or_it_is_said_why_not(bench: Bench) -> None:
+    run = warmed(bench, "monday", {"x": 0.625}, warm_start=None)
+    assert run.earlier == {}
+    lease = runs.next_wave(bench.store, run.key, 1, bench.deployment)
+    assert lease.assignments[0].params == {"x": 0.625}
+    run = warmed(bench, "tuesday", {"x": 2.0}, warm_start=None)
+    assert run.earlier["dropped"] == [
+        "the champion's parameters are not tried: x: must be within [0.0, 1.0], got 2.0"
+    ]
+    assert bench.store.history(run.id).earlier == ()

@@ -100,6 +100,12 @@ def test_a_run_is_searched_by_what_was_chosen(limits: dict[str, int], name: str)
     assert type(open_.sampler) is type(named.sampler)
 
 
+@pytest.mark.parametrize("parallel", [2, 4, 6])
+def test_what_earlier_runs_advise_is_searched_by_what_learns_from_them(parallel: int) -> None:
+    spec = _spec(limits={"max_trials": 6, "parallel_trials": parallel}, warm_start={})
+    assert chosen(spec) == ("bayesian", "it learns from earlier runs")
+
+
 def test_a_sampler_that_was_named_needs_no_reason() -> None:
     assert chosen(_spec(sampler={"name": "random"})) == ("random", None)
 

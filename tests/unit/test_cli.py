@@ -186,6 +186,19 @@ def test_what_auto_chose_is_told_and_why(
     assert capsys.readouterr().out.startswith(f"{path}: ok (sampler auto: {line.split()[0]}, ")
 
 
+def test_the_plan_tells_which_runs_would_advise(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("sampler: {name: random}", "warm_start: {from: [a, b], weight: 0.5}")
+    cli.main(["plan", str(path), "--suggestions", "1"])
+    line = (
+        "10 trials of each of the newest 5 complete runs of a, b, weight 0.5, half after 7d; not "
+        "in the suggestions below"
+    )
+    assert f"\nwarm start   {line}\n" in capsys.readouterr().out
+    assert _plan(path, capsys, 1)["warm_start"] == line
+
+
 def test_the_plan_tells_every_objective_and_constraint(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

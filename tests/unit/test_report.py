@@ -27,7 +27,8 @@ from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, Observation, TrialState
+from hpo_lib.trial import Cause, Observation, Trial, TrialState
+from hpo_lib.warmstart import Advice, Told
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -146,6 +147,7 @@ def hostile(evil: str, *, several: bool = False) -> RunView:
         spec,
         check=False,
         reason=evil,
+        earlier=Advice((Told(1, evil, 0.5, ()),), (evil,)).dump(),
         triggered_by=evil,
         provenance={evil: evil},
         key=RunKey(evil, evil),
@@ -354,6 +356,19 @@ class TestContent:
         found = page(factories.refused_run())
         assert "low must be < high" in found.text
         assert not found.data("charts")
+
+    def test_what_advised_a_run_is_told_and_what_was_dropped(self) -> None:
+        made = Trial(3, {"units": 64}, TrialState.COMPLETE, 0.9)
+        told = (Told(7, "wine-quality", 0.5, [made]), Told(5, "wine-quality", 0.25, [made, made]))
+        advice = Advice(told, ("run 4: not used, <b>it</b> was after something else",))
+        text = page(good_run(earlier=advice.dump())).text
+        assert "Advised by 2 earlier runs, 3 trials." in text
+        assert "run 7 of wine-quality1 trial, weight 0.5" in text
+        assert "run 4: not used, <b>it</b> was after something else" in text
+        nobody = good_run(earlier=Advice((), ("no run of wine-quality is complete yet",)).dump())
+        assert "No earlier run advised this one." in page(nobody).text
+        assert not any(a.get("id") == "earlier" for a in page(good_run()).having("section"))
+        assert page(good_run(earlier={"runs": [{}]})).text, "of another version"
 
     def test_a_spec_that_cannot_be_read_still_has_best_and_scales(self) -> None:
         found = page(unreadable())

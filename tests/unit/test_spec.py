@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
-from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS
+from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
 from hpo_lib.spec import Spec, from_yaml, load, to_yaml
 from hpo_lib.trial import Direction
 
@@ -207,12 +207,27 @@ _LATER = "is not supported yet; leave it out"
          "metrics: path belongs to file, jsonl, tfevents, got collector=stdout"),
         ("metrics", {"collector": "xcom", "path": "x"},
          "metrics: path belongs to file, jsonl, tfevents, got collector=xcom"),
+        ("warm_start", [], "warm_start: must be a mapping, got []"),
+        ("warm_start/form", ["a"], 'warm_start: unknown key "form", did you mean \'from\'?; '
+         "known: from, top, weight, half_life, runs"),
+        ("warm_start/from", [], "warm_start.from: must not be empty, got []"),
+        ("warm_start/from", ["Wine"], f'warm_start.from: {_NAME_RULE}, got "Wine"'),
+        ("warm_start/from", ["a", "a"],
+         'warm_start.from: must not name an experiment twice, got ["a", "a"]'),
+        ("warm_start/from", list("abcdefghijk"),
+         "warm_start.from: must name at most 10 experiments, got 11"),
+        ("warm_start/top", 0, "warm_start.top: must be greater than or equal to 1, got 0"),
+        ("warm_start/top", 201, "warm_start.top: must be less than or equal to 200, got 201"),
+        ("warm_start/weight", 0, "warm_start.weight: must be greater than 0, got 0"),
+        ("warm_start/weight", 1.5, "warm_start.weight: must be less than or equal to 1, got 1.5"),
+        ("warm_start/half_life", "7", "warm_start.half_life: must be a duration such as 90s, 30m, "
+         '6h or 1d, got "7"'),
+        ("warm_start/runs", 21, "warm_start.runs: must be less than or equal to 20, got 21"),
         # Not supported yet, in so many words.
         ("limits/max_cost_usd", 20, f"limits.max_cost_usd: {_LATER} (got 20)"),
         ("trial/source", {}, f"trial.source: {_LATER} (got {{}})"),
         ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
         ("artifacts", {}, "artifacts.uri: is required"),
-        ("warm_start", {}, f"warm_start: {_LATER} (got {{}})"),
         ("final", {}, f"final: {_LATER} (got {{}})"),
         ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
         ("mode", "async", "mode: async is not supported yet; known: waves"),
@@ -438,3 +453,30 @@ def test_the_specs_that_the_readme_shows_are_right() -> None:
     blocks = re.findall(r"```(?:json|yaml)\n(.*?)```", text, flags=re.DOTALL)
     specs = [from_yaml(block) for block in blocks if "objective" in block]
     assert {spec.trial.backend for spec in specs} >= {"local", "kubernetes", "ecs"}
+
+
+def test_a_warm_start_is_by_the_runs_of_the_experiment_itself_unless_it_says_so() -> None:
+    assert load(GOOD).advised_by == ()
+    own = load(GOOD | {"warm_start": {}})
+    assert own.advised_by == ("wine-quality",)
+    assert own.dump()["warm_start"] == {"top": 10, "weight": 1.0, "half_life": "7d", "runs": 5}
+    other = load(GOOD | {"warm_start": {"from": ["a", "b"], "half_life": "12h"}})
+    assert other.advised_by == ("a", "b")
+    assert other.warm_start is not None
+    assert other.warm_start.half_life_s == 12 * 3600
+    assert load(other.dump()) == from_yaml(to_yaml(other)) == other
+
+
+def test_a_spec_without_warm_start_has_kept_its_digest() -> None:
+    assert "warm_start" not in load(GOOD).dump()
+
+
+@pytest.mark.parametrize("sampler", sorted({AUTO, *SAMPLERS}))
+def test_only_a_sampler_that_takes_earlier_runs_can_be_warm_started(sampler: str) -> None:
+    conf = GOOD | {"warm_start": {}, "sampler": {"name": sampler}}
+    if sampler in (AUTO, *TAKE_EARLIER):
+        assert load(conf).sampler.name == sampler
+        return
+    said = f"warm_start: sampler {sampler} takes no earlier runs; use auto or bayesian"
+    with pytest.raises(SpecError, match=said):
+        load(conf)
