@@ -7,6 +7,7 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test lint types fmt bench bench-optimizers images lock clean
+.PHONY: up-stack down-stack backup-stack restore-stack
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -19,6 +20,24 @@ up: .venv/core .venv-trial/trial  ## start that Airflow and leave it running
 
 down: .venv/core  ## stop it, its trials included
 	@.venv/bin/hpo down
+
+# Images of your own, named in .env, are not built.
+up-stack:  ## start a team's stack with Docker Compose: docs/stack.md (ARGS=… for docker build)
+	@"$(PYTHON)" docker/stack/environment.py .env $$(docker info --format '{{.NCPU}} {{.MemTotal}}')
+	@! grep -qx HPO_AIRFLOW_IMAGE=hpo-airflow-local .env || DOCKER_BUILDKIT=1 docker build $(ARGS) \
+	  --target local -t hpo-airflow-local -f docker/airflow/Dockerfile .
+	@grep -q '^HPO_S3_IMAGE=' .env || DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-s3 -f docker/s3/Dockerfile .
+	@docker compose up --detach --wait
+	@echo "Airflow is up: http://$$(docker compose port api-server 8080)   user admin   password: HPO_ADMIN_PASSWORD in .env"
+
+down-stack:  ## stop it; its volumes, and all data in them, stay
+	@docker compose down
+
+backup-stack:  ## write its databases, reports and attempts to FILE
+	@docker/stack/backup "$(FILE)"
+
+restore-stack:  ## fill an empty stack from FILE
+	@docker/stack/restore "$(FILE)"
 
 test: .venv/dev .venv-trial/trial .venv-ministack/ready  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
 	@.venv/bin/python -m pytest $(ARGS)
@@ -60,6 +79,8 @@ lock:  ## renew the pins (needs uv)
 	@$(LOCK) --constraint requirements/dev.txt requirements/trial.in -o requirements/trial.txt
 	@$(LOCK) --constraint requirements/trial.txt requirements/trial-gpu.in -o requirements/trial-gpu.txt
 	@$(LOCK) requirements/ministack.in -o requirements/ministack.txt
+	@$(LOCK) --constraint requirements/dev.txt requirements/airflow.in -o requirements/airflow.txt
+	@$(LOCK) requirements/s3.in -o requirements/s3.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down

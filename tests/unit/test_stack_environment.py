@@ -1,0 +1,84 @@
+"""The command that writes the stack's `.env`."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMMAND = ROOT / "docker" / "stack" / "environment.py"
+SECRET = ("PASSWORD", "SECRET", "KEY")
+
+
+def write(path: Path) -> str:
+    """Run the command for an engine with 4 CPUs and 8 GiB; gives what it printed."""
+    words = [sys.executable, COMMAND, path, "4", str(8 << 30)]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def read(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def secrets(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name.endswith(SECRET)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".env"
+
+
+def test_its_secrets_are_long_new_and_for_the_owner_only(path: Path, tmp_path: Path) -> None:
+    write(path)
+    write(tmp_path / "other")
+    ours, others = secrets(read(path)), secrets(read(tmp_path / "other"))
+    assert len(ours) == 10
+    assert min(map(len, ours.values())) >= 20
+    assert len({*ours.values(), *others.values()}) == 20
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_its_secrets_need_no_quotes_where_they_are_used(path: Path) -> None:
+    write(path)
+    for value in secrets(read(path)).values():
+        assert quote(value.rstrip("=")) == value.rstrip("=")
+        assert json.dumps(value) == f'"{value}"'
+        assert "$" not in value
+
+
+def test_it_tells_no_secret(path: Path) -> None:
+    said = write(path)
+    assert said
+    assert not [value for value in secrets(read(path)).values() if value in said]
+
+
+def test_it_adds_what_is_missing_and_leaves_the_rest(path: Path) -> None:
+    path.write_text("HPO_PORT=9999\n# mine\nHPO_ADMIN_PASSWORD=chosen")
+    write(path)
+    first = path.read_text()
+    assert first.startswith("HPO_PORT=9999\n# mine\nHPO_ADMIN_PASSWORD=chosen\n")
+    assert {"HPO_PORT": "9999", "HPO_ADMIN_PASSWORD": "chosen"}.items() <= read(path).items()
+    assert write(path) == ""
+    assert path.read_text() == first
+
+
+def test_tasks_leave_room_on_the_engine(path: Path) -> None:
+    write(path)
+    settings = read(path)
+    assert (settings["HPO_TASKS_CPUS"], settings["HPO_TASKS_MEMORY"]) == ("4", "6144m")
+
+
+def test_the_stacks_rules_are_those_of_a_deployment() -> None:
+    rules = yaml.safe_load((ROOT / "docker" / "stack" / "deployment.yaml").read_text())
+    known = yaml.safe_load((ROOT / "config" / "deployment.yaml").read_text())
+    assert set(rules) <= set(known)
