@@ -47,6 +47,7 @@ bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hour
 TENSORFLOW ?= gpu
 images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=cpu, ARGS=…)
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) --build-arg TENSORFLOW=$(TENSORFLOW) -t hpo-trial -f docker/trial/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-serve -f docker/serve/Dockerfile .
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
 
 setup: .venv/dev .venv-trial/trial .venv-ministack/ready  ## create all environments
