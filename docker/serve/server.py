@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 _BODY_S, _GRACE_S = 30, 20
+#: Longer than proxies keep a connection for its next request, so that they are who closes it.
+_KEPT_S = 75
 _SHOWN = 80
 
 
@@ -241,6 +243,7 @@ class Server(uvicorn.Server):
             access_log=False,
             log_level="warning",
             server_header=False,
+            timeout_keep_alive=_KEPT_S,
             timeout_graceful_shutdown=_GRACE_S,
         )
         super().__init__(config)

@@ -30,7 +30,7 @@ from hpo_lib.deployers.manifests import (
     KubernetesOptions,
     ServeRules,
 )
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, TransientError
 from tests.acceptance.test_digits import own_address
 from tests.acceptance.test_train import run
 from tests.integration.deployer_contract import DeployerContract, bring
@@ -243,6 +243,22 @@ class TestKubernetesDeployer(DeployerContract):
             other.stage(self.release(1))
         with pytest.raises(SpecError, match=r"options\.name: "):
             other.serving()
+
+    def test_a_service_that_somebody_else_has_changed_is_not_switched(
+        self, served: KubernetesDeployer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        served.stage(self.release(2))
+        assert served.try_out(self.release(2)) == ""
+        seen = served._service()
+        other = {"metadata": {"annotations": {"other": "change"}}}
+        served.core.patch_namespaced_service(served.plan.name, served.plan.namespace, other)
+        monkeypatch.setattr(KubernetesDeployer, "_service", lambda _: seen)
+        with pytest.raises(TransientError, match="409 Conflict"):
+            served.switch(2)
+        monkeypatch.undo()
+        assert served.serving() == 1
+        served.switch(2)
+        assert served.verify(2) == ""
 
     def test_more_replicas_are_a_rolling_update(self, served: KubernetesDeployer) -> None:
         from dataclasses import replace

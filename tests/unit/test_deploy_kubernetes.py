@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_lib import registry
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.answers import (
     Sample,
@@ -21,7 +23,7 @@ from hpo_lib.deployers.answers import (
     check_predictions,
     check_status,
 )
-from hpo_lib.deployers.kubernetes import KubernetesDeployer, packed
+from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s, packed
 from hpo_lib.deployers.manifests import (
     MAX_CONFIG_BYTES,
     SERVER,
@@ -37,7 +39,7 @@ from hpo_lib.deployers.manifests import (
     unready,
 )
 from hpo_lib.errors import SpecError
-from hpo_lib.validation import parse
+from hpo_lib.validation import Strict, parse
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -201,6 +203,33 @@ def test_what_the_deployment_does_not_allow_is_refused(options: dict[str, Any], 
 def test_options_are_checked(options: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=re.escape(words)):
         parse(KubernetesOptions, options, at="deploy.options")
+
+
+def test_the_settings_give_what_the_operator_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpo_airflow import settings
+
+    (tmp_path / "d.yaml").write_text("serve: {namespaces: [models], max_replicas: 2}")
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "d.yaml"))
+    deployer = settings.kubernetes_deployer("digits", {"replicas": 2}, "s1")
+    assert (deployer.plan.namespace, deployer.plan.name) == ("models", "digits")
+    with pytest.raises(SpecError, match=r"deploy\.options\.replicas: must be at most 2"):
+        settings.kubernetes_deployer("digits", {"replicas": 3}, "s1")
+
+
+@pytest.mark.parametrize("target", registry.DEPLOYERS.values())
+def test_every_deployer_that_is_registered_is_there(target: str) -> None:
+    module, _, name = target.partition(":")
+    assert issubclass(getattr(import_module(module), name).Options, Strict)
+
+
+def test_a_version_outlives_the_switch_away_from_it() -> None:
+    switched = plan().service(2, datetime.now(UTC).isoformat())
+    assert 8 < _rest_s(switched, 10) <= 10
+    assert _rest_s(plan().service(2, NOW.isoformat()), 10) == 0
+    assert _rest_s(plan().service(2, datetime.max.replace(tzinfo=UTC).isoformat()), 10) == 10
+    assert _rest_s(None, 10) == _rest_s({"metadata": {}}, 10) == 0
 
 
 # Files
