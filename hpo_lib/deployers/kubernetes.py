@@ -204,7 +204,8 @@ class KubernetesDeployer:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request through the API server; tried again while nobody answers."""
         client = self.core.api_client
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {**client.default_headers, "Accept": "application/json"}
+        headers["Content-Type"] = "application/json"
         client.update_params_for_auth(headers, [], ["BearerToken"])
         prefix = f"/api/v1/namespaces/{self.plan.namespace}/{place}/proxy"
         url = f"{client.configuration.host}{prefix}{path}"
@@ -222,6 +223,7 @@ class KubernetesDeployer:
             if found.status not in _AWAY or not rest:
                 break
             time.sleep(_POLL_S)
+        _refuse_denial(found.status, found.data)
         return found.status, found.headers, found.data
 
     # What is there
@@ -376,6 +378,16 @@ def _code(code: int, body: bytes) -> Check:
     if code == HTTPStatus.OK:
         return Check()
     return Check(f"it answers with {code}: {' '.join(body[:300].decode(errors='replace').split())}")
+
+
+def _refuse_denial(code: int, body: bytes) -> None:
+    """Tell the API server's own refusal from what a server behind it answers; SpecError."""
+    if (
+        code == HTTPStatus.FORBIDDEN
+        and b'"kind":"Status"' in body
+        and (end := refused(code, body.decode()))
+    ):
+        raise SpecError(f"deploy: kubernetes refuses: {end.detail}")
 
 
 def _written(labels: Mapping[str, str]) -> str:

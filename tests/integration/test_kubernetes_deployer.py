@@ -86,6 +86,36 @@ def namespace(core: Any) -> Iterator[str]:
     core.delete_namespace(made.metadata.name)
 
 
+#: As in docs/deploy.md.
+PERMISSIONS = {
+    "apps/deployments": ["get", "create", "update", "delete"],
+    "/services": ["get", "create", "update"],
+    "/configmaps": ["list", "create", "deletecollection"],
+    "/endpoints": ["get"],
+    "/pods": ["list"],
+    "/pods/proxy": ["get", "create"],
+    "/services/proxy": ["get", "create"],
+}
+
+
+def allow(namespace: str, user: str, permissions: dict[str, list[str]]) -> None:
+    """Let a user do this much in a namespace."""
+    from kubernetes.client import RbacAuthorizationV1Api
+
+    api, group = RbacAuthorizationV1Api(connect().api_client), "rbac.authorization.k8s.io"
+    listed = [
+        {"apiGroups": [name.partition("/")[0]], "resources": [name.partition("/")[2]], "verbs": to}
+        for name, to in permissions.items()
+    ]
+    api.create_namespaced_role(namespace, {"metadata": {"name": user}, "rules": listed})
+    binding = {
+        "metadata": {"name": user},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": user},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+    }
+    api.create_namespaced_role_binding(namespace, binding)
+
+
 def rules(namespace: str, **more: Any) -> ServeRules:
     command = ["python", "-u", "-c", FAKE_SERVER]
     template = {"spec": {"containers": [{"name": SERVER, "command": command}]}}
@@ -259,6 +289,33 @@ class TestKubernetesDeployer(DeployerContract):
         assert served.serving() == 1
         served.switch(2)
         assert served.verify(2) == ""
+
+    def test_what_may_not_be_asked_is_no_fault_of_the_model(self, namespace: str) -> None:
+        less = {name: to for name, to in PERMISSIONS.items() if name != "/pods/proxy"}
+        deployer = self.limited(namespace, less)
+        deployer.stage(self.release(1))
+        with pytest.raises(SpecError, match=r'refuses: .* cannot get resource "pods/proxy"'):
+            deployer.try_out(self.release(1))
+
+    def limited(self, namespace: str, permissions: dict[str, list[str]]) -> KubernetesDeployer:
+        allow(namespace, "deployer", permissions)
+
+        def connect_as() -> Any:
+            core = connect()
+            core.api_client.set_default_header("Impersonate-User", "deployer")
+            return core
+
+        return KubernetesDeployer("digits", KubernetesOptions(), connect_as, rules(namespace))
+
+    def test_what_the_documentation_asks_to_be_allowed_is_enough(self, namespace: str) -> None:
+        deployer = self.limited(namespace, PERMISSIONS)
+        bring(deployer, self.release(1))
+        assert deployer.verify(1) == ""
+        deployer.stage(self.release(2, good=False))
+        deployer.stage(self.release(2))
+        bring(deployer, self.release(2))
+        deployer.drop(1)
+        assert deployer.verify(2) == ""
 
     def test_more_replicas_are_a_rolling_update(self, served: KubernetesDeployer) -> None:
         from dataclasses import replace
