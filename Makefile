@@ -66,6 +66,7 @@ bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hour
 TENSORFLOW ?= gpu
 images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=cpu, ARGS=…)
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) --build-arg TENSORFLOW=$(TENSORFLOW) -t hpo-trial -f docker/trial/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-serve -f docker/serve/Dockerfile .
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
 
 setup: .venv/dev .venv-trial/trial .venv-ministack/ready  ## create all environments
@@ -81,6 +82,8 @@ lock:  ## renew the pins (needs uv)
 	@$(LOCK) requirements/ministack.in -o requirements/ministack.txt
 	@$(LOCK) --constraint requirements/dev.txt requirements/airflow.in -o requirements/airflow.txt
 	@$(LOCK) requirements/s3.in -o requirements/s3.txt
+	@$(LOCK) --constraint requirements/dev.txt --constraint requirements/trial.txt \
+	  requirements/serve.in -o requirements/serve.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down

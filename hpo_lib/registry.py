@@ -54,6 +54,9 @@ BACKENDS = {
     "kubernetes": "hpo_lib.backends.kubernetes:KubernetesBackend",
     "local": "hpo_lib.backends.local:LocalBackend",
 }
+DEPLOYERS = {
+    "kubernetes": "hpo_lib.deployers.kubernetes:KubernetesDeployer",
+}
 _KINDS = {
     "sampler": SAMPLERS,
     "scheduler": SCHEDULERS,

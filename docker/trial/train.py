@@ -38,6 +38,7 @@ OPTIMIZERS = {
 WITH_MOMENTUM = ("rmsprop", "sgd")
 ACTIVATIONS = ("elu", "gelu", "relu", "selu", "sigmoid", "silu", "tanh")
 CHUNK = 4096  # rows per forward pass when measuring
+SAMPLE = 5  # rows of the data that go with the model, for a first try of what serves it
 SIGTERM_CODE = 143
 
 
@@ -601,7 +602,11 @@ def print_header(
 
 
 def save(model: Any, args: argparse.Namespace, data: Data, metrics: Mapping[str, float]) -> str:
-    """Save the model and its metadata where they belong; gives what to tell the user."""
+    """Save the model and its metadata where they belong; gives what to tell the user.
+
+    `model.keras` is for Keras, `saved_model/1` for TensorFlow Serving and whatever else reads its
+    layout.
+    """
     output = os.environ.get("HPO_OUTPUT", "").removeprefix("file://")
     if not output:
         return "not saved: neither --output nor HPO_OUTPUT is set"
@@ -612,9 +617,39 @@ def save(model: Any, args: argparse.Namespace, data: Data, metrics: Mapping[str,
     directory = runtime.model_dir() if runtime else Path(output) / "model"
     directory.mkdir(parents=True, exist_ok=True)
     model.save(directory / "model.keras")
-    text = json.dumps(metadata(args, data, metrics), indent=2, allow_nan=False)
-    (directory / "metadata.json").write_text(text + "\n", encoding="utf-8")
+    export(model, directory / "saved_model" / "1")
+    write(directory / "metadata.json", metadata(args, data, metrics))
+    write(directory / "sample.json", sample(model, data))
     return f"saved in {directory}"
+
+
+def export(model: Any, directory: Path) -> None:
+    """Write what TensorFlow Serving reads; `model.export` would leave augmentation turned on."""
+    import keras
+    import tensorflow as tf
+
+    (taken,) = model.inputs
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda features: model(features, training=False),
+        input_signature=[tf.TensorSpec(taken.shape, taken.dtype, "features")],
+    )
+    archive.write_out(directory, verbose=False)
+
+
+def write(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file."""
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sample(model: Any, data: Data) -> dict[str, object]:
+    """Give a few rows, evenly taken, and what the model says of them."""
+    rows = np.linspace(0, len(data.features) - 1, SAMPLE).astype(int)
+    features = data.features[rows]
+    predictions = np.asarray(model(features, training=False))
+    return {"instances": features.tolist(), "predictions": predictions.tolist()}
 
 
 def metadata(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -36,13 +36,16 @@ GRACE_S = 5
 Json = Mapping[str, Any]
 
 
-class KubernetesRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of Kubernetes; the first namespace is used.
+class PodRules(Strict):
+    """What `config/deployment.yaml` lets a conf ask of pods; the first namespace is used.
 
     `allow` names fields of a pod beyond those that are harmless, such as `spec.volumes.hostPath` or
-    `spec.containers.securityContext`. `pod_template` goes into every pod, `spot` and `on_demand`
-    into those of their kind. `user` is who containers run as; None leaves it to the image.
+    `spec.containers.securityContext`. `pod_template` goes into every pod. `user` is who containers
+    run as; None leaves it to the image.
     """
+
+    #: Where the operator writes them.
+    section: ClassVar[str] = "kubernetes"
 
     connection: str | None = None
     namespaces: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
@@ -55,6 +58,11 @@ class KubernetesRules(Strict):
     allow: tuple[str, ...] = Field(default=(), strict=False)
     user: int | None = Field(default=65_532, ge=1)
     pod_template: dict[str, Any] = Field(default_factory=dict)
+
+
+class KubernetesRules(PodRules):
+    """Those for trials: `spot` and `on_demand` go into pods of their kind."""
+
     spot: dict[str, Any] = Field(default_factory=dict)
     on_demand: dict[str, Any] = Field(default_factory=dict)
 
@@ -89,7 +97,9 @@ _NAMED = {
 }
 
 
-def refusals(pod: Json, rules: KubernetesRules, more: Sequence[str] = ()) -> list[str]:
+def refusals(
+    pod: Json, rules: PodRules, more: Sequence[str] = (), container: str = CONTAINER
+) -> list[str]:
     """Say what of a conf's part of a pod the rules do not allow, a line each.
 
     `more` are fields that are allowed here too; with the image among them, so are more containers.
@@ -104,11 +114,11 @@ def refusals(pod: Json, rules: KubernetesRules, more: Sequence[str] = ()) -> lis
         elif allowed is None and not within(path, (*_HARMLESS, *allow)):
             lines.append(
                 f"{path}: is not allowed by this deployment, got {shown(value)}; its operator can "
-                "name it under kubernetes.allow in config/deployment.yaml"
+                f"name it under {rules.section}.allow in config/deployment.yaml"
             )
-    strangers = [name for name in containers(pod) if name != CONTAINER]
+    strangers = [name for name in containers(pod) if name != container]
     if strangers and not within("spec.containers.image", allow):
-        lines.append(f"spec.containers: must hold {CONTAINER} alone, got {shown(strangers)}")
+        lines.append(f"spec.containers: must hold {container} alone, got {shown(strangers)}")
     lines += [
         f"spec.containers.env: {name} looks like a secret, which a spec must not hold; name a "
         "Kubernetes secret by valueFrom"
@@ -308,10 +318,12 @@ def told(thing: Json) -> str:
     return ": ".join(word for word in words if word)
 
 
-def safe(user: int | None) -> dict[str, Any]:
-    """Describe a pod that may do nothing beyond running its program."""
+def safe(
+    user: int | None, container: str = CONTAINER, writable: Sequence[str] = (_TMP, OUTPUT)
+) -> dict[str, Any]:
+    """Describe a pod that may do nothing beyond running its program and writing to some folders."""
     own = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
-    mounts = [{"name": "hpo-tmp", "mountPath": _TMP}, {"name": "hpo-output", "mountPath": OUTPUT}]
+    mounts = [{"name": f"hpo-{path.split('/')[-1]}", "mountPath": path} for path in writable]
     return {
         "spec": {
             "automountServiceAccountToken": False,
@@ -320,7 +332,7 @@ def safe(user: int | None) -> dict[str, Any]:
             "volumes": [{"name": mount["name"], "emptyDir": {}} for mount in mounts],
             "containers": [
                 {
-                    "name": CONTAINER,
+                    "name": container,
                     "env": [{"name": "HOME", "value": _TMP}],
                     "volumeMounts": mounts,
                     "terminationMessagePolicy": "FallbackToLogsOnError",

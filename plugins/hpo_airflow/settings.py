@@ -17,7 +17,7 @@ HPO_CONFIG       file that says what a conf may ask of the backends (config/depl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hpo_lib.backends.job import JobBackend
     from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.backends.local import LocalBackend
+    from hpo_lib.deployers.kubernetes import KubernetesDeployer
     from hpo_lib.runs import Deployment
     from hpo_lib.store import Store
     from hpo_lib.validation import Strict
@@ -127,6 +128,19 @@ def job_backend() -> JobBackend:
         jobs=_rules("job", JobRules),
         offers=_artifacts(),
     )
+
+
+def kubernetes_deployer(
+    experiment: str, options: Mapping[str, Any], store: str
+) -> KubernetesDeployer:
+    """Build the deployer that serves on a cluster; SpecError if the options are not allowed."""
+    from hpo_lib.deployers.kubernetes import KubernetesDeployer
+    from hpo_lib.deployers.manifests import KubernetesOptions, ServeRules
+    from hpo_lib.validation import parse
+
+    rules = _rules("serve", ServeRules)
+    asked = parse(KubernetesOptions, options, at="deploy.options")
+    return KubernetesDeployer(experiment, asked, partial(_cluster, rules.connection), rules, store)
 
 
 def _cluster(connection: str | None) -> Any:

@@ -1,8 +1,7 @@
 """The stack with Docker Compose: run, back up, destroy, restore as a stack with Celery, run again.
 
 It takes ten minutes and is run where HPO_TEST_STACK is set. It needs a Docker engine with
-`postgres:16` and `redis:7`, and takes HPO_AIRFLOW_IMAGE and HPO_S3_IMAGE, which it builds if they are
-not given.
+`postgres:16` and `redis:7`, and takes HPO_AIRFLOW_IMAGE and HPO_S3_IMAGE, or builds them.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "docker" / "trial" / "train.py"
+SERVE = ROOT / "docker" / "serve"
 SPLITS = ("", "val_", "test_")
 NAMES = {split + name for split in SPLITS for name in ("accuracy", "auc", "mcc", "loss")}
 
@@ -119,7 +120,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 
 USE_MODEL = """
-import json, os, sys
+import json, os, pathlib, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import keras, numpy as np
 from sklearn.datasets import load_digits
@@ -129,6 +130,31 @@ model = keras.models.load_model(sys.argv[1])
 data = load_digits()
 predicted = model.predict(data.data, verbose=0)
 print(json.dumps({"accuracy": float((predicted.argmax(axis=1) == data.target).mean())}))
+
+sys.path.insert(0, sys.argv[2])
+import model as serving
+served = {}
+for name in ("saved_model", "model.keras"):
+    folder = pathlib.Path(name + ".folder")
+    folder.mkdir()
+    (folder / name).symlink_to(pathlib.Path(sys.argv[1]).with_name(name))
+    found = serving.load(folder, "7")
+    sample = json.loads(pathlib.Path(sys.argv[1]).with_name("sample.json").read_text())
+    served[name] = {"predictions": found.predict(sample["instances"]), **found.describe()}
+wrong = {
+    "shape": [[1.0, 2.0]],
+    "unlike": [[1.0] * 64, [1.0]],
+    "text": [["a"] * 64],
+    "null": [[None] * 64],
+    "huge": [[1e300] * 64],
+    "names": [{"colour": 1}],
+}
+for name, rows in wrong.items():
+    try:
+        found.predict(rows)
+    except serving.BadInstances as error:
+        served[name] = str(error)
+print(json.dumps(served))
 sys.stdout.flush()
 
 small = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, "softmax")])
@@ -148,7 +174,7 @@ def user(tmp_path_factory: pytest.TempPathFactory, digits: Ended) -> Ended:
     directory = tmp_path_factory.mktemp("user")
     script = directory / "use_model.py"
     script.write_text(USE_MODEL)
-    return run([str(digits.output / "model" / "model.keras")], directory, script)
+    return run([str(digits.output / "model" / "model.keras"), str(SERVE)], directory, script)
 
 
 # ------------------------------------------------------------------------------- training
@@ -205,6 +231,41 @@ def test_the_saved_model_takes_raw_features(digits: Ended, user: Ended) -> None:
     right = sum(round(digits.last[f"{split}accuracy"] * rows) for split, rows in shares.items())
     reloaded = json.loads(user.out.splitlines()[0])["accuracy"]
     assert reloaded == pytest.approx(right / 1797)
+
+
+def test_the_model_is_saved_as_tensorflow_serving_reads_it(digits: Ended) -> None:
+    saved = digits.output / "model" / "saved_model" / "1"
+    assert (saved / "saved_model.pb").exists()
+    assert (saved / "variables" / "variables.index").exists()
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "model.keras"])
+def test_what_is_served_answers_the_sample_as_training_did(
+    digits: Ended, user: Ended, kind: str
+) -> None:
+    """Also with augmentation, of which nothing may be left when the model is asked."""
+    sample = json.loads((digits.output / "model" / "sample.json").read_text())
+    assert len(sample["instances"]) == len(sample["predictions"]) == 5
+    served = json.loads(user.out.splitlines()[1])[kind]
+    for row, wanted in zip(served["predictions"], sample["predictions"], strict=True):
+        assert row == pytest.approx(wanted, abs=1e-5)
+    (taken,) = served["inputs"].values()
+    assert taken == {"dtype": "float32", "shape": [None, 64]}
+
+
+def test_the_server_says_what_is_wrong_with_rows(user: Ended) -> None:
+    served = json.loads(user.out.splitlines()[1])
+    (name,) = served["model.keras"]["inputs"]
+    rule = f"instances: {name} must be float32 of shape [None, 64], got "
+    wrong = {
+        "shape": "shape [1, 2]",
+        "unlike": "rows of unlike sizes",
+        "text": "other values",
+        "null": "other values",
+        "huge": "a number that is none",
+    }
+    assert {key: served[key] for key in wrong} == {key: rule + got for key, got in wrong.items()}
+    assert served["names"] == f"instances[0]: must be an object with exactly {name}, got ['colour']"
 
 
 def test_the_callback_reports_epochs_and_stops_when_asked(user: Ended) -> None:

@@ -18,7 +18,9 @@ import psycopg
 import pytest
 from sqlalchemy import URL
 
-pytest.register_assert_rewrite("tests.integration.store_contract")
+pytest.register_assert_rewrite(
+    "tests.integration.store_contract", "tests.integration.deployer_contract"
+)
 
 USER, PASSWORD = "hpo", "sekr/t@%word"
 _START_TIMEOUT_S = 60.0

@@ -139,6 +139,59 @@ def test_the_trial_can_reach_an_object_store(trial_image: str) -> None:
     assert run(trial_image, "python", "-c", "import fsspec; fsspec.filesystem('s3')") == ""
 
 
+# ---------------------------------------------------------------------------- the server's image
+
+
+@pytest.fixture(scope="module")
+def serve_image() -> str:
+    return built("hpo-serve:test", f"--file={ROOT / 'docker' / 'serve' / 'Dockerfile'}", ROOT)
+
+
+ASK = """
+import json, sys, time, urllib.request
+
+sample = json.load(open("/models/model/sample.json"))
+url = "http://127.0.0.1:8501/v1/models/model"
+for _ in range(600):
+    try:
+        urllib.request.urlopen("http://127.0.0.1:8501/readyz")
+        break
+    except OSError:
+        time.sleep(0.1)
+request = json.dumps({"instances": sample["instances"]}).encode()
+answer = urllib.request.urlopen(f"{url}:predict", request)
+found = json.load(answer)["predictions"]
+pairs = zip(sum(found, []), sum(sample["predictions"], []), strict=True)
+known = json.load(urllib.request.urlopen(f"{url}/metadata"))["metadata"]["training"]["classes"]
+print(json.dumps([answer.headers["X-Model-Version"], max(abs(a - b) for a, b in pairs), known]))
+"""
+
+
+def test_the_server_serves_confined_what_the_trial_leaves(
+    trial_image, serve_image, mounted, carried
+) -> None:
+    flags = ["--dataset=digits", "--epochs=1", "--augment=both", "--threads=1"]
+    run(trial_image, *UPLOAD, "python", "train.py", *flags, options=carried)
+    model = f"--volume={mounted / 'trial-1' / 'model'}:/models/model:ro"
+    container = docker("run", "--detach", *CONFINED, model, serve_image).strip()
+    try:
+        found = json.loads(docker("exec", container, "python", "-c", ASK))
+        docker("stop", "--time=60", container)
+        code = docker("inspect", "--format={{.State.ExitCode}}", container)
+    finally:
+        docker("rm", "--force", container)
+    version, difference, classes = found
+    assert (version, classes) == ("1", list("0123456789"))
+    assert difference < 1e-4
+    assert code == "0\n", "it ends by itself when it is told to"
+
+
+def test_the_server_is_no_root_and_its_image_holds_its_code_alone(serve_image) -> None:
+    assert user(serve_image) == "1000:1000"
+    found = run(serve_image, "sh", "-c", "find . -type f").split()
+    assert sorted(found) == ["./fetch.py", "./model.py", "./server.py"]
+
+
 # --------------------------------------------------------------------- trials in other languages
 
 

@@ -23,6 +23,17 @@ def test_the_gpu_build_has_the_same_pins_and_cuda() -> None:
     assert any(pin.startswith("nvidia-cudnn-") for pin in cuda)
 
 
+@pytest.mark.parametrize("other", ["trial.txt", "dev.txt"])
+def test_the_server_is_tested_with_the_versions_that_it_has(other: str) -> None:
+    """It is installed beside a trial's packages, and tested beside Airflow's."""
+    there = {pin.partition("==")[0]: pin for pin in pins(other)}
+    wanted = {pin.partition("==")[0]: pin for pin in pins("serve.txt")}
+    shared = there.keys() & wanted.keys()
+    assert shared
+    plain = {name: re.split(" ;", pin)[0] for name, pin in wanted.items() if name in shared}
+    assert plain == {name: re.split(" ;", there[name])[0] for name in shared}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.txt")))
 def test_every_line_is_an_exact_pin_and_names_no_index(name: str) -> None:
     form = re.compile(r"[a-z0-9-]+(\[[a-z0-9,-]+\])?==[\w.!+]+( ; .+)?")

@@ -1,0 +1,131 @@
+"""A saved model as a function of JSON: the only file of the server that knows TensorFlow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIGNATURE = "serving_default"
+
+
+class BadInstances(ValueError):
+    """What was sent is nothing that the model takes; the message names field, rule and value."""
+
+
+class NoModel(RuntimeError):
+    """There is nothing to serve; the message says where it was looked for."""
+
+
+def load(folder: Path, version: str) -> SavedModel:
+    """Load the model that training left in a folder, whole or renamed to its version."""
+    places = [folder / version, folder / "saved_model" / "1", folder]
+    for place in places:
+        if (place / "saved_model.pb").is_file():
+            return SavedModel(place)
+    if (folder / "model.keras").is_file():
+        return _of_keras(folder / "model.keras")
+    looked = ", ".join(str(place) for place in places)
+    raise NoModel(f"no saved_model.pb in {looked}, and no model.keras in {folder}")
+
+
+def _of_keras(file: Path) -> SavedModel:
+    """Export a model that only Keras reads, for inference, and load that."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.models.load_model(file)
+
+    def infer(*inputs: Any) -> Any:
+        return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    taken = [tf.TensorSpec(one.shape, one.dtype, one.name) for one in model.inputs]
+    archive.add_endpoint("serve", infer, input_signature=taken)
+    with tempfile.TemporaryDirectory() as exported:
+        archive.write_out(exported, verbose=False)
+        return SavedModel(Path(exported))
+
+
+class SavedModel:
+    """The default signature of a SavedModel; it may be asked by several threads at once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it; what TensorFlow raises says what is wrong."""
+        import tensorflow as tf
+
+        self._loaded = tf.saved_model.load(str(folder))  # its variables live as long as this does
+        if SIGNATURE not in self._loaded.signatures:
+            known = ", ".join(self._loaded.signatures) or "none"
+            raise NoModel(f"{folder} has no signature {SIGNATURE}; it has: {known}")
+        self._function = self._loaded.signatures[SIGNATURE]
+        self._inputs = self._function.structured_input_signature[1]
+
+    def describe(self) -> dict[str, Any]:
+        """Give names, types and shapes of what goes in and comes out; null is any size."""
+        outputs = self._function.structured_outputs
+        return {"inputs": _described(self._inputs), "outputs": _described(outputs)}
+
+    def predict(self, instances: list[Any]) -> list[Any]:
+        """Give a prediction for every row, in their order; BadInstances."""
+        import tensorflow as tf
+
+        columns = self._columns(instances)
+        tensors = {
+            name: tf.constant(_array(columns[name], spec, name), spec.dtype)
+            for name, spec in self._inputs.items()
+        }
+        found = {name: value.numpy().tolist() for name, value in self._function(**tensors).items()}
+        if len(found) == 1:
+            (rows,) = found.values()
+            return list(rows)
+        return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+    def _columns(self, instances: list[Any]) -> dict[str, list[Any]]:
+        """Sort rows by inputs: rows are objects with the inputs' names, or the one input itself."""
+        if not any(isinstance(row, Mapping) for row in instances) and len(self._inputs) == 1:
+            return {next(iter(self._inputs)): instances}
+        for number, row in enumerate(instances):
+            if not isinstance(row, Mapping) or set(row) != set(self._inputs):
+                got = sorted(map(str, row)) if isinstance(row, Mapping) else type(row).__name__
+                names = ", ".join(self._inputs)
+                raise BadInstances(
+                    f"instances[{number}]: must be an object with exactly {names}, got {got}"
+                )
+        return {name: [row[name] for row in instances] for name in self._inputs}
+
+
+def _described(specs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+        for name, spec in specs.items()
+    }
+
+
+def _array(rows: list[Any], spec: Any, name: str) -> np.ndarray:
+    """Turn rows into an array of the shape and type that an input takes."""
+    wanted = f"{spec.dtype.name} of shape {_shape(spec)}"
+    rule = f"instances: {name} must be {wanted}"
+    try:
+        array = np.asarray(rows)
+    except ValueError:
+        raise BadInstances(f"{rule}, got rows of unlike sizes") from None
+    if array.dtype.kind not in ("U" if spec.dtype.name == "string" else "biuf"):
+        raise BadInstances(f"{rule}, got other values")
+    if not spec.shape.is_compatible_with(array.shape):
+        raise BadInstances(f"{rule}, got shape {list(array.shape)}")
+    if array.dtype.kind == "U":
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = array.astype(spec.dtype.as_numpy_dtype)
+    if not np.isfinite(result).all() or (result.dtype.kind in "biu" and (result != array).any()):
+        raise BadInstances(f"{rule}, got a number that is none")
+    return result
+
+
+def _shape(spec: Any) -> list[int | None] | str:
+    return "any" if spec.shape.rank is None else spec.shape.as_list()

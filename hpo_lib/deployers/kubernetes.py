@@ -1,0 +1,434 @@
+"""Models served by Kubernetes: a Deployment per version, and one Service that chooses among them.
+
+A version is tried in its own pods, which no user reaches; a switch is one change of the Service's
+selector. Pods are asked through the API server, which needs no way into the cluster's network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hpo_lib.backends.pods import Json, refused, server
+from hpo_lib.deployers import Check, Release
+from hpo_lib.deployers.answers import (
+    SAMPLE,
+    Sample,
+    check_header,
+    check_predictions,
+    check_status,
+    predict_path,
+    status_path,
+)
+from hpo_lib.deployers.manifests import (
+    CONTENT,
+    MAX_CONFIG_BYTES,
+    SERVES,
+    SWITCHED,
+    KubernetesOptions,
+    Model,
+    Plan,
+    ServeRules,
+    addressed,
+    permit,
+    present,
+    rolled_out,
+    trouble,
+    unready,
+    version_of,
+)
+from hpo_lib.errors import NotFound, SpecError, TransientError
+from hpo_lib.places import Place, chunks, files, reaching
+from hpo_lib.validation import Strict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kubernetes.client import AppsV1Api, CoreV1Api
+
+_POLL_S, _SETTLE_S, _SWITCH_S = 0.5, 10.0, 60.0
+_TRIES = 3
+_REQUEST_S = (5, 60)
+_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+@dataclass(frozen=True)
+class KubernetesDeployer:
+    """`connect` gives a client, `rules` say what is allowed (SpecError), `store` whose it all is.
+
+    One process at a time changes what an experiment serves.
+    """
+
+    Options: ClassVar[type[Strict]] = KubernetesOptions
+
+    experiment: str
+    options: KubernetesOptions
+    connect: Callable[[], CoreV1Api]
+    rules: ServeRules = field(default_factory=ServeRules)
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what this deployment does not allow."""
+        permit(self.options, self.rules)
+
+    def stage(self, release: Release) -> None:
+        """Have pods of its own made for a version; done again with other options, they change."""
+        model = packed(release)
+        config_map, deployment = self.plan.config_map(model), self.plan.deployment(model)
+        with _asking():
+            self._create(self.core.create_namespaced_config_map, config_map)
+            there = self._deployment(release.version)
+            if there is None:
+                self._create(self.apps.create_namespaced_deployment, deployment)
+            elif there["metadata"].get("annotations", {}).get(CONTENT) != _content(deployment):
+                self.apps.replace_namespaced_deployment(
+                    self.plan.named(release.version), self.plan.namespace, deployment
+                )
+
+    def try_out(self, release: Release) -> Check:
+        """Wait until a version's pods are ready, and ask each of them its sample."""
+        return self._until_ready(release.version) or self._ask_pods(release.version)
+
+    def switch(self, version: int) -> None:
+        """Have the Service choose a version's pods; returns when it sends requests to no others."""
+        with _asking():
+            if not rolled_out(self._staged(version)):
+                raise TransientError(f"version {version} is not ready to be switched to")
+            service = self._service()
+            wanted = self.plan.service(version, datetime.now(UTC).isoformat())
+            if service is None:
+                self._create(self.core.create_namespaced_service, wanted)
+            elif service["spec"].get("selector") != wanted["spec"]["selector"]:
+                self._turn(service, wanted)
+        if not _within(_SWITCH_S, lambda: self._addressed() == {version}):
+            raise TransientError(f"the Service {self.plan.name} does not send to version {version}")
+
+    def serving(self) -> int | None:
+        """Give the version whose pods the Service sends requests to."""
+        found = self._settled()
+        if len(found) > 1:
+            several = ", ".join(map(str, sorted(found)))
+            raise TransientError(
+                f"the Service {self.plan.name} sends to versions {several} at once"
+            )
+        return next(iter(found), None)
+
+    def verify(self, version: int) -> Check:
+        """Ask the Service, and every pod that it sends requests to."""
+        found = self._settled()
+        if found != {version}:
+            listed = ", ".join(map(str, sorted(found))) or "none"
+            return Check(
+                f"the Service {self.plan.name} must send to version {version}, sends to {listed}"
+            )
+        place = f"services/{self.plan.name}:http"
+        return self._ask(place, version) or self._ask_pods(version)
+
+    def drop(self, version: int) -> None:
+        """Delete a version, when requests that were sent to it before a switch are answered."""
+        with _asking():
+            service = self._service()
+            if service and version_of(service["spec"].get("selector", {})) == version:
+                raise SpecError(
+                    f"version {version} of {self.experiment} is being served: serve another one "
+                    "before it is dropped"
+                )
+            if self._deployment(version) is not None:
+                time.sleep(_rest_s(service, self.rules.grace_s))
+            self._delete(version)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Give the names and manifests of this experiment."""
+        return Plan(self.experiment, self.store, self.options, self.rules)
+
+    @cached_property
+    def core(self) -> CoreV1Api:
+        """Connect to the cluster, once."""
+        return self.connect()
+
+    @cached_property
+    def apps(self) -> AppsV1Api:
+        """Give what knows Deployments, on the same connection."""
+        from kubernetes.client import AppsV1Api
+
+        return AppsV1Api(self.core.api_client)
+
+    # Waiting and asking
+
+    def _until_ready(self, version: int) -> Check:
+        """Wait until all pods of a version are ready, or none will be."""
+        end = time.monotonic() + self.options.start_timeout_s
+        while True:
+            with _asking():
+                deployment, pods = self._staged(version), self._pods(version)
+            if rolled_out(deployment):
+                return Check()
+            if problem := trouble(pods, datetime.now(UTC)):
+                return problem
+            if time.monotonic() > end:
+                timeout = self.options.start_timeout
+                return Check(f"it is not ready after {timeout}: {unready(pods)}")
+            time.sleep(_POLL_S)
+
+    def _ask_pods(self, version: int) -> Check:
+        with _asking():
+            pods = self._pods(version)
+        for pod in pods:
+            place = f"pods/{pod['metadata']['name']}:{self.options.port}"
+            if problem := self._ask(place, version):
+                return problem
+        return Check() if pods else Check(f"version {version} has no pods")
+
+    def _ask(self, place: str, version: int) -> Check:
+        """Ask a pod or a Service for its version and for the sample's rows."""
+        with _asking():
+            sample = self._sample(version)
+        name = self.plan.name
+        code, headers, body = self._http(place, status_path(name))
+        problem = _code(code, body) or check_header(headers, version) or check_status(body, version)
+        if problem or sample is None:
+            return problem
+        code, headers, body = self._http(place, predict_path(name), sample.request())
+        problem = _code(code, body) or check_header(headers, version)
+        return problem or check_predictions(body, sample)
+
+    def _http(
+        self, place: str, path: str, body: bytes | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request through the API server; tried again while nobody answers."""
+        client = self.core.api_client
+        headers = {**client.default_headers, "Accept": "application/json"}
+        headers["Content-Type"] = "application/json"
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        prefix = f"/api/v1/namespaces/{self.plan.namespace}/{place}/proxy"
+        url = f"{client.configuration.host}{prefix}{path}"
+        for rest in reversed(range(_TRIES)):
+            with server():
+                found = client.rest_client.pool_manager.request(
+                    "GET" if body is None else "POST",
+                    url,
+                    body=body,
+                    headers=headers,
+                    timeout=_timeout(),
+                    retries=False,
+                    redirect=False,
+                )
+            if found.status not in _AWAY or not rest:
+                break
+            time.sleep(_POLL_S)
+        _refuse_denial(found.status, found.data)
+        return found.status, found.headers, found.data
+
+    # What is there
+
+    def _settled(self) -> set[int]:
+        """Give the versions that requests are sent to, when that is what the Service says."""
+        with _asking():
+            service = self._service()
+        if service is None:
+            return set()
+        wanted = version_of(service["spec"].get("selector", {}))
+        _within(_SETTLE_S, lambda: self._addressed() == {wanted})
+        return self._addressed()
+
+    def _addressed(self) -> set[int]:
+        """Give the versions whose pods the Service sends requests to."""
+        with _asking():
+            names = set(addressed(self._read(self.core.read_namespaced_endpoints, self.plan.name)))
+            pods = self._listed(f"{SERVES}={self.plan.name}")
+        labels = [pod["metadata"]["labels"] for pod in pods if pod["metadata"]["name"] in names]
+        return {version for one in labels if (version := version_of(one)) is not None}
+
+    def _staged(self, version: int) -> Json:
+        """Read a version's Deployment; NotFound if there is none."""
+        found = self._deployment(version)
+        if found is None:
+            raise NotFound(f"version {version} of {self.experiment} is not staged")
+        return found
+
+    def _deployment(self, version: int) -> Json | None:
+        return self._own(self.apps.read_namespaced_deployment, self.plan.named(version))
+
+    def _service(self) -> Json | None:
+        return self._own(self.core.read_namespaced_service, self.plan.name)
+
+    def _sample(self, version: int) -> Sample | None:
+        """Read the sample that a version was staged with."""
+        import base64
+
+        maps = self.core.list_namespaced_config_map(
+            self.plan.namespace,
+            label_selector=_written(self.plan.selector(version) | self.plan.owner),
+        )
+        for one in maps.items:
+            if text := (one.binary_data or {}).get(SAMPLE):
+                return Sample.read(base64.b64decode(text))
+        return None
+
+    def _pods(self, version: int) -> list[Json]:
+        return present(self._listed(_written(self.plan.selector(version))))
+
+    def _listed(self, selector: str) -> list[Json]:
+        found = self.core.list_namespaced_pod(self.plan.namespace, label_selector=selector)
+        pods: list[Json] = self.core.api_client.sanitize_for_serialization(found)["items"]
+        return pods
+
+    def _own(self, read: Callable[..., Any], name: str) -> Json | None:
+        """Read a thing of ours; SpecError if somebody else has one of that name."""
+        found = self._read(read, name)
+        labels = {} if found is None else found["metadata"].get("labels", {})
+        if found is not None and not self.plan.owner.items() <= labels.items():
+            raise SpecError(
+                f"deploy.options.name: {self.plan.namespace}/{name} is not of this experiment: "
+                "name another one"
+            )
+        return found
+
+    def _read(self, read: Callable[..., Any], name: str) -> Json | None:
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            found = read(name, self.plan.namespace)
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        thing: Json = self.core.api_client.sanitize_for_serialization(found)
+        return thing
+
+    # Changing it
+
+    def _create(self, create: Callable[..., Any], thing: Json) -> None:
+        """Create what may have been created by a process that did not live to tell."""
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            create(self.plan.namespace, thing)
+        except ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+
+    def _turn(self, service: Json, wanted: Json) -> None:
+        """Change selector and port in one step, unless somebody else changed the Service."""
+        turned = {
+            **service,
+            "metadata": service["metadata"] | {"annotations": wanted["metadata"]["annotations"]},
+            "spec": service["spec"] | wanted["spec"],
+        }
+        self.core.replace_namespaced_service(self.plan.name, self.plan.namespace, turned)
+
+    def _delete(self, version: int) -> None:
+        from kubernetes.client.exceptions import ApiException
+
+        try:
+            self.apps.delete_namespaced_deployment(
+                self.plan.named(version), self.plan.namespace, propagation_policy="Background"
+            )
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        self.core.delete_collection_namespaced_config_map(
+            self.plan.namespace,
+            label_selector=_written(self.plan.selector(version) | self.plan.owner),
+        )
+
+
+def packed(release: Release) -> Model:
+    """Take a model's files along if a ConfigMap holds them, else say where the pod finds them.
+
+    SpecError for a large model on this worker's disk, where no pod can fetch it.
+    """
+    with reaching(release.files):
+        found = {_relative(path, release.files): path for path in files(release.files)}
+        size = sum(path.stat().st_size for path in found.values())
+    if not found:
+        raise SpecError(f"deploy: {release.files} holds no model: a trial has to save one")
+    if size <= MAX_CONFIG_BYTES:
+        return Model(release.version, {name: _content_of(path) for name, path in found.items()})
+    uri = str(release.files)
+    if "://" not in uri or uri.startswith("file:"):
+        raise SpecError(
+            f"artifacts.uri: is required to serve this model on kubernetes: it has {size} bytes, "
+            f"and only up to {MAX_CONFIG_BYTES} can be served from the worker's disk ({uri})"
+        )
+    sample = {name: _content_of(path) for name, path in found.items() if name == SAMPLE}
+    return Model(release.version, sample, uri)
+
+
+def _relative(path: Place, folder: Place) -> str:
+    return str(path).removeprefix(str(folder)).lstrip("/")
+
+
+def _content_of(path: Place | Path) -> bytes:
+    return b"".join(chunks(path))
+
+
+def _content(thing: Json) -> str:
+    return str(thing["metadata"]["annotations"][CONTENT])
+
+
+def _code(code: int, body: bytes) -> Check:
+    if code == HTTPStatus.OK:
+        return Check()
+    return Check(f"it answers with {code}: {' '.join(body[:300].decode(errors='replace').split())}")
+
+
+def _refuse_denial(code: int, body: bytes) -> None:
+    """Tell the API server's own refusal from what a server behind it answers; SpecError."""
+    if (
+        code == HTTPStatus.FORBIDDEN
+        and b'"kind":"Status"' in body
+        and (end := refused(code, body.decode()))
+    ):
+        raise SpecError(f"deploy: kubernetes refuses: {end.detail}")
+
+
+def _written(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _within(time_s: float, holds: Callable[[], bool]) -> bool:
+    """Wait until something holds; False if it does not in time."""
+    end = time.monotonic() + time_s
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _rest_s(service: Json | None, grace_s: float) -> float:
+    """Give what is left of the grace that follows the last switch, in seconds."""
+    text = (service or {}).get("metadata", {}).get("annotations", {}).get(SWITCHED)
+    if text is None:
+        return 0.0
+    since_s = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+    return min(max(0.0, grace_s - since_s), grace_s)
+
+
+def _timeout() -> Any:
+    from urllib3 import Timeout
+
+    connect, read = _REQUEST_S
+    return Timeout(connect=connect, read=read)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Part what the cluster refuses, which no retry mends, from a cluster that is in trouble."""
+    from kubernetes.client.exceptions import ApiException
+
+    with server():
+        try:
+            yield
+        except ApiException as error:
+            if end := refused(error.status, error.body):
+                raise SpecError(f"deploy: kubernetes refuses: {end.detail}") from error
+            raise
