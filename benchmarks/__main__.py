@@ -1,13 +1,15 @@
-"""`python -m benchmarks [imports|overhead|pods|wine]`: all of them without a name."""
+"""`python -m benchmarks [imports|nights|overhead|pods|wine]`: all of them without a name."""
 
 from __future__ import annotations
 
 import argparse
 
 from benchmarks import imports, overhead, pods, wine
+from benchmarks.nights import table as nights
 
 BENCHMARKS = {
     "imports": imports.main,
+    "nights": nights.main,
     "overhead": overhead.main,
     "pods": pods.main,
     "wine": wine.main,

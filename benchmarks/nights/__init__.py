@@ -1,0 +1,1 @@
+"""The gate played through many nights; see README.md beside this file."""

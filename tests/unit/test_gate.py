@@ -1,0 +1,385 @@
+"""The gate: what it promotes, what it says, what must not change its mind; and its benchmark."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.nights import table
+from benchmarks.nights.failing import HARMLESS, Fault, Weather
+from benchmarks.nights.failing import play as play_failing
+from benchmarks.nights.models import InMemoryModels
+from benchmarks.nights.play import Night, cases, gate
+from benchmarks.nights.world import Final
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.gate import Guard, Rule, Scores, Verdict, judge
+from hpo_lib.record import ModelStatus
+from hpo_lib.trial import Direction
+
+MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
+RULE = Rule("auc", MAXIMIZE, min_improvement=0.01)
+OPPOSITE = {MAXIMIZE: MINIMIZE, MINIMIZE: MAXIMIZE}
+
+values = st.floats(-1e3, 1e3).map(lambda x: round(x, 3))
+rules = st.builds(
+    Rule,
+    metric=st.just("auc"),
+    direction=st.sampled_from(Direction),
+    min_improvement=st.sampled_from([0.0, 0.01, 1.0]),
+    confidence=st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+
+
+def scores(*auc: float | None, **others: float) -> Scores:
+    """Give one final trial per value; of None, one that left nothing."""
+    return Scores([{} if value is None else {"auc": value, **others} for value in auc])
+
+
+def by_example(*rows: Sequence[float]) -> Scores:
+    means = [{"auc": math.fsum(row) / len(row)} for row in rows]
+    return Scores(means, {"auc": rows})
+
+
+@st.composite
+def pairs(draw: st.DrawFn, examples: bool | None = None) -> tuple[Scores, Scores]:
+    """Draw a challenger's and a champion's scores, with or without those of single examples."""
+    seeds = draw(st.integers(2, 5))
+    if draw(st.booleans()) if examples is None else examples:
+        row = st.lists(values, min_size=(size := draw(st.integers(2, 6))), max_size=size)
+        table = st.lists(row, min_size=seeds, max_size=seeds)
+        return by_example(*draw(table)), by_example(*draw(table))
+    column = st.lists(values, min_size=seeds, max_size=seeds)
+    return scores(*draw(column)), scores(*draw(column))
+
+
+def changed(side: Scores, change: object) -> Scores:
+    """Apply a function to every score of a side."""
+    assert callable(change)
+    examples = {
+        name: [[change(x) for x in row] for row in rows] for name, rows in side.examples.items()
+    }
+    return Scores([{"auc": change(one["auc"])} for one in side.metrics], examples)
+
+
+def in_order(side: Scores, order: Sequence[int]) -> Scores:
+    examples = {name: [rows[at] for at in order] for name, rows in side.examples.items()}
+    return Scores([side.metrics[at] for at in order], examples)
+
+
+@given(rules, pairs())
+def test_a_verdict_is_plain_and_its_reason_a_sentence(
+    rule: Rule, sides: tuple[Scores, Scores]
+) -> None:
+    verdict = judge(rule, *sides)
+    assert verdict.reason.endswith(".")
+    assert rule.metric in verdict.reason
+    assert verdict.reason.startswith("Promoted" if verdict.promote else "Not promoted")
+    assert json.loads(json.dumps(asdict(verdict)))["promote"] is verdict.promote
+    assert judge(rule, *sides) == verdict
+
+
+@given(rules, pairs())
+def test_it_is_the_same_seen_upside_down(rule: Rule, sides: tuple[Scores, Scores]) -> None:
+    one = judge(rule, *sides)
+    other = judge(
+        replace(rule, direction=OPPOSITE[rule.direction]),
+        *(changed(side, lambda x: -x) for side in sides),
+    )
+    assert (one.promote, one.improvement, one.error) == (
+        other.promote,
+        other.improvement,
+        other.error,
+    )
+
+
+@given(rules, pairs(), st.randoms(use_true_random=False))
+def test_the_order_of_seeds_does_not_matter(
+    rule: Rule, sides: tuple[Scores, Scores], random: Random
+) -> None:
+    order = random.sample(range(len(sides[0].metrics)), len(sides[0].metrics))
+    one, other = judge(rule, *sides), judge(rule, *(in_order(side, order) for side in sides))
+    assert one.promote is other.promote
+    assert one.improvement == pytest.approx(other.improvement, abs=1e-9)
+    assert one.error == pytest.approx(other.error, abs=1e-9)
+
+
+@given(rules, pairs())
+def test_never_both_ways(rule: Rule, sides: tuple[Scores, Scores]) -> None:
+    assert not (judge(rule, *sides).promote and judge(rule, *reversed(sides)).promote)
+
+
+@given(rules, pairs(), st.lists(st.floats(0, 1e3), min_size=5, max_size=5))
+def test_what_is_no_better_with_any_seed_is_not_promoted(
+    rule: Rule, sides: tuple[Scores, Scores], by: Sequence[float]
+) -> None:
+    champion = sides[1]
+    worse = [rule.direction.loss(x) for x in by]
+    if champion.examples:
+        rows = zip(champion.examples["auc"], worse, strict=False)
+        challenger = by_example(*([x + up for x in row] for row, up in rows))
+    else:
+        ones = zip(champion.metrics, worse, strict=False)
+        challenger = scores(*(one["auc"] + up for one, up in ones))
+    assert not judge(rule, challenger, champion).promote
+
+
+@given(rules, pairs(), st.floats(0, 3e3), st.floats(0, 1e3))
+def test_better_scores_never_cost_a_promotion(
+    rule: Rule, sides: tuple[Scores, Scores], by: float, more: float
+) -> None:
+    sign = 1 if rule.direction is MAXIMIZE else -1
+    good = changed(sides[0], lambda x: x + sign * by)
+    better = changed(sides[0], lambda x: x + sign * (by + more))
+    assert judge(rule, good, sides[1]).promote <= judge(rule, better, sides[1]).promote
+
+
+@given(rules, pairs(), st.sampled_from([{"min_improvement": 2}, {"confidence": 0.995}]))
+def test_asking_for_more_never_promotes_more(
+    rule: Rule, sides: tuple[Scores, Scores], more: dict[str, float]
+) -> None:
+    stricter = replace(rule, **more)
+    assert judge(stricter, *sides).promote <= judge(rule, *sides).promote
+
+
+@given(pairs(examples=True))
+def test_example_scores_never_lower_the_bar_that_seeds_set(sides: tuple[Scores, Scores]) -> None:
+    error = judge(RULE, *sides).error
+    without = judge(RULE, *(replace(side, examples={}) for side in sides)).error
+    assert error is not None
+    assert without is not None
+    assert error >= without * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "promote", "said"),
+    [
+        ((0.93, 0.92, 0.94), (0.90, 0.90, 0.90), True, "better by 0.03 ± 0.005774"),
+        # Not enough, however sure.
+        ((0.905, 0.905, 0.905), (0.90, 0.90, 0.90), False, "not exceed min_improvement (0.01)."),
+        # A tie with the threshold is not more than it, whatever floats make of it.
+        ((0.80, 0.80, 0.80), (0.79, 0.79, 0.79), False, "not exceed min_improvement (0.01)."),
+        # Enough, but not sure.
+        ((1.0, 0.90, 0.80), (0.80, 0.88, 0.90), False, "not exceed the uncertainty at 95 %"),
+        ((0.95, 0.90, 0.85), (0.90, 0.895, 0.90), False, "min_improvement (0.01) nor the"),
+        ((0.90, 0.90, 0.90), (0.90, 0.90, 0.90), False, "They are equal (± 0)."),
+        ((0.89, 0.88, 0.87), (0.90, 0.90, 0.90), False, "It is worse by 0.02 ± "),
+        # No variance at all: a deterministic training.
+        ((0.92, 0.92), (0.90, 0.90), True, "better by 0.02 ± 0"),
+    ],
+)
+def test_what_is_promoted(
+    mine: tuple[float, ...], theirs: tuple[float, ...], promote: bool, said: str
+) -> None:
+    verdict = judge(RULE, scores(*mine), scores(*theirs))
+    assert verdict.promote is promote
+    assert said in verdict.reason
+
+
+def test_less_is_better_where_the_rule_says_so() -> None:
+    rule = Rule("auc", MINIMIZE)
+    assert judge(rule, scores(0.1, 0.1), scores(0.2, 0.2)).promote
+    assert not judge(rule, scores(0.2, 0.2), scores(0.1, 0.1)).promote
+
+
+def test_few_examples_make_sure_seeds_unsure() -> None:
+    """Two of 40 examples, the same with every seed: seeds alone cannot see that this is luck."""
+    theirs = [1.0] * 30 + [0.0] * 10
+    mine = [1.0] * 32 + [0.0] * 8
+    sides = by_example(mine, mine, mine), by_example(theirs, theirs, theirs)
+    assert judge(RULE, *(replace(side, examples={}) for side in sides)).promote
+    verdict = judge(RULE, *sides)
+    assert not verdict.promote
+    assert "3 seeds and 40 hold-out examples" in verdict.reason
+
+
+@pytest.mark.parametrize(("ahead", "promote"), [(3, False), (5, True)])
+def test_a_handful_of_examples_counts_as_in_an_exact_test(ahead: int, promote: bool) -> None:
+    """Of a sign test, 3 of 3 have p = 0.125 and 5 of 5 have p = 0.031, however many are equal."""
+    theirs = [0.0] * 2_000
+    mine = [1.0] * ahead + theirs[ahead:]
+    rule = Rule("auc", MAXIMIZE)
+    assert judge(rule, by_example(mine, mine), by_example(theirs, theirs)).promote is promote
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        (scores(), scores(0.9, 0.9), "there are 0; of 2 final trials"),
+        (scores(0.99, None, None), scores(0.9, 0.9, 0.9), "1 of the challenger's and 3 of the"),
+        (scores(0.99, 0.99), scores(None, None), "2 of the challenger's and 0 of the champion's"),
+        # Two each, but only one in common.
+        (scores(0.99, 0.99, None), scores(None, 0.9, 0.9), "there are 1"),
+        # One that diverges with some seed is not judged by the others.
+        (scores(0.99, 0.99, math.nan), scores(0.9, 0.9, 0.9), "was NaN in final trial 3 of 3"),
+        (scores(0.99, 0.99, math.inf), scores(0.9, 0.9, 0.9), "was ∞ in final trial 3 of 3"),
+        (by_example([1, 1], [1, 1]), by_example([0, 0, 0], [0, 0, 0]), "2 and 3 examples"),
+        (by_example([1], [1]), by_example([0], [0]), "one example"),
+        (
+            replace(by_example([1, 1], [1, 1]), metrics=scores(1.0, 0.5).metrics),
+            by_example([0, 0], [0, 0]),
+            "0.5 in final trial 2 of 2, which is not the mean of its example scores",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_not_promoted(mine: Scores, theirs: Scores, said: str) -> None:
+    verdict = judge(RULE, mine, theirs)
+    assert not verdict.promote
+    assert verdict.improvement is None
+    assert said in verdict.reason
+    assert "auc" in verdict.reason
+
+
+def test_a_lost_final_trial_takes_its_pair_along() -> None:
+    verdict = judge(RULE, scores(0.95, None, 0.95), scores(0.90, 0.80, 0.90, math.nan))
+    assert verdict.promote
+    assert verdict.improvement == pytest.approx(0.05)
+    assert "Final trials 2, 4 of 4 took no part" in verdict.reason
+
+
+def test_examples_of_some_final_trials_only_do_not_count() -> None:
+    mine = by_example([1, 1, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1])
+    theirs = Scores(scores(0.1, 0.1, 0.1).metrics, {"auc": [[0.1] * 4, [0.1] * 4]})
+    assert "3 seeds alone" in judge(RULE, mine, theirs).reason
+
+
+@pytest.mark.parametrize(
+    ("guard", "mine", "theirs", "said"),
+    [
+        (Guard("mb", at_most=3), 3.0, 1.0, None),
+        (Guard("mb", at_most=3), 3.1, 1.0, "mb is 3.1, more than 3 (at_most)."),
+        (Guard("mb", at_least=3), 3.0, 1.0, None),
+        (Guard("mb", at_least=3), 2.9, 1.0, "mb is 2.9, less than 3 (at_least)."),
+        (Guard("mb", not_worse_than=0.01, direction=MAXIMIZE), 0.79, 0.80, None),
+        (Guard("mb", not_worse_than=0.01, direction=MAXIMIZE), 0.78, 0.80, "0.8 by 0.02, more"),
+        (Guard("mb", not_worse_than=0.01, direction=MINIMIZE), 0.78, 0.80, None),
+        (Guard("mb", not_worse_than=0.01, direction=MINIMIZE), 0.82, 0.80, "0.8 by 0.02, more"),
+        (Guard("mb", at_most=3), math.nan, 1.0, "The challenger's mb is not known"),
+        (Guard("gb", at_most=3), 1.0, 1.0, "The challenger's gb is not known"),
+        (Guard("mb", at_most=3), 1.0, math.nan, None),
+        (Guard("mb", not_worse_than=1, direction=MINIMIZE), 1.0, math.nan, "The champion's mb"),
+    ],
+)
+def test_guards(guard: Guard, mine: float, theirs: float, said: str | None) -> None:
+    rule = replace(RULE, guards=[Guard("auc", at_least=0.1), guard])
+    verdict = judge(rule, scores(0.95, 0.95, mb=mine), scores(0.9, 0.9, mb=theirs))
+    assert verdict.promote is (said is None)
+    assert len(verdict.broken) == (said is not None)
+    assert (said or "All 2 guards hold.") in verdict.reason
+    assert said is None or said in verdict.broken[0]
+
+
+def test_a_guard_on_the_rules_own_metric_knows_its_direction() -> None:
+    rule = replace(RULE, guards=[Guard("auc", not_worse_than=0)])
+    assert judge(rule, scores(0.95, 0.95), scores(0.9, 0.9)).promote
+
+
+def test_the_first_model_is_promoted_if_its_guards_hold() -> None:
+    guards = [Guard("mb", at_most=3), Guard("mb", not_worse_than=0, direction=MINIMIZE)]
+    rule = replace(RULE, guards=guards)
+    verdict = judge(rule, scores(0.5, 0.6, mb=2), None)
+    assert verdict == Verdict(True, verdict.reason)
+    assert "auc is 0.55 over 2 seeds, and there is no champion" in verdict.reason
+    broken = judge(rule, scores(0.5, 0.6, mb=4), None)
+    assert not broken.promote
+    assert broken.reason.endswith("mb is 4, more than 3 (at_most).")
+    assert not judge(rule, scores(0.5, None, mb=2), None).promote
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"min_improvement": -0.1}, "min_improvement: must be >= 0, got -0.1"),
+        ({"min_improvement": math.nan}, "min_improvement: must be >= 0, got nan"),
+        ({"confidence": 1.0}, "confidence: must be >= 0.5 and < 1, got 1.0"),
+        ({"guards": [Guard("mcc", not_worse_than=0.1)]}, "not_worse_than of mcc needs a direction"),
+    ],
+)
+def test_a_rule_that_makes_no_sense(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Rule("auc", MAXIMIZE, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_examples", [0, 400])
+def test_chance_is_promoted_as_rarely_as_the_confidence_says(n_examples: int) -> None:
+    """Two equal models, 3 seeds: normal scores, with parts of the seed, the example and both."""
+    random, promoted, rounds = Random(0), 0, 200
+    rule = Rule("auc", MAXIMIZE, confidence=0.9)
+    for _ in range(rounds):
+        of_examples = [random.gauss(0, 1) for _ in range(n_examples)]
+        rows = []
+        for _ in range(3):
+            of_seed = random.gauss(0, 0.05)
+            rows.append([of_seed + one + random.gauss(0, 0.5) for one in of_examples] or [of_seed])
+        mine = by_example(*rows) if n_examples else scores(*(row[0] for row in rows))
+        theirs = changed(mine, lambda _: 0.0)
+        promoted += judge(rule, mine, theirs).promote
+    assert promoted / rounds < 0.15
+
+
+def test_the_benchmarks_worlds_are_played_as_promised(capsys: pytest.CaptureFixture[str]) -> None:
+    assert table.worlds(range(2))
+    assert "| nothing better  | gate  |" in capsys.readouterr().out
+
+
+def night(better_by: float, promoted: bool = False) -> Night:
+    return Night(better_by, promoted)
+
+
+@pytest.mark.parametrize(
+    ("nights", "found"),
+    [
+        ([], []),
+        # At the threshold is not above it, and what is no improvement is no case.
+        ([night(0.01), night(-0.02, True)], []),
+        ([night(0.02, True)], [(2.0, True)]),
+        ([night(0.02), night(0.0, True)], [(2.0, True)]),
+        # Two nights are one case, the third begins another, which the last night cuts short.
+        ([night(0.02), night(0.02), night(0.04)], [(2.0, False)]),
+        ([night(0.02, True), night(0.03), night(0.03)], [(2.0, True), (3.0, False)]),
+    ],
+)
+def test_improvements_are_counted_one_by_one(
+    nights: list[Night], found: list[tuple[float, bool]]
+) -> None:
+    assert list(cases(nights)) == found
+
+
+def test_of_two_nights_with_one_champion_the_second_is_stale() -> None:
+    models, yes = InMemoryModels(), Verdict(True, "Better.")
+    first = models.settle(models.register(1, {}, None).version, yes)
+    one, other = (models.register(run, {}, first.version) for run in (2, 3))
+    assert models.settle(one.version, yes).status is ModelStatus.CHAMPION
+    assert models.settle(other.version, yes).status is ModelStatus.REJECTED
+    assert models.settle(one.version, Verdict(False, "No.")).status is ModelStatus.CHAMPION
+    assert models.register(2, {"x": 1}, None) == models.champion()
+
+
+def test_an_outage_lasts_and_is_of_one_place() -> None:
+    weather, done = Weather(Fault.STORE_DOWN), []
+    for _ in range(1, weather.begin):
+        weather.around("store", lambda: done.append(1))
+    with pytest.raises(TransientError, match="store is down"):
+        weather.around("store", lambda: done.append(1))
+    weather.around("outputs", lambda: done.append(1))
+    assert len(done) == weather.begin
+
+
+@pytest.mark.parametrize("fault", HARMLESS[1:])
+def test_a_night_that_is_repeated_ends_as_if_nothing_had_happened(
+    tmp_path: Path, fault: Fault
+) -> None:
+    final = Final(seeds=2, examples=200)
+    played = []
+    for at, one in enumerate((Fault.NOTHING, fault)):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        played.append(play_failing(folder, 0, gate(), final, (one,), nights=5))
+    assert played[0] == played[1]
