@@ -38,6 +38,10 @@ class AlreadyFinished(HpoError, ValueError):
     """The trial or its run has ended: there is nothing left to start; read what became of it."""
 
 
+class Superseded(HpoError, ValueError):
+    """The champion is another one than a model was compared with: compare again, do not promote."""
+
+
 class NotFound(HpoError, KeyError):
     """What was asked for is not in the store."""
 

@@ -104,22 +104,38 @@ class ModelStatus(StrEnum):
 class Model:
     """What a run's final training made; `version` counts the models of its experiment from 1.
 
-    `trial` is the final trial whose files these are, at `files`: a URI or a path. `manifest` is
+    `source` is the trial that found the parameters, `trial` the final one whose files these are, at
+    `files`: a URI or a path, empty until they are there. `against` is the champion that it was
+    compared with, `served` whether it has been seen serving well. `manifest` and `verdict` are
     plain JSON; `reason` says why the model is what it is.
     """
 
     experiment: str
     version: int
     run_id: int
-    trial: int
+    source: int
     params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    files: str
-    manifest: Mapping[str, Any]
     status: ModelStatus
     reason: str
     created_at: datetime
     changed_at: datetime
+    against: int | None = None
+    served: bool = False
+    trial: int | None = None
+    files: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvent:
+    """One change of a model's status, for its history."""
+
+    version: int
+    status: ModelStatus
+    reason: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +150,15 @@ class TrialView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A whole run, trials by number, and how they stand by the run's goal."""
+    """A whole run, trials by number, and how they stand by the run's goal.
+
+    `trials` are those of the search; `finals`, of the final training, are no part of it.
+    """
 
     run: Run
     trials: Sequence[TrialView] = field(default=())
+    finals: Sequence[TrialView] = field(default=())
+    model: Model | None = None
 
     @cached_property
     def goal(self) -> Goal | None:

@@ -21,9 +21,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hpo_lib.errors import AlreadyFinished, NotFound
 from hpo_lib.migrations import Database, shown
+from hpo_lib.models import Models, challenge, champion, lock, of_run
 from hpo_lib.record import (
     Attempt,
     AttemptState,
+    Model,
     Outcome,
     Past,
     Run,
@@ -52,7 +54,16 @@ from hpo_lib.tables import (
     trial_of,
     trials,
 )
-from hpo_lib.trial import Assignment, Cause, Decision, History, Observation, Trial, TrialState
+from hpo_lib.trial import (
+    Assignment,
+    Cause,
+    Decision,
+    History,
+    Observation,
+    Origin,
+    Trial,
+    TrialState,
+)
 from hpo_lib.warmstart import Advice
 
 _LOCK_TIMEOUT_S = 30.0
@@ -71,6 +82,15 @@ class Step(Protocol):
     @property
     def stop(self) -> Decision | None:
         """Why nothing more should be asked, if so."""
+        ...
+
+
+class Finale(Step, Protocol):
+    """An answer about final training: besides, who challenges the champion."""
+
+    @property
+    def challenger(self) -> Trial | None:
+        """The trial of the search whose configuration is trained again, if any is."""
         ...
 
 
@@ -145,6 +165,11 @@ class Store:
         """The store's name: 12 hexadecimal digits, made at random when its tables were."""
         with self._database.read() as connection:
             return str(connection.execute(select(identity.c.id)).scalar_one())
+
+    @property
+    def models(self) -> Models:
+        """The models of every experiment."""
+        return Models(self._database, self._now)
 
     # Runs
 
@@ -231,7 +256,7 @@ class Store:
             return [
                 Past(
                     run,
-                    tuple(trial_of(row, None) for row in _trial_rows(connection, run.id)),
+                    tuple(trial_of(row, None) for row in _searched(connection, run.id)),
                     _seconds(run.ended_at or now, now),
                 )
                 for run in found
@@ -278,6 +303,30 @@ class Store:
             now = self._now()
             history = _history(connection, run, now)
             _keep(connection, run_id, slot, ask(history), history, now)
+            return _leased(connection, run_id, slot) or Lease()
+
+    def lease_final(
+        self, run_id: int, slot: str, ask: Callable[[History, Model | None], Finale]
+    ) -> Lease:
+        """Do as `lease` for a run's final trials, and enter the challenger beside them.
+
+        `ask` is told the experiment's champion, whom the challenger will be compared with.
+        """
+        with self._database.write() as connection:
+            run = _locked_run(connection, run_id)
+            known = _leased(connection, run_id, slot)
+            if known is not None:
+                return known
+            if run.status is not RunStatus.RUNNING:
+                return Lease(stop=_ended(run))
+            now = self._now()
+            history = _history(connection, run, now)
+            lock(connection, run.experiment)
+            finale = ask(history, champion(connection, run.experiment))
+            _keep(connection, run_id, slot, finale, history, now)
+            if finale.challenger is not None:
+                won = finale.challenger
+                challenge(connection, run.experiment, run_id, won.number, won.params, now)
             return _leased(connection, run_id, slot) or Lease()
 
     def leased(self, run_id: int, slot: str) -> Lease | None:
@@ -328,7 +377,7 @@ class Store:
             return connection.execute(query).first() is not None
 
     def view(self, run_id: int) -> RunView:
-        """Give everything about a run, in four queries; NotFound."""
+        """Give everything about a run, in five queries; NotFound."""
         with self._database.read() as connection:
             run = run_of(_run_row(connection, run_id))
             tried: dict[int, list[Attempt]] = defaultdict(list)
@@ -344,7 +393,9 @@ class Store:
                 )
                 for row in _trial_rows(connection, run_id)
             ]
-            return RunView(run, views)
+            searched = [view for view in views if view.trial.origin is not Origin.FINAL]
+            finals = [view for view in views if view.trial.origin is Origin.FINAL]
+            return RunView(run, searched, finals, of_run(connection, run_id))
 
     def open_attempt(
         self, run_id: int, number: int, handle_for: Callable[[int], Mapping[str, Any]]
@@ -481,7 +532,7 @@ def _ended(run: Run) -> Decision:
 def _leased(connection: Connection, run_id: int, slot: str) -> Lease | None:
     same_trial = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
     query = (
-        select(leases, trials.c.params, trials.c.origin)
+        select(leases, trials.c.params, trials.c.origin, trials.c.repeat)
         .outerjoin(trials, same_trial)
         .where(leases.c.run_id == run_id, leases.c.slot == slot)
         .order_by(leases.c.position)
@@ -518,11 +569,18 @@ def _trial_values(assignment: Assignment) -> dict[str, Any]:
     return {
         "number": assignment.trial,
         "params": dict(assignment.params),
-        "params_hash": params_key(assignment.params),
+        "params_hash": _hash(assignment),
+        "repeat": assignment.repeat,
         "origin": assignment.origin,
         "state": TrialState.RUNNING,
         "metrics": {},
     }
+
+
+def _hash(assignment: Assignment) -> str:
+    """Hash what no two trials of a run share: a configuration, and its repeat in final training."""
+    digest = params_key(assignment.params)
+    return f"{digest}#{assignment.repeat}" if assignment.repeat else digest
 
 
 def _insert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -536,7 +594,7 @@ def _history(connection: Connection, run: Run, now: datetime) -> History:
     spans: dict[int, list[Span]] = defaultdict(list)
     for row in connection.execute(query):
         spans[row.trial].append((row.started_at, row.ended_at))
-    rows = _trial_rows(connection, run.id)
+    rows = _searched(connection, run.id)
     return History(
         trials=tuple(trial_of(row, _duration_s(spans[row.number])) for row in rows),
         elapsed_s=_seconds(run.started_at, run.ended_at or now),
@@ -562,6 +620,11 @@ def _seconds(start: datetime, end: datetime) -> float:
 def _trial_rows(connection: Connection, run_id: int) -> Sequence[Row[Any]]:
     query = select(trials).where(trials.c.run_id == run_id).order_by(trials.c.number)
     return connection.execute(query).all()
+
+
+def _searched(connection: Connection, run_id: int) -> list[Row[Any]]:
+    """Give the trials of a run's search: all but the final ones."""
+    return [row for row in _trial_rows(connection, run_id) if row.origin != Origin.FINAL]
 
 
 def _trial_row(connection: Connection, run_id: int, number: int) -> Row[Any]:

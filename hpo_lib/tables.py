@@ -26,15 +26,26 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Row,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
-from hpo_lib.record import Attempt, AttemptState, Run, RunKey, RunStatus
+from hpo_lib.record import (
+    Attempt,
+    AttemptState,
+    Model,
+    ModelEvent,
+    ModelStatus,
+    Run,
+    RunKey,
+    RunStatus,
+)
 from hpo_lib.trial import Action, Assignment, Cause, Decision, Observation, Origin, Trial
 from hpo_lib.trial import TrialState as State
 
@@ -167,6 +178,7 @@ trials = Table(
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("ended_at", Instant),
+    Column("repeat", Integer, nullable=False, server_default="0"),
     UniqueConstraint("run_id", "params_hash", name="uq_trials_params"),
     CheckConstraint("(state = 'complete') = (value IS NOT NULL)", name="ck_trials_value"),
 )
@@ -240,6 +252,54 @@ leases = Table(
     ),
 )
 
+#: What final training made, a row per run that came so far.
+models = Table(
+    "models",
+    metadata,
+    Column("experiment", Words, ForeignKey("experiments.name", name="fk_models_experiment")),
+    Column("version", Integer, nullable=False, autoincrement=False),
+    Column("run_id", Integer, ForeignKey("runs.id", name="fk_models_run"), nullable=False),
+    Column("source", Integer, nullable=False),
+    Column("params", Json, nullable=False),
+    Column("against", Integer),
+    Column("trial", Integer),
+    Column("files", Words, nullable=False),
+    Column("metrics", Json, nullable=False),
+    Column("manifest", Json, nullable=False),
+    Column("verdict", Json),
+    Column("served", Boolean, nullable=False, server_default=false()),
+    Column("status", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    PrimaryKeyConstraint("experiment", "version", name="pk_models"),
+    UniqueConstraint("run_id", name="uq_models_run"),
+)
+
+Index(
+    "uq_models_champion",
+    models.c.experiment,
+    unique=True,
+    sqlite_where=text("status = 'champion'"),
+    postgresql_where=text("status = 'champion'"),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("experiment", Words, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("time", Instant, nullable=False),
+    ForeignKeyConstraint(
+        ["experiment", "version"],
+        ["models.experiment", "models.version"],
+        name="fk_model_events_model",
+    ),
+)
+
 
 def run_of(row: Row[Any]) -> Run:
     """Read a row of `runs`."""
@@ -270,7 +330,19 @@ def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
         origin=Origin(row.origin),
         metrics=row.metrics,
         duration_s=duration_s,
+        repeat=row.repeat,
     )
+
+
+def model_of(row: Row[Any]) -> Model:
+    """Read a row of `models`."""
+    values = dict(row._mapping)
+    return Model(**values | {"status": ModelStatus(row.status)})
+
+
+def event_of(row: Row[Any]) -> ModelEvent:
+    """Read a row of `model_events`."""
+    return ModelEvent(row.version, ModelStatus(row.status), row.reason, row.time)
 
 
 def attempt_of(row: Row[Any]) -> Attempt:
@@ -315,13 +387,14 @@ def observation_rows(attempt_id: int, series: Iterable[Observation]) -> list[dic
 
 
 def assignment_of(row: Row[Any]) -> Assignment:
-    """Read a row of `leases` that has a trial, joined with the trial's `params` and `origin`."""
+    """Read a row of `leases` that has a trial, joined with its `params`, `origin` and `repeat`."""
     return Assignment(
         row.trial,
         row.params,
         origin=Origin(row.origin),
         resource=row.resource,
         resume_from=row.resume_from,
+        repeat=row.repeat,
     )
 
 

@@ -57,6 +57,7 @@ class Origin(StrEnum):
     INITIAL = "initial"
     SAMPLER = "sampler"
     FALLBACK = "fallback"
+    FINAL = "final"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Suggestion:
 class Trial:
     """One configuration and what became of it; `value` is set exactly when it is complete.
 
-    `rungs` holds the objective by resource for what ran at less than the full one.
+    `rungs` holds the objective by resource for what ran at less than the full one. `repeat` is 0
+    in the search; a run's final trials train a configuration again, with their repeat as seed.
     """
 
     number: int
@@ -84,6 +86,7 @@ class Trial:
     metrics: Mapping[str, float] = field(default_factory=dict)
     duration_s: float | None = None
     rungs: Mapping[float, float] = field(default_factory=dict)
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Assignment:
     origin: Origin = Origin.SAMPLER
     resource: float | None = None
     resume_from: str | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)

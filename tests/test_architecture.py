@@ -29,17 +29,19 @@ LAYERS: list[set[str]] = [
     {"lines"},
     {"artifacts", "migrations", "collectors"},
     {"backends"},
-    {"deployers"},
+    {"deployers", "models"},
     {"store", "remote"},
-    {"deployment", "runs", "specfile"},
-    {"embedded", "examine", "experiments", "recollect", "sweep", "watch"},
+    {"runs", "specfile"},
+    {"promotion", "rollout"},
+    {"embedded", "examine", "experiments", "recollect", "releases", "watch"},
+    {"sweep"},
     {"operate"},
-    {"collecting"},
+    {"collecting", "modelling"},
     {"cli"},
 ]
 IO_LEAVES = {
     "tables", "places", "lines", "artifacts", "migrations", "collectors", "backends", "deployers",
-    "store", "remote",
+    "models", "store", "remote",
 }  # fmt: skip
 PURE = set().union(*LAYERS[:8]) - {"runtime"}
 #: What may touch the world: pure parts may not import it, wherever in the file.
