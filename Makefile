@@ -39,7 +39,7 @@ backup-stack:  ## write its databases, reports and attempts to FILE
 restore-stack:  ## fill an empty stack from FILE
 	@docker/stack/restore "$(FILE)"
 
-test: .venv/dev .venv-trial/trial .venv-ministack/ready  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
+test: .venv/dev .venv-trial/trial .venv-ministack/ready .venv-mlflow/ready  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
 	@.venv/bin/python -m pytest $(ARGS)
 
 lint: .venv/dev  ## check style
@@ -69,7 +69,7 @@ images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=c
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-serve -f docker/serve/Dockerfile .
 	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
 
-setup: .venv/dev .venv-trial/trial .venv-ministack/ready  ## create all environments
+setup: .venv/dev .venv-trial/trial .venv-ministack/ready .venv-mlflow/ready  ## create all environments
 
 # s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
@@ -84,10 +84,11 @@ lock:  ## renew the pins (needs uv)
 	@$(LOCK) requirements/s3.in -o requirements/s3.txt
 	@$(LOCK) --constraint requirements/dev.txt --constraint requirements/trial.txt \
 	  requirements/serve.in -o requirements/serve.txt
+	@$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
-	rm -rf .venv .venv-trial .venv-ministack .venv-peers .airflow build *.egg-info
+	rm -rf .venv .venv-trial .venv-ministack .venv-mlflow .venv-peers .airflow build *.egg-info
 
 # Each environment is made once and again when its pins change; the stamp is written last.
 .venv/core: requirements/core.txt pyproject.toml
@@ -113,6 +114,12 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 .venv-ministack/ready: requirements/ministack.txt
 	@"$(PYTHON)" -m venv .venv-ministack
 	@.venv-ministack/bin/python $(PIP) -r $<
+	@touch $@
+
+.venv-mlflow/ready: requirements/mlflow.txt
+	@echo "installing an MLflow server for the tests into .venv-mlflow (350 MB)"
+	@"$(PYTHON)" -m venv .venv-mlflow
+	@.venv-mlflow/bin/python $(PIP) -r $<
 	@touch $@
 
 .venv-peers/%/ready: benchmarks/optimizers/requirements/%.txt

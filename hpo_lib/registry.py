@@ -45,8 +45,6 @@ COLLECTOR_SETTINGS: dict[str, set[str]] = {
     "tfevents": {"path"},
     "xcom": set(),
 }
-#: The packages and modules that a deployment allows collectors of its own to come from.
-ALLOWED_COLLECTORS = "HPO_COLLECTORS"
 BACKENDS = {
     "docker": "hpo_lib.backends.docker:DockerBackend",
     "ecs": "hpo_lib.backends.ecs:EcsBackend",
@@ -56,12 +54,19 @@ BACKENDS = {
 }
 DEPLOYERS = {
     "kubernetes": "hpo_lib.deployers.kubernetes:KubernetesDeployer",
+    "mlflow": "hpo_lib.deployers.mlflow:MlflowDeployer",
+    "package": "hpo_lib.deployers.package:PackageDeployer",
+    "sagemaker": "hpo_lib.deployers.sagemaker:SageMakerDeployer",
 }
+#: Name the packages and modules that a deployment allows parts of its own to come from.
+ALLOWED_COLLECTORS, ALLOWED_DEPLOYERS = "HPO_COLLECTORS", "HPO_DEPLOYERS"
+_OWN = {"collector": ALLOWED_COLLECTORS, "deployer": ALLOWED_DEPLOYERS}
 _KINDS = {
     "sampler": SAMPLERS,
     "scheduler": SCHEDULERS,
     "collector": COLLECTORS,
     "backend": BACKENDS,
+    "deployer": DEPLOYERS,
 }
 
 #: Named in the design, not built yet: refused with these words rather than as unknown.
@@ -70,6 +75,7 @@ NOT_YET = {
     "scheduler": {"asha", "hyperband", "median", "pbt"},
     "collector": set(),
     "backend": set(),
+    "deployer": set(),
 }
 
 
@@ -79,31 +85,32 @@ _DOTTED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-
 def check(kind: str, name: str) -> str:
     """Give `name` back if a part of that kind has it; SpecError says what exists.
 
-    A collector may also be one's own, `package.module:Class`, if the deployment allows it.
+    A collector or a deployer may also be one's own, `package.module:Class`, if the deployment
+    allows it.
     """
     known = [*_KINDS[kind], *([AUTO] if kind == "sampler" else [])]
     if name in known:
         return name
     listing = f"known: {', '.join(sorted(known))}"
-    if kind == "collector" and ("." in name or ":" in name):
-        return _check_own(name, listing)
+    if kind in _OWN and ("." in name or ":" in name):
+        return _check_own(kind, name, listing)
     if name in NOT_YET[kind]:
         raise SpecError(f"{kind} {name!r} is not supported yet; {listing}")
     raise SpecError(f"unknown {kind} {name!r}{nearest(name, known)}; {listing}")
 
 
-def _check_own(name: str, listing: str) -> str:
+def _check_own(kind: str, name: str, listing: str) -> str:
     """Let through what the deployment allows: a conf is not to be trusted with an import."""
     match = _DOTTED.fullmatch(name)
     if match is None:
         raise SpecError(
-            f"a collector of your own must be package.module:Class, got {name!r}; {listing}"
+            f"a {kind} of your own must be package.module:Class, got {name!r}; {listing}"
         )
-    allowed = [one.strip() for one in os.environ.get(ALLOWED_COLLECTORS, "").split(",")]
+    allowed = [one.strip() for one in os.environ.get(_OWN[kind], "").split(",")]
     if not any(f"{match['module']}.".startswith(f"{one}.") for one in allowed if one):
         raise SpecError(
-            f"collector {name!r} is not allowed in this deployment; its operator can add "
-            f"{match['module']} to {ALLOWED_COLLECTORS}; {listing}"
+            f"{kind} {name!r} is not allowed in this deployment; its operator can add "
+            f"{match['module']} to {_OWN[kind]}; {listing}"
         )
     return name
 

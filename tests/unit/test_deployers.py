@@ -1,0 +1,159 @@
+"""Which deployers there are, what a deployment lets them do, and samples."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_airflow import settings
+from hpo_lib.deployers.sample import TOLERANCE, Sample, read_sample
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import ALLOWED_DEPLOYERS, DEPLOYERS, check, load
+from hpo_lib.validation import Strict
+
+
+class OwnOptions(Strict):
+    """What `deploy.options` may hold."""
+
+    where: str = "here"
+
+
+class OwnDeployer:
+    """One of the operator's own."""
+
+    Options: ClassVar[type[Strict]] = OwnOptions
+
+    def __init__(self, experiment: str, options: OwnOptions) -> None:
+        self.experiment, self.options = experiment, options
+
+
+OWN = f"{__name__}:OwnDeployer"
+CONFIG = """
+artifacts: {s3://bucket: aws_default}
+mlflow: {connection: mlflow, aliases: [champion]}
+sagemaker: {images: [an-image], roles: [a-role]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deployment.yaml"
+    path.write_text(CONFIG)
+    monkeypatch.setenv("HPO_CONFIG", str(path))
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["mlflow", "sagemaker"])
+def test_a_deployer_is_built_as_it_is_registered(name: str) -> None:
+    made = settings.deployer(name, "iris", {})
+    assert isinstance(made, load("deployer", name))
+    with pytest.raises(SpecError, match=r"deploy\.options: unknown key \"url\""):
+        settings.deployer(name, "iris", {"url": "http://169.254.169.254"})
+
+
+def test_every_registered_deployer_has_a_builder() -> None:
+    assert {"mlflow", "sagemaker"} <= set(settings._DEPLOYERS)
+    assert set(settings._DEPLOYERS) == set(DEPLOYERS)
+
+
+def test_what_is_not_allowed_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(SpecError, match=r"options\.alias: this deployment allows champion"):
+        settings.deployer("mlflow", "iris", {"alias": "prod"})
+    with pytest.raises(SpecError, match=r"options\.role: this deployment allows a-role"):
+        settings.deployer("sagemaker", "iris", {"role": "arn:aws:iam::1:role/admin"})
+
+
+def test_the_file_of_this_repository_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_CONFIG", str(settings.ROOT / "config" / "deployment.yaml"))
+    settings.deployer("mlflow", "iris", {})
+    with pytest.raises(SpecError, match=r"options\.image: this deployment allows none"):
+        settings.deployer("sagemaker", "iris", {})
+
+
+@pytest.mark.parametrize(
+    ("connection", "address", "header"),
+    [
+        ({"host": "mlflow", "port": 5000}, "http://mlflow:5000", None),
+        ({"host": "https://mlflow/team/"}, "https://mlflow/team/", None),
+        ({"host": "m", "schema": "https", "password": "t"}, "https://m", "Bearer t"),
+        ({"host": "m", "login": "ada", "password": "pw"}, "http://m", None),
+    ],
+)
+def test_a_connection_says_where_mlflow_is(
+    monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], address: str, header: str | None
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps({"conn_type": "http", **connection}))
+    client = settings._mlflow("mlflow")
+    assert str(client.base_url).rstrip("/") == address.rstrip("/")
+    assert client.headers.get("authorization") == header
+    assert (client.auth is not None) == ("login" in connection)
+
+
+def test_ones_own_is_allowed_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ALLOWED_DEPLOYERS, raising=False)
+    with pytest.raises(SpecError, match=rf"operator can add {__name__} to HPO_DEPLOYERS"):
+        settings.deployer(OWN, "iris", {})
+    monkeypatch.setenv(ALLOWED_DEPLOYERS, f"acme, {__name__}")
+    made: Any = settings.deployer(OWN, "iris", {"where": "there"})
+    assert isinstance(made, OwnDeployer)
+    assert (made.experiment, made.options.where) == ("iris", "there")
+    with pytest.raises(SpecError, match=r"deploy\.options: unknown key"):
+        settings.deployer(OWN, "iris", {"were": "there"})
+
+
+def test_collectors_and_deployers_are_allowed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_COLLECTORS", "acme")
+    monkeypatch.delenv(ALLOWED_DEPLOYERS, raising=False)
+    with pytest.raises(SpecError, match="deployer 'acme:Deployer' is not allowed"):
+        check("deployer", "acme:Deployer")
+    with pytest.raises(SpecError, match="unknown deployer 'mlfow', did you mean 'mlflow'"):
+        check("deployer", "mlfow")
+
+
+numbers = st.floats(-1e6, 1e6)
+rows = st.lists(st.lists(numbers, min_size=2, max_size=2), min_size=1, max_size=4)
+
+
+@given(rows)
+def test_a_sample_agrees_with_itself_and_with_nothing_else(found: list[list[float]]) -> None:
+    sample = read_sample(json.dumps({"instances": found, "predictions": found}).encode())
+    assert sample.check(json.dumps({"predictions": found}).encode()).passed
+    near = [[value + TOLERANCE / 2 for value in row] for row in found]
+    assert sample.check(json.dumps({"predictions": near}).encode()).passed
+    for wrong in (found[1:], [*found, found[0]], [[row[0] + 1, row[1]] for row in found], None):
+        assert not sample.check(json.dumps({"predictions": wrong}).encode()).passed
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "a", None, {}, [1.0]])
+def test_what_is_no_number_is_another_answer(value: Any) -> None:
+    assert not Sample([1], [0.5]).check(json.dumps({"predictions": [value]}).encode()).passed
+
+
+def test_words_are_compared_as_they_are() -> None:
+    sample = Sample([1, 2], ["setosa", "virginica"])
+    assert sample.check(b'{"predictions": ["setosa", "virginica"]}').passed
+    assert not sample.check(b'{"predictions": ["setosa", "setosa"]}').passed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"instances": 1, "predictions": 1}',
+        b'{"instances": [], "predictions": []}',
+        b'{"instances": [1], "predictions": [1, 2]}',
+    ],
+)
+def test_a_bad_sample_is_told(content: bytes | None) -> None:
+    with pytest.raises(ValueError, match=r"sample\.json"):
+        read_sample(content)
