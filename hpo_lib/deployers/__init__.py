@@ -1,7 +1,7 @@
 """Deployers: where a champion serves. One file each, registered in `hpo_lib.registry`.
 
 What a deployer does not do: choose. Which version serves is said by the store; a deployer makes
-it so, and says what it finds. `hpo_lib.deployment` calls it in the order of the methods below, and
+it so, and says what it finds. `hpo_lib.rollout` calls it in the order of the methods below, and
 any of them may be called again after a crash at any point.
 """
 

@@ -1,0 +1,237 @@
+"""A zip with everything that is needed to use a model, and an alias that points to the champion's.
+
+Below the root, on a disk or in an object store:
+
+    <experiment>/v0003/<experiment>-v3.zip     model, parameters, metrics, sample, load.py, README
+    <experiment>/champion.json                 {"version": 3, "package": …, "sha256": …}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hpo_lib.artifacts import Offers, delete, open_folder, options_for, write
+from hpo_lib.deployers import Check, Release
+from hpo_lib.errors import NotFound
+from hpo_lib.places import Place, files, opened, reaching
+from hpo_lib.validation import Strict, parse
+
+ALIAS, SAMPLE, LOADER = "champion.json", "sample.json", "load.py"
+_CHECK_S = 300
+#: What a zip says about time: the same files make the same zip.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class PackageOptions(Strict):
+    """`uri` is the root: below one that the deployment offers; without it, the deployment's own."""
+
+    uri: str | None = None
+
+
+class PackageDeployer:
+    """Packages below `root`; `python` runs a package's own check, None if nothing here can."""
+
+    Options: ClassVar[type[Strict]] = PackageOptions
+
+    def __init__(self, experiment: str, root: Place, *, python: Path | None = None) -> None:
+        """Take the experiment's name, which the spec has checked, and where packages lie."""
+        self._name = experiment
+        self._root = root / experiment
+        self._python = python
+
+    @classmethod
+    def at(
+        cls,
+        experiment: str,
+        options: Mapping[str, Any],
+        home: Path,
+        offers: Offers,
+        *,
+        python: Path | None = None,
+    ) -> PackageDeployer:
+        """Build what `options` ask for: below their URI, which is offered, or below `home`."""
+        uri = parse(PackageOptions, options, at="deploy.options").uri
+        root = open_folder(uri, options_for(uri, offers)) if uri else home / "models"
+        return cls(experiment, root, python=python)
+
+    def stage(self, release: Release) -> None:
+        """Write the package."""
+        content = package(release)
+        place = self._package(release.version)
+        if _read(place) != content:
+            with reaching(place):
+                write(place, content)
+
+    def try_out(self, release: Release) -> Check:
+        """Unpack the package, compare its files with its manifest, and let it check itself."""
+        content = _read(self._package(release.version))
+        if content is None:
+            return Check("the package is not there")
+        with tempfile.TemporaryDirectory(prefix="hpo-package-") as folder:
+            try:
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    archive.extractall(folder)
+            except (zipfile.BadZipFile, OSError) as error:
+                return Check(f"the package cannot be unpacked: {error}")
+            return _intact(Path(folder)) or self._answers(Path(folder))
+
+    def switch(self, version: int) -> None:
+        """Point the alias to a version; NotFound if it is not staged."""
+        place = self._package(version)
+        content = _read(place)
+        if content is None:
+            raise NotFound(f"version {version} of {self._name} is not staged at {place}")
+        alias = {
+            "experiment": self._name,
+            "version": version,
+            "package": f"{place.parent.name}/{place.name}",
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        with reaching(self._alias):
+            write(self._alias, json.dumps(alias, indent=2).encode())
+
+    def serving(self) -> int | None:
+        """Read the alias."""
+        return _version(_alias(self._alias))
+
+    def verify(self, version: int) -> Check:
+        """Follow the alias as a user would, to a package that is whole."""
+        alias = _alias(self._alias)
+        if _version(alias) != version:
+            return Check(f"{self._alias} names version {_version(alias)}, not {version}")
+        content = _read(self._root / str(alias["package"]))
+        if content is None:
+            return Check(f"{self._alias} names {alias['package']}, which is not there")
+        if hashlib.sha256(content).hexdigest() != alias.get("sha256"):
+            return Check(f"{alias['package']} is not what {self._alias} names")
+        return Check()
+
+    def drop(self, version: int) -> None:
+        """Delete a version's package; ValueError if it is the one that the alias names."""
+        if self.serving() == version:
+            raise ValueError(f"version {version} of {self._name} is served")
+        place: Any = self._package(version).parent
+        delete(place)
+
+    @property
+    def _alias(self) -> Place:
+        return self._root / ALIAS
+
+    def _package(self, version: int) -> Place:
+        return self._root / f"v{version:04d}" / f"{self._name}-v{version}.zip"
+
+    def _answers(self, folder: Path) -> Check:
+        """Let the package answer its own sample, where something here can load it."""
+        if self._python is None or not (folder / SAMPLE).exists():
+            return Check()
+        try:
+            done = subprocess.run(  # noqa: S603 - a program of ours, without a shell
+                [str(self._python), LOADER, "--check"],
+                cwd=folder,
+                env={"PATH": str(self._python.parent), "HOME": str(folder), "TMPDIR": str(folder)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_CHECK_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return Check(f"the package could not check itself: {error}")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        return Check() if done.returncode == 0 else Check(said[-1] if said else "no answer")
+
+
+def package(release: Release) -> bytes:
+    """Build the zip of a release: the same bytes for the same files."""
+    content = dict(_contents(release))
+    listing = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    manifest = {**release.manifest, "version": release.version, "files": listing}
+    content["manifest.json"] = _text(manifest)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(content):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(info, content[name])
+    return made.getvalue()
+
+
+def _contents(release: Release) -> Iterator[tuple[str, bytes]]:
+    root = f"{release.files}/"
+    for place in files(release.files):
+        name = str(place).removeprefix(root)
+        yield f"model/{name}", _read(place) or b""
+        if name == SAMPLE:
+            yield SAMPLE, _read(place) or b""
+    yield "parameters.json", _text(release.manifest.get("params", {}))
+    yield "metrics.json", _text(release.manifest.get("metrics", {}))
+    yield LOADER, (resources("hpo_lib.deployers") / "loader.py").read_bytes()
+    yield "README.md", _readme(release).encode()
+
+
+def _readme(release: Release) -> str:
+    metrics = release.manifest.get("metrics", {})
+    lines = [f"* {name}: {value:.6g}" for name, value in sorted(metrics.items())]
+    where = f"trial {release.manifest.get('trial')} of run {release.manifest.get('run')}"
+    return "\n".join(
+        [
+            f"# {release.experiment}, version {release.version}",
+            "",
+            f"Made by {where}. `manifest.json` says of what, with a checksum for every file.",
+            "",
+            *lines,
+            "",
+            "`python load.py --check` loads the model (it needs Keras) and compares its answers to",
+            "`sample.json` with those of the training; `python load.py < inputs.json` predicts.",
+            "",
+        ]
+    )
+
+
+def _intact(folder: Path) -> Check:
+    """Compare an unpacked package with its manifest."""
+    listing = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
+    if not any(name.startswith("model/") for name in listing):
+        return Check("the package holds no model")
+    for name, digest in listing.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            return Check(f"{name} is not what the manifest names")
+    return Check()
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True, default=str).encode()
+
+
+def _read(place: Place) -> bytes | None:
+    with opened(place) as file:
+        return None if file is None else file.read()
+
+
+def _alias(place: Place) -> Mapping[str, Any]:
+    content = _read(place)
+    return json.loads(content) if content else {}
+
+
+def _version(alias: Mapping[str, Any]) -> int | None:
+    found = alias.get("version")
+    return found if isinstance(found, int) else None
+
+
+def interpreter(path: str) -> Path | None:
+    """Find a Python on a search path, other than the one that runs this."""
+    for folder in path.split(":"):
+        found = Path(folder) / "python"
+        if folder and found.exists() and found.resolve() != Path(sys.executable).resolve():
+            return found
+    return None

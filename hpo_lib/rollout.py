@@ -1,0 +1,128 @@
+"""From a challenger to the champion that serves, and back: the store decides, deployers follow.
+
+A champion is made in one transaction, and only after it has been tried out. From then on whoever
+comes by (this call, its retry, the next run, housekeeping) makes what is served equal to what the
+store names: killed at any point, nothing is lost but time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hpo_lib.deployers import Deployer, Release
+from hpo_lib.errors import Superseded, TransientError
+from hpo_lib.models import Models
+from hpo_lib.places import Place
+from hpo_lib.record import Model, ModelStatus
+
+Emit = Callable[[str], None]
+#: Opens the folder of a model's files.
+Files = Callable[[Model], Place]
+#: A champion that is replaced again and again while it is rolled out.
+_ROUNDS = 10
+
+
+def roll_out(models: Models, model: Model, deployer: Deployer, files: Files, emit: Emit) -> Model:
+    """Try a challenger out, make it the champion and serve it; give what it is then.
+
+    What fails on the way rejects it, with the reason, and leaves the old champion serving.
+    """
+    if model.status is ModelStatus.CHALLENGER:
+        release = _release(model, files)
+        emit(f"staging version {model.version}")
+        deployer.stage(release)
+        trouble = deployer.try_out(release)
+        if not trouble.passed:
+            return _refused(models, model, deployer, f"its smoke test failed: {trouble}")
+        emit(f"version {model.version} has passed its smoke test")
+        try:
+            model = models.promote(model, _why(model))
+        except Superseded as error:
+            return _refused(models, model, deployer, str(error))
+        emit(f"version {model.version} is the champion")
+    if model.status is ModelStatus.CHAMPION:
+        reconcile(models, model.experiment, deployer, files, emit)
+    return models.get(model.experiment, model.version)
+
+
+def reconcile(
+    models: Models, experiment: str, deployer: Deployer, files: Files, emit: Emit
+) -> Model | None:
+    """Serve what the store names as champion, and give it; None if it names none.
+
+    A champion that has never been seen serving well, and does not, is rejected, and the one that
+    it replaced is champion again; one that has raises TransientError, for people to look. What
+    serves already is left alone.
+    """
+    for _ in range(_ROUNDS):
+        champion = models.champion(experiment)
+        if champion is None:
+            return None
+        if champion.served and deployer.serving() == champion.version:
+            return champion
+        _serve(models, champion, deployer, files, emit)
+        now = models.champion(experiment)
+        if now is not None and now.version == champion.version and now.served:
+            _tidy(models, now, deployer)
+            return now
+    raise Superseded(f"the champion of {experiment} changed {_ROUNDS} times while it was deployed")
+
+
+def roll_back(models: Models, champion: Model, version: int | None, reason: str) -> Model:
+    """Make an earlier champion the champion again: `version`, or the one that this one replaced.
+
+    Superseded if there is none to go back to. What is served follows with `reconcile`.
+    """
+    chosen = version if version is not None else champion.against
+    if chosen is None:
+        raise Superseded(f"version {champion.version} is the first champion: nothing to go back to")
+    heir = models.get(champion.experiment, chosen)
+    if heir.status is not ModelStatus.RETIRED:
+        raise Superseded(f"version {heir.version} is {heir.status}; only retired ones come back")
+    now = models.replace(champion, ModelStatus.RETIRED, reason, by=heir.version)
+    if now is None or now.version != heir.version:
+        raise Superseded("the champion has changed meanwhile: look again")
+    return now
+
+
+def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
+    """Switch to the champion and look whether it serves; if not, take its title."""
+    if deployer.serving() != champion.version:
+        deployer.stage(_release(champion, files))
+        deployer.switch(champion.version)
+        emit(f"switched to version {champion.version}")
+    trouble = deployer.verify(champion.version)
+    if trouble.passed:
+        models.serves(champion)
+        emit(f"version {champion.version} serves")
+    elif champion.served:
+        raise TransientError(f"version {champion.version} has served before, not now: {trouble}")
+    else:
+        emit(f"version {champion.version} does not serve: {trouble}")
+        _undo(models, champion, f"it did not serve once it was switched to: {trouble}", emit)
+
+
+def _undo(models: Models, champion: Model, reason: str, emit: Emit) -> None:
+    heir = models.replace(champion, ModelStatus.REJECTED, reason, by=champion.against)
+    emit(f"version {heir.version} is champion again" if heir else "there is no champion any more")
+
+
+def _tidy(models: Models, champion: Model, deployer: Deployer) -> None:
+    """Drop staged versions that nobody will go back to at once."""
+    for model in models.of(champion.experiment):
+        ended = model.status in (ModelStatus.REJECTED, ModelStatus.RETIRED)
+        if ended and model.version != champion.against:
+            deployer.drop(model.version)
+
+
+def _refused(models: Models, model: Model, deployer: Deployer, reason: str) -> Model:
+    deployer.drop(model.version)
+    return models.reject(model, reason)
+
+
+def _why(model: Model) -> str:
+    return str((model.verdict or {}).get("reason") or "promoted")
+
+
+def _release(model: Model, files: Files) -> Release:
+    return Release(model.experiment, model.version, files(model), model.manifest)
