@@ -195,14 +195,16 @@ def retain(
     """Part a run's ended attempts into those whose folders are kept and those to be deleted.
 
     `keep` is the spec's word: `best` keeps the newest attempt of every trial on the front, `all`
-    and `none` mean what they say. Attempts of `protected` trials (a champion's, say) are always
-    kept, and those of trials whose objective was not found, so that it can be collected again.
-    Those of trials that have not ended are in neither part.
+    and `none` mean what they say. Attempts of `protected` trials, and of the one that made the
+    run's model, are always kept, and those of trials whose objective was not found, so that it can
+    be collected again. Those of trials that have not ended are in neither part.
     """
     best = set(view.front)
+    if view.model is not None and view.model.trial is not None:
+        protected = {*protected, view.model.trial}
     kept: list[Attempt] = []
     doomed: list[Attempt] = []
-    for one in view.trials:
+    for one in [*view.trials, *view.finals]:
         if one.trial.state is TrialState.RUNNING:
             continue
         for attempt in one.attempts:

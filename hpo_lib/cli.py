@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpo_lib import __version__, collecting, engine, experiments, operate
+from hpo_lib import __version__, collecting, engine, experiments, modelling, operate
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec import Spec
@@ -263,6 +263,7 @@ COMMANDS: list[Callable[[Any], None]] = [
     _add_validate,
     _add_plan,
     *collecting.COMMANDS,
+    *modelling.COMMANDS,
     *operate.COMMANDS,
 ]
 

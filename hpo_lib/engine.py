@@ -62,6 +62,15 @@ class Step:
     stop: Decision | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Finale:
+    """What is trained for the last time, and whose configuration challenges the champion's."""
+
+    assignments: Sequence[Assignment] = ()
+    challenger: Trial | None = None
+    stop: Decision | None = None
+
+
 def check(spec: Spec) -> None:
     """Check what the model of the spec cannot; SpecError holds a line per problem."""
     lines = []
@@ -161,6 +170,28 @@ def final(spec: Spec, history: History, stop: Decision | None) -> Decision:
         )
     broken = spec.goal.broken(ranked[0].metrics)
     return Decision.stop(f"{_infeasible(ranked[0], broken)}; {stop.reason}") if broken else stop
+
+
+def finale(spec: Spec, history: History, champion: Params | None) -> Finale:
+    """Ask for the winner's last training, and the champion's beside it, once per seed.
+
+    `champion` holds the parameters of the model that serves, on whatever data it was made. The
+    winner is the feasible trial with the best first objective.
+    """
+    best = spec.goal.best(history.trials)
+    if best is None:
+        return Finale(stop=Decision.stop("no trial is complete and keeps the constraints"))
+    if champion is not None and key(champion) == key(best.params):
+        why = f"trial {best.number}, the best, has the champion's own configuration"
+        return Finale(stop=Decision.stop(f"{why}: the champion stays"))
+    seeds = range(1, (spec.final.seeds if spec.final else 1) + 1)
+    trained = [best.params] if champion is None else [best.params, champion]
+    pairs = [(params, seed) for params in trained for seed in seeds]
+    assignments = [
+        Assignment(number, params, origin=Origin.FINAL, repeat=seed)
+        for number, (params, seed) in enumerate(pairs, len(history.trials) + 1)
+    ]
+    return Finale(assignments, challenger=best)
 
 
 def _infeasible(nearest: Trial, broken: Sequence[str]) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 
 from hpo_lib.record import Run
 from hpo_lib.spec import Spec
-from hpo_lib.trial import Trial
+from hpo_lib.trial import Origin, Trial
 
 #: Where a run's provenance has the name of its store.
 STORE = "store"
+#: More than any search has trials.
+_FINAL_SEEDS = 500_000
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -45,7 +47,8 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
         "run": run,
         "trial.number": trial.number,
         "attempt": attempt,
-        "seed": seed(spec, trial.number),
+        "seed": seed(spec, trial),
+        "phase": "final" if trial.origin is Origin.FINAL else "search",
         "output": output,
     }
     told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
@@ -63,9 +66,13 @@ def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
     return f"{uri}/{run.experiment}/{own}/trial-{trial:04d}/attempt-{attempt}"
 
 
-def seed(spec: Spec, number: int) -> int:
-    """Give a trial a seed of its own, below 2**31, the same for each of its attempts."""
-    return (spec.sampler.seed * 1_000_003 + number) % 2**31
+def seed(spec: Spec, trial: Trial) -> int:
+    """Give a trial a seed of its own, below 2**31, the same for each of its attempts.
+
+    Final trials share theirs by their repeat, whatever is trained: they are compared in pairs.
+    """
+    own = _FINAL_SEEDS + trial.repeat if trial.origin is Origin.FINAL else trial.number
+    return (spec.sampler.seed * 1_000_003 + own) % 2**31
 
 
 def _threads(spec: Spec) -> dict[str, str]:

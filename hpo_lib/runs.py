@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from hpo_lib import artifacts, engine, failures, warmstart
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+from hpo_lib.deployers import Deployer
 from hpo_lib.errors import (
     AlreadyFinished,
     HpoError,
@@ -30,12 +31,16 @@ from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatu
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
-from hpo_lib.trial import Cause, Decision, Observation, Trial, TrialState
+from hpo_lib.trial import Cause, Decision, Observation, Origin, Trial, TrialState
 
 #: The module that carries outputs to object stores, and what it ends with if it could not.
 _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
 _TAIL_BYTES = 8_192
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
+
+
+def _no_deployer(spec: Spec, store: str) -> Deployer:  # noqa: ARG001 - what others are like
+    raise SpecError("deploy.to: nothing can be deployed from here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,11 @@ class Deployment:
     max_waves: int = 40
     max_parallel: int = 8
     artifacts: artifacts.Offers = field(default_factory=dict)
+    deployers: Callable[[Spec, str], Deployer] = _no_deployer
+
+    def deployer(self, spec: Spec, store: str = "") -> Deployer:
+        """Build what `deploy` asks for, for a store; SpecError if it is not there or allowed."""
+        return self.deployers(spec, store)
 
     def backend(self, spec: Spec) -> Backend:
         """Build the backend that the spec names; HpoError if it is not there."""
@@ -92,17 +102,27 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
             f"need {engine.waves(spec)} waves, but this DAG has {deployment.max_waves}; raise "
             "parallel_trials, or let its operator raise HPO_MAX_WAVES"
         )
-    made = deployment.backend(spec)
-    made.permit(spec.trial)
-    if spec.metrics.collector != "stdout" and not (spec.artifacts or made.keeps_output):
-        raise SpecError(
-            f"metrics.collector: {spec.metrics.collector} reads what a trial leaves in HPO_OUTPUT; "
-            f"of backend {backend} that needs artifacts.uri"
-        )
+    _check_parts(spec, deployment)
     if spec.artifacts is not None:
         uri = spec.artifacts.uri
         artifacts.probe(uri, artifacts.options_for(uri, deployment.artifacts))
     return spec
+
+
+def _check_parts(spec: Spec, deployment: Deployment) -> None:
+    """Ask backend and deployer whether they may and can do what the spec wants of them."""
+    backend, named = deployment.backend(spec), spec.trial.backend
+    backend.permit(spec.trial)
+    backend.permit(spec.for_final.trial)
+    needs = "deploy.to" if spec.deploy else f"metrics.collector: {spec.metrics.collector}"
+    reads = spec.deploy is not None or spec.metrics.collector != "stdout"
+    if reads and not (spec.artifacts or backend.keeps_output):
+        raise SpecError(
+            f"{needs} reads what a trial leaves in HPO_OUTPUT; of backend {named} that needs "
+            "artifacts.uri"
+        )
+    if spec.deploy is not None:
+        deployment.deployer(spec)
 
 
 def begin(
@@ -114,12 +134,11 @@ def begin(
     backend: str,
     triggered_by: str,
     provenance: Mapping[str, str],
-    champion: Mapping[str, Any] | None = None,
 ) -> Run:
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
 
-    The parameters of a `champion` are the first that are tried. What advises the run is settled
-    here, once.
+    The champion's parameters are the first that are tried, where the run may challenge it. What
+    advises the run is settled here, once.
     """
     try:
         spec = validate(conf, deployment, backend=backend)
@@ -127,19 +146,18 @@ def begin(
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
     known = {**provenance, STORE: store.id}
-    spec, advice = _warmed(store, spec, champion)
+    spec, advice = _warmed(store, spec)
     return store.start_run(
         key, spec, triggered_by=triggered_by, provenance=known, earlier=advice.dump()
     )
 
 
-def _warmed(
-    store: Store, spec: Spec, champion: Mapping[str, Any] | None
-) -> tuple[Spec, warmstart.Advice]:
+def _warmed(store: Store, spec: Spec) -> tuple[Spec, warmstart.Advice]:
     """Begin with the champion's parameters, and ask earlier runs for advice."""
     asked, said = spec.warm_start, None
+    champion = store.models.champion(spec.name) if spec.final else None
     if champion is not None:
-        spec, said = warmstart.first_point(spec, champion)
+        spec, said = warmstart.first_point(spec, champion.params)
     past = store.past(spec.advised_by, asked.runs) if asked else []
     return spec, warmstart.advise(spec, past).noting(said)
 
@@ -160,7 +178,7 @@ def next_wave(store: Store, key: RunKey, wave: int, deployment: Deployment) -> L
     if stop is not None:
         return Lease((), stop)
     spec = load(run.spec)
-    _settle(store, run, slot, deployment.backend(spec))
+    settle(store, run, slot, deployment)
     slots = spec.limits.parallel_trials
     return store.lease(run.id, slot, lambda history: engine.step(spec, history, slots))
 
@@ -178,7 +196,7 @@ def perform(
     if trial.state is not TrialState.RUNNING:
         emit(f"trial {number} is already {trial.state}: nothing is run again")
         return _cleared(store, run, trial, backend)
-    spec = load(run.spec)
+    spec = spec_of(run, trial)
     try:
         attempt = store.open_attempt(
             run.id,
@@ -316,6 +334,12 @@ def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
     return load(spec.dump() | {"metrics": kept | dict(settings)})
 
 
+def spec_of(run: Run, trial: Trial) -> Spec:
+    """Give the spec as one of the run's trials has it."""
+    spec = load(run.spec)
+    return spec.for_final if trial.origin is Origin.FINAL else spec
+
+
 def slug_of(run: Run) -> str:
     """Name a run's folder: its number and its experiment's name, which the spec has checked."""
     return f"{run.id:06d}-{run.experiment}"
@@ -337,28 +361,42 @@ def finish(
         raise SpecError(f"nothing to report: {error}") from None
     if run.status is RunStatus.REFUSED:
         raise SpecError(run.reason or "refused")
+    verdict = searched(store, run, deployment, strayed)
+    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
+    return store.finish_run(run.id, status, verdict.reason)
+
+
+def searched(
+    store: Store,
+    run: Run,
+    deployment: Deployment,
+    strayed: Callable[[Run], str | None] = lambda _: None,
+) -> Decision:
+    """End the run's search, what is left running included, and give the verdict on it."""
     spec = load(run.spec)
-    _settle(store, run, "end", deployment.backend(spec))
+    settle(store, run, "end", deployment)
     stop = store.stop_of(run.id)
     if stop is None:
         stop = store.lease(run.id, "end", lambda history: engine.step(spec, history, 0)).stop
     if stop is None and (why := strayed(run)):
         made = f"{len(store.history(run.id).trials)} of {spec.limits.max_trials} trials"
         stop = Decision.stop(f"broken off after {made}: {why}", failed=True)
-    verdict = engine.final(spec, store.history(run.id), stop)
-    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
-    return store.finish_run(run.id, status, verdict.reason)
+    return engine.final(spec, store.history(run.id), stop)
 
 
 def write_report(store: Store, run: Run, deployment: Deployment) -> Path:
     """Write report.html and trials.csv into the run's folder, each at once, and give the first."""
     from hpo_lib import report
 
-    view = store.view(run.id)
-    folder = deployment.home / "runs" / slug_of(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "trials.csv", report.csv(view))
-    return _write(folder / "report.html", report.html(view))
+    view, path = store.view(run.id), report_path(run, deployment)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path.with_name("trials.csv"), report.csv(view))
+    return _write(path, report.html(view))
+
+
+def report_path(run: Run, deployment: Deployment) -> Path:
+    """Say where a run's report is, or will be."""
+    return deployment.home / "runs" / slug_of(run) / "report.html"
 
 
 def keep_artifacts(
@@ -374,7 +412,7 @@ def keep_artifacts(
         return
     uri, view, backend = spec.artifacts.uri, store.view(run.id), deployment.backend(spec)
     options = artifacts.options_for(uri, deployment.artifacts)
-    views = {one.trial.number: one for one in view.trials}
+    views = {one.trial.number: one for one in [*view.trials, *view.finals]}
     kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
     for attempt in [*kept, *doomed]:
         name = attempt_uri(uri, run, attempt.trial, attempt.number)
@@ -387,13 +425,14 @@ def keep_artifacts(
         artifacts.write_record(folder, record)
 
 
-def _settle(store: Store, run: Run, slot: str, backend: Backend) -> None:
+def settle(store: Store, run: Run, slot: str, deployment: Deployment) -> None:
     """End every trial of other slots that its Airflow task left unfinished."""
-    spec = load(run.spec)
-    for view in store.view(run.id).trials:
-        if view.trial.state is TrialState.RUNNING and view.slot != slot:
-            attempt = view.attempts[-1] if view.attempts else None
-            _settle_trial(store, run, spec, view.trial, attempt, backend)
+    view = store.view(run.id)
+    for one in [*view.trials, *view.finals]:
+        if one.trial.state is TrialState.RUNNING and one.slot != slot:
+            attempt = one.attempts[-1] if one.attempts else None
+            spec = spec_of(run, one.trial)
+            _settle_trial(store, run, spec, one.trial, attempt, deployment.backend(spec))
 
 
 def _settle_trial(

@@ -51,7 +51,7 @@ _SEGMENT = re.compile(r"(?!\.{1,2}$)[\w.=+,~-]+")
 _WITH_ACCOUNT = ("abfs", "abfss")
 _NAMED = {True: "an absolute folder, file:///folder", False: "a bucket or host"}
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
-_PLACEHOLDERS = ("experiment", "run", "trial.number", "attempt", "seed", "output")
+_PLACEHOLDERS = ("experiment", "run", "trial.number", "attempt", "seed", "phase", "output")
 
 
 def _later(value: Any) -> Any:
@@ -413,6 +413,73 @@ class WarmStart(Strict):
         return seconds(self.half_life)
 
 
+class Final(Strict):
+    """The last training of a run's winner, once per seed.
+
+    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
+    """
+
+    seeds: int = Field(default=5, ge=1, le=100)
+    trial: dict[str, Any] = Field(default_factory=dict)
+
+
+class GuardSpec(Strict):
+    """What a challenger must not break; `not_worse_than` is how far it may fall behind."""
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+    not_worse_than: float | None = Field(default=None, ge=0)
+    direction: Direction | None = Field(default=None, strict=False)
+
+    _check_metric = field_validator("metric")(_metric)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.at_most, self.at_least, self.not_worse_than) == (None, None, None):
+            raise rule("needs at_most, at_least or not_worse_than")
+        return self
+
+
+class Deploy(Strict):
+    """Where a champion serves, and what a challenger must show to become it.
+
+    `metric` is measured by final trials on data that no search has seen; without it, it is the
+    first objective. `options` are the deployer's own.
+    """
+
+    to: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    metric: str | None = None
+    direction: Direction | None = Field(default=None, strict=False)
+    min_improvement: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    guards: tuple[GuardSpec, ...] = Field(default=(), strict=False, max_length=20)
+    approval: Literal["none", "manual"] = "none"
+    approval_timeout: str = "24h"
+
+    @field_validator("to")
+    @classmethod
+    def _check_to(cls, name: str) -> str:
+        return _known("deployer", name)
+
+    @field_validator("metric")
+    @classmethod
+    def _check_metric(cls, name: str | None) -> str | None:
+        return None if name is None else _metric(name)
+
+    @field_validator("approval_timeout")
+    @classmethod
+    def _check_timeout(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def approval_timeout_s(self) -> float:
+        """How long an approval is waited for, in seconds; then it is refused."""
+        return seconds(self.approval_timeout)
+
+
 class Spec(Strict):
     """An experiment: everything that decides what its runs do, and when a file's are due."""
 
@@ -434,8 +501,8 @@ class Spec(Strict):
     metrics: Metrics = Metrics()
     artifacts: Artifacts | None = None
     warm_start: WarmStart | None = None
-    final: Later = None
-    deploy: Later = None
+    final: Final | None = None
+    deploy: Deploy | None = None
     schedule: Schedule | None = None
 
     @field_validator("name")
@@ -498,6 +565,8 @@ class Spec(Strict):
         if self.warm_start and self.sampler.name not in (AUTO, *TAKE_EARLIER):
             able = " or ".join([AUTO, *TAKE_EARLIER])
             raise rule(f"warm_start: sampler {self.sampler.name} takes no earlier runs; use {able}")
+        _check_final(self)
+        _check_deploy(self)
         return self
 
     @property
@@ -511,6 +580,13 @@ class Spec(Strict):
     def search_space(self) -> Space:
         """The space, ready to be used."""
         return Space(self.space)
+
+    @cached_property
+    def for_final(self) -> Spec:
+        """The spec as final trials have it: with `final.trial` on top of `trial`."""
+        if self.final is None or not self.final.trial:
+            return self
+        return self.model_copy(update={"trial": _final_trial(self.trial, self.final)})
 
     @property
     def objective(self) -> Objective:
@@ -649,6 +725,42 @@ def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...])
         if digest in seen:
             raise rule(f"initial_points.{index}: is the same as initial_points.{seen[digest]}")
         seen[digest] = index
+
+
+def _final_trial(trial: TrialSpec, final: Final) -> TrialSpec:
+    mine = trial.model_dump(mode="json", exclude_none=True)
+    return parse(TrialSpec, mine | dict(final.trial), at="final.trial")
+
+
+def _check_final(spec: Spec) -> None:
+    """Check the trial that final training makes of the spec's own."""
+    if spec.final is None:
+        return
+    try:
+        trial = _final_trial(spec.trial, spec.final)
+    except SpecError as error:
+        raise rule(str(error)) from None
+    if trial.backend != spec.trial.backend:
+        raise rule(f"final.trial.backend: must be {spec.trial.backend}, got {trial.backend}")
+    _check_placeholders(spec.model_copy(update={"trial": trial}))
+
+
+def _check_deploy(spec: Spec) -> None:
+    """Check that champion and challenger can be compared."""
+    if spec.deploy is None:
+        return
+    if spec.final is None or spec.final.seeds < 2:
+        got = "no final" if spec.final is None else f"{spec.final.seeds}"
+        raise rule(f"final.seeds: must be >= 2 with deploy, to know how sure scores are, got {got}")
+    known = {objective.metric for objective in spec.objectives}
+    if spec.deploy.metric not in (None, *known) and spec.deploy.direction is None:
+        raise rule(f"deploy.direction: is required, as {spec.deploy.metric} is no objective")
+    for index, guard in enumerate(spec.deploy.guards):
+        compared = guard.not_worse_than is not None and guard.direction is None
+        if compared and guard.metric not in (*known, spec.deploy.metric):
+            raise rule(
+                f"deploy.guards.{index}.direction: is required, as {guard.metric} is no objective"
+            )
 
 
 def _check_distinct(metrics: Sequence[str]) -> None:

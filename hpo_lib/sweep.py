@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hpo_lib import runs
+from hpo_lib import releases, runs
 from hpo_lib.backends import Backend
 from hpo_lib.record import Run, RunKey
 from hpo_lib.runs import Deployment
@@ -15,8 +15,9 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
     """End what is left over, and yield a sentence for each thing done or not possible.
 
     That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; then
-    processes, containers and pods that bear this store's name without a live attempt in it. What
-    goes wrong with one of them keeps nothing from the others.
+    processes, containers and pods that bear this store's name without a live attempt in it; and
+    models that serve although the store names another. What goes wrong with one of them keeps
+    nothing from the others.
     """
     going = store.running()
     for run in going:
@@ -25,6 +26,7 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
                 yield _closed(store, run, deployment)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
+    yield from releases.heal(store, deployment, is_over)
     for name in sorted(
         {str(run.spec["trial"]["backend"]) for run in [*going, *store.runs()] if run.spec}
     ):

@@ -68,7 +68,11 @@ class Telling(Protocol):
 
 def wanted(spec: Spec) -> frozenset[str]:
     """Name the metrics that a trial is read for."""
-    return frozenset({*spec.goal.metrics, *spec.extra_metrics})
+    named = {*spec.goal.metrics, *spec.extra_metrics}
+    if spec.deploy is not None:
+        named |= {guard.metric for guard in spec.deploy.guards}
+        named |= {spec.deploy.metric} if spec.deploy.metric else set()
+    return frozenset(named)
 
 
 def from_json(line: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpo_lib.record import RunView
-from hpo_lib.report import curves, front, overfitting, parameters, sections, timeline, trials
+from hpo_lib.report import curves, final, front, overfitting, parameters, sections, timeline, trials
 from hpo_lib.report.axes import Axis
 from hpo_lib.report.charts import Chart, hover
 from hpo_lib.report.facts import Facts
@@ -61,7 +61,7 @@ def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
     rest = [_trials, _panels, _parallel, _learning, _overfitting]
     last = [_timeline, _earlier, _provenance]
     if facts.complete:
-        return [_best, _front, _progress, *rest, _failures, *last]
+        return [_best, _final, _front, _progress, *rest, _failures, *last]
     return [_failures, *rest, *last]
 
 
@@ -95,6 +95,14 @@ def _best(facts: Facts) -> Section | None:
         return Section("best", f"Best trial: {first.trial.number}", body)
     lead = f"Trial {first.trial.number} comes nearest: {' and '.join(facts.broken(first))}."
     return Section("best", "No trial keeps the constraints", body, lead)
+
+
+def _final(facts: Facts) -> Section | None:
+    if not facts.view.finals:
+        return None
+    body = join([final.verdict(facts), final.table(facts)])
+    lead = "The best configuration, and the champion's beside it, trained again on the same data."
+    return Section("final", final.title(facts), body, lead)
 
 
 def _progress(facts: Facts) -> Section:

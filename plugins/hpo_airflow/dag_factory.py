@@ -13,6 +13,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from hpo_airflow import settings, tasks
+from hpo_airflow.finale import finale
 from hpo_airflow.retries import PauseOfFailure
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 * **validate** checks the conf; nothing is started if it is wrong.
 * **wave_NN / suggest** tells the sampler what is known and asks for the next trials;
   **wave_NN / trial** runs them, one mapped task each. Waves that are not needed are skipped.
+* **final** trains the winner again, and the champion beside it; **gate** compares them, **approve**
+  asks people if the spec wants that, **deploy** serves the better one. They are skipped where the
+  spec has no `final`.
 * **report** ends the run and writes `report.html` and `trials.csv`; it fails if the run failed.
 """
 
@@ -76,7 +80,7 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
         doc_md=_DOC.format(backend=backend),
     ) as dag:
         begin = validate(partial(tasks.validate, backend=backend))
-        unrolled(begin, backend, waves) >> report()
+        ending(unrolled(begin, backend, waves), backend)
     # Set last: every operator copies, deeply, the params that its DAG has when it is made.
     dag.params = ParamsDict(form(example))
     return dag
@@ -136,6 +140,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
     "lines": {"type": "array"},
     "mapping": {"type": "object"},
+    "mapping or nothing": {"type": ["object", "null"]},
     "one or more": {"type": ["object", "array"]},
     "mappings": {"type": "array", "items": {"type": "object"}},
 }
@@ -161,6 +166,20 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
         "`image`, `command`, `timeout`, `resources`, `env`, `options`",
     ),
     ("metrics", "mapping", {}, "Metrics", "`collector`: stdout, file, jsonl, tfevents, xcom"),
+    (
+        "final",
+        "mapping or nothing",
+        None,
+        "Final training",
+        "`seeds`, and what `trial` has it otherwise",
+    ),
+    (
+        "deploy",
+        "mapping or nothing",
+        None,
+        "Deployment",
+        "`to`, `min_improvement`, `guards`, `approval`",
+    ),
 )
 
 
@@ -212,6 +231,11 @@ def _rest(wave: int, waves: int) -> list[str]:
 
 
 _NAMES = ("suggest", "trial")
+
+
+def ending(before: BaseOperator, backend: str, planned: Planned | None = None) -> None:
+    """Build what follows the last wave: final training, gate, deployment, report."""
+    finale(before, report(planned), _operator(backend), _CONTROL)
 
 
 def report(planned: Planned | None = None) -> BaseOperator:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
 from hpo_airflow import tasks
-from hpo_airflow.dag_factory import report, unrolled, validate
+from hpo_airflow.dag_factory import ending, report, unrolled, validate
 
 if TYPE_CHECKING:
     from hpo_lib.experiments import Planned
@@ -73,7 +73,11 @@ def _sound(planned: Planned, spec: Spec) -> DAG:
     ) as dag:
         last = f"wave_{planned.waves:02d}.suggest"
         begin = validate(partial(tasks.validate_file, planned=planned, last=last), retries=_WAIT)
-        unrolled(begin, backend, planned.waves, planned) >> report(planned)
+        searched = unrolled(begin, backend, planned.waves, planned)
+        if spec.final is None:
+            searched >> report(planned)
+        else:
+            ending(searched, backend, planned)
     return dag
 
 

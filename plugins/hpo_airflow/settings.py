@@ -8,6 +8,7 @@ HPO_GRACE_S      seconds that a local trial survives without its Airflow task (6
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
 HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
+HPO_DEPLOYERS    the same for deploy.to
 HPO_POOL         Airflow pool of the trials (default_pool)
 HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
 HPO_EXPERIMENTS  folder of the files that get a DAG each (config/experiments beside dags/)
@@ -22,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hpo_lib.errors import SpecError
+
 if TYPE_CHECKING:
     from hpo_lib.artifacts import Offers
     from hpo_lib.backends import Backend
@@ -30,8 +33,13 @@ if TYPE_CHECKING:
     from hpo_lib.backends.job import JobBackend
     from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.backends.local import LocalBackend
+    from hpo_lib.deployers import Deployer
     from hpo_lib.deployers.kubernetes import KubernetesDeployer
+    from hpo_lib.deployers.mlflow import MlflowDeployer
+    from hpo_lib.deployers.package import PackageDeployer
+    from hpo_lib.deployers.sagemaker import SageMakerDeployer
     from hpo_lib.runs import Deployment
+    from hpo_lib.spec import Spec
     from hpo_lib.store import Store
     from hpo_lib.validation import Strict
 
@@ -39,6 +47,8 @@ _Rules = TypeVar("_Rules", bound="Strict")
 
 ROOT = Path(__file__).resolve().parents[2]
 _CONNECTION = "hpo_store"
+_OPTIONS = "deploy.options"
+_HTTP_S = 120.0
 
 
 def max_waves() -> int:
@@ -74,6 +84,7 @@ def deployment() -> Deployment:
     return Deployment(
         home=home(),
         backends=_BACKENDS,
+        deployers=_deployer_of,
         artifacts=_artifacts(),
         max_waves=max_waves(),
         max_parallel=int(os.environ.get("HPO_MAX_PARALLEL", "8")),
@@ -130,6 +141,15 @@ def job_backend() -> JobBackend:
     )
 
 
+def package_deployer(experiment: str, options: Mapping[str, Any], _: str) -> PackageDeployer:
+    """Build the deployer of packages; they are tried out by the Python of local trials."""
+    from hpo_lib.deployers.package import PackageDeployer, interpreter
+
+    path = os.environ.get("HPO_TRIAL_PATH") or str(ROOT / ".venv-trial" / "bin")
+    python = interpreter(path)
+    return PackageDeployer.at(experiment, options, home(), _artifacts(), python=python)
+
+
 def kubernetes_deployer(
     experiment: str, options: Mapping[str, Any], store: str
 ) -> KubernetesDeployer:
@@ -139,7 +159,7 @@ def kubernetes_deployer(
     from hpo_lib.validation import parse
 
     rules = _rules("serve", ServeRules)
-    asked = parse(KubernetesOptions, options, at="deploy.options")
+    asked = parse(KubernetesOptions, options, at=_OPTIONS)
     return KubernetesDeployer(experiment, asked, partial(_cluster, rules.connection), rules, store)
 
 
@@ -172,6 +192,80 @@ _BACKENDS: dict[str, Callable[[], Backend]] = {
     "job": job_backend,
     "kubernetes": kubernetes_backend,
     "local": local_backend,
+}
+
+
+def deployer(to: str, experiment: str, options: Mapping[str, Any], store: str = "") -> Deployer:
+    """Build a deployer for a store; SpecError if `deploy.options` ask for what is not allowed.
+
+    One of the operator's own is made with the experiment's name and its options, checked.
+    """
+    if to in _DEPLOYERS:
+        return _DEPLOYERS[to](experiment, options, store)
+    from hpo_lib.registry import load
+    from hpo_lib.validation import parse
+
+    kind = load("deployer", to)
+    own: Deployer = kind(experiment, parse(kind.Options, options, at=_OPTIONS))
+    return own
+
+
+def _deployer_of(spec: Spec, store: str) -> Deployer:
+    asked = spec.deploy
+    if asked is None:
+        raise SpecError("deploy: the spec names no deployment")
+    return deployer(asked.to, spec.name, asked.options, store)
+
+
+def mlflow_deployer(experiment: str, options: Mapping[str, Any], _: str) -> MlflowDeployer:
+    """Build the deployer to a registered model of MLflow; it connects when it first has to."""
+    from hpo_lib.deployers.mlflow import MlflowDeployer, MlflowOptions, MlflowRules
+    from hpo_lib.validation import parse
+
+    rules = _rules("mlflow", MlflowRules)
+    asked = parse(MlflowOptions, options, at=_OPTIONS)
+    return MlflowDeployer(experiment, asked, partial(_mlflow, rules.connection), rules)
+
+
+def _mlflow(connection: str | None) -> Any:
+    """Make a client from an Airflow connection: its password alone is a token."""
+    import httpx
+    from airflow.sdk import BaseHook
+
+    if connection is None:
+        raise SpecError("mlflow: config/deployment.yaml names no connection to an MLflow server")
+    found = BaseHook.get_connection(connection)
+    host, scheme = str(found.host or "").rstrip("/"), found.schema or "http"
+    base = host if "://" in host else f"{scheme}://{host}"
+    auth = (found.login, found.password or "") if found.login else None
+    token = {"Authorization": f"Bearer {found.password}"} if found.password and not auth else {}
+    address = httpx.URL(base).copy_with(**({"port": found.port} if found.port else {}))
+    return httpx.Client(base_url=address, auth=auth, headers=token, timeout=_HTTP_S)
+
+
+def sagemaker_deployer(experiment: str, options: Mapping[str, Any], _: str) -> SageMakerDeployer:
+    """Build the deployer to an endpoint of SageMaker; it connects when it first has to."""
+    from hpo_airflow.operators.sagemaker import SageMakerOperators
+    from hpo_lib.deployers.sagemaker import SageMakerDeployer
+    from hpo_lib.deployers.sagemaker_request import SageMakerOptions, SageMakerRules
+    from hpo_lib.validation import parse
+
+    rules = _rules("sagemaker", SageMakerRules)
+    return SageMakerDeployer(
+        experiment,
+        parse(SageMakerOptions, options, at=_OPTIONS),
+        partial(_aws, rules.connection, rules.region),
+        SageMakerOperators(rules.connection, rules.region),
+        rules,
+        _artifacts(),
+    )
+
+
+_DEPLOYERS: dict[str, Callable[[str, Mapping[str, Any], str], Deployer]] = {
+    "kubernetes": kubernetes_deployer,
+    "mlflow": mlflow_deployer,
+    "package": package_deployer,
+    "sagemaker": sagemaker_deployer,
 }
 
 

@@ -94,16 +94,18 @@ def test_a_task_builds_its_own_dag_only(seen: dict[str, Any]) -> None:
 
 def test_waves_are_unrolled_as_the_deployment_says(seen: dict[str, Any]) -> None:
     waves = [f"wave_{n:02d}.{name}" for n in range(1, 13) for name in ("suggest", "trial")]
-    assert seen["tasks"] == sorted(["validate", "report", *waves])
+    after = ["final.choose", "final.trial", "gate", "report", "approve", "deploy"]
+    assert seen["tasks"] == sorted(["validate", *waves, *after])
 
 
 def test_control_tasks_run_whatever_happened_before_them(seen: dict[str, Any]) -> None:
-    control = {t for t in seen["tasks"] if t == "report" or t.endswith("suggest")}
+    control = {t for t in seen["tasks"] if t.endswith(("suggest", "choose", "gate", "report"))}
     assert {t for t, rule in seen["rules"].items() if rule == "all_done"} == control
 
 
 def test_every_task_is_retried(seen: dict[str, Any]) -> None:
     assert min(seen["retries"].values()) >= 5
+    assert seen["timeouts"].pop("approve") is None, "people may take longer"
     assert set(seen["timeouts"].values()) == {7_200.0}, "no control task may hang"
 
 
@@ -119,7 +121,7 @@ def test_no_field_of_a_trial_is_a_template(seen: dict[str, Any]) -> None:
 def test_the_form_offers_every_part_of_a_spec(seen: dict[str, Any]) -> None:
     from hpo_lib.spec import Spec
 
-    later = {"scheduler", "mode", "artifacts", "warm_start", "final", "deploy"}
+    later = {"scheduler", "mode", "artifacts", "warm_start"}
     of_files = {"schedule"}
     keys = {field.alias or name for name, field in Spec.model_fields.items()}
     assert set(seen["params"]) == keys - later - of_files

@@ -277,7 +277,7 @@ WARM: dict[str, Any] = {
 }
 
 
-def warmed(bench: Bench, name: str, champion: dict[str, Any] | None = None, **changes: Any) -> Run:
+def warmed(bench: Bench, name: str, **changes: Any) -> Run:
     return runs.begin(
         bench.store,
         RunKey("hpo_local", name),
@@ -286,7 +286,6 @@ def warmed(bench: Bench, name: str, champion: dict[str, Any] | None = None, **ch
         backend="local",
         triggered_by="ada",
         provenance={},
-        champion=champion,
     )
 
 
@@ -316,15 +315,3 @@ def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> 
     assert lease.assignments[0].params["x"] == min(tried)
     found = Advice.read(warmed(bench, "thursday").earlier)
     assert [one.run for one in found.runs] == [third.id, first.id]
-
-
-def test_a_champion_is_tried_first_or_it_is_said_why_not(bench: Bench) -> None:
-    run = warmed(bench, "monday", {"x": 0.625}, warm_start=None)
-    assert run.earlier == {}
-    lease = runs.next_wave(bench.store, run.key, 1, bench.deployment)
-    assert lease.assignments[0].params == {"x": 0.625}
-    run = warmed(bench, "tuesday", {"x": 2.0}, warm_start=None)
-    assert run.earlier["dropped"] == [
-        "the champion's parameters are not tried: x: must be within [0.0, 1.0], got 2.0"
-    ]
-    assert bench.store.history(run.id).earlier == ()

@@ -169,7 +169,7 @@ _LATER = "is not supported yet; leave it out"
             "trial.options.resource.spec.1.args.0: unknown placeholder ${params.rl}, "
             "did you mean 'params.lr'?; known: "
             "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
-            "trial.number, attempt, seed, output",
+            "trial.number, attempt, seed, phase, output",
         ),
         (
             "initial_points",
@@ -186,7 +186,7 @@ _LATER = "is not supported yet; leave it out"
             ["${params.rl}"],
             "trial.args: unknown placeholder ${params.rl}, did you mean 'params.lr'?; known: "
             "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
-            "trial.number, attempt, seed, output",
+            "trial.number, attempt, seed, phase, output",
         ),
         (
             "trial/env",
@@ -228,8 +228,16 @@ _LATER = "is not supported yet; leave it out"
         ("trial/source", {}, f"trial.source: {_LATER} (got {{}})"),
         ("trial/notebook", "x", f'trial.notebook: {_LATER} (got "x")'),
         ("artifacts", {}, "artifacts.uri: is required"),
-        ("final", {}, f"final: {_LATER} (got {{}})"),
-        ("deploy", {}, f"deploy: {_LATER} (got {{}})"),
+        ("final", {"seeds": 0}, "final.seeds: must be greater than or equal to 1, got 0"),
+        ("final", {"trial": {"image": "-"}},
+         'final.trial.image: must be an image such as registry/name:tag, got "-"'),
+        ("final", {"trial": {"backend": "docker", "image": "x"}},
+         "final.trial.backend: must be local, got docker"),
+        ("deploy", {"to": "package"},
+         "final.seeds: must be >= 2 with deploy, to know how sure scores are, got no final"),
+        ("deploy", {"to": "pakage"},
+         "deploy.to: unknown deployer 'pakage', did you mean 'package'?; "
+         "known: kubernetes, mlflow, package, sagemaker"),
         ("mode", "async", "mode: async is not supported yet; known: waves"),
         (
             "scheduler/name",

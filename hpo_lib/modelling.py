@@ -1,0 +1,111 @@
+"""The commands about models: `hpo models` lists them, `hpo rollback` brings an earlier one back."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.errors import HpoError
+from hpo_lib.operate import home, store_url
+from hpo_lib.words import moment, number
+
+if TYPE_CHECKING:
+    from hpo_lib.deployers import Deployer
+    from hpo_lib.record import Model
+    from hpo_lib.runs import Deployment
+    from hpo_lib.spec import Spec
+
+
+def models(options: argparse.Namespace) -> int:
+    """List the models of an experiment, or the champions of all; 1 if there are none."""
+    from hpo_lib.store import Store
+
+    with Store.open(store_url(options)) as store:
+        if options.experiment is None:
+            names = store.models.experiments()
+            found = [one for name in names if (one := store.models.champion(name)) is not None]
+        else:
+            found = store.models.of(options.experiment)
+        for model in found:
+            print(_line(model))
+        if options.history and options.experiment:
+            for event in store.models.events(options.experiment):
+                print(f"{moment(event.time)}  v{event.version} {event.status}: {event.reason}")
+    if not found:
+        print("no models")
+    return 0 if found else 1
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Make an earlier champion the champion again, and serve it if that can be done from here."""
+    from hpo_lib import releases
+    from hpo_lib.store import Store
+
+    with Store.open(store_url(options)) as store:
+        who = f"{getpass.getuser()}: {options.why}" if options.why else getpass.getuser()
+        champion = releases.roll_back(store, options.experiment, options.to, who)
+        print(f"{options.experiment}: version {champion.version} is the champion")
+        try:
+            releases.serve(store, options.experiment, _deployment(), print)
+        except HpoError as error:
+            print(f"it is not served from here: {error}")
+            print("the DAG hpo_housekeeping, or the next run, makes it serve")
+    return 0
+
+
+def _line(model: Model) -> str:
+    metrics = " ".join(f"{name}={number(value, 6)}" for name, value in model.metrics.items())
+    when = moment(model.changed_at)
+    name = f"{model.experiment} v{model.version}"
+    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}"
+
+
+def _deployment() -> Deployment:
+    """Offer what this machine can deploy by itself: packages on its disk."""
+    from hpo_lib.runs import Deployment
+
+    return Deployment(home(), {}, deployers=_deployer)
+
+
+def _deployer(spec: Spec, _: str) -> Deployer:
+    from hpo_lib.deployers.package import PackageDeployer
+
+    asked = spec.deploy
+    if asked is None or asked.to != "package":
+        raise HpoError(f"deploy.to is {asked.to if asked else 'not set'}")
+    return PackageDeployer.at(spec.name, asked.options, home(), {})
+
+
+def _add_models(commands: Any) -> None:
+    parser = commands.add_parser(
+        "models",
+        help="list models: champions, challengers, and those of the past",
+        description="List the models of an experiment, or without one the champions of all.",
+    )
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
+    parser.add_argument("--history", action="store_true", help="say how each became what it is")
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    parser.set_defaults(run=models)
+
+
+def _add_rollback(commands: Any) -> None:
+    parser = commands.add_parser(
+        "rollback",
+        help="make an earlier champion the champion again",
+        description=(
+            "Make an earlier champion the champion again: the last one, or --to VERSION. "
+            "It serves at once where that can be done from here, and else as soon as Airflow's "
+            "housekeeping comes by."
+        ),
+        epilog="example: hpo rollback churn --to 3 --why 'wrong labels since Tuesday'",
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT")
+    parser.add_argument("--to", type=int, metavar="VERSION", help="which one (default: the last)")
+    parser.add_argument("--why", metavar="REASON", help="kept in the history")
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    parser.set_defaults(run=rollback)
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_models, _add_rollback]

@@ -1,0 +1,213 @@
+"""From a run's winner to a model with a verdict: the control tasks between search and deployment.
+
+As in `hpo_lib.runs`, each function may be called again at any moment and gives the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hpo_lib import artifacts, engine, failures, gate, runs
+from hpo_lib.errors import NotFound, TransientError
+from hpo_lib.invocation import attempt_uri
+from hpo_lib.places import Place, files, opened
+from hpo_lib.record import Model, ModelStatus, Run, RunKey, RunStatus, RunView, TrialView
+from hpo_lib.runs import Deployment
+from hpo_lib.space import key as params_key
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Lease, Store
+from hpo_lib.trial import Decision, Params, TrialState
+
+SLOT = "final"
+#: In a final trial's output: what is served, what the training says of it, and by metric the
+#: scores of single examples.
+MODEL, METADATA, HOLDOUT = "model", "metadata.json", "holdout.json"
+_MAX_METADATA, _MAX_HOLDOUT = 64 * 1024, 64 * 1024 * 1024
+
+
+def choose(store: Store, key: RunKey, deployment: Deployment) -> Lease:
+    """End the search, then give the final trials, or the reason why there are none."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return Lease((), Decision.stop("the run was never started", failed=True))
+    if run.status is RunStatus.REFUSED:
+        return Lease((), Decision.stop(run.reason or "refused", failed=True))
+    spec = load(run.spec)
+    if spec.final is None:
+        return Lease((), Decision.stop("the spec asks for no final training"))
+    known = store.leased(run.id, SLOT)
+    if known is not None:
+        return known
+    verdict = runs.searched(store, run, deployment)
+    if verdict.failed:
+        return Lease((), verdict)
+
+    def ask(history: Any, champion: Model | None) -> engine.Finale:
+        return engine.finale(spec, history, None if champion is None else champion.params)
+
+    return store.lease_final(run.id, SLOT, ask)
+
+
+def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
+    """Settle the final trials, judge the challenger, and give it; None if there is none.
+
+    A challenger that is not to be promoted is rejected here. One that is waits for its deployment,
+    or, where the spec names none, stays a challenger.
+    """
+    run = store.run(key)
+    model = store.models.of_run(run.id)
+    if model is None or model.verdict is not None or model.status is not ModelStatus.CHALLENGER:
+        return model
+    runs.settle(store, run, "gate", deployment)
+    spec, view = load(run.spec).for_final, store.view(run.id)
+    verdict = _verdict(spec, view, model, deployment)
+    best = spec.goal.ranked(one.trial for one in _of(view, model.params))
+    if best:
+        made = next(one for one in view.finals if one.trial.number == best[0].number)
+        found = _made(spec, run, made, deployment)
+        model = store.models.trained(model, {**found, "verdict": asdict(verdict)})
+        runs.keep_artifacts(store, run, deployment)
+    else:
+        model = store.models.trained(model, {"verdict": asdict(verdict)})
+    if verdict.promote and spec.deploy is not None and not model.files:
+        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
+        return store.models.reject(model, lack)
+    return model if verdict.promote else store.models.reject(model, verdict.reason)
+
+
+def files_of(model: Model, deployment: Deployment) -> Place:
+    """Give the folder of a model's files."""
+    if "://" not in model.files:
+        return Path(model.files)
+    options = artifacts.options_for(model.files, deployment.artifacts)
+    return artifacts.open_folder(model.files, options)
+
+
+def rule_of(spec: Spec) -> gate.Rule:
+    """Give what a challenger of a spec has to show."""
+    known = dict(spec.goal.objectives)
+    deploy = spec.deploy
+    if deploy is None:
+        metric, direction = spec.goal.objectives[0]
+        return gate.Rule(metric, direction)
+    metric = deploy.metric or spec.objective.metric
+    guards = [
+        gate.Guard(
+            metric=one.metric,
+            at_most=one.at_most,
+            at_least=one.at_least,
+            not_worse_than=one.not_worse_than,
+            direction=one.direction or known.get(one.metric),
+        )
+        for one in deploy.guards
+    ]
+    return gate.Rule(
+        metric=metric,
+        direction=deploy.direction or known[metric],
+        min_improvement=deploy.min_improvement,
+        confidence=deploy.confidence,
+        guards=guards,
+    )
+
+
+def _verdict(spec: Spec, view: RunView, model: Model, deployment: Deployment) -> gate.Verdict:
+    rule = rule_of(spec)
+    theirs = [one for one in view.finals if not _is(one, model.params)]
+    champion = _scores(rule, spec, theirs, deployment) if model.against is not None else None
+    return gate.judge(rule, _scores(rule, spec, _of(view, model.params), deployment), champion)
+
+
+def _of(view: RunView, params: Params) -> list[TrialView]:
+    return [one for one in view.finals if _is(one, params)]
+
+
+def _is(one: TrialView, params: Params) -> bool:
+    return params_key(one.trial.params) == params_key(params)
+
+
+def _scores(
+    rule: gate.Rule, spec: Spec, trained: Sequence[TrialView], deployment: Deployment
+) -> gate.Scores:
+    """Read what a configuration's final trials scored, by seed."""
+    ordered = sorted(trained, key=lambda one: one.trial.repeat)
+    done = [one.trial.state is TrialState.COMPLETE for one in ordered]
+    metrics = [_metrics(one, rule.metric) for one in ordered]
+    backend = deployment.backend(spec)
+    examples = [
+        _examples(backend.output(one.attempts[-1].handle), rule.metric) if complete else None
+        for one, complete in zip(ordered, done, strict=True)
+    ]
+    whole = [one for one in examples if one is not None]
+    if not whole or len(whole) != len(examples):
+        return gate.Scores(metrics)
+    return gate.Scores(metrics, {rule.metric: whole})
+
+
+def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
+    """Give a final trial's metrics: nothing if the world spoilt it, NaN if it failed by itself."""
+    if one.trial.state is TrialState.COMPLETE:
+        return one.trial.metrics
+    return {metric: math.nan} if failures.counts(one.trial.cause) else {}
+
+
+def _examples(output: Place, metric: str) -> list[float] | None:
+    """Read the scores of single examples; what is not a list of numbers is as if it was not."""
+    found = _json(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
+    if not isinstance(found, list) or not found:
+        return None
+    numbers = [one for one in found if isinstance(one, int | float)]
+    return [float(one) for one in numbers] if len(numbers) == len(found) else None
+
+
+def _made(spec: Spec, run: Run, view: TrialView, deployment: Deployment) -> dict[str, Any]:
+    """Say what final training made: whose files, what is in them, and of what they are made."""
+    attempt, trial = view.attempts[-1], view.trial
+    output = deployment.backend(spec).output(attempt.handle)
+    folder = output / MODEL
+    there = bool(files(folder))
+    name = str(folder)
+    if spec.artifacts is not None:
+        name = f"{attempt_uri(spec.artifacts.uri, run, trial.number, attempt.number)}/{MODEL}"
+    return {
+        "trial": trial.number,
+        "files": name if there else "",
+        "metrics": dict(trial.metrics),
+        "manifest": {
+            "experiment": run.experiment,
+            "run": run.id,
+            "dag_run": run.key.dag_run_id,
+            "trial": trial.number,
+            "params": {**spec.fixed, **trial.params},
+            "metrics": dict(trial.metrics),
+            "image": spec.trial.image,
+            "versions": dict(run.provenance),
+            "training": _json(folder / METADATA, _MAX_METADATA),
+        },
+    }
+
+
+def _json(place: Place, most: int) -> Mapping[str, Any]:
+    """Read a JSON object that a trial may have left, nothing if it is none or too large."""
+    with opened(place) as file:
+        content = b"" if file is None else file.read(most + 1)
+    if not content or len(content) > most:
+        return {}
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
+    """Write down what a person, or nobody in time, said of a run's challenger."""
+    model = store.models.of_run(store.run(key).id)
+    if model is None:
+        raise TransientError("the gate has not decided")
+    return model if approved else store.models.reject(model, reason)

@@ -1,0 +1,80 @@
+"""Which model serves, by experiment: deploying a run's challenger, rolling back, making it so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hpo_lib import promotion, rollout
+from hpo_lib.deployers import Deployer
+from hpo_lib.errors import NotFound
+from hpo_lib.record import Model, ModelStatus, RunKey
+from hpo_lib.rollout import Emit
+from hpo_lib.runs import Deployment
+from hpo_lib.spec import load
+from hpo_lib.store import Store
+
+
+def deploy(store: Store, key: RunKey, deployment: Deployment, emit: Emit) -> Model | None:
+    """Deploy a run's challenger if its verdict says so, and give what became of it.
+
+    Whatever the verdict, what serves is first made what the store names.
+    """
+    run = store.run(key)
+    spec = load(run.spec)
+    serve(store, run.experiment, deployment, emit)
+    model = store.models.of_run(run.id)
+    if model is None or not (model.verdict or {}).get("promote"):
+        return model
+    deployer = deployment.deployer(spec, store.id)
+    return rollout.roll_out(store.models, model, deployer, _files(deployment), emit)
+
+
+def serve(store: Store, experiment: str, deployment: Deployment, emit: Emit) -> Model | None:
+    """Make what serves the champion that the store names, and give it."""
+    champion = store.models.champion(experiment)
+    if champion is None:
+        return None
+    deployer = _deployer(store, champion, deployment)
+    return rollout.reconcile(store.models, experiment, deployer, _files(deployment), emit)
+
+
+def roll_back(store: Store, experiment: str, version: int | None, who: str) -> Model:
+    """Make an earlier champion the champion again; what serves follows with `serve`."""
+    champion = store.models.champion(experiment)
+    if champion is None:
+        raise NotFound(f"experiment {experiment} has no champion")
+    return rollout.roll_back(store.models, champion, version, f"rolled back by {who}")
+
+
+def heal(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool]) -> Iterator[str]:
+    """Make every experiment serve its champion, and reject challengers that nobody will deploy.
+
+    Those are the ones whose DAG run `is_over`. Yields a sentence for each thing done.
+    """
+    for experiment in store.models.experiments():
+        said: list[str] = []
+        try:
+            _reject_left_over(store, experiment, is_over, said.append)
+            serve(store, experiment, deployment, said.append)
+        except Exception as error:
+            said.append(f"could not be looked after: {error or repr(error)}")
+        yield from (f"{experiment}: {sentence}" for sentence in said)
+
+
+def _reject_left_over(
+    store: Store, experiment: str, is_over: Callable[[RunKey], bool], emit: Emit
+) -> None:
+    for model in store.models.of(experiment):
+        run = store.run_by_id(model.run_id)
+        waits = model.status is ModelStatus.CHALLENGER and run.spec.get("deploy")
+        if waits and is_over(run.key):
+            store.models.reject(model, "its run ended before it was deployed")
+            emit(f"version {model.version} is rejected: its run ended before it was deployed")
+
+
+def _deployer(store: Store, model: Model, deployment: Deployment) -> Deployer:
+    return deployment.deployer(load(store.run_by_id(model.run_id).spec), store.id)
+
+
+def _files(deployment: Deployment) -> rollout.Files:
+    return lambda model: promotion.files_of(model, deployment)

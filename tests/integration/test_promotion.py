@@ -1,0 +1,280 @@
+"""From night to night without Airflow: real trials, real store, real packages, the real gate."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_lib import promotion, releases, runs, sweep
+from hpo_lib.backends import Exit, Request
+from hpo_lib.backends.local import LocalBackend
+from hpo_lib.deployers.package import PackageDeployer
+from hpo_lib.errors import SpecError
+from hpo_lib.record import Attempt, Model, ModelStatus, RunKey
+from hpo_lib.spec import Spec
+from hpo_lib.store import Store, upgrade
+from hpo_lib.trial import Origin
+
+#: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. With the flag
+#: `silent` nothing is left to deploy, and with `breaks` final training fails.
+PROGRAM = """
+import json, os, pathlib, random
+params = json.loads(os.environ["HPO_PARAMS"])
+noise = random.Random(os.environ["HPO_SEED"]).uniform(-0.01, 0.01)
+loss = abs(params["x"] - params["goal"])
+final = os.environ["HPO_PHASE"] == "final"
+if final and params.get("breaks"):
+    raise SystemExit(3)
+if not params.get("silent"):
+    folder = pathlib.Path(os.environ["HPO_OUTPUT"], "model")
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text(str(params["x"]))
+    (folder / "metadata.json").write_text(json.dumps({"data": "fingerprint"}))
+print(f"loss={loss} test_loss={loss + noise} size={params['x']} seed={os.environ['HPO_SEED']}")
+"""
+CONF: dict[str, Any] = {
+    "name": "nightly",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "extra_metrics": ["seed"],
+    "space": {"x": {"type": "ordinal", "choices": [0.1, 0.3, 0.6, 0.9]}},
+    "fixed": {"goal": 0.3},
+    "sampler": {"name": "grid"},
+    "limits": {"max_trials": 4, "parallel_trials": 4},
+    "trial": {"command": [sys.executable, "-c", PROGRAM], "args": [], "timeout": "1m"},
+    "final": {"seeds": 3},
+    "deploy": {"to": "package", "metric": "test_loss", "direction": "minimize"},
+}
+
+
+def quietly(line: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Bench:
+    """A store, a deployment and the loop that Airflow's tasks are."""
+
+    store: Store
+    home: Path
+
+    def __post_init__(self) -> None:
+        self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
+        self.deployment = runs.Deployment(
+            self.home,
+            {"local": lambda: self.backend},
+            deployers=self.deployer,
+        )
+
+    def deployer(self, spec: Spec, _: str) -> PackageDeployer:
+        assert spec.deploy is not None
+        return PackageDeployer.at(spec.name, spec.deploy.options, self.home, {})
+
+    def tune(self, night: int, **changes: Any) -> RunKey:
+        """Do a night up to the gate."""
+        key = RunKey("nightly", f"night-{night}")
+        runs.begin(
+            self.store,
+            key,
+            CONF | changes,
+            self.deployment,
+            backend="local",
+            triggered_by="schedule",
+            provenance={},
+        )
+        for wave in range(1, 41):
+            lease = runs.next_wave(self.store, key, wave, self.deployment)
+            self.perform(key, [assignment.trial for assignment in lease.assignments])
+            if lease.stop is not None:
+                break
+        chosen = promotion.choose(self.store, key, self.deployment)
+        self.perform(key, [assignment.trial for assignment in chosen.assignments])
+        assert promotion.choose(self.store, key, self.deployment) == chosen
+        return key
+
+    def night(self, number: int, **changes: Any) -> Model | None:
+        """Do a whole night."""
+        key = self.tune(number, **changes)
+        promotion.decide(self.store, key, self.deployment)
+        runs.write_report(
+            self.store, runs.finish(self.store, key, self.deployment), self.deployment
+        )
+        return releases.deploy(self.store, key, self.deployment, quietly)
+
+    def perform(self, key: RunKey, numbers: list[int]) -> None:
+        run = self.store.run(key)
+
+        def launch(attempt: Attempt, request: Request) -> Exit:
+            return runs.follow(self.backend, attempt, request, quietly)
+
+        for number in numbers:
+            runs.perform(self.store, run, number, self.backend, quietly, launch)
+
+    @property
+    def alias(self) -> dict[str, Any]:
+        """What users of the package follow."""
+        found: dict[str, Any] = json.loads((self.home / "models/nightly/champion.json").read_text())
+        return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        yield Bench(store, tmp_path)
+
+
+def test_nights_end_in_a_package_that_is_replaced_by_better_ones_only(bench: Bench) -> None:
+    first = bench.night(1)
+    assert first is not None
+    assert (first.status, first.params["x"], first.against) == (ModelStatus.CHAMPION, 0.3, None)
+    assert bench.alias["version"] == 1
+    with zipfile.ZipFile(bench.home / "models/nightly" / bench.alias["package"]) as archive:
+        assert archive.read("model/weights") == b"0.3"
+        manifest = json.loads(archive.read("manifest.json"))
+    assert manifest["params"] == {"goal": 0.3, "x": 0.3}
+    assert manifest["training"] == {"data": "fingerprint"}
+    assert (manifest["run"], manifest["trial"]) == (first.run_id, first.trial)
+
+    assert bench.night(2) is None, "the champion's own configuration wins again"
+    assert bench.alias["version"] == 1
+
+    third = bench.night(3, fixed={"goal": 0.6})
+    assert third is not None
+    assert (third.status, third.version, third.against) == (ModelStatus.CHAMPION, 2, 1)
+    assert (third.verdict or {})["improvement"] == pytest.approx(0.3)
+    assert bench.alias["version"] == 2
+    assert bench.store.models.get("nightly", 1).status is ModelStatus.RETIRED
+
+
+def test_champion_and_challenger_are_trained_with_the_same_seeds(bench: Bench) -> None:
+    bench.night(1)
+    key = bench.tune(2, fixed={"goal": 0.6})
+    view = bench.store.view(bench.store.run(key).id)
+    by_params: dict[float, list[float]] = {}
+    for one in view.finals:
+        by_params.setdefault(one.trial.params["x"], []).append(one.trial.metrics["seed"])  # type: ignore[arg-type]
+    assert by_params[0.3] == by_params[0.6]
+    assert len(set(by_params[0.3])) == 3
+    assert all(one.trial.origin is Origin.FINAL for one in view.finals)
+
+
+def test_the_champions_parameters_are_the_first_that_are_tried(bench: Bench) -> None:
+    bench.night(1)
+    key = bench.tune(2, fixed={"goal": 0.6})
+    first = bench.store.trial(bench.store.run(key).id, 1)
+    assert (first.params, first.origin) == ({"x": 0.3}, Origin.INITIAL)
+    smaller = {"x": {"type": "ordinal", "choices": [0.6, 0.9]}}
+    key = bench.tune(3, space=smaller, limits={"max_trials": 2})
+    run = bench.store.run(key)
+    assert run.earlier["dropped"] == [
+        "the champion's parameters are not tried: x: must be one of [0.6, 0.9], got 0.3"
+    ]
+    key = bench.tune(4, final=None, deploy=None, sampler={"name": "grid", "seed": 3})
+    assert bench.store.trial(bench.store.run(key).id, 1).origin is Origin.SAMPLER
+
+
+def test_too_little_an_improvement_is_rejected_and_the_report_says_why(bench: Bench) -> None:
+    bench.night(1)
+    deploy = {**CONF["deploy"], "min_improvement": 0.5}
+    model = bench.night(2, fixed={"goal": 0.6}, deploy=deploy)
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert "min_improvement (0.5)" in model.reason
+    assert bench.alias["version"] == 1
+    run = bench.store.run_by_id(model.run_id)
+    page = runs.report_path(run, bench.deployment).read_text()
+    assert "Final training: model version 2" in page
+    assert "min_improvement (0.5)" in page
+
+
+def test_a_broken_guard_is_named(bench: Bench) -> None:
+    guards = [{"metric": "size", "at_most": 0.2}]
+    model = bench.night(1, deploy={**CONF["deploy"], "guards": guards})
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert "size" in model.reason
+    assert bench.store.models.champion("nightly") is None
+
+
+@pytest.mark.parametrize(("flag", "why"), [("breaks", "test_loss"), ("silent", "HPO_OUTPUT/model")])
+def test_final_training_that_leaves_nothing_promotes_nothing(
+    bench: Bench, flag: str, why: str
+) -> None:
+    bench.night(1)
+    model = bench.night(2, fixed={"goal": 0.6, flag: True})
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert why in model.reason
+    assert bench.alias["version"] == 1
+
+
+def test_a_final_without_a_deployment_keeps_a_challenger(bench: Bench) -> None:
+    key = bench.tune(1, deploy=None)
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    assert model.status is ModelStatus.CHALLENGER
+    assert (Path(model.files) / "weights").read_text() == "0.3"
+
+
+def test_a_spec_without_final_training_has_none(bench: Bench) -> None:
+    key = bench.tune(1, final=None, deploy=None)
+    assert promotion.decide(bench.store, key, bench.deployment) is None
+    assert bench.store.view(bench.store.run(key).id).finals == []
+
+
+def test_what_people_refuse_is_rejected(bench: Bench) -> None:
+    key = bench.tune(1)
+    promotion.decide(bench.store, key, bench.deployment)
+    promotion.approve(bench.store, key, approved=False, reason="not approved by ada")
+    model = releases.deploy(bench.store, key, bench.deployment, quietly)
+    assert model is not None
+    assert (model.status, model.reason) == (ModelStatus.REJECTED, "not approved by ada")
+
+
+def test_deciding_again_changes_nothing(bench: Bench) -> None:
+    key = bench.tune(1)
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert promotion.decide(bench.store, key, bench.deployment) == model
+
+
+def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+    alias = bench.home / "models/nightly/champion.json"
+    alias.unlink()
+    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    assert "nightly: switched to version 2" in said
+    assert bench.alias["version"] == 2
+    assert not [one for one in sweep.sweep(bench.store, bench.deployment, lambda key: True) if one]
+
+
+def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> None:
+    key = bench.tune(1)
+    promotion.decide(bench.store, key, bench.deployment)
+    assert not [
+        one for one in sweep.sweep(bench.store, bench.deployment, lambda key: False) if "v" in one
+    ]
+    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    assert any("version 1 is rejected" in one for one in said)
+
+
+def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+    releases.roll_back(bench.store, "nightly", None, "ada")
+    releases.serve(bench.store, "nightly", bench.deployment, quietly)
+    assert bench.alias["version"] == 1
+
+
+def test_a_deployer_that_is_not_there_is_refused_before_any_trial(bench: Bench) -> None:
+    bench.deployment = runs.Deployment(bench.home, {"local": lambda: bench.backend})
+    with pytest.raises(SpecError, match=r"deploy\.to: nothing can be deployed from here"):
+        bench.tune(1)
