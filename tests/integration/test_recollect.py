@@ -164,7 +164,7 @@ def test_wrong_settings_and_refused_runs_are_told(bench: Bench) -> None:
     with pytest.raises(SpecError, match=r"metrics\.format: must have the groups"):
         recollect(bench.store, run, bench.deployment, {"format": "x"})
     with pytest.raises(HpoError, match="backend local is not there; there are: ecs"):
-        runs.finish(bench.store, KEY, runs.Deployment(bench.home, {"ecs": lambda: bench.backend}))
+        runs.Deployment(bench.home, {"ecs": lambda: bench.backend}).backend(load(run.spec))
 
 
 def test_the_command_tells_every_trial_and_rewrites_the_report(
