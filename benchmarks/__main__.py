@@ -1,15 +1,16 @@
-"""`python -m benchmarks [imports|overhead|pods|wine]`: all of them without a name."""
+"""`python -m benchmarks [imports|overhead|pods|warmstart|wine]`: all of them without a name."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, overhead, pods, wine
+from benchmarks import imports, overhead, pods, warmstart, wine
 
 BENCHMARKS = {
     "imports": imports.main,
     "overhead": overhead.main,
     "pods": pods.main,
+    "warmstart": warmstart.main,
     "wine": wine.main,
 }
 
