@@ -1,10 +1,10 @@
-"""`python -m benchmarks [imports|nights|overhead|pods|wine]`: all of them without a name."""
+"""`python -m benchmarks [imports|nights|overhead|pods|warmstart|wine]`: all without a name."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, overhead, pods, wine
+from benchmarks import imports, overhead, pods, warmstart, wine
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "nights": nights.main,
     "overhead": overhead.main,
     "pods": pods.main,
+    "warmstart": warmstart.main,
     "wine": wine.main,
 }
 
