@@ -7,6 +7,7 @@ the metrics of the weights that are saved. Bad input ends it with code 2 and one
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -473,9 +474,7 @@ def measure(model: Any, features: np.ndarray, labels: np.ndarray) -> dict[str, f
     """Give accuracy, auc, mcc and loss; all NaN when the network gives NaN."""
     from sklearn.metrics import matthews_corrcoef
 
-    chunks = [features[start : start + CHUNK] for start in range(0, len(features), CHUNK)]
-    outputs = [np.asarray(model(chunk, training=False)) for chunk in chunks]
-    probabilities = np.concatenate(outputs).astype(np.float64)
+    probabilities = answers(model, features)
     if not np.isfinite(probabilities).all():
         return dict.fromkeys(("accuracy", "auc", "mcc", "loss"), math.nan)
     predicted = probabilities.argmax(axis=1)
@@ -487,6 +486,23 @@ def measure(model: Any, features: np.ndarray, labels: np.ndarray) -> dict[str, f
         "loss": -np.log(np.maximum(of_label, 1e-7)).mean(),
     }
     return {name: round(float(value), 6) for name, value in values.items()}
+
+
+def answers(model: Any, features: np.ndarray) -> np.ndarray:
+    """Give the probabilities of every class, a row per row."""
+    chunks = [features[start : start + CHUNK] for start in range(0, len(features), CHUNK)]
+    outputs = [np.asarray(model(chunk, training=False)) for chunk in chunks]
+    return np.concatenate(outputs).astype(np.float64)
+
+
+def holdout(model: Any, features: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+    """Give the metrics that are means over the rows, row by row: what the gate compares."""
+    probabilities = answers(model, features)
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return {
+        "test_accuracy": (probabilities.argmax(axis=1) == labels).astype(int).tolist(),
+        "test_loss": (-np.log(np.maximum(of_label, 1e-7))).round(6).tolist(),
+    }
 
 
 def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -601,7 +617,13 @@ def print_header(
 # --------------------------------------------------------------------------------- saving
 
 
-def save(model: Any, args: argparse.Namespace, data: Data, metrics: Mapping[str, float]) -> str:
+def save(
+    model: Any,
+    args: argparse.Namespace,
+    data: Data,
+    test: np.ndarray,
+    metrics: Mapping[str, float],
+) -> str:
     """Save the model and its metadata where they belong; gives what to tell the user.
 
     `model.keras` is for Keras, `saved_model/1` for TensorFlow Serving and whatever else reads its
@@ -620,6 +642,9 @@ def save(model: Any, args: argparse.Namespace, data: Data, metrics: Mapping[str,
     export(model, directory / "saved_model" / "1")
     write(directory / "metadata.json", metadata(args, data, metrics))
     write(directory / "sample.json", sample(model, data))
+    if len(test):
+        scores = holdout(model, data.features[test], data.labels[test])
+        (Path(output) / "holdout.json").write_text(json.dumps(scores), encoding="utf-8")
     return f"saved in {directory}"
 
 
@@ -666,6 +691,7 @@ def metadata(
         "classes": data.classes,
         "features": data.names,
         "rows": len(data.labels),
+        "data": hashlib.sha256(data.features.tobytes() + data.labels.tobytes()).hexdigest(),
         "versions": {
             "python": platform.python_version(),
             "keras": keras.__version__,
@@ -689,7 +715,7 @@ def run(args: argparse.Namespace) -> int:
     print_header(args, data, rows, model)
     fit(model, args, data, rows)
     metrics = measure_parts(model, data, rows, SPLITS)
-    print(f"model: {save(model, args, data, metrics)}")
+    print(f"model: {save(model, args, data, rows['test'], metrics)}")
     report(None, metrics)
     return SIGTERM_CODE if runtime and runtime.terminated() else 0
 

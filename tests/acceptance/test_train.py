@@ -239,6 +239,14 @@ def test_the_model_is_saved_as_tensorflow_serving_reads_it(digits: Ended) -> Non
     assert (saved / "variables" / "variables.index").exists()
 
 
+def test_the_hold_out_is_scored_row_by_row(digits: Ended) -> None:
+    scores = json.loads((digits.output / "holdout.json").read_text())
+    metrics = json.loads((digits.output / "model" / "metadata.json").read_text())["metrics"]
+    assert set(scores) == {"test_accuracy", "test_loss"}
+    for name, rows in scores.items():
+        assert sum(rows) / len(rows) == pytest.approx(metrics[name], abs=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["saved_model", "model.keras"])
 def test_what_is_served_answers_the_sample_as_training_did(
     digits: Ended, user: Ended, kind: str
