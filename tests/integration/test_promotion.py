@@ -16,7 +16,8 @@ from hpo_lib import promotion, releases, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.deployers.package import PackageDeployer
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import NotFound, SpecError, TransientError
+from hpo_lib.models import Models
 from hpo_lib.record import Attempt, Model, ModelStatus, RunKey
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, upgrade
@@ -243,6 +244,48 @@ def test_deciding_again_changes_nothing(bench: Bench) -> None:
     key = bench.tune(1)
     model = promotion.decide(bench.store, key, bench.deployment)
     assert promotion.decide(bench.store, key, bench.deployment) == model
+
+
+@pytest.mark.parametrize("flag", ["better", "worse", "silent"])
+def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
+    bench: Bench, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.night(1)
+    deploy = {**CONF["deploy"], "min_improvement": 0.5 if flag == "worse" else 0.0}
+    key = bench.tune(2, fixed={"goal": 0.6, flag: True}, deploy=deploy)
+
+    def broken_off(*args: Any) -> None:
+        raise TransientError("broken off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "keep_artifacts", broken_off)
+        patched.setattr(Models, "reject", broken_off)
+        with pytest.raises(TransientError, match="broken off"):
+            promotion.decide(bench.store, key, bench.deployment)
+    left = bench.store.models.get("nightly", 2)
+    assert left.status is ModelStatus.CHALLENGER
+    assert left.verdict is not None
+    kept: list[int] = []
+    monkeypatch.setattr(runs, "keep_artifacts", lambda store, run, deployment: kept.append(run.id))
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    expected = ModelStatus.CHALLENGER if flag == "better" else ModelStatus.REJECTED
+    assert model.status is expected
+    assert bool(kept) == (flag == "better"), "its files are where they are deployed from"
+
+
+def test_a_model_without_files_is_no_folder(bench: Bench) -> None:
+    bench.night(1)
+    model = bench.night(2, fixed={"goal": 0.6, "silent": True})
+    assert model is not None
+    with pytest.raises(NotFound, match="version 2 of nightly has no files"):
+        promotion.files_of(model, bench.deployment)
+
+
+def test_scores_that_are_no_numbers_of_this_world_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "holdout.json").write_text('{"a": [1' + 400 * "0" + '], "b": [1, 0.5]}')
+    assert promotion._examples(tmp_path, "a") is None
+    assert promotion._examples(tmp_path, "b") == [1.0, 0.5]
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
