@@ -27,6 +27,8 @@ SLOT = "final"
 #: In a final trial's output: what is served, what the training says of it, and by metric the
 #: scores of single examples.
 MODEL, METADATA, HOLDOUT = "model", "metadata.json", "holdout.json"
+#: In a verdict: by whom the model was approved.
+APPROVED = "approved"
 _MAX_METADATA, _MAX_HOLDOUT = 64 * 1024, 64 * 1024 * 1024
 
 
@@ -222,6 +224,14 @@ def _json(place: Place, most: int) -> Mapping[str, Any]:
 def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
     """Write down what a person, or nobody in time, said of a run's challenger."""
     model = store.models.of_run(store.run(key).id)
-    if model is None:
+    if model is None or model.verdict is None:
         raise TransientError("the gate has not decided")
-    return model if approved else store.models.reject(model, reason)
+    if not approved:
+        return store.models.reject(model, reason)
+    return store.models.trained(model, {"verdict": {**model.verdict, APPROVED: reason}})
+
+
+def approved(model: Model) -> str | None:
+    """Say who has approved a model, None if nobody has."""
+    found = (model.verdict or {}).get(APPROVED)
+    return None if found is None else str(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import zipfile
@@ -238,6 +239,38 @@ def test_what_people_refuse_is_rejected(bench: Bench) -> None:
     model = releases.deploy(bench.store, key, bench.deployment, quietly)
     assert model is not None
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "not approved by ada")
+
+
+def test_nothing_is_deployed_that_nobody_has_approved(bench: Bench) -> None:
+    key = bench.tune(1, deploy={**CONF["deploy"], "approval": "manual"})
+    with pytest.raises(TransientError, match="the gate has not decided"):
+        promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    promotion.decide(bench.store, key, bench.deployment)
+    with pytest.raises(SpecError, match="nobody has approved version 1 of nightly"):
+        releases.deploy(bench.store, key, bench.deployment, quietly)
+    promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    model = releases.deploy(bench.store, key, bench.deployment, quietly)
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    assert model.reason.endswith(" Approved by ada.")
+    assert releases.deploy(bench.store, key, bench.deployment, quietly) == model
+
+
+def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
+    bench.night(1)
+
+    def moved(spec: Spec, store: str) -> PackageDeployer:
+        assert spec.deploy is not None
+        if "uri" not in spec.deploy.options:
+            raise TransientError("the old place does not answer")
+        return PackageDeployer("nightly", bench.home / "new")
+
+    bench.deployment = dataclasses.replace(bench.deployment, deployers=moved)
+    there = {"uri": f"file://{bench.home}/new"}
+    model = bench.night(2, fixed={"goal": 0.6}, deploy={**CONF["deploy"], "options": there})
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    assert PackageDeployer("nightly", bench.home / "new").serving() == 2
 
 
 def test_deciding_again_changes_nothing(bench: Bench) -> None:
