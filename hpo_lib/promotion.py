@@ -64,10 +64,12 @@ def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
     """
     run = store.run(key)
     model = store.models.of_run(run.id)
+    if model is None and _unasked(store, run):
+        raise TransientError("final.choose has not said what is to be trained: see its log")
     if model is None or model.status is not ModelStatus.CHALLENGER:
         return model
     spec = load(run.spec).for_final
-    if model.verdict is None:
+    if model.awaits_verdict:
         model = _judged(store, run, spec, model, deployment)
     verdict = model.verdict or {}
     if not verdict.get("promote"):
@@ -77,6 +79,12 @@ def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
         return store.models.reject(model, lack)
     runs.keep_artifacts(store, run, deployment)
     return model
+
+
+def _unasked(store: Store, run: Run) -> bool:
+    """Say whether final training is wanted, and nobody has asked for it yet."""
+    wanted = run.status is RunStatus.RUNNING and load(run.spec).final is not None
+    return wanted and store.leased(run.id, SLOT) is None
 
 
 def _judged(store: Store, run: Run, spec: Spec, model: Model, deployment: Deployment) -> Model:

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import promotion, releases, runs, sweep
+from hpo_lib import promotion, releases, report, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.models import Models
-from hpo_lib.record import Attempt, Model, ModelStatus, RunKey
+from hpo_lib.record import Attempt, Model, ModelStatus, RunKey, RunView
 from hpo_lib.spec import Spec
-from hpo_lib.store import Store, upgrade
+from hpo_lib.store import Lease, Store, upgrade
 from hpo_lib.trial import Origin
 
 #: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. With the flag
@@ -340,6 +340,52 @@ def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> Non
     ]
     said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
     assert any("version 1 is rejected" in one for one in said)
+
+
+def test_housekeeping_rejects_what_the_gate_never_judged(bench: Bench) -> None:
+    key = bench.tune(1)
+    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    assert any("run 1: complete, its DAG run is over" in one for one in said)
+    model = bench.store.models.of_run(bench.store.run(key).id)
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert model.reason == "its run ended before the gate could judge it"
+
+
+def test_housekeeping_deploys_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.tune(1)
+    monkeypatch.setattr(releases, "heal", lambda *args: iter(["deployed"]))
+    broken = runs.Deployment(bench.home, {})
+    said = list(sweep.sweep(bench.store, broken, lambda key: False))
+    assert said == ["local: could not be swept: 'local'", "deployed"]
+
+
+def test_the_gate_does_not_pass_over_a_choice_that_was_never_made(bench: Bench) -> None:
+    key = RunKey("nightly", "night-1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(promotion, "choose", lambda *args: Lease())
+        bench.tune(1)
+    with pytest.raises(TransientError, match=r"final\.choose has not said"):
+        promotion.decide(bench.store, key, bench.deployment)
+    promotion.choose(bench.store, key, bench.deployment)
+    assert promotion.decide(bench.store, key, bench.deployment) is not None
+
+
+def test_a_report_that_was_overtaken_is_written_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bench.tune(1)
+    promotion.decide(bench.store, key, bench.deployment)
+    run, html = bench.store.run(key), report.html
+
+    def overtaken(view: RunView) -> str:
+        releases.deploy(bench.store, key, bench.deployment, quietly)
+        return html(view)
+
+    monkeypatch.setattr(report, "html", overtaken)
+    page = runs.write_report(bench.store, run, bench.deployment).read_text()
+    assert ">champion</span>" in page
+    assert ">challenger</span>" not in page
 
 
 def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
