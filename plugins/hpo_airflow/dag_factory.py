@@ -235,7 +235,9 @@ _NAMES = ("suggest", "trial")
 
 def ending(before: BaseOperator, backend: str, planned: Planned | None = None) -> None:
     """Build what follows the last wave: final training, gate, deployment, report."""
-    finale(before, report(planned), _operator(backend), _CONTROL)
+    own = planned.spec.limits.parallel_trials if planned and planned.spec else None
+    at_once = own or settings.max_parallel()
+    finale(before, report(planned), _operator(backend), _CONTROL, at_once)
 
 
 def report(planned: Planned | None = None) -> BaseOperator:

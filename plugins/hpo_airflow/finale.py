@@ -28,9 +28,11 @@ def finale(
     report: BaseOperator,
     operator: Callable[..., Any],
     control: Mapping[str, Any],
+    at_once: int,
 ) -> None:
     """Put final training, gate, approval and deployment between the last wave and the end.
 
+    No more than `at_once` final trials run together, however many seeds there are.
     Where the spec asks for none of it they are skipped. `report` follows the gate, so that whoever
     approves has it before them.
     """
@@ -50,6 +52,7 @@ def finale(
         trained = operator(
             task_id="trial",
             pool=settings.pool(),
+            max_active_tis_per_dagrun=at_once,
             map_index_template="{{ task.assignment['label'] }}",
         ).expand(assignment=asked)
 
