@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ import pytest
 from hpo_lib import promotion, releases, report, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.cli import main
 from hpo_lib.deployers.package import PackageDeployer
-from hpo_lib.errors import NotFound, SpecError, TransientError
+from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 from hpo_lib.models import Models
+from hpo_lib.recollect import recollect
 from hpo_lib.record import Attempt, Model, ModelStatus, RunKey, RunView
 from hpo_lib.spec import Spec
 from hpo_lib.store import Lease, Store, upgrade
@@ -371,6 +374,15 @@ def test_the_gate_does_not_pass_over_a_choice_that_was_never_made(bench: Bench) 
     assert promotion.decide(bench.store, key, bench.deployment) is not None
 
 
+def test_while_a_final_trial_runs_nothing_is_collected(bench: Bench) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(promotion, "choose", lambda *args: Lease())
+        key = bench.tune(1)
+    promotion.choose(bench.store, key, bench.deployment)
+    with pytest.raises(HpoError, match="run 1 is still running trial 5, 6, 7"):
+        recollect(bench.store, bench.store.run(key), bench.deployment)
+
+
 def test_a_report_that_was_overtaken_is_written_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +406,44 @@ def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
     releases.roll_back(bench.store, "nightly", None, "ada")
     releases.serve(bench.store, "nightly", bench.deployment, quietly)
     assert bench.alias["version"] == 1
+
+
+def test_whoever_rolls_back_needs_no_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 50000")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setenv("HPO_HOME", str(bench.home))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["rollback", "nightly", "--why", "wrong labels"]) == 0
+    assert "version 1 is the champion" in capsys.readouterr().out
+    assert bench.alias["version"] == 1
+    reason = bench.store.models.get("nightly", 2).reason
+    assert reason == f"rolled back by user {os.getuid()}: wrong labels"
+
+
+def test_rolling_back_elsewhere_leaves_what_serves_to_those_who_reach_it(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (bench.home / "runs").rename(bench.home / "out of sight")
+    monkeypatch.setenv("HPO_HOME", str(elsewhere))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["rollback", "nightly"]) == 0
+    assert "it is not served from here" in capsys.readouterr().out
+    assert not list(elsewhere.rglob("champion.json"))
+    releases.serve(bench.store, "nightly", bench.deployment, quietly)
+    assert bench.alias["version"] == 1, "by its package, which is still there"
 
 
 def test_a_deployer_that_is_not_there_is_refused_before_any_trial(bench: Bench) -> None:
