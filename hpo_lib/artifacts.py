@@ -127,9 +127,14 @@ def write(place: Place, content: bytes) -> None:
         place.write_bytes(content)  # a put is atomic in every object store
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{uuid.uuid4().hex}.part")
+    part = _part_of(place)
     part.write_bytes(content)
     part.replace(place)
+
+
+def _part_of(place: Path) -> Path:
+    """Name a file that becomes another one, apart from everybody else's."""
+    return place.with_name(f".{uuid.uuid4().hex}.part")
 
 
 def upload(output: Path, folder: UPath) -> int:
@@ -146,7 +151,9 @@ def upload(output: Path, folder: UPath) -> int:
         with reaching(folder):
             if isinstance(target, Path):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(str(path), target)
+                part = _part_of(target)
+                shutil.copyfile(str(path), part)
+                part.replace(target)  # somebody may be reading what lies there
             else:
                 target.fs.put_file(str(path), target.path)
     return len(found)
@@ -196,12 +203,15 @@ def retain(
 
     `keep` is the spec's word: `best` keeps the newest attempt of every trial on the front, `all`
     and `none` mean what they say. Attempts of `protected` trials, and of the one that made the
-    run's model, are always kept, and those of trials whose objective was not found, so that it can
-    be collected again. Those of trials that have not ended are in neither part.
+    run's model, are always kept, also those of the final trials that the gate has yet to judge, and
+    of trials whose objective was not found, so that it can be collected again. Those of trials that
+    have not ended are in neither part.
     """
     best = set(view.front)
     if view.model is not None and view.model.trial is not None:
         protected = {*protected, view.model.trial}
+    if view.model is not None and view.model.awaits_verdict:
+        protected = {*protected, *(one.trial.number for one in view.finals)}
     kept: list[Attempt] = []
     doomed: list[Attempt] = []
     for one in [*view.trials, *view.finals]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def rollback(options: argparse.Namespace) -> int:
     from hpo_lib.store import Store
 
     with Store.open(store_url(options)) as store:
-        who = f"{getpass.getuser()}: {options.why}" if options.why else getpass.getuser()
+        who = f"{_user()}: {options.why}" if options.why else _user()
         champion = releases.roll_back(store, options.experiment, options.to, who)
         print(f"{options.experiment}: version {champion.version} is the champion")
         try:
@@ -53,6 +54,14 @@ def rollback(options: argparse.Namespace) -> int:
             print(f"it is not served from here: {error}")
             print("the DAG hpo_housekeeping, or the next run, makes it serve")
     return 0
+
+
+def _user() -> str:
+    """Name who is at the keyboard; in a container that may be nobody with a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def _line(model: Model) -> str:

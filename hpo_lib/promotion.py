@@ -27,6 +27,8 @@ SLOT = "final"
 #: In a final trial's output: what is served, what the training says of it, and by metric the
 #: scores of single examples.
 MODEL, METADATA, HOLDOUT = "model", "metadata.json", "holdout.json"
+#: In a verdict: by whom the model was approved.
+APPROVED = "approved"
 _MAX_METADATA, _MAX_HOLDOUT = 64 * 1024, 64 * 1024 * 1024
 
 
@@ -62,27 +64,45 @@ def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
     """
     run = store.run(key)
     model = store.models.of_run(run.id)
-    if model is None or model.verdict is not None or model.status is not ModelStatus.CHALLENGER:
+    if model is None and _unasked(store, run):
+        raise TransientError("final.choose has not said what is to be trained: see its log")
+    if model is None or model.status is not ModelStatus.CHALLENGER:
         return model
+    spec = load(run.spec).for_final
+    if model.awaits_verdict:
+        model = _judged(store, run, spec, model, deployment)
+    verdict = model.verdict or {}
+    if not verdict.get("promote"):
+        return store.models.reject(model, str(verdict.get("reason")))
+    if spec.deploy is not None and not model.files:
+        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
+        return store.models.reject(model, lack)
+    runs.keep_artifacts(store, run, deployment)
+    return model
+
+
+def _unasked(store: Store, run: Run) -> bool:
+    """Say whether final training is wanted, and nobody has asked for it yet."""
+    wanted = run.status is RunStatus.RUNNING and load(run.spec).final is not None
+    return wanted and store.leased(run.id, SLOT) is None
+
+
+def _judged(store: Store, run: Run, spec: Spec, model: Model, deployment: Deployment) -> Model:
+    """Settle the final trials, and give the model with its verdict and what training made."""
     runs.settle(store, run, "gate", deployment)
-    spec, view = load(run.spec).for_final, store.view(run.id)
-    verdict = _verdict(spec, view, model, deployment)
+    view = store.view(run.id)
+    found: dict[str, Any] = {"verdict": asdict(_verdict(spec, view, model, deployment))}
     best = spec.goal.ranked(one.trial for one in _of(view, model.params))
     if best:
         made = next(one for one in view.finals if one.trial.number == best[0].number)
-        found = _made(spec, run, made, deployment)
-        model = store.models.trained(model, {**found, "verdict": asdict(verdict)})
-        runs.keep_artifacts(store, run, deployment)
-    else:
-        model = store.models.trained(model, {"verdict": asdict(verdict)})
-    if verdict.promote and spec.deploy is not None and not model.files:
-        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
-        return store.models.reject(model, lack)
-    return model if verdict.promote else store.models.reject(model, verdict.reason)
+        found |= _made(spec, run, made, deployment)
+    return store.models.trained(model, found)
 
 
 def files_of(model: Model, deployment: Deployment) -> Place:
-    """Give the folder of a model's files."""
+    """Give the folder of a model's files; NotFound if training left none."""
+    if not model.files:
+        raise NotFound(f"version {model.version} of {model.experiment} has no files")
     if "://" not in model.files:
         return Path(model.files)
     options = artifacts.options_for(model.files, deployment.artifacts)
@@ -161,8 +181,12 @@ def _examples(output: Place, metric: str) -> list[float] | None:
     found = _json(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
     if not isinstance(found, list) or not found:
         return None
-    numbers = [one for one in found if isinstance(one, int | float)]
-    return [float(one) for one in numbers] if len(numbers) == len(found) else None
+    if not all(isinstance(one, int | float) for one in found):
+        return None
+    try:
+        return [float(one) for one in found]
+    except OverflowError:  # an integer of hundreds of digits
+        return None
 
 
 def _made(spec: Spec, run: Run, view: TrialView, deployment: Deployment) -> dict[str, Any]:
@@ -208,6 +232,14 @@ def _json(place: Place, most: int) -> Mapping[str, Any]:
 def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
     """Write down what a person, or nobody in time, said of a run's challenger."""
     model = store.models.of_run(store.run(key).id)
-    if model is None:
+    if model is None or model.verdict is None:
         raise TransientError("the gate has not decided")
-    return model if approved else store.models.reject(model, reason)
+    if not approved:
+        return store.models.reject(model, reason)
+    return store.models.trained(model, {"verdict": {**model.verdict, APPROVED: reason}})
+
+
+def approved(model: Model) -> str | None:
+    """Say who has approved a model, None if nobody has."""
+    found = (model.verdict or {}).get(APPROVED)
+    return None if found is None else str(found)

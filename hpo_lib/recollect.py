@@ -44,8 +44,9 @@ def recollect(
     """
     spec = with_metrics(_spec_of(run), metrics or {})
     load_part("collector", spec.metrics.collector)
-    views = store.view(run.id).trials
-    running = [str(view.trial.number) for view in views if view.trial.state is TrialState.RUNNING]
+    seen = store.view(run.id)
+    views, every = seen.trials, [*seen.trials, *seen.finals]
+    running = [str(view.trial.number) for view in every if view.trial.state is TrialState.RUNNING]
     if running:
         raise HpoError(
             f"run {run.id} is still running trial {', '.join(running)}; collect again when it has "

@@ -127,6 +127,11 @@ class Model:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     verdict: Mapping[str, Any] | None = None
 
+    @property
+    def awaits_verdict(self) -> bool:
+        """Say whether the gate has yet to judge it."""
+        return self.status is ModelStatus.CHALLENGER and self.verdict is None
+
 
 @dataclass(frozen=True, slots=True)
 class ModelEvent:

@@ -6,27 +6,41 @@ from collections.abc import Callable, Iterator
 
 from hpo_lib import promotion, rollout
 from hpo_lib.deployers import Deployer
-from hpo_lib.errors import NotFound
+from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.record import Model, ModelStatus, RunKey
 from hpo_lib.rollout import Emit
 from hpo_lib.runs import Deployment
-from hpo_lib.spec import load
+from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
 
 
 def deploy(store: Store, key: RunKey, deployment: Deployment, emit: Emit) -> Model | None:
     """Deploy a run's challenger if its verdict says so, and give what became of it.
 
-    Whatever the verdict, what serves is first made what the store names.
+    Whatever became of it, what serves is made what the store names. The champion from before is
+    looked after only if it stays: its place may be gone, and this run has come to leave it.
+    SpecError if people have to approve the challenger, and have not.
     """
     run = store.run(key)
     spec = load(run.spec)
-    serve(store, run.experiment, deployment, emit)
     model = store.models.of_run(run.id)
-    if model is None or not (model.verdict or {}).get("promote"):
-        return model
-    deployer = deployment.deployer(spec, store.id)
-    return rollout.roll_out(store.models, model, deployer, _files(deployment), emit)
+    if model is not None and (model.verdict or {}).get("promote"):
+        _check_approved(spec, model)
+        deployer = deployment.deployer(spec, store.id)
+        model = rollout.roll_out(store.models, model, deployer, _files(deployment), emit)
+    if model is None or model.status is not ModelStatus.CHAMPION:
+        serve(store, run.experiment, deployment, emit)
+    return model
+
+
+def _check_approved(spec: Spec, model: Model) -> None:
+    """Ask for the answer itself: a task that was marked as done is none."""
+    asked = spec.deploy is not None and spec.deploy.approval == "manual"
+    if asked and model.status is ModelStatus.CHALLENGER and not promotion.approved(model):
+        raise SpecError(
+            f"deploy.approval: nobody has approved version {model.version} of "
+            f"{model.experiment}; clear the task approve, and answer it"
+        )
 
 
 def serve(store: Store, experiment: str, deployment: Deployment, emit: Emit) -> Model | None:

@@ -121,7 +121,9 @@ def _refused(models: Models, model: Model, deployer: Deployer, reason: str) -> M
 
 
 def _why(model: Model) -> str:
-    return str((model.verdict or {}).get("reason") or "promoted")
+    verdict = model.verdict or {}
+    said = (verdict.get("reason") or "promoted", verdict.get("approved"))
+    return " ".join(str(one) for one in said if one)
 
 
 def _release(model: Model, files: Files) -> Release:

@@ -385,13 +385,20 @@ def searched(
 
 
 def write_report(store: Store, run: Run, deployment: Deployment) -> Path:
-    """Write report.html and trials.csv into the run's folder, each at once, and give the first."""
+    """Write report.html and trials.csv into the run's folder, each at once, and give the first.
+
+    The tasks `report` and `deploy` write it at the same time: whoever comes last looks again.
+    """
     from hpo_lib import report
 
     view, path = store.view(run.id), report_path(run, deployment)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path.with_name("trials.csv"), report.csv(view))
-    return _write(path, report.html(view))
+    while True:
+        artifacts.write(path.with_name("trials.csv"), report.csv(view).encode())
+        artifacts.write(path, report.html(view).encode())
+        written, view = view, store.view(run.id)
+        if (view.run, view.model) == (written.run, written.model):
+            return path
 
 
 def report_path(run: Run, deployment: Deployment) -> Path:
@@ -527,9 +534,3 @@ def judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]
             return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
     values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
     return None, "; ".join([", ".join(values), *goal.broken(metrics)])
-
-
-def _write(path: Path, text: str) -> Path:
-    part = path.with_suffix(f"{path.suffix}.part")
-    part.write_text(text, encoding="utf-8")
-    return part.replace(path)

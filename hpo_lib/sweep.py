@@ -26,7 +26,6 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
                 yield _closed(store, run, deployment)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
-    yield from releases.heal(store, deployment, is_over)
     for name in sorted(
         {str(run.spec["trial"]["backend"]) for run in [*going, *store.runs()] if run.spec}
     ):
@@ -34,10 +33,15 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
             yield from _leftovers(store, name, deployment.backends[name]())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
+    # Last, for a deployment may take all the time that there is.
+    yield from releases.heal(store, deployment, is_over)
 
 
 def _closed(store: Store, run: Run, deployment: Deployment) -> str:
     ended = runs.finish(store, run.key, deployment)
+    model = store.models.of_run(run.id)
+    if model is not None and model.awaits_verdict:
+        store.models.reject(model, "its run ended before the gate could judge it")
     report = runs.write_report(store, ended, deployment)
     runs.keep_artifacts(store, ended, deployment)
     return f"run {run.id}: {ended.status}, its DAG run is over: {ended.reason} ({report})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def _difference(one: Any, other: Any) -> float:
         if not (isinstance(one, list) and isinstance(other, list) and len(one) == len(other)):
             raise ValueError("answers have another shape than those of the training")
         return max((_difference(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
-    return abs(float(one) - float(other))
+    gap = abs(float(one) - float(other))
+    return gap if gap == gap else math.inf  # NaN is like nothing, and max() passes it over
 
 
 def main() -> int:

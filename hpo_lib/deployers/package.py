@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from hpo_lib.artifacts import Offers, delete, open_folder, options_for, write
 from hpo_lib.deployers import Check, Release
-from hpo_lib.errors import NotFound
+from hpo_lib.errors import NotFound, TransientError
 from hpo_lib.places import Place, files, opened, reaching
 from hpo_lib.validation import Strict, parse
 
@@ -65,9 +65,13 @@ class PackageDeployer:
         return cls(experiment, root, python=python)
 
     def stage(self, release: Release) -> None:
-        """Write the package."""
-        content = package(release)
+        """Write the package; one that is there outlives the files that it was made of."""
         place = self._package(release.version)
+        if not files(release.files):
+            if _read(place) is None:
+                raise TransientError(f"{release.files}: no files of version {release.version}")
+            return
+        content = package(release)
         if _read(place) != content:
             with reaching(place):
                 write(place, content)
@@ -170,9 +174,12 @@ def _contents(release: Release) -> Iterator[tuple[str, bytes]]:
     root = f"{release.files}/"
     for place in files(release.files):
         name = str(place).removeprefix(root)
-        yield f"model/{name}", _read(place) or b""
+        content = _read(place)
+        if content is None:
+            raise TransientError(f"{place}: cannot be read, so it cannot be packed")
+        yield f"model/{name}", content
         if name == SAMPLE:
-            yield SAMPLE, _read(place) or b""
+            yield SAMPLE, content
     yield "parameters.json", _text(release.manifest.get("params", {}))
     yield "metrics.json", _text(release.manifest.get("metrics", {}))
     yield LOADER, (resources("hpo_lib.deployers") / "loader.py").read_bytes()

@@ -26,14 +26,14 @@ _CONTROL: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "execution_timeout": timedelta(hours=2),
 }
-_TRIAL: dict[str, Any] = {
+#: Half an hour in all: as long as an engine or a cluster may be out of reach.
+_PATIENTLY: dict[str, Any] = {
     "retries": 20,
     "retry_delay": timedelta(seconds=5),
-    # Half an hour in all: as long as an engine or a cluster may be out of reach.
     "retry_exponential_backoff": 1.5,
     "max_retry_delay": timedelta(minutes=2),
-    "retry_policy": PauseOfFailure(),
 }
+_TRIAL: dict[str, Any] = {**_PATIENTLY, "retry_policy": PauseOfFailure()}
 #: What runs a trial, by backend; imported only for the DAGs that need it.
 _OPERATORS = {
     "docker": "hpo_airflow.operators.trial:TrialOperator",
@@ -235,7 +235,9 @@ _NAMES = ("suggest", "trial")
 
 def ending(before: BaseOperator, backend: str, planned: Planned | None = None) -> None:
     """Build what follows the last wave: final training, gate, deployment, report."""
-    finale(before, report(planned), _operator(backend), _CONTROL)
+    own = planned.spec.limits.parallel_trials if planned and planned.spec else None
+    at_once = own or settings.max_parallel()
+    finale(before, report(planned), _operator(backend), {**_CONTROL, **_PATIENTLY}, at_once)
 
 
 def report(planned: Planned | None = None) -> BaseOperator:

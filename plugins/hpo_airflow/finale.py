@@ -28,9 +28,11 @@ def finale(
     report: BaseOperator,
     operator: Callable[..., Any],
     control: Mapping[str, Any],
+    at_once: int,
 ) -> None:
     """Put final training, gate, approval and deployment between the last wave and the end.
 
+    No more than `at_once` final trials run together, however many seeds there are.
     Where the spec asks for none of it they are skipped. `report` follows the gate, so that whoever
     approves has it before them.
     """
@@ -50,6 +52,7 @@ def finale(
         trained = operator(
             task_id="trial",
             pool=settings.pool(),
+            max_active_tis_per_dagrun=at_once,
             map_index_template="{{ task.assignment['label'] }}",
         ).expand(assignment=asked)
 
@@ -152,14 +155,15 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
         run = store.run(key_of(context))
         model = store.models.of_run(run.id)
         spec = load(run.spec)
-    waits = model is not None and model.status is ModelStatus.CHALLENGER
+    decided = model is not None and (model.verdict or {}).get("promote")
+    waits = decided and model is not None and model.status is ModelStatus.CHALLENGER
     if model is None or not waits or spec.deploy is None or spec.deploy.approval != "manual":
         return None
     lines = [
         f"{(model.verdict or {}).get('reason')}",
         "",
         f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
-        f"* Parameters: `{dict(model.params)}`",
+        f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",
         f"* Report: `{report_path(run, settings.deployment())}`",
         f"* Without an answer within {spec.deploy.approval_timeout} it is not deployed.",
     ]
@@ -172,8 +176,9 @@ def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
 
     by = (answer.get("responded_by_user") or {}).get("name")
     approved = answer["chosen_options"] == [APPROVE]
-    reason = f"not approved by {by}" if by else "nobody approved it in time"
-    log.info("approved by %s" if approved else "%s", by if approved else reason)
+    refused = f"not approved by {by}" if by else "nobody approved it in time"
+    reason = f"Approved by {by or 'somebody'}." if approved else refused
+    log.info("%s", reason)
     with errors(), settings.open_store() as store:
         promotion.approve(store, key_of(context), approved=approved, reason=reason)
 

@@ -56,6 +56,11 @@ def max_waves() -> int:
     return int(os.environ.get("HPO_MAX_WAVES", "40"))
 
 
+def max_parallel() -> int:
+    """Give the number of trials that conf-triggered DAGs run at once."""
+    return int(os.environ.get("HPO_MAX_PARALLEL", "8"))
+
+
 def housekeeping() -> str:
     """Give the schedule of the housekeeping DAG."""
     return os.environ.get("HPO_HOUSEKEEPING", "*/10 * * * *")
@@ -87,7 +92,7 @@ def deployment() -> Deployment:
         deployers=_deployer_of,
         artifacts=_artifacts(),
         max_waves=max_waves(),
-        max_parallel=int(os.environ.get("HPO_MAX_PARALLEL", "8")),
+        max_parallel=max_parallel(),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.package import PackageDeployer, interpreter, package
-from hpo_lib.errors import NotFound, SpecError
+from hpo_lib.errors import NotFound, SpecError, TransientError
 
+NAN = float("nan")
 #: A fake of Keras: its model adds up its inputs.
 FAKE_KERAS = """
 class saving:
@@ -92,10 +95,32 @@ def test_a_package_says_what_it_is(deployer: PackageDeployer, tmp_path: Path) ->
     assert "trial 12 of run 7" in read["README.md"]
 
 
-def test_a_package_without_a_model_fails(deployer: PackageDeployer, tmp_path: Path) -> None:
+def test_without_files_there_is_no_package(deployer: PackageDeployer, tmp_path: Path) -> None:
     empty = Release("digits", 1, tmp_path / "nothing", {})
-    deployer.stage(empty)
-    assert deployer.try_out(empty) == "the package holds no model"
+    with pytest.raises(TransientError, match="nothing: no files of version 1"):
+        deployer.stage(empty)
+    assert deployer.try_out(empty) == "the package is not there"
+
+
+def test_a_package_outlives_the_files_it_was_made_of(
+    deployer: PackageDeployer, tmp_path: Path
+) -> None:
+    made = release(tmp_path)
+    deployer.stage(made)
+    shutil.rmtree(made.files)
+    deployer.stage(made)
+    assert deployer.try_out(made).passed
+    with zipfile.ZipFile(tmp_path / "models/digits/v0001/digits-v1.zip") as archive:
+        assert archive.read("model/model.keras") == b"2.0"
+
+
+def test_a_file_that_cannot_be_read_is_not_packed_as_an_empty_one(
+    deployer: PackageDeployer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = release(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "model.keras")
+    with pytest.raises(TransientError, match=r"model\.keras: cannot be read"):
+        deployer.stage(made)
 
 
 def test_a_package_that_was_changed_is_found_out(deployer: PackageDeployer, tmp_path: Path) -> None:
@@ -134,6 +159,8 @@ def checked(tmp_path: Path) -> PackageDeployer:
         ({"instances": [[1, 2]], "predictions": [[7.0]]}, "answers differ from those"),
         ({"instances": [[1, 2]], "predictions": [[6.0], [6.0]]}, "another shape"),
         ({"instances": [[1, 2]]}, "KeyError"),
+        ({"instances": [[1, NAN]], "predictions": [[6.0]]}, "by up to inf"),
+        ({"instances": [[1, 2], [1, NAN]], "predictions": [[6.0], [6.0]]}, "by up to inf"),
     ],
 )
 def test_a_package_answers_its_sample_as_the_training_did(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -12,14 +14,17 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import promotion, releases, runs, sweep
+from hpo_lib import promotion, releases, report, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.cli import main
 from hpo_lib.deployers.package import PackageDeployer
-from hpo_lib.errors import SpecError
-from hpo_lib.record import Attempt, Model, ModelStatus, RunKey
+from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
+from hpo_lib.models import Models
+from hpo_lib.recollect import recollect
+from hpo_lib.record import Attempt, Model, ModelStatus, RunKey, RunView
 from hpo_lib.spec import Spec
-from hpo_lib.store import Store, upgrade
+from hpo_lib.store import Lease, Store, upgrade
 from hpo_lib.trial import Origin
 
 #: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. With the flag
@@ -239,10 +244,84 @@ def test_what_people_refuse_is_rejected(bench: Bench) -> None:
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "not approved by ada")
 
 
+def test_nothing_is_deployed_that_nobody_has_approved(bench: Bench) -> None:
+    key = bench.tune(1, deploy={**CONF["deploy"], "approval": "manual"})
+    with pytest.raises(TransientError, match="the gate has not decided"):
+        promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    promotion.decide(bench.store, key, bench.deployment)
+    with pytest.raises(SpecError, match="nobody has approved version 1 of nightly"):
+        releases.deploy(bench.store, key, bench.deployment, quietly)
+    promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    model = releases.deploy(bench.store, key, bench.deployment, quietly)
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    assert model.reason.endswith(" Approved by ada.")
+    assert releases.deploy(bench.store, key, bench.deployment, quietly) == model
+
+
+def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
+    bench.night(1)
+
+    def moved(spec: Spec, store: str) -> PackageDeployer:
+        assert spec.deploy is not None
+        if "uri" not in spec.deploy.options:
+            raise TransientError("the old place does not answer")
+        return PackageDeployer("nightly", bench.home / "new")
+
+    bench.deployment = dataclasses.replace(bench.deployment, deployers=moved)
+    there = {"uri": f"file://{bench.home}/new"}
+    model = bench.night(2, fixed={"goal": 0.6}, deploy={**CONF["deploy"], "options": there})
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    assert PackageDeployer("nightly", bench.home / "new").serving() == 2
+
+
 def test_deciding_again_changes_nothing(bench: Bench) -> None:
     key = bench.tune(1)
     model = promotion.decide(bench.store, key, bench.deployment)
     assert promotion.decide(bench.store, key, bench.deployment) == model
+
+
+@pytest.mark.parametrize("flag", ["better", "worse", "silent"])
+def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
+    bench: Bench, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.night(1)
+    deploy = {**CONF["deploy"], "min_improvement": 0.5 if flag == "worse" else 0.0}
+    key = bench.tune(2, fixed={"goal": 0.6, flag: True}, deploy=deploy)
+
+    def broken_off(*args: Any) -> None:
+        raise TransientError("broken off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "keep_artifacts", broken_off)
+        patched.setattr(Models, "reject", broken_off)
+        with pytest.raises(TransientError, match="broken off"):
+            promotion.decide(bench.store, key, bench.deployment)
+    left = bench.store.models.get("nightly", 2)
+    assert left.status is ModelStatus.CHALLENGER
+    assert left.verdict is not None
+    kept: list[int] = []
+    monkeypatch.setattr(runs, "keep_artifacts", lambda store, run, deployment: kept.append(run.id))
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    expected = ModelStatus.CHALLENGER if flag == "better" else ModelStatus.REJECTED
+    assert model.status is expected
+    assert bool(kept) == (flag == "better"), "its files are where they are deployed from"
+
+
+def test_a_model_without_files_is_no_folder(bench: Bench) -> None:
+    bench.night(1)
+    model = bench.night(2, fixed={"goal": 0.6, "silent": True})
+    assert model is not None
+    with pytest.raises(NotFound, match="version 2 of nightly has no files"):
+        promotion.files_of(model, bench.deployment)
+
+
+def test_scores_that_are_no_numbers_of_this_world_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "holdout.json").write_text('{"a": [1' + 400 * "0" + '], "b": [1, 0.5]}')
+    assert promotion._examples(tmp_path, "a") is None
+    assert promotion._examples(tmp_path, "b") == [1.0, 0.5]
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
@@ -266,12 +345,105 @@ def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> Non
     assert any("version 1 is rejected" in one for one in said)
 
 
+def test_housekeeping_rejects_what_the_gate_never_judged(bench: Bench) -> None:
+    key = bench.tune(1)
+    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    assert any("run 1: complete, its DAG run is over" in one for one in said)
+    model = bench.store.models.of_run(bench.store.run(key).id)
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert model.reason == "its run ended before the gate could judge it"
+
+
+def test_housekeeping_deploys_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.tune(1)
+    monkeypatch.setattr(releases, "heal", lambda *args: iter(["deployed"]))
+    broken = runs.Deployment(bench.home, {})
+    said = list(sweep.sweep(bench.store, broken, lambda key: False))
+    assert said == ["local: could not be swept: 'local'", "deployed"]
+
+
+def test_the_gate_does_not_pass_over_a_choice_that_was_never_made(bench: Bench) -> None:
+    key = RunKey("nightly", "night-1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(promotion, "choose", lambda *args: Lease())
+        bench.tune(1)
+    with pytest.raises(TransientError, match=r"final\.choose has not said"):
+        promotion.decide(bench.store, key, bench.deployment)
+    promotion.choose(bench.store, key, bench.deployment)
+    assert promotion.decide(bench.store, key, bench.deployment) is not None
+
+
+def test_while_a_final_trial_runs_nothing_is_collected(bench: Bench) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(promotion, "choose", lambda *args: Lease())
+        key = bench.tune(1)
+    promotion.choose(bench.store, key, bench.deployment)
+    with pytest.raises(HpoError, match="run 1 is still running trial 5, 6, 7"):
+        recollect(bench.store, bench.store.run(key), bench.deployment)
+
+
+def test_a_report_that_was_overtaken_is_written_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bench.tune(1)
+    promotion.decide(bench.store, key, bench.deployment)
+    run, html = bench.store.run(key), report.html
+
+    def overtaken(view: RunView) -> str:
+        releases.deploy(bench.store, key, bench.deployment, quietly)
+        return html(view)
+
+    monkeypatch.setattr(report, "html", overtaken)
+    page = runs.write_report(bench.store, run, bench.deployment).read_text()
+    assert ">champion</span>" in page
+    assert ">challenger</span>" not in page
+
+
 def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
     bench.night(1)
     bench.night(2, fixed={"goal": 0.6})
     releases.roll_back(bench.store, "nightly", None, "ada")
     releases.serve(bench.store, "nightly", bench.deployment, quietly)
     assert bench.alias["version"] == 1
+
+
+def test_whoever_rolls_back_needs_no_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 50000")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setenv("HPO_HOME", str(bench.home))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["rollback", "nightly", "--why", "wrong labels"]) == 0
+    assert "version 1 is the champion" in capsys.readouterr().out
+    assert bench.alias["version"] == 1
+    reason = bench.store.models.get("nightly", 2).reason
+    assert reason == f"rolled back by user {os.getuid()}: wrong labels"
+
+
+def test_rolling_back_elsewhere_leaves_what_serves_to_those_who_reach_it(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench.night(1)
+    bench.night(2, fixed={"goal": 0.6})
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (bench.home / "runs").rename(bench.home / "out of sight")
+    monkeypatch.setenv("HPO_HOME", str(elsewhere))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["rollback", "nightly"]) == 0
+    assert "it is not served from here" in capsys.readouterr().out
+    assert not list(elsewhere.rglob("champion.json"))
+    releases.serve(bench.store, "nightly", bench.deployment, quietly)
+    assert bench.alias["version"] == 1, "by its package, which is still there"
 
 
 def test_a_deployer_that_is_not_there_is_refused_before_any_trial(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from test_spec import GOOD
 from hpo_lib import artifacts
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.invocation import attempt_uri
-from hpo_lib.record import RunView
+from hpo_lib.record import Model, ModelStatus, RunView
 from hpo_lib.spec import Artifacts, load
 from hpo_lib.trial import Cause, TrialState
 from hpo_lib.validation import parse
@@ -210,6 +210,18 @@ class TestDisk(FolderContract):
         assert artifacts.upload(Path(folder), folder) == 0
         assert (folder / "weights").read_bytes() == b"x"
 
+    def test_whoever_reads_while_it_is_uploaded_again_has_a_whole_file(
+        self, folder: UPath, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "left behind"
+        output.mkdir()
+        (output / "weights").write_bytes(b"whole")
+        artifacts.upload(output, folder)
+        with (folder / "weights").open("rb") as reader:
+            (output / "weights").write_bytes(b"")
+            artifacts.upload(output, folder)
+            assert reader.read() == b"whole"
+
 
 class TestMemory(FolderContract):
     @pytest.fixture
@@ -336,6 +348,21 @@ def test_nothing_protected_or_running_is_ever_deleted(
     kept, doomed = artifacts.retain(view, keep, protected)
     assert not {one.trial for one in doomed} & (protected | running)
     assert keep == "none" or set(view.front) <= {one.trial for one in kept}
+
+
+def test_final_trials_are_kept_until_the_gate_has_judged() -> None:
+    final = factories.view(factories.trial(6, 0.4), factories.attempt(6, 0, 1))
+    now = factories.run().started_at
+    model = Model("e", 1, 1, 1, {}, ModelStatus.CHALLENGER, "", now, now)
+    seen = replace(_run(), finals=[final])
+    for waiting, kept in [
+        (model, True),
+        (replace(model, status=ModelStatus.REJECTED), False),
+        (replace(model, verdict={"promote": False}), False),
+        (replace(model, verdict={"promote": True}, trial=6), True),
+    ]:
+        stays, _ = artifacts.retain(replace(seen, model=waiting), "none")
+        assert ((6, 1) in _places(stays)) == kept
 
 
 def test_of_several_objectives_the_whole_front_is_kept() -> None:
