@@ -151,6 +151,7 @@ def begin(
         backend=spec.trial.backend,
         triggered_by=triggered_by,
         provenance={**provenance, "file": planned.file},
+        by_file=True,
     )
 
 

@@ -134,14 +134,17 @@ def begin(
     backend: str,
     triggered_by: str,
     provenance: Mapping[str, str],
+    by_file: bool = False,
 ) -> Run:
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
 
     The champion's parameters are the first that are tried, where the run may challenge it. What
-    advises the run is settled here, once.
+    advises the run is settled here, once. `by_file` says that the spec is an operator's, no conf.
     """
     try:
         spec = validate(conf, deployment, backend=backend)
+        if spec.deploy is not None and not by_file:
+            _check_champion(store, key, spec.name)
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
@@ -150,6 +153,17 @@ def begin(
     return store.start_run(
         key, spec, triggered_by=triggered_by, provenance=known, earlier=advice.dump()
     )
+
+
+def _check_champion(store: Store, key: RunKey, experiment: str) -> None:
+    """Let no conf replace a champion that another DAG has made: its name alone gives no right."""
+    champion = store.models.champion(experiment)
+    made = store.run_by_id(champion.run_id).key.dag_id if champion else key.dag_id
+    if made != key.dag_id:
+        raise SpecError(
+            f"deploy: the champion of {experiment} is made by DAG {made}, which alone may replace "
+            "it; leave deploy out, or take another name"
+        )
 
 
 def _warmed(store: Store, spec: Spec) -> tuple[Spec, warmstart.Advice]:

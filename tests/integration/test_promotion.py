@@ -186,6 +186,19 @@ def test_the_champions_parameters_are_the_first_that_are_tried(bench: Bench) -> 
     assert bench.store.trial(bench.store.run(key).id, 1).origin is Origin.SAMPLER
 
 
+def test_no_conf_replaces_the_champion_of_another_dag(bench: Bench) -> None:
+    bench.night(1)
+    begin: dict[str, Any] = {"backend": "local", "triggered_by": "eve", "provenance": {}}
+    other = RunKey("hpo_local", "manual")
+    with pytest.raises(SpecError, match=r"deploy: the champion of nightly is made by DAG nightly"):
+        runs.begin(bench.store, other, CONF, bench.deployment, **begin)
+    assert "made by DAG nightly" in (bench.store.run(other).reason or "")
+    plain = CONF | {"deploy": None}
+    runs.begin(bench.store, RunKey("hpo_local", "plain"), plain, bench.deployment, **begin)
+    mine = RunKey("hpo_scheduled_nightly", "1")
+    assert runs.begin(bench.store, mine, CONF, bench.deployment, **begin, by_file=True).spec
+
+
 def test_too_little_an_improvement_is_rejected_and_the_report_says_why(bench: Bench) -> None:
     bench.night(1)
     deploy = {**CONF["deploy"], "min_improvement": 0.5}
