@@ -62,23 +62,31 @@ def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
     """
     run = store.run(key)
     model = store.models.of_run(run.id)
-    if model is None or model.verdict is not None or model.status is not ModelStatus.CHALLENGER:
+    if model is None or model.status is not ModelStatus.CHALLENGER:
         return model
+    spec = load(run.spec)
+    if model.verdict is None:
+        model = _judged(store, run, spec, model, deployment)
+    verdict = model.verdict or {}
+    if not verdict.get("promote"):
+        return store.models.reject(model, str(verdict.get("reason")))
+    if spec.deploy is not None and not model.files:
+        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
+        return store.models.reject(model, lack)
+    runs.keep_artifacts(store, run, deployment)
+    return model
+
+
+def _judged(store: Store, run: Run, spec: Spec, model: Model, deployment: Deployment) -> Model:
+    """Keep the verdict on a challenger, with what its final training made."""
     runs.settle(store, run, "gate", deployment)
-    spec, view = load(run.spec).for_final, store.view(run.id)
-    verdict = _verdict(spec, view, model, deployment)
+    spec, view = spec.for_final, store.view(run.id)
+    found: dict[str, Any] = {"verdict": asdict(_verdict(spec, view, model, deployment))}
     best = spec.goal.ranked(one.trial for one in _of(view, model.params))
     if best:
         made = next(one for one in view.finals if one.trial.number == best[0].number)
-        found = _made(spec, run, made, deployment)
-        model = store.models.trained(model, {**found, "verdict": asdict(verdict)})
-        runs.keep_artifacts(store, run, deployment)
-    else:
-        model = store.models.trained(model, {"verdict": asdict(verdict)})
-    if verdict.promote and spec.deploy is not None and not model.files:
-        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
-        return store.models.reject(model, lack)
-    return model if verdict.promote else store.models.reject(model, verdict.reason)
+        found |= _made(spec, run, made, deployment)
+    return store.models.trained(model, found)
 
 
 def files_of(model: Model, deployment: Deployment) -> Place:

@@ -23,7 +23,7 @@ def deploy(store: Store, key: RunKey, deployment: Deployment, emit: Emit) -> Mod
     spec = load(run.spec)
     serve(store, run.experiment, deployment, emit)
     model = store.models.of_run(run.id)
-    if model is None or not (model.verdict or {}).get("promote"):
+    if model is None or not (model.verdict or {}).get("promote") or not model.files:
         return model
     deployer = deployment.deployer(spec, store.id)
     return rollout.roll_out(store.models, model, deployer, _files(deployment), emit)

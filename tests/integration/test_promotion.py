@@ -6,7 +6,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hpo_lib import promotion, releases, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.deployers.package import PackageDeployer
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.record import Attempt, Model, ModelStatus, RunKey
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, upgrade
@@ -243,6 +243,46 @@ def test_deciding_again_changes_nothing(bench: Bench) -> None:
     key = bench.tune(1)
     model = promotion.decide(bench.store, key, bench.deployment)
     assert promotion.decide(bench.store, key, bench.deployment) == model
+
+
+@pytest.mark.parametrize(
+    ("promote", "why"), [(False, "It is worse by 1."), (True, "nothing in HPO_OUTPUT/model")]
+)
+def test_killed_after_its_verdict_a_challenger_is_rejected_all_the_same(
+    bench: Bench, promote: bool, why: str
+) -> None:
+    key = bench.tune(1)
+    model = bench.store.models.of_run(bench.store.run(key).id)
+    assert model is not None
+    verdict = {"promote": promote, "reason": "It is worse by 1."}
+    bench.store.models.trained(model, {"verdict": verdict})  # The kill came here.
+    waits = releases.deploy(bench.store, key, bench.deployment, quietly)
+    assert waits is not None
+    assert waits.status is ModelStatus.CHALLENGER, "nothing is deployed of no files"
+    found = promotion.decide(bench.store, key, bench.deployment)
+    assert found is not None
+    assert found.status is ModelStatus.REJECTED
+    assert why in found.reason
+
+
+def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench: Bench) -> None:
+    """A bucket that does not answer while the gate brings the model there."""
+    uri = f"file://{bench.home}/bucket"
+    outages: list[TransientError] = []
+
+    def options() -> dict[str, Any]:
+        if outages:
+            raise outages.pop()
+        return {}
+
+    bench.deployment = replace(bench.deployment, artifacts={uri: options})
+    key = bench.tune(1, artifacts={"uri": uri})
+    outages.append(TransientError("the bucket does not answer"))
+    with pytest.raises(TransientError, match="does not answer"):
+        promotion.decide(bench.store, key, bench.deployment)
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    assert (promotion.files_of(model, bench.deployment) / "weights").read_text() == "0.3"
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
