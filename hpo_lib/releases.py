@@ -24,7 +24,7 @@ def deploy(store: Store, key: RunKey, deployment: Deployment, emit: Emit) -> Mod
     run = store.run(key)
     spec = load(run.spec)
     model = store.models.of_run(run.id)
-    if model is not None and (model.verdict or {}).get("promote"):
+    if model is not None and model.files and (model.verdict or {}).get("promote"):
         _check_approved(spec, model)
         deployer = deployment.deployer(spec, store.id)
         model = rollout.roll_out(store.models, model, deployer, _files(deployment), emit)

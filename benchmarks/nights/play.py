@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.nights.models import InMemoryModels
 from benchmarks.nights.world import METRIC, NIGHTS, THRESHOLD, Final, Truth, World
 from hpo_lib.gate import Rule, Scores, Verdict, judge
-from hpo_lib.record import ModelStatus
 from hpo_lib.trial import Direction
 
 Decide = Callable[[Scores, Scores | None], Verdict]
@@ -31,9 +29,9 @@ class Night:
     files_better_by: float = 0.0
 
 
-def gate(confidence: float = 0.95) -> Decide:
+def gate(confidence: float = 0.95, min_improvement: float = THRESHOLD) -> Decide:
     """Decide by the real gate."""
-    rule = Rule(METRIC, Direction.MAXIMIZE, THRESHOLD, confidence)
+    rule = Rule(METRIC, Direction.MAXIMIZE, min_improvement, confidence)
     return lambda challenger, champion: judge(rule, challenger, champion)
 
 
@@ -48,24 +46,19 @@ def _total(scores: Scores) -> float:
 
 def play(world: World, seed: int, final: Final, decide: Decide) -> list[Night]:
     """Play a world's nights with one rule; the same seed gives the same nights to every rule."""
-    truth, models, nights = Truth(world, seed), InMemoryModels(), []
-    first = models.register(0, {"configuration": 0}, None)
-    models.settle(first.version, Verdict(True, "The first."))
+    truth, held, nights = Truth(world, seed), 0, []
     files = 0.0  # How far the files that serve are off what their configuration is worth.
-    for number in range(1, NIGHTS + 1):
+    for _ in range(NIGHTS):
         truth.advance()
-        champion = models.champion() or first
-        held = champion.params["configuration"]
         tried = truth.search(held)
-        entry = models.register(number, {"configuration": tried}, champion.version)
         challenger = truth.shows(tried, final)
         verdict = decide(challenger.scores, truth.shows(held, final).scores)
-        promoted = models.settle(entry.version, verdict).status is ModelStatus.CHAMPION
         better_by = truth.quality(tried) - truth.quality(held)
         scored = [one[METRIC] for one in challenger.scores.metrics]
         off = challenger.models[scored.index(max(scored))] - truth.quality(tried)
-        nights.append(Night(better_by, promoted, better_by + off - files))
-        files = off if promoted else files
+        nights.append(Night(better_by, verdict.promote, better_by + off - files))
+        if verdict.promote:
+            held, files = tried, off
     return nights
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +335,26 @@ def test_scores_that_are_no_numbers_of_this_world_are_left_out(tmp_path: Path) -
     (tmp_path / "holdout.json").write_text('{"a": [1' + 400 * "0" + '], "b": [1, 0.5]}')
     assert promotion._examples(tmp_path, "a") is None
     assert promotion._examples(tmp_path, "b") == [1.0, 0.5]
+
+
+def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench: Bench) -> None:
+    """A bucket that does not answer while the gate brings the model there."""
+    uri = f"file://{bench.home}/bucket"
+    outages: list[TransientError] = []
+
+    def options() -> dict[str, Any]:
+        if outages:
+            raise outages.pop()
+        return {}
+
+    bench.deployment = replace(bench.deployment, artifacts={uri: options})
+    key = bench.tune(1, artifacts={"uri": uri})
+    outages.append(TransientError("the bucket does not answer"))
+    with pytest.raises(TransientError, match="does not answer"):
+        promotion.decide(bench.store, key, bench.deployment)
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    assert (promotion.files_of(model, bench.deployment) / "weights").read_text() == "0.3"
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""The gate: what it promotes, what it says, what must not change its mind; and its benchmark."""
+"""The gate: what it promotes, what it says, and what must not change its mind."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.nights import table
-from benchmarks.nights.failing import HARMLESS, Fault, Weather
-from benchmarks.nights.failing import play as play_failing
-from benchmarks.nights.models import InMemoryModels
-from benchmarks.nights.play import Night, cases, gate
-from benchmarks.nights.world import Final
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import SpecError
 from hpo_lib.gate import Guard, Rule, Scores, Verdict, judge
-from hpo_lib.record import ModelStatus
 from hpo_lib.trial import Direction
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
@@ -322,64 +314,3 @@ def test_chance_is_promoted_as_rarely_as_the_confidence_says(n_examples: int) ->
         theirs = changed(mine, lambda _: 0.0)
         promoted += judge(rule, mine, theirs).promote
     assert promoted / rounds < 0.15
-
-
-def test_the_benchmarks_worlds_are_played_as_promised(capsys: pytest.CaptureFixture[str]) -> None:
-    assert table.worlds(range(2))
-    assert "| nothing better  | gate  |" in capsys.readouterr().out
-
-
-def night(better_by: float, promoted: bool = False) -> Night:
-    return Night(better_by, promoted)
-
-
-@pytest.mark.parametrize(
-    ("nights", "found"),
-    [
-        ([], []),
-        # At the threshold is not above it, and what is no improvement is no case.
-        ([night(0.01), night(-0.02, True)], []),
-        ([night(0.02, True)], [(2.0, True)]),
-        ([night(0.02), night(0.0, True)], [(2.0, True)]),
-        # Two nights are one case, the third begins another, which the last night cuts short.
-        ([night(0.02), night(0.02), night(0.04)], [(2.0, False)]),
-        ([night(0.02, True), night(0.03), night(0.03)], [(2.0, True), (3.0, False)]),
-    ],
-)
-def test_improvements_are_counted_one_by_one(
-    nights: list[Night], found: list[tuple[float, bool]]
-) -> None:
-    assert list(cases(nights)) == found
-
-
-def test_of_two_nights_with_one_champion_the_second_is_stale() -> None:
-    models, yes = InMemoryModels(), Verdict(True, "Better.")
-    first = models.settle(models.register(1, {}, None).version, yes)
-    one, other = (models.register(run, {}, first.version) for run in (2, 3))
-    assert models.settle(one.version, yes).status is ModelStatus.CHAMPION
-    assert models.settle(other.version, yes).status is ModelStatus.REJECTED
-    assert models.settle(one.version, Verdict(False, "No.")).status is ModelStatus.CHAMPION
-    assert models.register(2, {"x": 1}, None) == models.champion()
-
-
-def test_an_outage_lasts_and_is_of_one_place() -> None:
-    weather, done = Weather(Fault.STORE_DOWN), []
-    for _ in range(1, weather.begin):
-        weather.around("store", lambda: done.append(1))
-    with pytest.raises(TransientError, match="store is down"):
-        weather.around("store", lambda: done.append(1))
-    weather.around("outputs", lambda: done.append(1))
-    assert len(done) == weather.begin
-
-
-@pytest.mark.parametrize("fault", HARMLESS[1:])
-def test_a_night_that_is_repeated_ends_as_if_nothing_had_happened(
-    tmp_path: Path, fault: Fault
-) -> None:
-    final = Final(seeds=2, examples=200)
-    played = []
-    for at, one in enumerate((Fault.NOTHING, fault)):
-        folder = tmp_path / str(at)
-        folder.mkdir()
-        played.append(play_failing(folder, 0, gate(), final, (one,), nights=5))
-    assert played[0] == played[1]
