@@ -68,8 +68,13 @@ def finale(
 
     decided = gate().operator
     before >> asked.operator
-    trained >> decided >> [report, Approval(task_id="approve", retries=10)]
+    trained >> decided >> [report, _approval()]
     report.dag.get_task("approve") >> deploy().operator
+
+
+def _approval() -> BaseOperator:
+    """Build the task that asks; asked again soon if Airflow loses an answer given at once."""
+    return Approval(task_id="approve", retries=10, retry_delay=timedelta(seconds=5))
 
 
 class Approval(HITLOperator):

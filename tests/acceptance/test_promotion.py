@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from hpo_lib.errors import HpoError
 from hpo_lib.record import Model, ModelStatus, RunKey, RunStatus
 from tests.acceptance.conftest import DAG, Stack, cmdline, until
 
@@ -106,10 +108,23 @@ def test_people_are_asked(up: Stack, answer: str, status: ModelStatus) -> None:
     assert "Promoted" in asked["body"]
     assert "report.html" in asked["body"]
     assert served(up, name) is None
-    up.client().call("PATCH", path, {"chosen_options": [answer], "params_input": {}})
+    until(lambda: answered(up, key, answer), "the end of the run")
     assert up.wait(key) == "success"
     assert model_of(up, key).status is status
     assert served(up, name) == (1 if answer == "Approve" else None)
+
+
+def answered(stack: Stack, key: RunKey, answer: str) -> bool:
+    """Answer as often as one is asked; Airflow 3.3 may lose an answer that comes at once.
+
+    Its executor's word that the asking part has ended then fails the part that was to go on.
+    """
+    if task_state(stack, key, "approve") == "awaiting_input":
+        path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/approve/-1/hitlDetails"
+        with suppress(HpoError):  # It has just been answered.
+            answers = {"chosen_options": [answer], "params_input": {}}
+            stack.client().call("PATCH", path, answers)
+    return task_state(stack, key, "approve") == "success"
 
 
 def test_no_answer_in_time_means_no(up: Stack) -> None:
