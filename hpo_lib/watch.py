@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.goal import Goal
-from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.record import ModelStatus, Run, RunKey, RunStatus, RunView
 from hpo_lib.remote import DONE, Airflow
 from hpo_lib.runs import slug_of
 from hpo_lib.spec import Spec, load
@@ -61,7 +61,24 @@ def line_of(store: Store, key: RunKey, state: str) -> str:
         return f"{state}: the conf is being checked"
     if run.status is RunStatus.REFUSED:
         return "refused"
+    view = store.view(run.id)
+    if view.finals:
+        return final(load(run.spec), view)
     return progress(load(run.spec), store.history(run.id))
+
+
+def final(spec: Spec, view: RunView) -> str:
+    """Say where final training, gate and deployment are."""
+    states = [one.trial.state for one in view.finals]
+    done = len(states) - states.count(TrialState.RUNNING)
+    parts = [f"final training: {done}/{len(states)} trials done"]
+    model = view.model
+    if model is not None and model.verdict is not None:
+        parts.append(f"model version {model.version} is {model.status}")
+        waits = spec.deploy is not None and spec.deploy.approval == "manual"
+        if waits and model.status is ModelStatus.CHALLENGER and not model.verdict.get("approved"):
+            parts.append("it waits to be approved in Airflow, under Required Actions")
+    return " · ".join(parts)
 
 
 def progress(spec: Spec, history: History) -> str:
@@ -98,6 +115,9 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
     spec = load(run.spec)
     front = spec.goal.front(store.history(run.id).trials)
     lines += _front(spec.goal, front) if spec.goal.several else _best(spec.goal, front)
+    model = store.models.of_run(run.id)
+    if model is not None:
+        lines.append(f"model       version {model.version}, {model.status}: {model.reason}")
     lines.append(f"report      {home / 'runs' / slug_of(run) / 'report.html'}")
     return "\n".join([*lines, f"Airflow     {url}"])
 

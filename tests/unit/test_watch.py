@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import factories
+
 from hpo_lib import engine
-from hpo_lib.record import AttemptState, Outcome, RunKey, RunStatus
+from hpo_lib.record import (
+    AttemptState,
+    Model,
+    ModelStatus,
+    Outcome,
+    RunKey,
+    RunStatus,
+    RunView,
+    TrialView,
+)
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import Assignment, Cause, History, Trial, TrialState
-from hpo_lib.watch import ending, progress
+from hpo_lib.trial import Assignment, Cause, History, Origin, Trial, TrialState
+from hpo_lib.watch import ending, final, progress
 
 SPEC = load(
     {
@@ -36,6 +49,23 @@ def test_progress_counts_and_predicts() -> None:
     assert progress(SPEC, History(trials, elapsed_s=60.0)) == (
         "2/8 trials done · 2 running · 1 failed · best loss 0.25 (trial 1) · ETA 3m 00s"
     )
+
+
+def test_final_training_and_an_open_question_are_told() -> None:
+    spec = load(SPEC.dump() | {"final": {}, "deploy": {"to": "package", "approval": "manual"}})
+    trials = [
+        Trial(9, {"x": 0.5}, TrialState.COMPLETE, value=0.25, origin=Origin.FINAL, repeat=1),
+        Trial(10, {"x": 0.5}, origin=Origin.FINAL, repeat=2),
+    ]
+    finals = [TrialView(trial, "final") for trial in trials]
+    view = RunView(factories.run(SPEC.dump()), (), finals)
+    assert final(spec, view) == "final training: 1/2 trials done"
+    now = datetime(2031, 5, 6, tzinfo=UTC)
+    model = Model("x", 3, 1, 4, {"x": 0.5}, ModelStatus.CHALLENGER, "", now, now, verdict={"a": 1})
+    said = final(spec, replace(view, model=model))
+    assert "model version 3 is challenger · it waits to be approved in Airflow" in said
+    champion = replace(model, status=ModelStatus.CHAMPION)
+    assert final(spec, replace(view, model=champion)).endswith("model version 3 is champion")
 
 
 TWO = load(
