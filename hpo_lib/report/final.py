@@ -29,7 +29,7 @@ def verdict(facts: Facts) -> Markup:
     if model is None:
         return el("p", "It has made no model.", class_="note")
     judged = str((model.verdict or {}).get("reason") or "The gate has not decided yet.")
-    later = model.reason if model.verdict and model.reason != judged else None
+    later = model.reason.removeprefix(judged).strip() if model.verdict else ""
     status = el("span", model.status, class_=f"badge {_BADGE[model.status]}")
     return join([el("p", status, " ", judged), el("p", later, class_="note") if later else None])
 
@@ -45,7 +45,12 @@ def table(facts: Facts) -> Markup:
 def _row(facts: Facts, view: TrialView, metrics: list[str]) -> Markup:
     trial, model = view.trial, facts.view.model
     mine = model is None or key(trial.params) == key(model.params)
-    cells = [str(trial.number), "challenger" if mine else "champion", str(trial.repeat)]
+    made = model is not None and trial.number == model.trial
+    cells = [
+        f"◆ {trial.number}" if made else str(trial.number),
+        "challenger" if mine else "champion",
+        str(trial.repeat),
+    ]
     if trial.state is not TrialState.COMPLETE:
         said = f"{trial.state}: {trial.cause}: {trial.reason}" if trial.cause else str(trial.state)
         last = el("td", said, colspan=len(metrics) or 1)

@@ -102,6 +102,7 @@ def _final(facts: Facts) -> Section | None:
         return None
     body = join([final.verdict(facts), final.table(facts)])
     lead = "The best configuration, and the champion's beside it, trained again on the same data."
+    lead += " ◆ is the model." if facts.view.model and facts.view.model.trial else ""
     return Section("final", final.title(facts), body, lead)
 
 

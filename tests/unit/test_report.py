@@ -21,13 +21,13 @@ import pytest
 from factories import SPEC, attempt, good_run, run, trial, view
 
 from hpo_lib import report, words
-from hpo_lib.record import AttemptState, RunKey, RunStatus, RunView
+from hpo_lib.record import AttemptState, Model, ModelStatus, RunKey, RunStatus, RunView
 from hpo_lib.report import markup, overfitting, timeline
 from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, Observation, Trial, TrialState
+from hpo_lib.trial import Cause, Observation, Origin, Trial, TrialState
 from hpo_lib.warmstart import Advice, Told
 
 EVIL = (
@@ -738,3 +738,23 @@ class TestWords:
     )
     def test_duration(self, seconds: float | None, text: str) -> None:
         assert words.duration(seconds) == text
+
+
+def test_final_training_is_shown_with_its_verdict_once_and_nothing_of_it_is_markup() -> None:
+    made = good_run(4)
+    params = dict(made.trials[0].trial.params)
+    finals = [
+        view(trial(90, params=params, origin=Origin.FINAL, repeat=1, value=0.9)),
+        view(trial(91, params=params, origin=Origin.FINAL, repeat=2, value=0.8)),
+    ]
+    now = factories.START
+    verdict = {"promote": True, "reason": "Promoted: <b>better</b>."}
+    model = Model("wine-quality", 3, 12, 1, params, ModelStatus.CHAMPION, "", now, now, trial=91)
+    reason = "Promoted: <b>better</b>. Approved by <ada>."
+    model = replace(model, verdict=verdict, reason=reason)
+    shown = report.html(replace(made, finals=finals, model=model))
+    assert "Final training: model version 3" in shown
+    assert shown.count("Promoted: &lt;b&gt;better&lt;/b&gt;.") == 1
+    assert "Approved by &lt;ada&gt;." in shown
+    assert "◆ 91" in shown
+    assert "◆ 90" not in shown
