@@ -1,4 +1,4 @@
-"""What a served model has to answer: the version it says it is, and the sample of its training.
+"""What a server has to say of the model that it serves: that it is the version that was asked.
 
 The paths are those of TensorFlow Serving's REST API, which `docker/serve` has too.
 """
@@ -6,42 +6,14 @@ The paths are those of TensorFlow Serving's REST API, which `docker/serve` has t
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from hpo_lib.deployers import Check
 from hpo_lib.validation import shown
 
-#: The file in a model's folder with a few rows and what the model said of them.
-SAMPLE = "sample.json"
 #: An answer's header with the version that gave it; TensorFlow Serving has none.
 HEADER = "X-Model-Version"
-_NEAR, _NEAR_0 = 1e-3, 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Rows, and what the model said of them when it was saved."""
-
-    instances: Sequence[Any]
-    predictions: Sequence[Any]
-
-    @classmethod
-    def read(cls, content: bytes) -> Sample | None:
-        """Read the file; None if it is not what it should be."""
-        found = _json(content)
-        if not isinstance(found, Mapping):
-            return None
-        rows, wanted = found.get("instances"), found.get("predictions")
-        if not (isinstance(rows, list) and isinstance(wanted, list) and rows):
-            return None
-        return cls(rows, wanted)
-
-    def request(self) -> bytes:
-        """Write the request for these rows."""
-        return json.dumps({"instances": self.instances}).encode()
 
 
 def status_path(name: str) -> str:
@@ -76,46 +48,6 @@ def check_header(headers: Mapping[str, str], version: int) -> Check:
     if found in (None, str(version)):
         return Check()
     return Check(f"version {version} was asked, version {found} answered")
-
-
-def check_predictions(body: bytes, sample: Sample) -> Check:
-    """Check that an answer is, but for rounding, what the model said when it was saved."""
-    found = _json(body)
-    answers = found.get("predictions") if isinstance(found, Mapping) else None
-    if not isinstance(answers, list):
-        return Check(f"its answer must list predictions, got {_start(body)}")
-    if len(answers) != len(sample.predictions):
-        wanted = len(sample.predictions)
-        return Check(f"its answer must have {wanted} predictions, got {len(answers)}")
-    for number, (got, wanted) in enumerate(zip(answers, sample.predictions, strict=True)):
-        if not _alike(got, wanted):
-            return Check(
-                f"its prediction for row {number} of {SAMPLE} must be about {shown(wanted)}, "
-                f"got {shown(got)}"
-            )
-    return Check()
-
-
-def _alike(got: Any, wanted: Any) -> bool:
-    if isinstance(wanted, list):
-        return (
-            isinstance(got, list)
-            and len(got) == len(wanted)
-            and all(_alike(*pair) for pair in zip(got, wanted, strict=True))
-        )
-    if isinstance(wanted, Mapping):
-        return (
-            isinstance(got, Mapping)
-            and got.keys() == wanted.keys()
-            and all(_alike(got[name], wanted[name]) for name in wanted)
-        )
-    if _is_number(got) and _is_number(wanted):
-        return math.isclose(got, wanted, rel_tol=_NEAR, abs_tol=_NEAR_0)
-    return bool(got == wanted)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _json(content: bytes) -> Any:

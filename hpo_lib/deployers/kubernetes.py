@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hpo_lib.backends.pods import Json, refused, server
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.answers import (
-    SAMPLE,
-    Sample,
     check_header,
-    check_predictions,
     check_status,
     predict_path,
     status_path,
@@ -43,6 +40,7 @@ from hpo_lib.deployers.manifests import (
     unready,
     version_of,
 )
+from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.places import Place, chunks, files, reaching
 from hpo_lib.validation import Strict
@@ -188,16 +186,19 @@ class KubernetesDeployer:
 
     def _ask(self, place: str, version: int) -> Check:
         """Ask a pod or a Service for its version and for the sample's rows."""
-        with _asking():
-            sample = self._sample(version)
+        try:
+            with _asking():
+                sample = self._sample(version)
+        except ValueError as error:
+            return Check(str(error))
         name = self.plan.name
         code, headers, body = self._http(place, status_path(name))
         problem = _code(code, body) or check_header(headers, version) or check_status(body, version)
         if problem or sample is None:
             return problem
-        code, headers, body = self._http(place, predict_path(name), sample.request())
+        code, headers, body = self._http(place, predict_path(name), sample.request)
         problem = _code(code, body) or check_header(headers, version)
-        return problem or check_predictions(body, sample)
+        return problem or sample.check(body)
 
     def _http(
         self, place: str, path: str, body: bytes | None = None
@@ -260,7 +261,7 @@ class KubernetesDeployer:
         return self._own(self.core.read_namespaced_service, self.plan.name)
 
     def _sample(self, version: int) -> Sample | None:
-        """Read the sample that a version was staged with."""
+        """Read the sample that a version was staged with, if any; ValueError if it is none."""
         import base64
 
         maps = self.core.list_namespaced_config_map(
@@ -269,7 +270,7 @@ class KubernetesDeployer:
         )
         for one in maps.items:
             if text := (one.binary_data or {}).get(SAMPLE):
-                return Sample.read(base64.b64decode(text))
+                return read_sample(base64.b64decode(text))
         return None
 
     def _pods(self, version: int) -> list[Json]:

@@ -30,7 +30,8 @@ from hpo_lib.backends.pods import (
     told,
 )
 from hpo_lib.deployers import Check
-from hpo_lib.deployers.answers import SAMPLE, status_path
+from hpo_lib.deployers.answers import status_path
+from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import Resources, seconds
 from hpo_lib.validation import Strict

@@ -16,17 +16,19 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hpo_lib.artifacts import Offers, delete, open_folder, options_for, write
 from hpo_lib.deployers import Check, Release
-from hpo_lib.errors import NotFound, TransientError
+from hpo_lib.deployers.sample import SAMPLE
+from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.places import Place, files, opened, reaching
 from hpo_lib.validation import Strict, parse
 
-ALIAS, SAMPLE, LOADER = "champion.json", "sample.json", "load.py"
+ALIAS, LOADER = "champion.json", "load.py"
 _CHECK_S = 300
 #: What a zip says about time: the same files make the same zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -38,16 +40,18 @@ class PackageOptions(Strict):
     uri: str | None = None
 
 
+@dataclass(frozen=True)
 class PackageDeployer:
-    """Packages below `root`; `python` runs a package's own check, None if nothing here can."""
+    """Packages of an experiment, whose name the spec has checked, below a root.
+
+    `python` runs a package's own check; None if nothing here can.
+    """
 
     Options: ClassVar[type[Strict]] = PackageOptions
 
-    def __init__(self, experiment: str, root: Place, *, python: Path | None = None) -> None:
-        """Take the experiment's name, which the spec has checked, and where packages lie."""
-        self._name = experiment
-        self._root = root / experiment
-        self._python = python
+    experiment: str
+    root: Place
+    python: Path | None = None
 
     @classmethod
     def at(
@@ -94,9 +98,9 @@ class PackageDeployer:
         place = self._package(version)
         content = _read(place)
         if content is None:
-            raise NotFound(f"version {version} of {self._name} is not staged at {place}")
+            raise NotFound(f"version {version} of {self.experiment} is not staged at {place}")
         alias = {
-            "experiment": self._name,
+            "experiment": self.experiment,
             "version": version,
             "package": f"{place.parent.name}/{place.name}",
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -113,7 +117,7 @@ class PackageDeployer:
         alias = _alias(self._alias)
         if _version(alias) != version:
             return Check(f"{self._alias} names version {_version(alias)}, not {version}")
-        content = _read(self._root / str(alias["package"]))
+        content = _read(self._folder / str(alias["package"]))
         if content is None:
             return Check(f"{self._alias} names {alias['package']}, which is not there")
         if hashlib.sha256(content).hexdigest() != alias.get("sha256"):
@@ -121,28 +125,34 @@ class PackageDeployer:
         return Check()
 
     def drop(self, version: int) -> None:
-        """Delete a version's package; ValueError if it is the one that the alias names."""
+        """Delete a version's package; SpecError if it is the one that the alias names."""
         if self.serving() == version:
-            raise ValueError(f"version {version} of {self._name} is served")
+            raise SpecError(
+                f"version {version} of {self.experiment} is served: switch to another first"
+            )
         place: Any = self._package(version).parent
         delete(place)
 
     @property
+    def _folder(self) -> Place:
+        return self.root / self.experiment
+
+    @property
     def _alias(self) -> Place:
-        return self._root / ALIAS
+        return self._folder / ALIAS
 
     def _package(self, version: int) -> Place:
-        return self._root / f"v{version:04d}" / f"{self._name}-v{version}.zip"
+        return self._folder / f"v{version:04d}" / f"{self.experiment}-v{version}.zip"
 
     def _answers(self, folder: Path) -> Check:
         """Let the package answer its own sample, where something here can load it."""
-        if self._python is None or not (folder / SAMPLE).exists():
+        if self.python is None or not (folder / SAMPLE).exists():
             return Check()
         try:
             done = subprocess.run(  # noqa: S603 - a program of ours, without a shell
-                [str(self._python), LOADER, "--check"],
+                [str(self.python), LOADER, "--check"],
                 cwd=folder,
-                env={"PATH": str(self._python.parent), "HOME": str(folder), "TMPDIR": str(folder)},
+                env={"PATH": str(self.python.parent), "HOME": str(folder), "TMPDIR": str(folder)},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

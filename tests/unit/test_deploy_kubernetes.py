@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +19,7 @@ from hypothesis import strategies as st
 from hpo_lib import registry
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.answers import (
-    Sample,
     check_header,
-    check_predictions,
     check_status,
 )
 from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s, packed
@@ -38,6 +37,7 @@ from hpo_lib.deployers.manifests import (
     trouble,
     unready,
 )
+from hpo_lib.deployers.sample import Sample, read_sample
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import Strict, parse
 
@@ -343,9 +343,9 @@ def answer(predictions: Any) -> bytes:
 
 
 def test_an_answer_may_differ_by_rounding_alone() -> None:
-    assert check_predictions(answer([[0.25, 0.75], [0.0, 1.0]]), SAMPLE).passed
-    assert check_predictions(answer([[0.25001, 0.74999], [1e-9, 1]]), SAMPLE).passed
-    assert check_predictions(answer([[0.25, 0.75], [0.5, 0.5]]), SAMPLE) == (
+    assert SAMPLE.check(answer([[0.25, 0.75], [0.0, 1.0]])).passed
+    assert SAMPLE.check(answer([[0.25001, 0.74999], [1e-9, 1]])).passed
+    assert SAMPLE.check(answer([[0.25, 0.75], [0.5, 0.5]])) == (
         "its prediction for row 1 of sample.json must be about [0.0, 1.0], got [0.5, 0.5]"
     )
 
@@ -355,7 +355,7 @@ def test_an_answer_may_differ_by_rounding_alone() -> None:
     [b"", b"[]", b"{}", b"\xff", b'{"predictions": 1}', answer([]), answer([1, 2]), answer([[0]])],
 )
 def test_what_is_no_answer_is_a_problem(body: bytes) -> None:
-    assert not check_predictions(body, SAMPLE).passed
+    assert not SAMPLE.check(body).passed
 
 
 JSON = st.recursive(
@@ -366,16 +366,18 @@ JSON = st.recursive(
 
 @given(st.lists(JSON, min_size=1, max_size=4))
 def test_what_was_said_is_always_as_it_was_said(predictions: list[Any]) -> None:
-    sample = Sample(instances=[0], predictions=predictions)
-    written = json.dumps({"instances": [0], "predictions": predictions}).encode()
-    assert Sample.read(written) == sample
-    assert check_predictions(answer(predictions), sample).passed
+    rows = list(range(len(predictions)))
+    sample = Sample(instances=rows, predictions=predictions)
+    written = json.dumps({"instances": rows, "predictions": predictions}).encode()
+    assert read_sample(written) == sample
+    assert sample.check(answer(predictions)).passed
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_file_is_a_sample_or_none_and_any_answer_is_checked(content: bytes) -> None:
-    assert isinstance(Sample.read(content), Sample | None)
-    assert isinstance(check_predictions(content, SAMPLE), str)
+def test_any_file_is_a_sample_or_told_and_any_answer_is_checked(content: bytes) -> None:
+    with suppress(ValueError):
+        assert isinstance(read_sample(content), Sample)
+    assert isinstance(SAMPLE.check(content), str)
     assert isinstance(check_status(content, 1), str)
 
 

@@ -116,7 +116,7 @@ def test_collectors_and_deployers_are_allowed_apart(monkeypatch: pytest.MonkeyPa
         check("deployer", "mlfow")
 
 
-numbers = st.floats(-1e6, 1e6)
+numbers = st.floats(-500, 500)
 rows = st.lists(st.lists(numbers, min_size=2, max_size=2), min_size=1, max_size=4)
 
 
@@ -128,6 +128,12 @@ def test_a_sample_agrees_with_itself_and_with_nothing_else(found: list[list[floa
     assert sample.check(json.dumps({"predictions": near}).encode()).passed
     for wrong in (found[1:], [*found, found[0]], [[row[0] + 1, row[1]] for row in found], None):
         assert not sample.check(json.dumps({"predictions": wrong}).encode()).passed
+
+
+def test_large_answers_may_differ_by_more() -> None:
+    sample = Sample([1], [[1e6, 0.0]])
+    assert sample.check(b'{"predictions": [[1000100.0, 0.0]]}').passed
+    assert not sample.check(b'{"predictions": [[1002000.0, 0.0]]}').passed
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "a", None, {}, [1.0]])
