@@ -21,7 +21,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from hpo_lib.deployers import Release
-from hpo_lib.deployers.answers import Sample, check_predictions, predict_path
+from hpo_lib.deployers.answers import predict_path
 from hpo_lib.deployers.kubernetes import KubernetesDeployer
 from hpo_lib.deployers.manifests import (
     FETCH,
@@ -30,10 +30,11 @@ from hpo_lib.deployers.manifests import (
     KubernetesOptions,
     ServeRules,
 )
+from hpo_lib.deployers.sample import read_sample
 from hpo_lib.errors import SpecError, TransientError
 from tests.acceptance.test_digits import own_address
 from tests.acceptance.test_train import run
-from tests.integration.deployer_contract import DeployerContract, bring
+from tests.integration.deployer_contract import DeployerContract, MakeRelease, serve
 from tests.integration.test_kubernetes_backend import connect
 
 PYTHON = os.environ.get("HPO_TEST_PYTHON", "python:3.12-slim")
@@ -217,7 +218,11 @@ class TestKubernetesDeployer(DeployerContract):
     def deployer(self, namespace: str) -> KubernetesDeployer:
         return KubernetesDeployer("digits", KubernetesOptions(), connect, rules(namespace), "s1")
 
-    def release(self, version: int, *, good: bool = True) -> Release:
+    @pytest.fixture
+    def release(self) -> MakeRelease:
+        return self.made
+
+    def made(self, version: int, *, good: bool = True) -> Release:
         folder = self.folder / f"{version}-{good}"
         if folder.exists():
             return Release("digits", version, folder, {})
@@ -225,7 +230,7 @@ class TestKubernetesDeployer(DeployerContract):
         return saved(folder, version, str(10.0 * version), right if good else [0.0, 0.0])
 
     def test_a_wrong_answer_is_shown(self, deployer: KubernetesDeployer) -> None:
-        bad = self.release(2, good=False)
+        bad = self.made(2, good=False)
         deployer.stage(bad)
         assert deployer.try_out(bad) == (
             "its prediction for row 0 of sample.json must be about 0.0, got 20.0"
@@ -242,21 +247,21 @@ class TestKubernetesDeployer(DeployerContract):
     def test_an_image_that_nobody_has(self, namespace: str) -> None:
         options = KubernetesOptions(image="localhost:9/no-such-image:1")
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
-        deployer.stage(self.release(1))
-        assert deployer.try_out(self.release(1)).startswith("its pod cannot start: ")
+        deployer.stage(self.made(1))
+        assert deployer.try_out(self.made(1)).startswith("its pod cannot start: ")
 
     def test_a_version_that_never_becomes_ready(self, namespace: str) -> None:
         options = KubernetesOptions.model_validate(
             {"resources": {"gpu": 1000}, "start_timeout": "3s"}
         )
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
-        deployer.stage(self.release(1))
-        found = deployer.try_out(self.release(1))
+        deployer.stage(self.made(1))
+        found = deployer.try_out(self.made(1))
         assert found.startswith("it is not ready after 3s: Unschedulable: ")
         assert "nvidia.com/gpu" in found
 
     def test_pods_may_do_little(self, deployer: KubernetesDeployer, core: Any) -> None:
-        bring(deployer, self.release(1))
+        serve(deployer, self.made(1))
         (pod,) = core.list_namespaced_pod(deployer.plan.namespace).items
         assert pod.spec.security_context.run_as_non_root
         assert pod.spec.automount_service_account_token is False
@@ -270,15 +275,15 @@ class TestKubernetesDeployer(DeployerContract):
         options = KubernetesOptions(name="digits")
         other = KubernetesDeployer("other", options, connect, rules(namespace), "s1")
         with pytest.raises(SpecError, match=r"options\.name: .*/digits-v1 is not of this"):
-            other.stage(self.release(1))
+            other.stage(self.made(1))
         with pytest.raises(SpecError, match=r"options\.name: "):
             other.serving()
 
     def test_a_service_that_somebody_else_has_changed_is_not_switched(
         self, served: KubernetesDeployer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        served.stage(self.release(2))
-        assert served.try_out(self.release(2)) == ""
+        served.stage(self.made(2))
+        assert served.try_out(self.made(2)) == ""
         seen = served._service()
         other = {"metadata": {"annotations": {"other": "change"}}}
         served.core.patch_namespaced_service(served.plan.name, served.plan.namespace, other)
@@ -293,9 +298,9 @@ class TestKubernetesDeployer(DeployerContract):
     def test_what_may_not_be_asked_is_no_fault_of_the_model(self, namespace: str) -> None:
         less = {name: to for name, to in PERMISSIONS.items() if name != "/pods/proxy"}
         deployer = self.limited(namespace, less)
-        deployer.stage(self.release(1))
+        deployer.stage(self.made(1))
         with pytest.raises(SpecError, match=r'refuses: .* cannot get resource "pods/proxy"'):
-            deployer.try_out(self.release(1))
+            deployer.try_out(self.made(1))
 
     def limited(self, namespace: str, permissions: dict[str, list[str]]) -> KubernetesDeployer:
         allow(namespace, "deployer", permissions)
@@ -309,11 +314,11 @@ class TestKubernetesDeployer(DeployerContract):
 
     def test_what_the_documentation_asks_to_be_allowed_is_enough(self, namespace: str) -> None:
         deployer = self.limited(namespace, PERMISSIONS)
-        bring(deployer, self.release(1))
+        serve(deployer, self.made(1))
         assert deployer.verify(1) == ""
-        deployer.stage(self.release(2, good=False))
-        deployer.stage(self.release(2))
-        bring(deployer, self.release(2))
+        deployer.stage(self.made(2, good=False))
+        deployer.stage(self.made(2))
+        serve(deployer, self.made(2))
         deployer.drop(1)
         assert deployer.verify(2) == ""
 
@@ -321,7 +326,7 @@ class TestKubernetesDeployer(DeployerContract):
         from dataclasses import replace
 
         more = replace(served, options=KubernetesOptions(replicas=2))
-        bring(more, self.release(1))
+        serve(more, self.made(1))
         assert more.verify(1) == ""
         assert len(more._pods(1)) == 2
 
@@ -330,19 +335,19 @@ class TestKubernetesDeployer(DeployerContract):
         options = KubernetesOptions(pod_template=template)
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
         with pytest.raises(SpecError, match=r"kubernetes refuses: .*not a label"):
-            deployer.stage(self.release(1))
+            deployer.stage(self.made(1))
 
     def test_under_load_no_request_is_lost(self, served: KubernetesDeployer) -> None:
         """A good version, a bad one, and back: all answered, each by one version."""
         with Load(served) as load:
             load.run_for(100)
-            bring(served, self.release(2))
+            serve(served, self.made(2))
             assert served.verify(2) == ""
             before = load.begun()
             load.run_for(100)
             served.drop(1)
             load.run_for(100)
-            bad = self.release(3, good=False)
+            bad = self.made(3, good=False)
             served.stage(bad)
             assert not served.try_out(bad).passed
             load.run_for(100)
@@ -355,7 +360,7 @@ class TestKubernetesDeployer(DeployerContract):
 
     def test_a_switch_back_under_load_loses_nothing(self, served: KubernetesDeployer) -> None:
         with Load(served) as load:
-            bring(served, self.release(2))
+            serve(served, self.made(2))
             load.run_for(50)
             for version in (1, 2, 1):
                 served.switch(version)
@@ -387,24 +392,23 @@ def test_a_keras_model_is_served_and_a_broken_one_does_not_take_its_place(
 ) -> None:
     options = KubernetesOptions.model_validate({"resources": {"memory": "2Gi"}})
     deployer = KubernetesDeployer("digits", options, connect, real_rules(namespace), "s1")
-    bring(deployer, Release("digits", 1, trained, {}))
+    serve(deployer, Release("digits", 1, trained, {}))
     assert deployer.verify(1) == ""
     broken = Path(shutil.copytree(trained, tmp_path / "broken"))
     (broken / "saved_model" / "1" / "saved_model.pb").write_bytes(b"broken")
-    sample = Sample.read((trained / "sample.json").read_bytes())
-    assert sample is not None
+    sample = read_sample((trained / "sample.json").read_bytes())
 
     def right(_: int, answer: bytes) -> bool:
-        return check_predictions(answer, sample).passed
+        return sample.check(answer).passed
 
-    with Load(deployer, sample.request(), right) as load:
+    with Load(deployer, sample.request, right) as load:
         load.run_for(50)
         release = Release("digits", 2, broken, {})
         deployer.stage(release)
         problem = deployer.try_out(release)
         assert problem.startswith("its server ends with code 1: cannot load the model: ")
         deployer.drop(2)
-        bring(deployer, Release("digits", 3, trained, {}))
+        serve(deployer, Release("digits", 3, trained, {}))
         before = load.begun()
         load.run_for(50)
         deployer.drop(1)
@@ -438,7 +442,7 @@ def test_a_large_model_comes_from_the_object_store(
         fetch = {"name": FETCH, "envFrom": [{"secretRef": {"name": "s3"}}]}
         rules = real_rules(namespace, pod_template={"spec": {"initContainers": [fetch]}})
         deployer = KubernetesDeployer("digits", KubernetesOptions(), connect, rules, "s1")
-        bring(deployer, Release("digits", 12, folder, {}))
+        serve(deployer, Release("digits", 12, folder, {}))
         assert deployer.verify(12) == ""
         missing = UPath("s3://models/none", use_listings_cache=False, **keys)
         with pytest.raises(SpecError, match="holds no model"):

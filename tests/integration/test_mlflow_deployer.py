@@ -18,7 +18,7 @@ from hpo_lib.deployers import Release
 from hpo_lib.deployers.mlflow import MlflowDeployer, MlflowOptions, MlflowRules
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.validation import parse
-from tests.integration.deployer_crash_contract import (
+from tests.integration.deployer_contract import (
     EXPERIMENT,
     SAMPLE,
     Crash,
@@ -197,7 +197,7 @@ def test_a_scoring_server_is_asked_where_the_deployment_names_one(
     assert deployer.try_out(one) == ""
     assert Scoring.asked == f"/models/{deployer.name}/versions/1:predict"
     Scoring.answer = b'{"predictions": [[0.1, 0.9], [0.2, 0.8]]}'
-    assert "differ from those of the training by up to 0.8" in deployer.try_out(one)
+    assert "must be about [0.9, 0.1], got [0.1, 0.9]" in deployer.try_out(one)
     deployer.stage(two)
     assert deployer.try_out(two) == "scoring: 404 Not Found"
     lost = replace(deployer, rules=MlflowRules(scoring="http://127.0.0.1:1"))

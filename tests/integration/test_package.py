@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.package import PackageDeployer, interpreter, package
 from hpo_lib.errors import NotFound, SpecError, TransientError
+from tests.integration.deployer_contract import DeployerContract, MakeRelease
 
 NAN = float("nan")
 #: A fake of Keras: its model adds up its inputs.
@@ -66,7 +68,7 @@ def test_back_and_forth(deployer: PackageDeployer, tmp_path: Path) -> None:
         deployer.switch(version)
         assert deployer.serving() == version
         assert not deployer.verify(3 - version).passed
-    with pytest.raises(ValueError, match="version 1 of digits is served"):
+    with pytest.raises(SpecError, match="version 1 of digits is served"):
         deployer.drop(1)
     deployer.drop(2)
     deployer.drop(2)
@@ -171,6 +173,22 @@ def test_a_package_answers_its_sample_as_the_training_did(
     found = checked.try_out(made)
     assert found.passed == (not trouble)
     assert trouble in found
+
+
+class TestPackage(DeployerContract):
+    @pytest.fixture
+    def deployer(self, checked: PackageDeployer) -> PackageDeployer:
+        return checked
+
+    @pytest.fixture
+    def release(self, tmp_path: Path) -> MakeRelease:
+        def made(version: int, *, good: bool = True) -> Release:
+            answer = 6.0 if good else 7.0
+            sample = {"instances": [[1, 2]], "predictions": [[answer]]}
+            folder = Path(tempfile.mkdtemp(dir=tmp_path))
+            return release(folder, version, sample__json=json.dumps(sample))
+
+        return made
 
 
 def test_packages_lie_where_the_deployment_lets_them(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from hpo_lib.deployers.sagemaker_request import (
     version_of,
 )
 from hpo_lib.errors import SpecError, TransientError
-from tests.integration.deployer_crash_contract import (
+from tests.integration.deployer_contract import (
     EXPERIMENT,
     SAMPLE,
     Crash,
@@ -183,10 +183,10 @@ class TestSageMaker(CrashContract):
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
-            (b'{"predictions": [[0.9, 0.1], [0.8, 0.2]]}', "differ from those of the training by"),
-            (b'{"predictions": [[0.9, 0.1]]}', "differ from those of the training in shape"),
-            (b'{"predictions": [[NaN, 0.1], [0.2, 0.8]]}', "differ"),
-            (b"body", "holds no predictions"),
+            (b'{"predictions": [[0.9, 0.1], [0.8, 0.2]]}', "row 1 of sample.json must be about"),
+            (b'{"predictions": [[0.9, 0.1]]}', "must have 2 predictions, got 1"),
+            (b'{"predictions": [[NaN, 0.1], [0.2, 0.8]]}', "row 0 of sample.json must be about"),
+            (b"body", "must list predictions"),
         ],
     )
     def test_a_wrong_answer_fails_the_trial(
