@@ -293,17 +293,7 @@ class Store:
         write to this store. If it raises, nothing is kept. A run that has ended leases nothing
         new: it stops, for the reason that it has ended for.
         """
-        with self._database.write() as connection:
-            run = _locked_run(connection, run_id)
-            known = _leased(connection, run_id, slot)
-            if known is not None:
-                return known
-            if run.status is not RunStatus.RUNNING:
-                return Lease(stop=_ended(run))
-            now = self._now()
-            history = _history(connection, run, now)
-            _keep(connection, run_id, slot, ask(history), history, now)
-            return _leased(connection, run_id, slot) or Lease()
+        return self._lease(run_id, slot, lambda _, __, history: ask(history))
 
     def lease_final(
         self, run_id: int, slot: str, ask: Callable[[History, Model | None], Finale]
@@ -312,6 +302,20 @@ class Store:
 
         `ask` is told the experiment's champion, whom the challenger will be compared with.
         """
+
+        def answer(connection: Connection, run: Run, history: History) -> Step:
+            lock(connection, run.experiment)
+            finale = ask(history, champion(connection, run.experiment))
+            if (won := finale.challenger) is not None:
+                now = self._now()
+                challenge(connection, run.experiment, run_id, won.number, won.params, now)
+            return finale
+
+        return self._lease(run_id, slot, answer)
+
+    def _lease(
+        self, run_id: int, slot: str, answer: Callable[[Connection, Run, History], Step]
+    ) -> Lease:
         with self._database.write() as connection:
             run = _locked_run(connection, run_id)
             known = _leased(connection, run_id, slot)
@@ -321,12 +325,7 @@ class Store:
                 return Lease(stop=_ended(run))
             now = self._now()
             history = _history(connection, run, now)
-            lock(connection, run.experiment)
-            finale = ask(history, champion(connection, run.experiment))
-            _keep(connection, run_id, slot, finale, history, now)
-            if finale.challenger is not None:
-                won = finale.challenger
-                challenge(connection, run.experiment, run_id, won.number, won.params, now)
+            _keep(connection, run_id, slot, answer(connection, run, history), history, now)
             return _leased(connection, run_id, slot) or Lease()
 
     def leased(self, run_id: int, slot: str) -> Lease | None:
