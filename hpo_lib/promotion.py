@@ -77,7 +77,8 @@ def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
     if spec.deploy is not None and not model.files:
         lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
         return store.models.reject(model, lack)
-    runs.keep_artifacts(store, run, deployment)
+    if model.trial is not None:
+        runs.keep_output(store, run, model.trial, deployment)
     return model
 
 

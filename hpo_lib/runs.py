@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo_lib import artifacts, engine, failures, warmstart
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
@@ -26,12 +26,15 @@ from hpo_lib.errors import (
 )
 from hpo_lib.goal import Goal
 from hpo_lib.invocation import STORE, attempt_uri, invocation
-from hpo_lib.places import tail
+from hpo_lib.places import Place, tail
 from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Lease, Store
 from hpo_lib.trial import Cause, Decision, Observation, Origin, Trial, TrialState
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 #: The module that carries outputs to object stores, and what it ends with if it could not.
 _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
@@ -431,19 +434,38 @@ def keep_artifacts(
     spec = load(run.spec)
     if spec.artifacts is None:
         return
-    uri, view, backend = spec.artifacts.uri, store.view(run.id), deployment.backend(spec)
-    options = artifacts.options_for(uri, deployment.artifacts)
+    view, backend = store.view(run.id), deployment.backend(spec)
     views = {one.trial.number: one for one in [*view.trials, *view.finals]}
     kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
     for attempt in [*kept, *doomed]:
-        name = attempt_uri(uri, run, attempt.trial, attempt.number)
-        folder, output = artifacts.open_folder(name, options), backend.output(attempt.handle)
+        folder = _folder(spec.artifacts.uri, run, attempt, deployment)
         if attempt in doomed:
             artifacts.delete(folder)
-        elif isinstance(output, Path):
-            artifacts.upload(output, folder)
+        else:
+            _upload(backend.output(attempt.handle), folder)
         record = artifacts.record_of(run, views[attempt.trial], attempt)
         artifacts.write_record(folder, record)
+
+
+def keep_output(store: Store, run: Run, number: int, deployment: Deployment) -> None:
+    """Bring what a trial's last attempt has left to where the spec keeps it; TransientError."""
+    spec = load(run.spec)
+    if spec.artifacts is None:
+        return
+    attempt = store.attempts(run.id, number)[-1]
+    output = deployment.backend(spec).output(attempt.handle)
+    _upload(output, _folder(spec.artifacts.uri, run, attempt, deployment))
+
+
+def _folder(uri: str, run: Run, attempt: Attempt, deployment: Deployment) -> UPath:
+    options = artifacts.options_for(uri, deployment.artifacts)
+    name = attempt_uri(uri, run, attempt.trial, attempt.number)
+    return artifacts.open_folder(name, options)
+
+
+def _upload(output: Place, folder: UPath) -> None:
+    if isinstance(output, Path):
+        artifacts.upload(output, folder)
 
 
 def settle(store: Store, run: Run, slot: str, deployment: Deployment) -> None:

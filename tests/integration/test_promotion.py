@@ -307,7 +307,7 @@ def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
         raise TransientError("broken off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "keep_artifacts", broken_off)
+        patched.setattr(runs, "keep_output", broken_off)
         patched.setattr(Models, "reject", broken_off)
         with pytest.raises(TransientError, match="broken off"):
             promotion.decide(bench.store, key, bench.deployment)
@@ -315,12 +315,13 @@ def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
     assert left.status is ModelStatus.CHALLENGER
     assert left.verdict is not None
     kept: list[int] = []
-    monkeypatch.setattr(runs, "keep_artifacts", lambda store, run, deployment: kept.append(run.id))
+    monkeypatch.setattr(runs, "keep_output", lambda store, run, number, _: kept.append(number))
     model = promotion.decide(bench.store, key, bench.deployment)
     assert model is not None
     expected = ModelStatus.CHALLENGER if flag == "better" else ModelStatus.REJECTED
     assert model.status is expected
-    assert bool(kept) == (flag == "better"), "its files are where they are deployed from"
+    wanted = [model.trial] if flag == "better" else []
+    assert kept == wanted, "its files are where they are deployed from"
 
 
 def test_a_model_without_files_is_no_folder(bench: Bench) -> None:
