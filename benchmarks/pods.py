@@ -129,7 +129,7 @@ def compare(client: Airflow) -> None:
 
 def measure(client: Airflow, dag_id: str) -> tuple[float, float]:
     """Run a DAG; gives the median duration of its pods' tasks, and API calls per pod."""
-    before = sum(Counting.calls.values())
+    before = Counting.calls.copy()
     run_id = client.trigger(dag_id, CONF if dag_id == "hpo_kubernetes" else {})
     while (state := client.state(dag_id, run_id)) not in DONE:
         time.sleep(0.5)
@@ -140,5 +140,7 @@ def measure(client: Airflow, dag_id: str) -> tuple[float, float]:
     pods = [task for task in tasks if task["map_index"] >= 0]
     if len(pods) != PODS:
         raise SystemExit(f"{dag_id} ran {len(pods)} pods, {PODS} were expected")
-    calls = sum(Counting.calls.values()) - before
-    return statistics.median(task["duration"] for task in pods), calls / PODS
+    calls = Counting.calls - before
+    kinds = ", ".join(f"{kind} {number / PODS:.1f}" for kind, number in sorted(calls.items()))
+    print(f"{dag_id:<15} {kinds}")
+    return statistics.median(task["duration"] for task in pods), calls.total() / PODS

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.container import container_is_running
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
 from airflow.sdk.exceptions import AirflowException
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hpo_lib.backends.kubernetes import KubernetesBackend
     from hpo_lib.record import Attempt
 
-_CHECK_S, _AGAIN_S = 1, 5.0
+_CHECK_S, _AGAIN_S = 2, 5.0
 _NOT_FOUND = 404
 
 
@@ -55,7 +56,7 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         return found
 
     @cached_property
-    def pod_manager(self) -> PodManager:
+    def pod_manager(self) -> _Watcher:
         """What Airflow's operator watches the pod with."""
         return _Watcher(kube_client=self.client, callbacks=self.callbacks)
 
@@ -82,8 +83,8 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
     def await_pod_start(self, pod: V1Pod) -> None:
         """Wait until it has begun; from then on its timeout counts."""
         super().await_pod_start(pod)
-        if self._attempt is not None:
-            self._backend.poll(self._attempt.handle)
+        if self._attempt is not None and self.pod_manager.seen is not None:
+            self._backend.begun(self._attempt.handle, self.pod_manager.seen)
 
     def cleanup(self, pod: V1Pod, remote_pod: V1Pod, **_: Any) -> None:
         """Nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
@@ -115,13 +116,22 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
 
 
 class _Watcher(PodManager):
-    """Believes a pod that it has ended, also if its container is said to run.
+    """Keeps what it last saw of the pod: a call to the API server is one of many pods'."""
 
-    Some versions of Kubernetes (1.20) leave it at that when a pod is ended by its deadline.
-    """
+    seen: V1Pod | None = None
+
+    def read_pod(self, pod: V1Pod) -> V1Pod:
+        """Read it."""
+        self.seen = super().read_pod(pod)
+        return self.seen
 
     def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
-        """Say whether there is more to follow."""
-        if self.read_pod(pod).status.phase in PodPhase.terminal_states:
+        """Say whether there is more to follow.
+
+        A pod that has ended is believed, also if its container is said to run: some versions of
+        Kubernetes (1.20) leave it at that when a pod is ended by its deadline.
+        """
+        found = self.read_pod(pod)
+        if found.status.phase in PodPhase.terminal_states:
             return False
-        return bool(super().container_is_running(pod, container_name))
+        return bool(container_is_running(found, container_name))
