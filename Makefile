@@ -39,8 +39,10 @@ backup-stack:  ## write its databases, reports and attempts to FILE
 restore-stack:  ## fill an empty stack from FILE
 	@docker/stack/restore "$(FILE)"
 
+# Two processes share the tests, a file at a time; not those that share one engine and one cluster.
+SHARED_OUT = $(if $(DOCKER_HOST)$(KUBECONFIG),,--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 test: .venv/dev .venv-trial/trial .venv-ministack/ready .venv-mlflow/ready  ## run every test, real Airflow and PostgreSQL included (ARGS=…)
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest $(SHARED_OUT) $(ARGS)
 
 lint: .venv/dev  ## check style
 	@.venv/bin/ruff check .
