@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -24,8 +24,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from hpo_lib import placeholders
 from hpo_lib.constraint import Constraint
-from hpo_lib.errors import SpecError, nearest
+from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
 from hpo_lib.registry import AUTO, COLLECTOR_SETTINGS, COLLECTORS, TAKE_EARLIER, check
 from hpo_lib.schedule import Schedule
@@ -50,8 +51,6 @@ _SCHEME, _HOST = re.compile(r"[a-z][a-z0-9+.-]*"), re.compile(r"([\w.-]+@)?[\w.-
 _SEGMENT = re.compile(r"(?!\.{1,2}$)[\w.=+,~-]+")
 _WITH_ACCOUNT = ("abfs", "abfss")
 _NAMED = {True: "an absolute folder, file:///folder", False: "a bucket or host"}
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
-_PLACEHOLDERS = ("experiment", "run", "trial.number", "attempt", "seed", "phase", "output")
 
 
 def _later(value: Any) -> Any:
@@ -630,25 +629,15 @@ class Spec(Strict):
 
         `facts` holds the values of the placeholders other than `${params.…}`.
         """
-        values = _values(params, facts)
         words = [*(self.trial.command or ()), *(self.trial.args or ())]
-        line = [text for word in words if (text := _filled(word, values)) is not None]
+        line = placeholders.words(words, params, facts)
         if self.trial.args is None and not any("${params." in word for word in words):
-            line += [f"--{name}={_text(value)}" for name, value in params.items()]
+            line += [f"--{name}={placeholders.text(value)}" for name, value in params.items()]
         return line
 
     def options(self, params: Params, facts: Mapping[str, object]) -> dict[str, Any]:
-        """Give the backend's options of a trial, their placeholders filled.
-
-        A text that is one placeholder becomes the value itself, a number say; one that names an
-        inactive parameter is left out, with its key.
-        """
-        values = _values(params, facts)
-        return {
-            name: made
-            for name, value in self.trial.options.items()
-            if (made := _filled_in(value, values)) is not _LEFT_OUT
-        }
+        """Give the backend's options of a trial, their placeholders filled."""
+        return placeholders.filled(self.trial.options, params, facts)
 
 
 #: Keys that the first specs did not have.
@@ -771,60 +760,7 @@ def _check_distinct(metrics: Sequence[str]) -> None:
 
 
 def _check_placeholders(spec: Spec) -> None:
-    known = [f"params.{name}" for name in (*spec.space, *spec.fixed)] + list(_PLACEHOLDERS)
-    words = [("command", word) for word in spec.trial.command or ()]
-    words += [("args", word) for word in spec.trial.args or ()]
-    words += [(f"options.{path}", text) for path, text in _texts(spec.trial.options)]
-    for part, word in words:
-        for name in _PLACEHOLDER.findall(word):
-            if name not in known:
-                hint, listing = nearest(name, known), ", ".join(known)
-                raise rule(f"trial.{part}: unknown placeholder ${{{name}}}{hint}; known: {listing}")
-
-
-def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Give every text in plain JSON with its path."""
-    if isinstance(value, str):
-        yield path, value
-    for name, inner in _inner(value):
-        yield from _texts(inner, f"{path}.{name}" if path else str(name))
-
-
-def _inner(value: Any) -> Iterable[tuple[object, Any]]:
-    if isinstance(value, Mapping):
-        return value.items()
-    return enumerate(value) if isinstance(value, list | tuple) else ()
-
-
-def _values(params: Params, facts: Mapping[str, object]) -> dict[str, object]:
-    """Give the values of all placeholders."""
-    return {f"params.{name}": value for name, value in params.items()} | dict(facts)
-
-
-_LEFT_OUT = object()
-
-
-def _filled_in(value: Any, values: Mapping[str, object]) -> Any:
-    """Fill the placeholders of plain JSON, or give _LEFT_OUT."""
-    if isinstance(value, Mapping):
-        pairs = ((name, _filled_in(inner, values)) for name, inner in value.items())
-        return {name: made for name, made in pairs if made is not _LEFT_OUT}
-    if isinstance(value, list | tuple):
-        made = (_filled_in(inner, values) for inner in value)
-        return [one for one in made if one is not _LEFT_OUT]
-    if not isinstance(value, str):
-        return value
-    whole = _PLACEHOLDER.fullmatch(value)
-    found = values.get(whole[1]) if whole else _filled(value, values)
-    return _LEFT_OUT if found is None else found
-
-
-def _filled(word: str, values: Mapping[str, object]) -> str | None:
-    names = _PLACEHOLDER.findall(word)
-    if any(values.get(name) is None for name in names):
-        return None
-    return _PLACEHOLDER.sub(lambda match: _text(values[match[1]]), word)
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    words = {"command": spec.trial.command, "args": spec.trial.args}
+    known = [*spec.space, *spec.fixed]
+    for part, value in {**words, "options": spec.trial.options}.items():
+        placeholders.check(value, known, at=f"trial.{part}")

@@ -19,7 +19,7 @@ LIBRARY = "hpo_lib"
 LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
     {"validation", "trial", "constraint", "condition"},
-    {"space", "goal"},
+    {"space", "goal", "placeholders"},
     {"registry", "record", "failures", "gate", "schedule"},
     {"spec"},
     {"samplers", "schedulers", "invocation", "warmstart"},

@@ -184,7 +184,7 @@ _LATER = "is not supported yet; leave it out"
         (
             "trial/args",
             ["${params.rl}"],
-            "trial.args: unknown placeholder ${params.rl}, did you mean 'params.lr'?; known: "
+            "trial.args.0: unknown placeholder ${params.rl}, did you mean 'params.lr'?; known: "
             "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
             "trial.number, attempt, seed, phase, output",
         ),
