@@ -43,11 +43,17 @@ def offers(places: Mapping[str, str | None], options_of: Callable[[str], Options
     return {uri: partial(options_of, name) if name else dict for uri, name in places.items()}
 
 
+def offer_of(uri: str, offers: Offers) -> str | None:
+    """Name the longest offer that a URI lies below, None if there is none."""
+    fitting = [offer for offer in offers if f"{uri}/".startswith(f"{offer.rstrip('/')}/")]
+    return max(fitting, key=len, default=None)
+
+
 def options_for(uri: str, offers: Offers) -> Options:
     """Give the storage options of the longest offer that a URI lies below; SpecError if none is."""
-    fitting = [offer for offer in offers if f"{uri}/".startswith(f"{offer.rstrip('/')}/")]
-    if fitting:
-        return offers[max(fitting, key=len)]()
+    offer = offer_of(uri, offers)
+    if offer is not None:
+        return offers[offer]()
     if not offers:
         raise SpecError(
             "artifacts: this deployment offers no place for them; its operator can name URIs in "
@@ -59,8 +65,11 @@ def options_for(uri: str, offers: Offers) -> Options:
     )
 
 
-def open_folder(uri: str, options: Options) -> UPath:
-    """Give a folder, which does not have to exist; SpecError if fsspec cannot reach its kind."""
+def open_folder(uri: str, options: Options, *, field: str = "artifacts.uri") -> UPath:
+    """Give a folder, which does not have to exist; SpecError if fsspec cannot reach its kind.
+
+    `field` is what the message calls the place.
+    """
     from upath import UPath
 
     scheme, _, path = uri.partition("://")
@@ -73,9 +82,9 @@ def open_folder(uri: str, options: Options) -> UPath:
         _ = folder.fs
     except ImportError:
         needed = _EXTRAS.get(scheme, f"the fsspec package for {scheme}")
-        raise SpecError(f"artifacts.uri: {scheme}:// needs {needed}") from None
+        raise SpecError(f"{field}: {scheme}:// needs {needed}") from None
     except ValueError as error:
-        raise SpecError(f"artifacts.uri: {uri}: {said(error)}") from None
+        raise SpecError(f"{field}: {uri}: {said(error)}") from None
     return folder
 
 
@@ -85,20 +94,20 @@ def probe(uri: str, options: Options) -> None:
     SpecError if the credentials or the bucket are wrong, TransientError if nobody answers.
     """
     place = open_folder(uri, options) / f".hpo-probe-{uuid.uuid4().hex}"
-    with _explained(uri, "write"):
+    with explained(uri, "write"):
         write(place, b"hpo")
-    with _explained(uri, "read"):
+    with explained(uri, "read"):
         found = place.read_bytes()
-    with _explained(uri, "delete"):
+    with explained(uri, "delete"):
         place.unlink()
     if found != b"hpo":
         raise TransientError(f"artifacts.uri: {uri}: what was written is not what is read")
 
 
 @contextmanager
-def _explained(uri: str, deed: str) -> Iterator[None]:
+def explained(uri: str, deed: str, *, field: str = "artifacts.uri") -> Iterator[None]:
     """Say what an error of a store means for whoever wrote the spec."""
-    begin = f"artifacts.uri: {uri}: cannot {deed} there"
+    begin = f"{field}: {uri}: cannot {deed} there"
     try:
         yield
     except FileNotFoundError as error:

@@ -19,7 +19,7 @@ _LEFT_OUT = object()
 def check(value: Any, params: Sequence[str], *, at: str) -> None:
     """Check that all placeholders of plain JSON are known; SpecError names the text's path."""
     known = [*(f"params.{name}" for name in params), *FACTS]
-    for path, word in _texts(value, at):
+    for path, word in texts(value, at):
         for name in _PLACEHOLDER.findall(word):
             if name not in known:
                 hint, listing = nearest(name, known), ", ".join(known)
@@ -44,17 +44,17 @@ def filled(
     return found
 
 
-def text(value: object) -> str:
-    """Write a value as programs are told it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Give every text in plain JSON with its path."""
+def texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Give every text in plain JSON with its path, which begins with `path`."""
     if isinstance(value, str):
         yield path, value
     for name, inner in _inner(value):
-        yield from _texts(inner, f"{path}.{name}")
+        yield from texts(inner, f"{path}.{name}")
+
+
+def text(value: object) -> str:
+    """Write a value as programs are told it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _inner(value: Any) -> Iterable[tuple[object, Any]]:

@@ -7,10 +7,10 @@ fault: TransientError, so that nobody takes an outage for a trial without metric
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from hpo_lib.errors import HpoError, TransientError
 
@@ -99,15 +99,18 @@ def files(folder: Place) -> list[Place]:
     with reaching(folder):
         if isinstance(folder, Path):
             return sorted(path for path in folder.rglob("*") if _is_plain(path))
-        return sorted(_remote(folder), key=str)
+        return sorted((place for place, _ in listed(folder)), key=str)
 
 
 def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def _remote(folder: UPath) -> Iterator[Place]:
-    """Walk by listing: `find` and `isfile` of fsspec take an outage for an empty folder."""
+def listed(folder: UPath) -> Iterator[tuple[UPath, Mapping[str, Any]]]:
+    """Give all files below a folder of a store, with what the store says of each; in no order.
+
+    By listing: `find` and `isfile` of fsspec take an outage for an empty folder.
+    """
     try:
         entries = folder.fs.ls(folder.path, detail=True)
     except _ABSENT:
@@ -117,6 +120,6 @@ def _remote(folder: UPath) -> Iterator[Place]:
         if entry["name"].strip("/") == folder.path.strip("/"):
             continue
         if entry["type"] == "directory":
-            yield from _remote(folder / name)
+            yield from listed(folder / name)
         else:
-            yield folder / name
+            yield folder / name, entry

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from hpo_lib import placeholders
+from hpo_lib import placeholders, uris
 from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
@@ -47,10 +47,6 @@ _MAX_SECONDS = 366 * 86400
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
 _BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_SCHEME, _HOST = re.compile(r"[a-z][a-z0-9+.-]*"), re.compile(r"([\w.-]+@)?[\w.-]+(:\d+)?|")
-_SEGMENT = re.compile(r"(?!\.{1,2}$)[\w.=+,~-]+")
-_WITH_ACCOUNT = ("abfs", "abfss")
-_NAMED = {True: "an absolute folder, file:///folder", False: "a bucket or host"}
 
 
 def _later(value: Any) -> Any:
@@ -350,30 +346,7 @@ class Artifacts(Strict):
     uri: str = Field(max_length=500)
     keep: Literal["best", "all", "none"] = "best"
 
-    @field_validator("uri")
-    @classmethod
-    def _check_uri(cls, text: str) -> str:
-        scheme, colon, rest = text.partition("://")
-        account, at, _ = rest.rpartition("@")
-        if set("?#") & set(rest) or (
-            at and (scheme not in _WITH_ACCOUNT or set(":/") & set(account))
-        ):
-            # The value is not shown: it may hold a secret.
-            raise rule("must hold no credentials and no query; they come from the deployment")
-        host, _, path = rest.rstrip("/").partition("/")
-        segments = path.split("/") if path else []
-        if (
-            not (colon and _SCHEME.fullmatch(scheme) and (host or segments))
-            or not _HOST.fullmatch(host)
-            or not all(_SEGMENT.fullmatch(one) for one in segments)
-        ):
-            raise rule(
-                "must be a URI such as s3://bucket/prefix or file:///folder, of letters, digits "
-                f"and _ . = + , ~ -, without . and .., got {shown(text)}"
-            )
-        if (scheme == "file") == bool(host):
-            raise rule(f"must name {_NAMED[scheme == 'file']}, got {shown(text)}")
-        return text.rstrip("/")
+    _check_uri = field_validator("uri")(uris.checked)
 
 
 class WarmStart(Strict):

@@ -19,7 +19,7 @@ LIBRARY = "hpo_lib"
 LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
     {"validation", "trial", "constraint", "condition"},
-    {"space", "goal", "placeholders"},
+    {"space", "goal", "placeholders", "uris"},
     {"registry", "record", "failures", "gate", "schedule"},
     {"spec"},
     {"samplers", "schedulers", "invocation", "warmstart"},
