@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_lib.record import Run
+from hpo_lib.space import key
 from hpo_lib.spec import Spec
 from hpo_lib.trial import Origin, Trial
 
@@ -70,8 +71,13 @@ def seed(spec: Spec, trial: Trial) -> int:
     """Give a trial a seed of its own, below 2**31, the same for each of its attempts.
 
     Final trials share theirs by their repeat, whatever is trained: they are compared in pairs.
+    Where results are reused, a configuration has the same seed under whatever number it is tried.
     """
-    own = _FINAL_SEEDS + trial.repeat if trial.origin is Origin.FINAL else trial.number
+    own = trial.number
+    if trial.origin is Origin.FINAL:
+        own = _FINAL_SEEDS + trial.repeat
+    elif spec.reuse is not None:
+        own = int(key(trial.params)[:8], 16)
     return (spec.sampler.seed * 1_000_003 + own) % 2**31
 
 

@@ -52,7 +52,7 @@ def recollect(
             f"run {run.id} is still running trial {', '.join(running)}; collect again when it has "
             "ended"
         )
-    chosen = [view for view in views if _is_in_question(view.trial, everything)]
+    chosen = [view for view in views if view.attempts and _is_in_question(view.trial, everything)]
     found = [_read_again(store, spec, view, deployment) for view in chosen]
     return _judged_again(store, store.run_by_id(run.id)), found
 

@@ -45,7 +45,8 @@ class RunKey:
 class Run:
     """One execution of an experiment; `spec` is its canonical plain form, empty when refused.
 
-    `earlier` is the plain form of what advises it (`hpo_lib.warmstart`), kept when it began.
+    `earlier` is the plain form of what advises it (`hpo_lib.warmstart`), kept when it began; so is
+    `fingerprint`: results of trials are shared by runs that have the same one.
     """
 
     id: int
@@ -59,6 +60,7 @@ class Run:
     started_at: datetime
     ended_at: datetime | None = None
     earlier: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

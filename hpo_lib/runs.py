@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hpo_lib import artifacts, engine, failures, warmstart
+from hpo_lib import artifacts, engine, failures, fingerprint, warmstart
 from hpo_lib.backends import AttemptName, Backend, Ending, Exit, Request
 from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
 from hpo_lib.deployers import Deployer
@@ -50,7 +50,8 @@ def _no_deployer(spec: Spec, store: str) -> Deployer:  # noqa: ARG001 - what oth
 class Deployment:
     """What this installation offers: folder for results, and how wide and long a DAG may be.
 
-    `artifacts` are URIs below which a spec's artifacts may lie, with their storage options.
+    `artifacts` are URIs below which a spec's artifacts may lie, with their storage options;
+    `inputs` is where the data and code may lie that it declares.
     """
 
     home: Path
@@ -59,6 +60,7 @@ class Deployment:
     max_parallel: int = 8
     artifacts: artifacts.Offers = field(default_factory=dict)
     deployers: Callable[[Spec, str], Deployer] = _no_deployer
+    inputs: fingerprint.Inputs = field(default_factory=fingerprint.Inputs)
 
     def deployer(self, spec: Spec, store: str = "") -> Deployer:
         """Build what `deploy` asks for, for a store; SpecError if it is not there or allowed."""
@@ -148,13 +150,19 @@ def begin(
         spec = validate(conf, deployment, backend=backend)
         if spec.deploy is not None and not by_file:
             _check_champion(store, key, spec.name)
+        taken, why = fingerprint.take(spec, deployment.inputs)
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
     known = {**provenance, STORE: store.id}
     spec, advice = _warmed(store, spec)
     return store.start_run(
-        key, spec, triggered_by=triggered_by, provenance=known, earlier=advice.dump()
+        key,
+        spec,
+        triggered_by=triggered_by,
+        provenance=known,
+        earlier=advice.noting(why).dump(),
+        fingerprint=taken,
     )
 
 
@@ -379,8 +387,20 @@ def finish(
     if run.status is RunStatus.REFUSED:
         raise SpecError(run.reason or "refused")
     verdict = searched(store, run, deployment, strayed)
+    if run.status is RunStatus.RUNNING and not _stands_still(run, deployment):
+        store.forget_fingerprint(run.id)
     status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
     return store.finish_run(run.id, status, verdict.reason)
+
+
+def _stands_still(run: Run, deployment: Deployment) -> bool:
+    """Say whether data and code are known to be what they were when the run began."""
+    if run.fingerprint is None:
+        return True
+    try:
+        return fingerprint.take(load(run.spec), deployment.inputs)[0] == run.fingerprint
+    except HpoError:
+        return False
 
 
 def searched(

@@ -29,6 +29,7 @@ from hpo_lib.constraint import Constraint
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
 from hpo_lib.registry import AUTO, COLLECTOR_SETTINGS, COLLECTORS, TAKE_EARLIER, check
+from hpo_lib.reuse import Reuse
 from hpo_lib.schedule import Schedule
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
@@ -473,6 +474,7 @@ class Spec(Strict):
     metrics: Metrics = Metrics()
     artifacts: Artifacts | None = None
     warm_start: WarmStart | None = None
+    reuse: Reuse | None = None
     final: Final | None = None
     deploy: Deploy | None = None
     schedule: Schedule | None = None
@@ -537,6 +539,8 @@ class Spec(Strict):
         if self.warm_start and self.sampler.name not in (AUTO, *TAKE_EARLIER):
             able = " or ".join([AUTO, *TAKE_EARLIER])
             raise rule(f"warm_start: sampler {self.sampler.name} takes no earlier runs; use {able}")
+        if self.reuse is not None:
+            self.reuse.check(self.trial.backend)
         _check_final(self)
         _check_deploy(self)
         return self

@@ -34,6 +34,7 @@ from hpo_lib.record import (
     RunView,
     TrialView,
 )
+from hpo_lib.results import curves, known
 from hpo_lib.space import key as params_key
 from hpo_lib.spec import Spec, load
 from hpo_lib.tables import (
@@ -49,6 +50,7 @@ from hpo_lib.tables import (
     observation_of,
     observation_rows,
     observations,
+    reused_of,
     run_of,
     runs,
     trial_of,
@@ -61,12 +63,17 @@ from hpo_lib.trial import (
     History,
     Observation,
     Origin,
+    Reused,
     Trial,
     TrialState,
 )
 from hpo_lib.warmstart import Advice
 
 _LOCK_TIMEOUT_S = 30.0
+#: Columns of `trials` that an assignment is read from, with its row of `leases`.
+_ASSIGNED = ("params", "origin", "repeat", "reused_run", "reused_trial")
+#: Those that a new trial has a value in only if its result is known.
+_OF_A_RESULT = ("value", "reason", "ended_at", "reused_run", "reused_trial")
 
 Span = tuple[datetime, datetime | None]
 
@@ -96,10 +103,14 @@ class Finale(Step, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a slot was answered, once and for all: assignments by position, and a stop."""
+    """What a slot was answered, once and for all: assignments by position, and a stop.
+
+    `reused` are further trials of the slot that are complete already, with whose result they have.
+    """
 
     assignments: Sequence[Assignment] = ()
     stop: Decision | None = None
+    reused: Sequence[tuple[Assignment, Reused]] = ()
 
 
 def upgrade(url: str) -> str:
@@ -181,11 +192,13 @@ class Store:
         triggered_by: str,
         provenance: Mapping[str, str],
         earlier: Mapping[str, Any] | None = None,
+        fingerprint: str | None = None,
     ) -> Run:
         """Start a run, or give the one that has this key, whatever spec it was started with.
 
         A run that was refused before is started now: nothing of it was ever tried. `earlier` is
-        the plain form of what advises the run, which is kept for all of its steps.
+        the plain form of what advises the run, which is kept for all of its steps. Results are
+        reused among runs of one `fingerprint`; without one the run neither takes nor gives any.
         """
         values = {
             "experiment": spec.name,
@@ -198,6 +211,7 @@ class Store:
             "started_at": self._now(),
             "ended_at": None,
             "earlier": dict(earlier) if earlier else None,
+            "fingerprint": fingerprint,
         }
         with self._database.write() as connection:
             named = {"name": spec.name, "created_at": values["started_at"]}
@@ -274,6 +288,13 @@ class Store:
             connection.execute(update(runs).where(runs.c.id == run_id).values(end))
             return run_of(_run_row(connection, run_id))
 
+    def forget_fingerprint(self, run_id: int) -> None:
+        """Let no run reuse the results of this one, nor this one any more those of others."""
+        with self._database.write() as connection:
+            _locked_run(connection, run_id)
+            unknown = update(runs).where(runs.c.id == run_id).values(fingerprint=None)
+            connection.execute(unknown)
+
     def judge_run_again(self, run_id: int, status: RunStatus, reason: str) -> Run:
         """Change the verdict on a run that has ended; one that has not stays as it is."""
         with self._database.write() as connection:
@@ -291,7 +312,8 @@ class Store:
 
         `ask` runs at most once per slot whose answer is kept, inside the transaction: it must not
         write to this store. If it raises, nothing is kept. A run that has ended leases nothing
-        new: it stops, for the reason that it has ended for.
+        new: it stops, for the reason that it has ended for. New trials whose result is known from
+        another run of the same fingerprint are complete at once.
         """
         return self._lease(run_id, slot, lambda _, __, history: ask(history))
 
@@ -318,14 +340,14 @@ class Store:
     ) -> Lease:
         with self._database.write() as connection:
             run = _locked_run(connection, run_id)
-            known = _leased(connection, run_id, slot)
-            if known is not None:
-                return known
+            answered = _leased(connection, run_id, slot)
+            if answered is not None:
+                return answered
             if run.status is not RunStatus.RUNNING:
                 return Lease(stop=_ended(run))
             now = self._now()
             history = _history(connection, run, now)
-            _keep(connection, run_id, slot, answer(connection, run, history), history, now)
+            _keep(connection, run, slot, answer(connection, run, history), history, now)
             return _leased(connection, run_id, slot) or Lease()
 
     def leased(self, run_id: int, slot: str) -> Lease | None:
@@ -376,21 +398,22 @@ class Store:
             return connection.execute(query).first() is not None
 
     def view(self, run_id: int) -> RunView:
-        """Give everything about a run, in five queries; NotFound."""
+        """Give everything about a run, in a handful of queries; NotFound."""
         with self._database.read() as connection:
             run = run_of(_run_row(connection, run_id))
             tried: dict[int, list[Attempt]] = defaultdict(list)
             for attempt in _attempts(connection, run_id):
                 tried[attempt.trial].append(attempt)
-            seen = _last_observations(connection, run_id)
+            rows = _trial_rows(connection, run_id)
+            seen = {**_last_observations(connection, run_id), **curves(connection, rows)}
             views = [
                 TrialView(
                     trial=trial_of(row, _duration_s(_spans(tried[row.number]))),
                     slot=row.slot,
                     attempts=tried[row.number],
-                    observations=seen[row.number],
+                    observations=seen.get(row.number, []),
                 )
-                for row in _trial_rows(connection, run_id)
+                for row in rows
             ]
             searched = [view for view in views if view.trial.origin is not Origin.FINAL]
             finals = [view for view in views if view.trial.origin is Origin.FINAL]
@@ -444,8 +467,9 @@ class Store:
         """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them.
 
         The one way from failed to complete: for metrics that were there and were not found, nothing
-        is run. The run gets the spec, which may differ in `metrics` alone. ValueError if the
-        outcome has no finite value, if the trial still runs, or if the attempt is not its newest.
+        is run. The run gets the spec, which may differ in `metrics` alone, and no other run takes
+        its results over. ValueError if the outcome has no finite value, if the trial still runs,
+        or if the attempt is not its newest.
         """
         result = _result(outcome) | {"cause": None}
         if outcome.state is not AttemptState.SUCCEEDED:
@@ -462,7 +486,7 @@ class Store:
             _insert_all(connection, observations, rows)
             this = and_(trials.c.run_id == run_id, trials.c.number == number)
             connection.execute(update(trials).where(this).values(result))
-            changed = {"spec": spec.dump(), "digest": spec.digest}
+            changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
             connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
             return _trial(connection, run_id, number)
 
@@ -531,7 +555,7 @@ def _ended(run: Run) -> Decision:
 def _leased(connection: Connection, run_id: int, slot: str) -> Lease | None:
     same_trial = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
     query = (
-        select(leases, trials.c.params, trials.c.origin, trials.c.repeat)
+        select(leases, *(trials.c[name] for name in _ASSIGNED))
         .outerjoin(trials, same_trial)
         .where(leases.c.run_id == run_id, leases.c.slot == slot)
         .order_by(leases.c.position)
@@ -540,26 +564,30 @@ def _leased(connection: Connection, run_id: int, slot: str) -> Lease | None:
     if not rows:
         return None
     stops = [decision_of(row) for row in rows if row.action is not None]
+    placed = [(assignment_of(row), reused_of(row)) for row in rows if row.trial is not None]
     return Lease(
-        assignments=tuple(assignment_of(row) for row in rows if row.trial is not None),
+        assignments=tuple(one for one, source in placed if source is None),
         stop=stops[0] if stops else None,
+        reused=tuple((one, source) for one, source in placed if source is not None),
     )
 
 
 def _keep(
-    connection: Connection, run_id: int, slot: str, step: Step, history: History, now: datetime
+    connection: Connection, run: Run, slot: str, step: Step, history: History, now: datetime
 ) -> None:
-    known = {trial.number for trial in history.trials}
+    there = {trial.number for trial in history.trials}
     placed = list(enumerate(step.assignments))
+    fresh = [(position, one) for position, one in placed if one.trial not in there]
+    results = known(connection, run, [one for _, one in fresh])
+    ended = {number: result | {"ended_at": now} for number, result in results.items()}
     new = [
-        _trial_values(assignment) | {"position": position}
-        for position, assignment in placed
-        if assignment.trial not in known
+        _trial_values(one) | {"position": position} | ended.get(one.trial, {})
+        for position, one in fresh
     ]
     answer = [assignment_row(assignment) | {"position": at} for at, assignment in placed]
     if step.stop is not None or not answer:
         answer.append(decision_row(step.stop) | {"position": len(answer)})
-    common = {"run_id": run_id, "slot": slot, "created_at": now}
+    common = {"run_id": run.id, "slot": slot, "created_at": now}
     _insert_all(connection, trials, [common | row for row in new])
     _insert_all(connection, leases, [common | row for row in answer])
 
@@ -573,6 +601,7 @@ def _trial_values(assignment: Assignment) -> dict[str, Any]:
         "origin": assignment.origin,
         "state": TrialState.RUNNING,
         "metrics": {},
+        **dict.fromkeys(_OF_A_RESULT),
     }
 
 

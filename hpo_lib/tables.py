@@ -46,7 +46,16 @@ from hpo_lib.record import (
     RunKey,
     RunStatus,
 )
-from hpo_lib.trial import Action, Assignment, Cause, Decision, Observation, Origin, Trial
+from hpo_lib.trial import (
+    Action,
+    Assignment,
+    Cause,
+    Decision,
+    Observation,
+    Origin,
+    Reused,
+    Trial,
+)
 from hpo_lib.trial import TrialState as State
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -156,6 +165,7 @@ runs = Table(
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("earlier", Json),
+    Column("fingerprint", Words),
     UniqueConstraint("dag_id", "dag_run_id", name="uq_runs_key"),
     CheckConstraint("spec IS NOT NULL OR status = 'refused'", name="ck_runs_spec"),
 )
@@ -179,6 +189,8 @@ trials = Table(
     Column("started_at", Instant),
     Column("ended_at", Instant),
     Column("repeat", Integer, nullable=False, server_default="0"),
+    Column("reused_run", Integer),
+    Column("reused_trial", Integer),
     UniqueConstraint("run_id", "params_hash", name="uq_trials_params"),
     CheckConstraint("(state = 'complete') = (value IS NOT NULL)", name="ck_trials_value"),
 )
@@ -315,6 +327,7 @@ def run_of(row: Row[Any]) -> Run:
         started_at=row.started_at,
         ended_at=row.ended_at,
         earlier=row.earlier or {},
+        fingerprint=row.fingerprint,
     )
 
 
@@ -331,7 +344,13 @@ def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
         metrics=row.metrics,
         duration_s=duration_s,
         repeat=row.repeat,
+        reused=reused_of(row),
     )
+
+
+def reused_of(row: Row[Any]) -> Reused | None:
+    """Read whose result a row of `trials` has."""
+    return None if row.reused_run is None else Reused(row.reused_run, row.reused_trial)
 
 
 def model_of(row: Row[Any]) -> Model:

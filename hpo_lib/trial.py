@@ -69,11 +69,24 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Reused:
+    """The trial, of another run, whose result stands for one that was not trained."""
+
+    run: int
+    trial: int
+
+    def __str__(self) -> str:
+        """Name it in words."""
+        return f"trial {self.trial} of run {self.run}"
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One configuration and what became of it; `value` is set exactly when it is complete.
 
     `rungs` holds the objective by resource for what ran at less than the full one. `repeat` is 0
     in the search; a run's final trials train a configuration again, with their repeat as seed.
+    `reused` names the trial that was trained, if it was not this one.
     """
 
     number: int
@@ -87,6 +100,7 @@ class Trial:
     duration_s: float | None = None
     rungs: Mapping[float, float] = field(default_factory=dict)
     repeat: int = 0
+    reused: Reused | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hpo_lib.goal import Goal
 from hpo_lib.record import Past, Run
 from hpo_lib.space import FloatParameter, IntParameter, Space, key, same
 from hpo_lib.spec import Spec, WarmStart
-from hpo_lib.trial import Earlier, Params, Trial, TrialState, Value
+from hpo_lib.trial import Earlier, Params, Reused, Trial, TrialState, Value
 from hpo_lib.validation import shown
 from hpo_lib.words import count, duration, number
 
@@ -107,9 +107,14 @@ def advise(spec: Spec, past: Sequence[Past]) -> Advice:
         return Advice()
     told: list[Told] = []
     dropped: list[str] = []
-    for one in past:
-        if why := _refusal(spec, asked, one):
-            dropped.append(f"run {one.run.id}: not used, {why}")
+    heard: set[Reused] = set()
+    for run in past:
+        if why := _refusal(spec, asked, run):
+            dropped.append(f"run {run.run.id}: not used, {why}")
+            continue
+        one = _unheard(run, heard)
+        if run.trials and not one.trials:
+            dropped.append(f"run {run.run.id}: not used, later runs have all of its results")
             continue
         fitting, lost = _fitting(spec, one)
         dropped += lost
@@ -177,6 +182,15 @@ def _refusal(spec: Spec, asked: WarmStart, one: Past) -> str | None:
 
 def _aims(goal: Goal) -> str:
     return " and ".join(f"{direction} {metric}" for metric, direction in goal.objectives)
+
+
+def _unheard(one: Past, heard: set[Reused]) -> Past:
+    """Leave out results that a later run has too, which has reused them: each counts once."""
+    sources = [trial.reused or Reused(one.run.id, trial.number) for trial in one.trials]
+    pairs = zip(one.trials, sources, strict=True)
+    fresh = tuple(trial for trial, source in pairs if source not in heard)
+    heard.update(sources)
+    return replace(one, trials=fresh)
 
 
 def _fitting(spec: Spec, one: Past) -> tuple[list[Trial], list[str]]:

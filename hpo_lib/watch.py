@@ -88,9 +88,11 @@ def progress(spec: Spec, history: History) -> str:
     done = len(history.trials) - running
     parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
     parts.append(f"{failed} failed")
+    reused = sum(trial.reused is not None for trial in history.trials)
+    parts += [f"{reused} reused"] if reused else []
     parts += _standing(spec, history)
-    if done:
-        left_s = history.elapsed_s / done * (spec.limits.max_trials - done)
+    if done > reused:
+        left_s = history.elapsed_s / (done - reused) * (spec.limits.max_trials - done)
         parts.append(f"ETA {duration(left_s)}")
     return " · ".join(parts)
 
@@ -124,7 +126,8 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
 
 def _best(goal: Goal, front: Sequence[Trial]) -> Iterator[str]:
     for best in front:
-        yield f"best trial  {best.number}: {_values(goal, best)}"
+        source = f" (reused from {best.reused})" if best.reused else ""
+        yield f"best trial  {best.number}: {_values(goal, best)}{source}"
         yield from (f"              {name} = {value}" for name, value in best.params.items())
 
 

@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
     {"validation", "trial", "constraint", "condition"},
     {"space", "goal", "placeholders", "uris"},
-    {"registry", "record", "failures", "gate", "schedule"},
+    {"registry", "record", "failures", "gate", "reuse", "schedule"},
     {"spec"},
     {"samplers", "schedulers", "invocation", "warmstart"},
     {"engine", "report"},
@@ -28,8 +28,8 @@ LAYERS: list[set[str]] = [
     {"tables", "places"},
     {"lines"},
     {"artifacts", "migrations", "collectors"},
-    {"backends"},
-    {"deployers", "models"},
+    {"backends", "fingerprint"},
+    {"deployers", "models", "results"},
     {"store", "remote"},
     {"runs", "specfile"},
     {"promotion", "rollout"},
@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
 ]
 IO_LEAVES = {
     "tables", "places", "lines", "artifacts", "migrations", "collectors", "backends", "deployers",
-    "models", "store", "remote",
+    "fingerprint", "models", "results", "store", "remote",
 }  # fmt: skip
 PURE = set().union(*LAYERS[:8]) - {"runtime"}
 #: What may touch the world: pure parts may not import it, wherever in the file.

@@ -37,7 +37,7 @@ def header(facts: Facts) -> Markup:
 
 def best(facts: Facts, view: TrialView) -> Markup:
     """Show a trial, such as the best: parameters, metrics, and how to train it again."""
-    fixed = facts.says("fixed")
+    fixed, source = facts.says("fixed"), view.trial.reused
     params = {name: number(value, 8) for name, value in view.trial.params.items()}
     constants = dict(fixed) if isinstance(fixed, Mapping) else {}
     found = {facts.metric: view.trial.value, **view.trial.metrics}
@@ -53,6 +53,7 @@ def best(facts: Facts, view: TrialView) -> Markup:
                 _pairs("Constraints", kept) if (kept := _kept(facts, view)) else None,
                 _pairs("Fixed", fixed_list) if fixed_list else None,
                 _pairs("Artifacts", {"folder": folder}) if (folder := files(facts, view)) else None,
+                _pairs("Not trained", {"reused from": str(source)}) if source else None,
                 class_="columns",
             ),
             _command(line) if line else None,
@@ -187,6 +188,8 @@ def _trials_tile(facts: Facts) -> Markup:
     budget = facts.says("limits", "max_trials")
     total = f" of at most {budget:,}" if isinstance(budget, int) else ""
     done = len(facts.trials) - counts[TrialState.RUNNING]
+    reused = sum(view.trial.reused is not None for view in facts.trials)
+    said = [f"{reused:,} reused", *said] if reused else said
     return _tile(
         "trials done",
         f"{done:,}",

@@ -21,7 +21,8 @@ def csv(view: RunView) -> str:
     """Write the trials; parameters and metrics are the columns `params.x` and `metrics.y`.
 
     `value` is the first objective. With constraints there is a column `feasible`, with several
-    objectives a column `on_front`: true or false for complete trials.
+    objectives a column `on_front`: true or false for complete trials. Where results are reused, a
+    column `reused` names the trial that was trained.
 
     Text that a spreadsheet would run as a formula gets a quote (') in front; numbers stay numbers.
     """
@@ -31,6 +32,7 @@ def csv(view: RunView) -> str:
     seen |= set(objectives) if facts.several else set()
     metrics = [name for name in [*objectives, *facts.metrics] if name in seen]
     standing = ["feasible"] * facts.constrained + ["on_front"] * facts.several
+    standing += ["reused"] * any(one.trial.reused for one in view.trials)
     out = io.StringIO()
     sheet = writer(out, lineterminator="\n")
     heads = [f"params.{name}" for name in facts.parameters]
@@ -47,6 +49,7 @@ def _row(facts: Facts, view: TrialView, standing: list[str], metrics: list[str])
     stands = {
         "feasible": trial.number not in facts.infeasible,
         "on_front": trial.number in facts.leading,
+        "reused": str(trial.reused) if trial.reused else None,
     }
     complete = trial.state is TrialState.COMPLETE
     cause = None if trial.cause is None else trial.cause.value

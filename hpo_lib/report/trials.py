@@ -128,18 +128,20 @@ def _feasible(facts: Facts, view: TrialView) -> Markup:
 def _state(view: TrialView) -> Markup:
     trial = view.trial
     words = [str(trial.state)] if trial.cause is None else [spoken(trial.cause)]
+    words += [", reused"] if trial.reused else []
     badge = el("span", *words, class_=f"state {trial.state}")
     told = _told(view)
     if not told:
         return el("td", badge, data_v=words[0])
     more = el("details", el("summary", badge, title=told), el("p", told))
-    return el("td", more, data_v=f"{trial.state} {words[0]}")
+    return el("td", more, data_v=f"{trial.state} {''.join(words)}")
 
 
 def _told(view: TrialView) -> str:
     """Say why a trial failed, and what else is out of the ordinary."""
     trial = view.trial
     parts = [trial.reason] if trial.reason and trial.state is TrialState.FAILED else []
+    parts += [f"reused from {trial.reused}"] if trial.reused else []
     if trial.origin is Origin.FALLBACK:
         parts.append("origin: fallback")
     if len(view.attempts) > 1:

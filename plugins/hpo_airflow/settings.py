@@ -3,6 +3,7 @@
 HPO_STORE        store address; else the Airflow connection `hpo_store`; else SQLite in HPO_HOME
 HPO_HOME         folder for attempts and reports (AIRFLOW_HOME/hpo)
 HPO_TRIAL_DIR    where local trials run (the folder that holds dags/ and plugins/)
+HPO_DATA         folder that local trials are told, and in which `reuse` looks for their data
 HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin there, if it exists)
 HPO_GRACE_S      seconds that a local trial survives without its Airflow task (600)
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hpo_lib.deployers.mlflow import MlflowDeployer
     from hpo_lib.deployers.package import PackageDeployer
     from hpo_lib.deployers.sagemaker import SageMakerDeployer
+    from hpo_lib.fingerprint import Inputs
     from hpo_lib.runs import Deployment
     from hpo_lib.spec import Spec
     from hpo_lib.store import Store
@@ -91,6 +93,7 @@ def deployment() -> Deployment:
         backends=_BACKENDS,
         deployers=_deployer_of,
         artifacts=_artifacts(),
+        inputs=_inputs(),
         max_waves=max_waves(),
         max_parallel=max_parallel(),
     )
@@ -107,10 +110,14 @@ def local_backend() -> LocalBackend:
 
     return LocalBackend(
         home=home(),
-        workdir=Path(os.environ.get("HPO_TRIAL_DIR") or ROOT),
+        workdir=_workdir(),
         path=os.environ.get("HPO_TRIAL_PATH") or str(ROOT / ".venv-trial" / "bin"),
         grace_s=float(os.environ.get("HPO_GRACE_S", "600")),
     )
+
+
+def _workdir() -> Path:
+    return Path(os.environ.get("HPO_TRIAL_DIR") or ROOT)
 
 
 def docker_backend() -> DockerBackend:
@@ -276,9 +283,23 @@ _DEPLOYERS: dict[str, Callable[[str, Mapping[str, Any], str], Deployer]] = {
 
 def _artifacts() -> Offers:
     """Give the URIs below which artifacts may lie, and how to get there."""
+    return _offers("artifacts")
+
+
+def _offers(*parts: str) -> Offers:
     from hpo_lib.artifacts import offers
 
-    return offers(_config().get("artifacts") or {}, _storage_options)
+    config = _config()
+    places = {uri: name for part in parts for uri, name in (config.get(part) or {}).items()}
+    return offers(places, _storage_options)
+
+
+def _inputs() -> Inputs:
+    """Say where data and code may lie whose change matters: where trials run, HPO_DATA, URIs."""
+    from hpo_lib.fingerprint import Inputs
+
+    data = os.environ.get("HPO_DATA")
+    return Inputs([_workdir(), *([Path(data)] if data else [])], _offers("artifacts", "inputs"))
 
 
 def _storage_options(connection: str) -> dict[str, Any]:

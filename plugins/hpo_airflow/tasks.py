@@ -131,6 +131,9 @@ def suggest(
         return [], lease.stop.reason
     for assignment in lease.assignments:
         log.info("trial %s (%s): %s", assignment.trial, assignment.origin, assignment.params)
+    for one, source in lease.reused:
+        said = "trial %s (%s): %s; reused from %s, not trained"
+        log.info(said, one.trial, one.origin, one.params, source)
     return [
         {"trial": assignment.trial, "label": label(assignment.trial, assignment.params)}
         for assignment in lease.assignments

@@ -114,6 +114,24 @@ def test_what_a_user_wrote_is_never_rendered(up: Stack) -> None:
     assert json.loads(request.read_text())["env"]["HPO_PARAMS"] == params
 
 
+def test_what_is_known_is_not_trained_again(up: Stack) -> None:
+    known = conf(name="reuse", reuse={"data": [], "code": ["pyproject.toml"]})
+    first = up.complete(up.trigger(known))
+    assert [len(v.attempts) for v in first.trials] == [1] * 4
+    more = known | {"limits": {"max_trials": 5, "parallel_trials": 2}}
+    key = up.trigger(more)
+    second = up.complete(key)
+    assert [len(v.attempts) for v in second.trials] == [0, 0, 0, 0, 1]
+    assert [v.trial.value for v in second.trials[:4]] == [v.trial.value for v in first.trials]
+    assert {v.trial.reused.run for v in second.trials if v.trial.reused} == {first.run.id}
+    trials = [up.states(key, f"wave_0{wave}.trial") for wave in (1, 2, 3, 4)]
+    assert trials == [["skipped"], ["skipped"], ["success"], ["skipped"]]
+    asked = [up.states(key, f"wave_0{wave}.suggest") for wave in (1, 2, 3, 4)]
+    assert asked == [["success"]] * 4
+    said = f"reused from trial 1 of run {first.run.id}, not trained"
+    assert said in up.log(key, "wave_01.suggest")
+
+
 BAD = {
     "unknown key": (conf(sapce={}), "spec: unknown key \"sapce\", did you mean 'space'?"),
     "name": (conf(name="../x"), 'got "../x"'),

@@ -13,11 +13,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from hpo_lib import artifacts, cli, runs
+from hpo_lib import artifacts, cli, fingerprint, runs
 from hpo_lib.backends import Ending, Exit, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.collectors import Source
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.fingerprint import Inputs
 from hpo_lib.places import chunks, files, tail
 from hpo_lib.record import Attempt, RunKey
 from hpo_lib.spec import load
@@ -67,6 +68,37 @@ def uri(tmp_path: Path) -> str:
 def test_a_probe_proves_and_leaves_nothing(endpoint: str, uri: str) -> None:
     artifacts.probe(uri, options(endpoint))
     assert files(artifacts.open_folder("s3://bucket", options(endpoint))) == []
+
+
+def test_an_object_that_is_replaced_gives_another_fingerprint(endpoint: str, uri: str) -> None:
+    def taken(place: str, where: str = endpoint) -> str | None:
+        reuse = {"data": [place], "code": [f"file://{Path(__file__).parent}"]}
+        inputs = Inputs(
+            offers=artifacts.offers(
+                {"s3://bucket": "aws", "s3://none": "aws", f"file://{Path(__file__).parent}": None},
+                lambda _: options(where),
+            )
+        )
+        return fingerprint.take(load(CONF | {"reuse": reuse}), inputs)[0]
+
+    s3, prefix = client("s3", endpoint), uri.removeprefix("s3://bucket/")
+    for name, body in (("rows/a", b"1"), ("rows/b/c", b"2"), ("rowsmore", b"3")):
+        s3.put_object(Bucket="bucket", Key=f"{prefix}/{name}", Body=body)
+    places = [f"{uri}/rows", f"{uri}/rows/a"]
+    before = [taken(place) for place in places]
+    s3.put_object(Bucket="bucket", Key=f"{prefix}/rows/a", Body=b"1")
+    s3.put_object(Bucket="bucket", Key=f"{prefix}/rowsmore", Body=b"4")
+    assert [taken(place) for place in places] == before
+    s3.put_object(Bucket="bucket", Key=f"{prefix}/rows/b/c", Body=b"5")
+    assert taken(places[0]) != before[0]
+    assert taken(places[1]) == before[1]
+    for place in (f"{uri}/absent", "s3://none/x"):
+        with pytest.raises(
+            SpecError, match=rf"^reuse\.data\.0: {place}: cannot read there: no such"
+        ):
+            taken(place)
+    with pytest.raises(TransientError, match=rf"^reuse\.data\.0: {places[0]}: cannot read there"):
+        taken(places[0], NOWHERE)
 
 
 def test_a_bucket_that_is_not_there_is_the_specs_fault(endpoint: str) -> None:

@@ -65,8 +65,8 @@ _LATER = "is not supported yet; leave it out"
             {},
             'spec: unknown key "objectve", did you mean \'objective\'?; known: name, description, '
             "objective, constraints, extra_metrics, space, fixed, initial_points, sampler, "
-            "scheduler, limits, mode, trial, metrics, artifacts, warm_start, final, deploy, "
-            "schedule",
+            "scheduler, limits, mode, trial, metrics, artifacts, warm_start, reuse, final, "
+            "deploy, schedule",
         ),
         (
             "limits/max_trails",

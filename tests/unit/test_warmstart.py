@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import factories
@@ -17,7 +18,7 @@ from hpo_lib.record import Past, Run
 from hpo_lib.samplers import random_params
 from hpo_lib.space import Space, key
 from hpo_lib.spec import Spec, WarmStart, load
-from hpo_lib.trial import Cause, Earlier, History, Origin, Trial, TrialState
+from hpo_lib.trial import Cause, Earlier, History, Origin, Reused, Trial, TrialState
 from hpo_lib.warmstart import Advice, Told, advise, first_point, select, weight
 
 DAY_S = 86_400.0
@@ -187,6 +188,20 @@ class TestRuns:
         ]
         first = tuple(Trial(n, {"x": n / 8}, TrialState.COMPLETE, float(n)) for n in (0, 3))
         assert advice.earlier == (Earlier(first, 1.0), Earlier(first[:1], 0.5))
+
+    def test_a_result_that_was_reused_counts_once_in_the_newest_run(self) -> None:
+        made = spec(warm_start={"top": 8})
+        old = [complete(n, float(n), x=n / 8) for n in range(3)]
+        copies = [replace(one, number=one.number + 5, reused=Reused(9, one.number)) for one in old]
+        oldest = past(made, old, number=9)
+        advice = advise(made, [past(made, [*copies[:2], complete(1, 7.0, x=0.9)]), oldest])
+        assert [[one.number for one in told.trials] for told in advice.runs] == [[5, 6, 1], [2]]
+        advice = advise(made, [past(made, copies, number=11), past(made, copies), oldest])
+        assert [told.run for told in advice.runs] == [11]
+        assert advice.dropped == (
+            "run 12: not used, later runs have all of its results",
+            "run 9: not used, later runs have all of its results",
+        )
 
     def test_of_no_run_it_says_so(self) -> None:
         assert advise(spec(), []).dropped == ("no run of nightly is complete yet",)

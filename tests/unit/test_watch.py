@@ -21,7 +21,7 @@ from hpo_lib.record import (
 )
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import Assignment, Cause, History, Origin, Trial, TrialState
+from hpo_lib.trial import Assignment, Cause, History, Origin, Reused, Trial, TrialState
 from hpo_lib.watch import ending, final, progress
 
 SPEC = load(
@@ -49,6 +49,18 @@ def test_progress_counts_and_predicts() -> None:
     assert progress(SPEC, History(trials, elapsed_s=60.0)) == (
         "2/8 trials done · 2 running · 1 failed · best loss 0.25 (trial 1) · ETA 3m 00s"
     )
+
+
+def test_what_was_not_trained_is_counted_and_predicts_nothing() -> None:
+    known = [
+        Trial(n, {"x": n / 8}, TrialState.COMPLETE, value=n / 2, reused=Reused(3, n + 1))
+        for n in (1, 2)
+    ]
+    assert progress(SPEC, History(known, elapsed_s=6.0)) == (
+        "2/8 trials done · 0 running · 0 failed · 2 reused · best loss 0.5 (trial 1)"
+    )
+    trained = [*known, Trial(3, {"x": 0.7}, TrialState.COMPLETE, value=2.0)]
+    assert progress(SPEC, History(trained, elapsed_s=6.0)).endswith(" · ETA 30s")
 
 
 def test_final_training_and_an_open_question_are_told() -> None:
