@@ -77,8 +77,8 @@ const sortBy = head => {
   });
   body.append(...rows.map(([, row]) => row));
 };
-all("table th").forEach(head =>
-  head.firstElementChild.addEventListener("click", () => sortBy(head)));
+all("th > button").forEach(button =>
+  button.addEventListener("click", () => sortBy(button.parentElement)));
 
 const buttons = all("[data-show]");
 buttons.forEach(button => button.addEventListener("click", () => {
