@@ -46,13 +46,17 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a challenger has to do; `confidence` is one-sided. SpecError if it makes no sense."""
+    """What a challenger has to do; `confidence` is one-sided. SpecError if it makes no sense.
+
+    `attended`: people decide in the end, and are told of what would else prevent a promotion.
+    """
 
     metric: str
     direction: Direction
     min_improvement: float = 0.0
     confidence: float = 0.95
     guards: Sequence[Guard] = ()
+    attended: bool = False
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
@@ -87,6 +91,14 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What a champion scored when it was made, and in words how it was trained otherwise."""
+
+    score: float
+    otherwise: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether to promote, and why, in sentences; `broken` has a sentence per broken guard.
 
@@ -101,19 +113,22 @@ class Verdict:
     broken: Sequence[str] = ()
 
 
-def judge(rule: Rule, challenger: Scores, champion: Scores | None) -> Verdict:
+def judge(
+    rule: Rule, challenger: Scores, champion: Scores | None, made: Made | None = None
+) -> Verdict:
     """Promote a challenger that is better by enough, beyond chance, and breaks no guard.
 
     Better by more than `min_improvement`, and by more than the one-sided uncertainty of that.
     Without a champion the guards alone decide. A challenger whose score was not finite with some
-    seed, or with fewer than `MIN_SEEDS` seeds to compare, is not promoted.
+    seed, or with fewer than `MIN_SEEDS` seeds to compare, is not promoted. Nor is one, unattended,
+    if the champion was `made` otherwise and has lost more than `min_improvement` since.
     """
     case = _Case(rule, challenger, champion)
     unfit = case.unfit() or case.mismatch()
     if unfit is not None:
         return Verdict(False, f"Not promoted: {unfit}.")
     broken = tuple(case.broken())
-    return _first(case, broken) if champion is None else _compared(case, champion, broken)
+    return _first(case, broken) if champion is None else _compared(case, champion, made, broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +282,7 @@ def _first(case: _Case, broken: Sequence[str]) -> Verdict:
     return Verdict(not broken, " ".join(said), broken=broken)
 
 
-def _compared(case: _Case, champion: Scores, broken: Sequence[str]) -> Verdict:
+def _compared(case: _Case, champion: Scores, made: Made | None, broken: Sequence[str]) -> Verdict:
     import numpy as np
 
     rule, examples = case.rule, np.asarray(case.examples(), dtype=float)
@@ -286,7 +301,8 @@ def _compared(case: _Case, champion: Scores, broken: Sequence[str]) -> Verdict:
         f"({number(uncertainty, _DIGITS)})": uncertainty,
     }
     missed = [name for name, at in bounds.items() if not _exceeds(improvement, at, mine, theirs)]
-    promote = not missed and not broken
+    doubts = list(_doubts(rule, theirs, made))
+    promote = not missed and not broken and (rule.attended or not doubts)
     said = [
         f"{_outcome(promote)}: {rule.metric} is {number(mine, _DIGITS)} for the challenger and "
         f"{number(theirs, _DIGITS)} for the champion, over {count(len(case.seeds), 'seed')} "
@@ -295,8 +311,29 @@ def _compared(case: _Case, champion: Scores, broken: Sequence[str]) -> Verdict:
         _of_error(len(case.seeds), by_example),
         *_of_guards(rule, broken),
         *case.notes(),
+        *doubts,
     ]
     return Verdict(promote, " ".join(said), improvement, error, broken)
+
+
+def _doubts(rule: Rule, champion: float, made: Made | None) -> Iterator[str]:
+    """Say why what wins may be worse than what serves: the champion's training is not its own."""
+    if made is None or not made.otherwise:
+        return
+    lost = rule.direction.loss(champion) - rule.direction.loss(made.score)
+    if not _exceeds(lost, rule.min_improvement, champion, made.score):
+        return
+    yield (
+        f"The champion was trained otherwise when it was made: {'; '.join(made.otherwise)}. Its "
+        f"{rule.metric} was {number(made.score, _DIGITS)} then and is {number(champion, _DIGITS)} "
+        f"as trained now, worse by {number(lost, _DIGITS)}, which exceeds min_improvement "
+        f"({number(rule.min_improvement)}): the better of the two may be worse than what serves."
+    )
+    yield (
+        "Approve it only if the change is meant."
+        if rule.attended
+        else "Train as before, or let people decide (deploy.approval: manual)."
+    )
 
 
 def _uncertainty(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
-from hpo_lib.gate import Guard, Rule, Scores, Verdict, judge
+from hpo_lib.gate import Guard, Made, Rule, Scores, Verdict, judge
 from hpo_lib.trial import Direction
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
@@ -314,3 +314,56 @@ def test_chance_is_promoted_as_rarely_as_the_confidence_says(n_examples: int) ->
         theirs = changed(mine, lambda _: 0.0)
         promoted += judge(rule, mine, theirs).promote
     assert promoted / rounds < 0.15
+
+
+BETTER, CHAMPION = scores(0.93, 0.95), scores(0.80, 0.82)
+FEWER = ["fixed.epochs was 40, is 4"]
+
+
+def test_a_champion_that_lost_by_another_training_is_not_replaced_unattended() -> None:
+    verdict = judge(RULE, BETTER, CHAMPION, Made(0.99, FEWER))
+    assert not verdict.promote
+    assert verdict.reason.startswith("Not promoted: auc is 0.94 for the challenger and 0.81 for ")
+    assert verdict.reason.endswith(
+        "The champion was trained otherwise when it was made: fixed.epochs was 40, is 4. Its auc "
+        "was 0.99 then and is 0.81 as trained now, worse by 0.18, which exceeds min_improvement "
+        "(0.01): the better of the two may be worse than what serves. Train as before, or let "
+        "people decide (deploy.approval: manual)."
+    )
+    assert judge(RULE, BETTER, CHAMPION).promote
+
+
+def test_people_are_told_and_decide() -> None:
+    verdict = judge(replace(RULE, attended=True), BETTER, CHAMPION, Made(0.99, FEWER))
+    assert verdict.promote
+    assert verdict.reason.startswith("Promoted: ")
+    assert "fixed.epochs was 40, is 4. Its auc was 0.99 then and is 0.81 as" in verdict.reason
+    assert verdict.reason.endswith("Approve it only if the change is meant.")
+    worse = judge(replace(RULE, attended=True), CHAMPION, BETTER, Made(0.99, FEWER))
+    assert not worse.promote, "people are asked about nothing that the scores are against"
+
+
+@given(rules, pairs(), values, st.sampled_from([[], FEWER]), st.booleans())
+def test_only_a_loss_of_another_training_changes_a_verdict(
+    rule: Rule, sides: tuple[Scores, Scores], then: float, otherwise: list[str], attended: bool
+) -> None:
+    rule = replace(rule, attended=attended)
+    plain, verdict = judge(rule, *sides), judge(rule, *sides, Made(then, otherwise))
+    now = math.fsum(one["auc"] for one in sides[1].metrics) / len(sides[1].metrics)
+    lost = rule.direction.loss(now) - rule.direction.loss(then)
+    if not otherwise or lost < rule.min_improvement - 1e-4:
+        assert verdict == plain
+    elif lost > rule.min_improvement + 1e-4 and plain.improvement is not None:
+        assert "was trained otherwise" in verdict.reason
+        assert verdict.promote == (plain.promote and attended)
+    assert (verdict.improvement, verdict.error) == (plain.improvement, plain.error)
+
+
+@given(rules, pairs(), values)
+def test_a_loss_of_another_training_is_the_same_seen_from_the_other_side(
+    rule: Rule, sides: tuple[Scores, Scores], then: float
+) -> None:
+    flipped = replace(rule, direction=OPPOSITE[rule.direction])
+    other = [changed(side, lambda x: -x) for side in sides]
+    mirrored = judge(flipped, *other, Made(-then, FEWER))
+    assert judge(rule, *sides, Made(then, FEWER)).promote == mirrored.promote
