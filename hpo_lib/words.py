@@ -70,3 +70,8 @@ def count(number_of: int, noun: str) -> str:
 def spoken(word: str) -> str:
     """Write a word of the spec as in a sentence: out_of_memory is "out of memory"."""
     return word.replace("_", " ")
+
+
+def line(text: str, limit: int) -> str:
+    """Put text of any origin on one line of printable characters, cut at the limit."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:limit]).split())
