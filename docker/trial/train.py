@@ -40,6 +40,8 @@ WITH_MOMENTUM = ("rmsprop", "sgd")
 ACTIVATIONS = ("elu", "gelu", "relu", "selu", "sigmoid", "silu", "tanh")
 CHUNK = 4096  # rows per forward pass when measuring
 SAMPLE = 5  # rows of the data that go with the model, for a first try of what serves it
+DESCRIBED = 64  # features, the first ones, whose statistics go with the model
+SHARES = 256  # classes, at most, whose shares go with the model
 SIGTERM_CODE = 143
 
 
@@ -691,8 +693,9 @@ def metadata(
         "classes": data.classes,
         "features": data.names,
         "rows": len(data.labels),
-        "data": hashlib.sha256(data.features.tobytes() + data.labels.tobytes()).hexdigest(),
+        "data": described(data),
         "versions": {
+            "train.py": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16],
             "python": platform.python_version(),
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
@@ -700,6 +703,42 @@ def metadata(
             "scikit-learn": sklearn.__version__,
         },
     }
+
+
+def described(data: Data) -> dict[str, object]:
+    """Summarise all rows, by which drift is seen from one night to another."""
+    columns = data.features[:, :DESCRIBED].astype(np.float64)
+    known = np.ma.masked_invalid(columns)
+    means, stds = (part.filled(0.0) for part in (known.mean(axis=0), known.std(axis=0)))
+    missing = np.ma.getmaskarray(known).mean(axis=0)
+    shares = np.bincount(data.labels, minlength=len(data.classes)) / len(data.labels)
+    rows = zip(data.names, means, stds, missing, strict=False)
+    return {
+        "fingerprint": fingerprint(data),
+        "rows": len(data.labels),
+        "classes": dict(zip(data.classes, map(short, shares), strict=True))
+        if len(data.classes) <= SHARES
+        else {},
+        "features": {
+            name: {"mean": short(mean), "std": short(std), "missing": short(share)}
+            for name, mean, std, share in rows
+        },
+        "left_out": max(len(data.names) - DESCRIBED, 0),
+    }
+
+
+def fingerprint(data: Data) -> str:
+    """Hash what the rows are and are called: the same on every machine, in whatever byte order."""
+    named = json.dumps([data.features.shape, data.names, data.classes])
+    found = hashlib.sha256(named.encode())
+    found.update(np.ascontiguousarray(data.features, "<f4").tobytes())
+    found.update(np.ascontiguousarray(data.labels, "<i4").tobytes())
+    return found.hexdigest()
+
+
+def short(value: float) -> float:
+    """Round to six digits: what another machine's sums differ by is gone."""
+    return float(f"{value:.6g}")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo_lib.drift import Data
+
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "docker" / "trial" / "train.py"
 SERVE = ROOT / "docker" / "serve"
@@ -215,7 +217,21 @@ def test_the_model_comes_with_its_metadata(digits: Ended) -> None:
     assert len(metadata["features"]) == 64
     assert metadata["params"]["batch_size"] == 16
     assert metadata["params"]["seed"] == 1  # HPO_SEED
-    assert {"python", "keras", "tensorflow"} <= set(metadata["versions"])
+    assert {"python", "keras", "tensorflow", "train.py"} <= set(metadata["versions"])
+
+
+def test_the_model_comes_with_what_its_data_was_like(digits: Ended, table: Ended) -> None:
+    left = digits.metadata["data"]
+    assert isinstance(left, dict)
+    data = Data.read(left)
+    assert data.fingerprint == "a8a3b9611f3446d761b0c804e22c96046ca47db111067b65b5cb711edc5cc2f4"
+    assert (data.rows, len(data.classes), len(data.features)) == (1797, 10, 64)
+    assert left["classes"]["0"] == round(178 / 1797, 7)
+    assert left["features"]["pixel_0_0"] == {"mean": 0, "std": 0, "missing": 0}
+    assert left["left_out"] == 0
+    other = Data.read(table.metadata["data"])
+    assert set(other.features) == {"width", "height", "constant"}
+    assert other.fingerprint != data.fingerprint
 
 
 def test_the_header_is_readable_and_has_no_metric(digits: Ended) -> None:
