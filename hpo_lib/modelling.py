@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import HpoError
 from hpo_lib.operate import home, store_url
-from hpo_lib.words import moment, number
+from hpo_lib.words import moment, number, utc
 
 if TYPE_CHECKING:
     from hpo_lib.deployers import Deployer
-    from hpo_lib.record import Model
+    from hpo_lib.record import Model, ModelEvent
     from hpo_lib.runs import Deployment
     from hpo_lib.spec import Spec
 
@@ -32,11 +32,23 @@ def models(options: argparse.Namespace) -> int:
         for model in found:
             print(_line(model))
         if options.history and options.experiment:
-            for event in store.models.events(options.experiment):
-                print(f"{moment(event.time)}  v{event.version} {event.status}: {event.reason}")
+            for said in _history(store.models.events(options.experiment), found):
+                print(said)
     if not found:
         print("no models")
     return 0 if found else 1
+
+
+def _history(events: Sequence[ModelEvent], known: Sequence[Model]) -> Iterator[str]:
+    """Say what became of models and what runs saw of champions, in the order of time."""
+    from hpo_lib import drift
+
+    told = [(utc(one.time), f"v{one.version} {one.status}: {one.reason}") for one in events]
+    for model in known:
+        for night in drift.nights(model.verdict):
+            told += [(night.time, f"run {night.run}: {said}") for said in night.sentences()]
+    for time, said in sorted(told, key=lambda one: one[0]):
+        yield f"{moment(time)}  {said}"
 
 
 def rollback(options: argparse.Namespace) -> int:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, Text, and_, func, insert, select, type_coerce, update
 
+from hpo_lib.drift import NIGHTS
 from hpo_lib.errors import NotFound, Superseded
 from hpo_lib.migrations import Database
-from hpo_lib.record import Model, ModelEvent, ModelStatus
+from hpo_lib.record import Model, ModelEvent, ModelStatus, Run
 from hpo_lib.tables import event_of, experiments, model_events, model_of, models
 from hpo_lib.trial import Params
 
+#: How many nights are kept with a champion's verdict, the newest.
+_MAX_NIGHTS = 60
 _ENDED = (ModelStatus.REJECTED, ModelStatus.RETIRED)
 
 
@@ -46,6 +49,11 @@ class Models:
         with self.database.read() as connection:
             return of_run(connection, run_id)
 
+    def seen_by(self, run: Run) -> Model | None:
+        """Give the champion that a run has noted something of, None if it has of none."""
+        with self.database.read() as connection:
+            return seen_by(connection, run.experiment, run.id)
+
     def champion(self, experiment: str) -> Model | None:
         """Give an experiment's champion, None if it has none."""
         with self.database.read() as connection:
@@ -70,6 +78,16 @@ class Models:
             lock(connection, model.experiment)
             _set(connection, model.experiment, model.version, found)
             return _get(connection, model.experiment, model.version)
+
+    def noted(self, model: Model, night: Mapping[str, Any]) -> None:
+        """Add to a model's verdict what a later run saw of it, in place of what it saw before."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            verdict = dict(_get(connection, model.experiment, model.version).verdict or {})
+            known = [one for one in verdict.get(NIGHTS, []) if one["run"] != night["run"]]
+            newest = sorted([*known, night], key=lambda one: int(one["run"]))[-_MAX_NIGHTS:]
+            values = {"verdict": verdict | {NIGHTS: newest}}
+            _set(connection, model.experiment, model.version, values)
 
     def serves(self, model: Model) -> None:
         """Note that a champion has been seen serving well."""
@@ -193,6 +211,17 @@ def champion(connection: Connection, experiment: str) -> Model | None:
     )
     row = connection.execute(query).first()
     return None if row is None else model_of(row)
+
+
+def seen_by(connection: Connection, experiment: str, run_id: int) -> Model | None:
+    """Give the champion that a run has noted something of, None if it has of none."""
+    text = type_coerce(models.c.verdict, Text)
+    query = select(models).where(models.c.experiment == experiment, text.contains(f'"{NIGHTS}":'))
+    for row in connection.execute(query.order_by(models.c.version.desc())):
+        model = model_of(row)
+        if any(night["run"] == run_id for night in (model.verdict or {}).get(NIGHTS, ())):
+            return model
+    return None
 
 
 def of_run(connection: Connection, run_id: int) -> Model | None:

@@ -6,6 +6,7 @@ fault: TransientError, so that nobody takes an outage for a trial without metric
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,19 @@ def _open(place: Place) -> IO[bytes] | None:
         return cast("IO[bytes]", place.open("rb"))
     except _ABSENT:
         return None
+
+
+def json_object(place: Place, most: int) -> dict[str, Any]:
+    """Read a JSON object that a trial may have left, nothing if it is none or too large."""
+    with opened(place) as file:
+        content = b"" if file is None else file.read(most + 1)
+    if not content or len(content) > most:
+        return {}
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def chunks(place: Place, start: int = 0) -> Iterator[bytes]:

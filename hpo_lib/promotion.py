@@ -5,17 +5,19 @@ As in `hpo_lib.runs`, each function may be called again at any moment and gives 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hpo_lib import artifacts, engine, failures, gate, runs
+from hpo_lib import artifacts, engine, failures, gate, nights, runs
 from hpo_lib.errors import NotFound, TransientError
 from hpo_lib.invocation import attempt_uri
-from hpo_lib.places import Place, files, opened
+from hpo_lib.nights import MAX_METADATA, METADATA, MODEL
+from hpo_lib.places import Place, files, json_object
+from hpo_lib.program import program
 from hpo_lib.record import Model, ModelStatus, Run, RunKey, RunStatus, RunView, TrialView
 from hpo_lib.runs import Deployment
 from hpo_lib.space import key as params_key
@@ -24,12 +26,11 @@ from hpo_lib.store import Lease, Store
 from hpo_lib.trial import Decision, Params, TrialState
 
 SLOT = "final"
-#: In a final trial's output: what is served, what the training says of it, and by metric the
-#: scores of single examples.
-MODEL, METADATA, HOLDOUT = "model", "metadata.json", "holdout.json"
+#: In a final trial's output: by metric the scores of single examples.
+HOLDOUT = "holdout.json"
 #: In a verdict: by whom the model was approved.
 APPROVED = "approved"
-_MAX_METADATA, _MAX_HOLDOUT = 64 * 1024, 64 * 1024 * 1024
+_MAX_HOLDOUT = 64 * 1024 * 1024
 
 
 def choose(store: Store, key: RunKey, deployment: Deployment) -> Lease:
@@ -43,9 +44,13 @@ def choose(store: Store, key: RunKey, deployment: Deployment) -> Lease:
     spec = load(run.spec)
     if spec.final is None:
         return Lease((), Decision.stop("the spec asks for no final training"))
-    known = store.leased(run.id, SLOT)
-    if known is not None:
-        return known
+    lease = store.leased(run.id, SLOT) or _chosen(store, run, spec, deployment)
+    if lease.stop is not None and not lease.stop.failed:
+        _unchallenged(store, run, spec, deployment)
+    return lease
+
+
+def _chosen(store: Store, run: Run, spec: Spec, deployment: Deployment) -> Lease:
     verdict = runs.searched(store, run, deployment)
     if verdict.failed:
         return Lease((), verdict)
@@ -54,6 +59,16 @@ def choose(store: Store, key: RunKey, deployment: Deployment) -> Lease:
         return engine.finale(spec, history, None if champion is None else champion.params)
 
     return store.lease_final(run.id, SLOT, ask)
+
+
+def _unchallenged(store: Store, run: Run, spec: Spec, deployment: Deployment) -> None:
+    """Note how a champion that stays went in the search; a night is not lost for want of that."""
+    champion = store.models.champion(run.experiment)
+    if champion is None:
+        return
+    trained = [one for one in store.view(run.id).trials if _is(one, champion.params)]
+    with suppress(TransientError):
+        nights.note(store, run, spec, rule_of(spec), champion, trained, deployment)
 
 
 def decide(store: Store, key: RunKey, deployment: Deployment) -> Model | None:
@@ -91,12 +106,22 @@ def _unasked(store: Store, run: Run) -> bool:
 def _judged(store: Store, run: Run, spec: Spec, model: Model, deployment: Deployment) -> Model:
     """Settle the final trials, and give the model with its verdict and what training made."""
     runs.settle(store, run, "gate", deployment)
-    view = store.view(run.id)
-    found: dict[str, Any] = {"verdict": asdict(_verdict(spec, view, model, deployment))}
-    best = spec.goal.ranked(one.trial for one in _of(view, model.params))
+    view, rule = store.view(run.id), rule_of(spec)
+    mine = _of(view, model.params)
+    theirs = [one for one in view.finals if not _is(one, model.params)]
+    night = None
+    if model.against is not None:
+        champion = store.models.get(run.experiment, model.against)
+        night = nights.note(store, run, spec, rule, champion, theirs, deployment)
+    challenger, rival = (_scores(rule, spec, side, deployment) for side in (mine, theirs))
+    made = gate.Made(night.then.mean, night.program) if night and night.then else None
+    verdict = gate.judge(rule, challenger, None if model.against is None else rival, made)
+    found: dict[str, Any] = {"verdict": asdict(verdict)}
+    best = spec.goal.ranked(one.trial for one in mine)
     if best:
-        made = next(one for one in view.finals if one.trial.number == best[0].number)
-        found |= _made(spec, run, made, deployment)
+        first = next(one for one in mine if one.trial.number == best[0].number)
+        found |= _made(spec, run, first, deployment)
+        found["manifest"]["scores"] = nights.record(rule, mine)
     return store.models.trained(model, found)
 
 
@@ -134,14 +159,8 @@ def rule_of(spec: Spec) -> gate.Rule:
         min_improvement=deploy.min_improvement,
         confidence=deploy.confidence,
         guards=guards,
+        attended=deploy.approval == "manual",
     )
-
-
-def _verdict(spec: Spec, view: RunView, model: Model, deployment: Deployment) -> gate.Verdict:
-    rule = rule_of(spec)
-    theirs = [one for one in view.finals if not _is(one, model.params)]
-    champion = _scores(rule, spec, theirs, deployment) if model.against is not None else None
-    return gate.judge(rule, _scores(rule, spec, _of(view, model.params), deployment), champion)
 
 
 def _of(view: RunView, params: Params) -> list[TrialView]:
@@ -179,7 +198,7 @@ def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
 
 def _examples(output: Place, metric: str) -> list[float] | None:
     """Read the scores of single examples; what is not a list of numbers is as if it was not."""
-    found = _json(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
+    found = json_object(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
     if not isinstance(found, list) or not found:
         return None
     if not all(isinstance(one, int | float) for one in found):
@@ -195,7 +214,7 @@ def _made(spec: Spec, run: Run, view: TrialView, deployment: Deployment) -> dict
     attempt, trial = view.attempts[-1], view.trial
     output = deployment.backend(spec).output(attempt.handle)
     folder = output / MODEL
-    there = bool(files(folder))
+    there, training = bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
     name = str(folder)
     if spec.artifacts is not None:
         name = f"{attempt_uri(spec.artifacts.uri, run, trial.number, attempt.number)}/{MODEL}"
@@ -212,22 +231,10 @@ def _made(spec: Spec, run: Run, view: TrialView, deployment: Deployment) -> dict
             "metrics": dict(trial.metrics),
             "image": spec.trial.image,
             "versions": dict(run.provenance),
-            "training": _json(folder / METADATA, _MAX_METADATA),
+            "program": program(spec, trial.params, training.get("versions")),
+            "training": training,
         },
     }
-
-
-def _json(place: Place, most: int) -> Mapping[str, Any]:
-    """Read a JSON object that a trial may have left, nothing if it is none or too large."""
-    with opened(place) as file:
-        content = b"" if file is None else file.read(most + 1)
-    if not content or len(content) > most:
-        return {}
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:

@@ -109,7 +109,8 @@ class Model:
     `source` is the trial that found the parameters, `trial` the final one whose files these are, at
     `files`: a URI or a path, empty until they are there. `against` is the champion that it was
     compared with, `served` whether it has been seen serving well. `manifest` and `verdict` are
-    plain JSON; `reason` says why the model is what it is.
+    plain JSON; a champion's verdict has besides what later nights saw of it (`hpo_lib.drift`).
+    `reason` says why the model is what it is.
     """
 
     experiment: str
@@ -159,13 +160,15 @@ class TrialView:
 class RunView:
     """A whole run, trials by number, and how they stand by the run's goal.
 
-    `trials` are those of the search; `finals`, of the final training, are no part of it.
+    `trials` are those of the search; `finals`, of the final training, are no part of it. `champion`
+    is the one that the run has trained again, and noted something of.
     """
 
     run: Run
     trials: Sequence[TrialView] = field(default=())
     finals: Sequence[TrialView] = field(default=())
     model: Model | None = None
+    champion: Model | None = None
 
     @cached_property
     def goal(self) -> Goal | None:

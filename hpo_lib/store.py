@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hpo_lib.errors import AlreadyFinished, NotFound
 from hpo_lib.migrations import Database, shown
-from hpo_lib.models import Models, challenge, champion, lock, of_run
+from hpo_lib.models import Models, challenge, champion, lock, of_run, seen_by
 from hpo_lib.record import (
     Attempt,
     AttemptState,
@@ -417,7 +417,8 @@ class Store:
             ]
             searched = [view for view in views if view.trial.origin is not Origin.FINAL]
             finals = [view for view in views if view.trial.origin is Origin.FINAL]
-            return RunView(run, searched, finals, of_run(connection, run_id))
+            champion = seen_by(connection, run.experiment, run_id)
+            return RunView(run, searched, finals, of_run(connection, run_id), champion)
 
     def open_attempt(
         self, run_id: int, number: int, handle_for: Callable[[int], Mapping[str, Any]]

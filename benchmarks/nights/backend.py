@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from hpo_lib.validation import Strict
 
 @dataclass(frozen=True)
 class FakeBackend:
-    """Trains in a landscape; the constant `night` names the data, `broken` spoils all trials."""
+    """Trains in a landscape; `nights` names runs' data, the constant `broken` spoils all trials."""
 
     keeps_output: ClassVar[bool] = True
     Options: ClassVar[type[Strict]] = NoOptions
@@ -27,6 +27,7 @@ class FakeBackend:
     home: Path
     landscape: Landscape
     final: Final
+    nights: dict[int, int] = field(default_factory=dict)
 
     def permit(self, trial: TrialSpec) -> None:
         """Permit everything."""
@@ -48,7 +49,7 @@ class FakeBackend:
         if self.log(handle).exists():
             return
         params = json.loads(request.env["HPO_PARAMS"])
-        night, broken = params.pop("night"), params.pop("broken", False)
+        night, broken = self.nights[int(request.env["HPO_RUN"])], params.pop("broken", False)
         output = self.output(handle)
         output.mkdir(parents=True, exist_ok=True)
         if broken:

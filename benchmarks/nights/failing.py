@@ -81,15 +81,15 @@ class Site:
         """Give the deployer."""
         return PackageDeployer(NAME, self.home / "models")
 
-    def conf(self, night: int) -> dict[str, Any]:
-        """Give what a night is asked to do."""
+    def conf(self) -> dict[str, Any]:
+        """Give what every night is asked to do."""
         broken = {"broken": True} if self.weather.fault is Fault.ALL_FAILED else {}
         limits = {"max_trials": _TRIALS, "parallel_trials": _PARALLEL}
         return {
             "name": NAME,
             "objective": {"metric": METRIC, "direction": "maximize"},
             "space": SPACE,
-            "fixed": {"night": night, **broken},
+            "fixed": broken,
             "sampler": {"name": "bayesian", "initial": _PARALLEL},
             "limits": {**limits, "max_failed_trials": _TRIALS},
             "trial": {"command": ["true"]},
@@ -104,16 +104,17 @@ class Site:
 
 
 def begin(site: Site, key: RunKey, night: int) -> None:
-    """Begin the run."""
-    runs.begin(
+    """Begin the run, on the data of the night."""
+    run = runs.begin(
         site.store,
         key,
-        site.conf(night),
+        site.conf(),
         site.deployment,
         backend="local",
         triggered_by="schedule",
         provenance={},
     )
+    site.backend.nights[run.id] = night
 
 
 def search(site: Site, key: RunKey, _: int) -> None:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hpo_lib.record import RunView
-from hpo_lib.report import curves, final, front, overfitting, parameters, sections, timeline, trials
+from hpo_lib.report import (
+    curves,
+    drift,
+    final,
+    front,
+    overfitting,
+    parameters,
+    sections,
+    timeline,
+    trials,
+)
 from hpo_lib.report.axes import Axis
 from hpo_lib.report.charts import Chart, hover
 from hpo_lib.report.facts import Facts
@@ -61,7 +71,7 @@ def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
     rest = [_trials, _panels, _parallel, _learning, _overfitting]
     last = [_timeline, _earlier, _provenance]
     if facts.complete:
-        return [_best, _final, _front, _progress, *rest, _failures, *last]
+        return [_best, _final, _drift, _front, _progress, *rest, _failures, *last]
     return [_failures, *rest, *last]
 
 
@@ -104,6 +114,17 @@ def _final(facts: Facts) -> Section | None:
     lead = "The best configuration, and the champion's beside it, trained again on the same data."
     lead += " ◆ is the model." if facts.view.model and facts.view.model.trial else ""
     return Section("final", final.title(facts), body, lead)
+
+
+def _drift(facts: Facts) -> Section | None:
+    found = drift.night(facts)
+    if found is None:
+        return None
+    drawn = drift.chart(facts, found)
+    body = join([drift.words(found), drawn.place() if drawn else None, drift.table(found)])
+    lead = "Its configuration, trained again on this run's data, beside when the model was made."
+    title = f"The champion: version {found.version}"
+    return Section("drift", title, body, lead, (drawn,) if drawn else ())
 
 
 def _progress(facts: Facts) -> Section:

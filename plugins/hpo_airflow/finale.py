@@ -115,6 +115,7 @@ def _choose(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     with errors(), settings.open_store() as store:
         lease = promotion.choose(store, key_of(context), settings.deployment())
+        _log_drift(store, context)
     if lease.stop is not None:
         log.info("no final training: %s", lease.stop.reason)
     return [
@@ -143,11 +144,20 @@ def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
 
     with errors(), settings.open_store() as store:
         model = promotion.decide(store, key_of(context), settings.deployment())
+        _log_drift(store, context)
     if model is None:
         raise AirflowSkipException("there is no challenger")
     reason = (model.verdict or {}).get("reason")
     log.info("version %s of %s: %s", model.version, model.experiment, reason)
     return {"version": model.version, "status": str(model.status), "reason": reason}
+
+
+def _log_drift(store: Any, context: Mapping[str, Any]) -> None:
+    """Log what the run has seen of the champion, if it has."""
+    from hpo_lib import nights
+
+    for sentence in nights.said(store, key_of(context)):
+        log.info("%s", sentence)
 
 
 def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,27 +21,32 @@ from tests.acceptance.conftest import DAG, PATIENCE_S, Stack, cmdline, until
 
 pytestmark = [pytest.mark.airflow]
 
-#: The loss is |x - goal|, the seed adds a little noise to what the gate looks at.
+#: The loss is |x - goal|, the seed adds a little noise to what the gate looks at. The goal is the
+#: data, which is another one some nights.
 SCRIPT = """
 mkdir -p "$HPO_OUTPUT/model" && echo "$1" > "$HPO_OUTPUT/model/weights"
-awk -v x="$1" -v goal="$2" -v seed="$HPO_SEED" 'BEGIN {
+awk -v x="$1" -v goal="$(cat "$2")" -v seed="$HPO_SEED" 'BEGIN {
   loss = x > goal ? x - goal : goal - x
   print "loss=" loss " test_loss=" loss + (seed % 7) / 1000
 }'
 """
 
 
+DATA = Path(tempfile.mkdtemp(prefix="hpo-data-"))
+
+
 def conf(name: str, goal: float = 0.3, **deploy: Any) -> dict[str, Any]:
-    """Describe an experiment that ends in a package."""
+    """Describe an experiment that ends in a package, and put its data in place."""
+    data = DATA / name
+    data.write_text(str(goal))
     return {
         "name": name,
         "objective": {"metric": "loss", "direction": "minimize"},
         "space": {"x": {"type": "ordinal", "choices": [0.1, 0.3, 0.6, 0.9]}},
-        "fixed": {"goal": goal},
         "sampler": {"name": "grid"},
         "limits": {"max_trials": 4, "parallel_trials": 4},
         "trial": {
-            "command": ["sh", "-c", SCRIPT, "trial", "${params.x}", "${params.goal}"],
+            "command": ["sh", "-c", SCRIPT, "trial", "${params.x}", str(data)],
             "timeout": "2m",
         },
         "final": {"seeds": 2},
@@ -86,6 +92,7 @@ def test_nights_end_in_the_better_model_serving(up: Stack) -> None:
     assert up.run(better).status is RunStatus.COMPLETE
     assert len(up.states(better, "final.trial")) == 4, "champion and challenger, two seeds each"
     assert "Promoted" in up.log(better, "gate")
+    assert "The champion, version 1, trained again, has test_loss 0.30" in up.log(better, "gate")
 
 
 def test_a_run_without_final_training_ends_as_ever(up: Stack) -> None:

@@ -200,6 +200,40 @@ class ModelsContract:
         store.models.serves(trained)
         assert store.models.get("nightly", 1).served
 
+    def test_what_runs_see_of_a_champion_is_kept_once_a_run(self, store: Store) -> None:
+        judged = store.models.trained(challenger(store, 1), {"verdict": {"promote": True}})
+        model = store.models.promote(judged, "it was better.")
+        runs = [searched(store, night) for night in (2, 3)]
+        assert store.models.seen_by(runs[0]) is None
+        for value in (1, 2):
+            store.models.noted(model, {"run": runs[1].id, "value": value})
+        store.models.noted(model, {"run": runs[0].id, "value": 3})
+        now = store.models.get("nightly", 1)
+        assert now.verdict == {
+            "promote": True,
+            "nights": [{"run": runs[0].id, "value": 3}, {"run": runs[1].id, "value": 2}],
+        }
+        assert store.models.seen_by(runs[0]) == now
+        assert store.view(runs[1].id).champion == now
+        assert store.view(judged.run_id).champion is None, "its own run had none"
+        champion(store, 4)
+        assert store.view(runs[1].id).champion == store.models.get("nightly", 1)
+        for number in range(1000, 1100):
+            store.models.noted(model, {"run": number})
+        kept = (store.models.get("nightly", 1).verdict or {})["nights"]
+        assert [one["run"] for one in kept] == list(range(1040, 1100))
+
+    def test_no_run_overwrites_what_another_sees_at_once(self, url: str, store: Store) -> None:
+        model = champion(store, 1)
+
+        def note(index: int) -> None:
+            with Store.open(url) as own:
+                own.models.noted(model, {"run": index})
+
+        together(4, note)
+        verdict = store.models.get("nightly", 1).verdict or {}
+        assert verdict == {"nights": [{"run": index} for index in range(4)]}
+
     def test_of_many_at_once_one_becomes_champion(self, url: str, store: Store) -> None:
         made = [challenger(store, night) for night in range(1, 5)]
 

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpo_lib import promotion, releases, report, runs, sweep
+from hpo_lib import drift, nights, promotion, releases, report, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli import main
@@ -27,13 +27,15 @@ from hpo_lib.spec import Spec
 from hpo_lib.store import Lease, Store, upgrade
 from hpo_lib.trial import Origin
 
-#: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. With the flag
-#: `silent` nothing is left to deploy, and with `breaks` final training fails.
+#: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. The goal is the data
+#: of the night. With the flag `silent` nothing is left to deploy, with `breaks` final training
+#: fails. Fewer epochs than ten lose a tenth each.
 PROGRAM = """
 import json, os, pathlib, random
-params = json.loads(os.environ["HPO_PARAMS"])
+data = json.loads(pathlib.Path("data.json").read_text())
+params = json.loads(os.environ["HPO_PARAMS"]) | data
 noise = random.Random(os.environ["HPO_SEED"]).uniform(-0.01, 0.01)
-loss = abs(params["x"] - params["goal"])
+loss = abs(params["x"] - params["goal"]) + (10 - params["epochs"]) / 10
 final = os.environ["HPO_PHASE"] == "final"
 if final and params.get("breaks"):
     raise SystemExit(3)
@@ -41,7 +43,7 @@ if not params.get("silent"):
     folder = pathlib.Path(os.environ["HPO_OUTPUT"], "model")
     folder.mkdir(parents=True)
     (folder / "weights").write_text(str(params["x"]))
-    (folder / "metadata.json").write_text(json.dumps({"data": "fingerprint"}))
+    (folder / "metadata.json").write_text(json.dumps({"data": params["data"]}))
 print(f"loss={loss} test_loss={loss + noise} size={params['x']} seed={os.environ['HPO_SEED']}")
 """
 CONF: dict[str, Any] = {
@@ -49,13 +51,14 @@ CONF: dict[str, Any] = {
     "objective": {"metric": "loss", "direction": "minimize"},
     "extra_metrics": ["seed"],
     "space": {"x": {"type": "ordinal", "choices": [0.1, 0.3, 0.6, 0.9]}},
-    "fixed": {"goal": 0.3},
+    "fixed": {"epochs": 10},
     "sampler": {"name": "grid"},
     "limits": {"max_trials": 4, "parallel_trials": 4},
     "trial": {"command": [sys.executable, "-c", PROGRAM], "args": [], "timeout": "1m"},
     "final": {"seeds": 3},
     "deploy": {"to": "package", "metric": "test_loss", "direction": "minimize"},
 }
+DATA: dict[str, Any] = {"goal": 0.3, "data": "fingerprint"}
 
 
 def quietly(line: str) -> None:
@@ -81,9 +84,10 @@ class Bench:
         assert spec.deploy is not None
         return PackageDeployer.at(spec.name, spec.deploy.options, self.home, {})
 
-    def tune(self, night: int, **changes: Any) -> RunKey:
-        """Do a night up to the gate."""
+    def tune(self, night: int, *, data: Mapping[str, Any] = {}, **changes: Any) -> RunKey:
+        """Do a night up to the gate, on data of its own."""
         key = RunKey("nightly", f"night-{night}")
+        (self.home / "data.json").write_text(json.dumps(DATA | data))
         runs.begin(
             self.store,
             key,
@@ -144,14 +148,14 @@ def test_nights_end_in_a_package_that_is_replaced_by_better_ones_only(bench: Ben
     with zipfile.ZipFile(bench.home / "models/nightly" / bench.alias["package"]) as archive:
         assert archive.read("model/weights") == b"0.3"
         manifest = json.loads(archive.read("manifest.json"))
-    assert manifest["params"] == {"goal": 0.3, "x": 0.3}
+    assert manifest["params"] == {"epochs": 10, "x": 0.3}
     assert manifest["training"] == {"data": "fingerprint"}
     assert (manifest["run"], manifest["trial"]) == (first.run_id, first.trial)
 
     assert bench.night(2) is None, "the champion's own configuration wins again"
     assert bench.alias["version"] == 1
 
-    third = bench.night(3, fixed={"goal": 0.6})
+    third = bench.night(3, data={"goal": 0.6})
     assert third is not None
     assert (third.status, third.version, third.against) == (ModelStatus.CHAMPION, 2, 1)
     assert (third.verdict or {})["improvement"] == pytest.approx(0.3)
@@ -159,9 +163,154 @@ def test_nights_end_in_a_package_that_is_replaced_by_better_ones_only(bench: Ben
     assert bench.store.models.get("nightly", 1).status is ModelStatus.RETIRED
 
 
+def stats(mean: float = 0.0, rows: int = 100) -> dict[str, Any]:
+    """What a training may say of its data."""
+    feature = {"mean": mean, "std": 1.0, "missing": 0.0}
+    return {"fingerprint": f"{mean} {rows}", "rows": rows, "features": {"age": feature}}
+
+
+def seen(bench: Bench, key: RunKey) -> drift.Night:
+    """What a run has noted of the champion."""
+    run = bench.store.run(key)
+    champion = bench.store.view(run.id).champion
+    night = drift.seen_by(run.id, champion.verdict) if champion else None
+    assert night is not None
+    return night
+
+
+def test_a_manifest_says_of_what_and_by_what_a_model_is_made(bench: Bench) -> None:
+    model = bench.night(1, data={"data": stats()})
+    assert model is not None
+    assert model.manifest["training"]["data"] == stats()
+    assert model.manifest["program"]["fixed"] == {"epochs": 10}
+    assert model.manifest["program"]["command"][:2] == [sys.executable, "-c"]
+    kept = model.manifest["scores"]
+    assert (kept["metric"], len(kept["values"])) == ("test_loss", 3)
+    assert model.metrics["test_loss"] in kept["values"]
+
+
+def test_what_each_night_sees_of_the_champion_is_kept_and_shown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.night(1, data={"data": stats()})
+    assert bench.night(2, data={"data": stats()}) is None
+    key = RunKey("nightly", "night-2")
+    stays = seen(bench, key)
+    assert (stays.search, stays.data.same, stays.version, stays.program) == (True, True, 1, [])
+    assert promotion.choose(bench.store, key, bench.deployment).stop is not None
+    assert len(drift.nights(bench.store.models.get("nightly", 1).verdict)) == 1
+
+    moved = {"goal": 0.6, "data": stats(0.5, rows=90)}
+    model = bench.night(3, data=moved, deploy={**CONF["deploy"], "min_improvement": 0.5})
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    challenged = seen(bench, RunKey("nightly", "night-3"))
+    assert challenged.worse == pytest.approx(0.3)
+    assert challenged.error is not None
+    assert not challenged.search
+    assert challenged.data.rows == (100, 90)
+    assert challenged.data.shifts[0].by == pytest.approx(0.5)
+    assert "otherwise" not in model.reason, "the data alone has changed"
+
+    page = runs.report_path(bench.store.run_by_id(model.run_id), bench.deployment).read_text()
+    assert "The champion: version 1" in page
+    assert "age by 0.5 standard deviations" in page
+    assert nights.said(bench.store, RunKey("nightly", "night-3")) == list(challenged.sentences())
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["models", "nightly", "--history"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (same,) = (at for at, line in enumerate(lines) if "The data is the same" in line)
+    (worse,) = (at for at, line in enumerate(lines) if "run 3: The champion, version 1" in line)
+    (rejected,) = (at for at, line in enumerate(lines) if "v2 rejected" in line)
+    assert same < worse < rejected
+
+
+@pytest.mark.parametrize(
+    "left",
+    [None, 7, "text", [1], {"rows": -1, "features": {"a": {"mean": "x"}}, "classes": [None]}],
+)
+def test_what_training_says_of_its_data_may_be_anything(bench: Bench, left: object) -> None:
+    bench.night(1, data={"data": left})
+    model = bench.night(2, data={"data": left, "goal": 0.6})
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    night = seen(bench, RunKey("nightly", "night-2"))
+    assert night.data.same is (True if left == "text" else None)
+    assert not night.data.shifts
+
+
+def test_runs_without_a_champion_have_seen_none(bench: Bench) -> None:
+    bench.night(1)
+    assert nights.said(bench.store, RunKey("nightly", "night-1")) == []
+    assert nights.said(bench.store, RunKey("nightly", "never")) == []
+    smaller = {"x": {"type": "ordinal", "choices": [0.3, 0.9]}}
+    bench.tune(
+        2, space=smaller, limits={"max_trials": 2, "max_failed_trials": 0}, data={"goal": "?"}
+    )
+    assert nights.said(bench.store, RunKey("nightly", "night-2")) == []
+
+
+def test_a_night_with_fewer_epochs_does_not_replace_what_had_more(bench: Bench) -> None:
+    bench.night(1)
+    fewer = {"data": {"goal": 0.6}, "fixed": {"epochs": 5}}
+    model = bench.night(2, **fewer)
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert "It is better by 0.3" in model.reason
+    assert "when it was made: fixed.epochs was 10, is 5. Its test_loss was" in model.reason
+    assert "as trained now, worse by 0.8, which exceeds min_improvement (0)" in model.reason
+    assert "approval: manual" in model.reason
+    assert bench.alias["version"] == 1
+    assert seen(bench, RunKey("nightly", "night-2")).program == ["fixed.epochs was 10, is 5"]
+
+    again = bench.night(3, data={"goal": 0.6})
+    assert again is not None
+    assert again.status is ModelStatus.CHAMPION, "trained as before it may"
+
+
+def test_people_may_want_fewer_epochs(bench: Bench) -> None:
+    bench.night(1)
+    asking = {**CONF["deploy"], "approval": "manual"}
+    key = bench.tune(2, data={"goal": 0.6}, fixed={"epochs": 5}, deploy=asking)
+    model = promotion.decide(bench.store, key, bench.deployment)
+    assert model is not None
+    assert model.status is ModelStatus.CHALLENGER
+    verdict = model.verdict or {}
+    assert verdict["promote"]
+    assert "fixed.epochs was 10, is 5" in verdict["reason"]
+    assert "Approve it only if the change is meant." in verdict["reason"]
+    promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    releases.deploy(bench.store, key, bench.deployment, quietly)
+    after = bench.night(3, fixed={"epochs": 5}, data={"goal": 0.9})
+    assert after is not None
+    assert after.status is ModelStatus.CHAMPION, "that is now how the champion was made"
+
+
+def test_another_program_that_loses_nothing_is_no_reason(bench: Bench) -> None:
+    bench.night(1, fixed={"epochs": 5})
+    model = bench.night(2, data={"goal": 0.6}, fixed={"epochs": 10})
+    assert model is not None
+    assert model.status is ModelStatus.CHAMPION
+    assert seen(bench, RunKey("nightly", "night-2")).program
+
+
+def test_an_outage_costs_a_note_but_no_night(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.night(1)
+
+    def unreachable(*args: Any) -> None:
+        raise TransientError("the bucket does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nights, "json_object", unreachable)
+        key = bench.tune(2)
+    assert nights.said(bench.store, key) == []
+    promotion.choose(bench.store, key, bench.deployment)
+    assert nights.said(bench.store, key)
+
+
 def test_champion_and_challenger_are_trained_with_the_same_seeds(bench: Bench) -> None:
     bench.night(1)
-    key = bench.tune(2, fixed={"goal": 0.6})
+    key = bench.tune(2, data={"goal": 0.6})
     view = bench.store.view(bench.store.run(key).id)
     by_params: dict[float, list[float]] = {}
     for one in view.finals:
@@ -173,7 +322,7 @@ def test_champion_and_challenger_are_trained_with_the_same_seeds(bench: Bench) -
 
 def test_the_champions_parameters_are_the_first_that_are_tried(bench: Bench) -> None:
     bench.night(1)
-    key = bench.tune(2, fixed={"goal": 0.6})
+    key = bench.tune(2, data={"goal": 0.6})
     first = bench.store.trial(bench.store.run(key).id, 1)
     assert (first.params, first.origin) == ({"x": 0.3}, Origin.INITIAL)
     smaller = {"x": {"type": "ordinal", "choices": [0.6, 0.9]}}
@@ -202,7 +351,7 @@ def test_no_conf_replaces_the_champion_of_another_dag(bench: Bench) -> None:
 def test_too_little_an_improvement_is_rejected_and_the_report_says_why(bench: Bench) -> None:
     bench.night(1)
     deploy = {**CONF["deploy"], "min_improvement": 0.5}
-    model = bench.night(2, fixed={"goal": 0.6}, deploy=deploy)
+    model = bench.night(2, data={"goal": 0.6}, deploy=deploy)
     assert model is not None
     assert model.status is ModelStatus.REJECTED
     assert "min_improvement (0.5)" in model.reason
@@ -227,7 +376,7 @@ def test_final_training_that_leaves_nothing_promotes_nothing(
     bench: Bench, flag: str, why: str
 ) -> None:
     bench.night(1)
-    model = bench.night(2, fixed={"goal": 0.6, flag: True})
+    model = bench.night(2, data={"goal": 0.6, flag: True})
     assert model is not None
     assert model.status is ModelStatus.REJECTED
     assert why in model.reason
@@ -283,7 +432,7 @@ def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
 
     bench.deployment = dataclasses.replace(bench.deployment, deployers=moved)
     there = {"uri": f"file://{bench.home}/new"}
-    model = bench.night(2, fixed={"goal": 0.6}, deploy={**CONF["deploy"], "options": there})
+    model = bench.night(2, data={"goal": 0.6}, deploy={**CONF["deploy"], "options": there})
     assert model is not None
     assert model.status is ModelStatus.CHAMPION
     assert PackageDeployer("nightly", bench.home / "new").serving() == 2
@@ -301,7 +450,7 @@ def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
 ) -> None:
     bench.night(1)
     deploy = {**CONF["deploy"], "min_improvement": 0.5 if flag == "worse" else 0.0}
-    key = bench.tune(2, fixed={"goal": 0.6, flag: True}, deploy=deploy)
+    key = bench.tune(2, data={"goal": 0.6, flag: True}, deploy=deploy)
 
     def broken_off(*args: Any) -> None:
         raise TransientError("broken off")
@@ -326,7 +475,7 @@ def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
 
 def test_a_model_without_files_is_no_folder(bench: Bench) -> None:
     bench.night(1)
-    model = bench.night(2, fixed={"goal": 0.6, "silent": True})
+    model = bench.night(2, data={"goal": 0.6, "silent": True})
     assert model is not None
     with pytest.raises(NotFound, match="version 2 of nightly has no files"):
         promotion.files_of(model, bench.deployment)
@@ -360,7 +509,7 @@ def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench:
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
     bench.night(1)
-    bench.night(2, fixed={"goal": 0.6})
+    bench.night(2, data={"goal": 0.6})
     alias = bench.home / "models/nightly/champion.json"
     alias.unlink()
     said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
@@ -436,7 +585,7 @@ def test_a_report_that_was_overtaken_is_written_again(
 
 def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
     bench.night(1)
-    bench.night(2, fixed={"goal": 0.6})
+    bench.night(2, data={"goal": 0.6})
     releases.roll_back(bench.store, "nightly", None, "ada")
     releases.serve(bench.store, "nightly", bench.deployment, quietly)
     assert bench.alias["version"] == 1
@@ -446,7 +595,7 @@ def test_whoever_rolls_back_needs_no_name(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench.night(1)
-    bench.night(2, fixed={"goal": 0.6})
+    bench.night(2, data={"goal": 0.6})
 
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 50000")
@@ -468,7 +617,7 @@ def test_rolling_back_elsewhere_leaves_what_serves_to_those_who_reach_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bench.night(1)
-    bench.night(2, fixed={"goal": 0.6})
+    bench.night(2, data={"goal": 0.6})
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (bench.home / "runs").rename(bench.home / "out of sight")
     monkeypatch.setenv("HPO_HOME", str(elsewhere))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,14 +21,14 @@ import factories
 import pytest
 from factories import SPEC, attempt, good_run, run, trial, view
 
-from hpo_lib import report, words
+from hpo_lib import drift, report, words
 from hpo_lib.record import AttemptState, Model, ModelStatus, RunKey, RunStatus, RunView
 from hpo_lib.report import markup, overfitting, timeline
 from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, Observation, Origin, Trial, TrialState
+from hpo_lib.trial import Cause, Direction, Observation, Origin, Trial, TrialState
 from hpo_lib.warmstart import Advice, Told
 
 EVIL = (
@@ -152,7 +153,40 @@ def hostile(evil: str, *, several: bool = False) -> RunView:
         provenance={evil: evil},
         key=RunKey(evil, evil),
     )
-    return RunView(made_run, tuple(views))
+    return RunView(made_run, tuple(views), champion=champion_with(night_of(made_run.id, evil)))
+
+
+def night_of(run_id: int, evil: str = "auc", **changes: Any) -> dict[str, Any]:
+    """What a run has noted of a champion, with `evil` wherever a trial can say anything."""
+    then = {"fingerprint": evil, "rows": 10, "features": {evil: {"mean": 1, "std": 1}, "a": {}}}
+    now = then | {
+        "fingerprint": f"{evil}2",
+        "features": {evil: {"mean": 2, "std": 1, "missing": 1}},
+    }
+    made = drift.Night(
+        run=run_id,
+        time=factories.START + timedelta(days=run_id),
+        version=3,
+        metric=evil,
+        direction=Direction.MAXIMIZE,
+        then=drift.Score(0.9, 0.01, 3),
+        now=drift.Score(0.8, 0.02, 3),
+        data=drift.compare(drift.Data.read(then), drift.Data.read(now)),
+        program=[f"{evil} was {evil}, is 2"],
+    )
+    return replace(made, **changes).dump()
+
+
+def champion_with(*noted: Any) -> Model:
+    now = factories.START
+    made = Model("wine-quality", 3, 1, 1, {}, ModelStatus.CHAMPION, "", now, now)
+    return replace(made, verdict={"nights": list(noted)})
+
+
+def drifted() -> RunView:
+    good = good_run(8)
+    nights = [night_of(number) for number in range(1, good.run.id + 1)]
+    return replace(good, champion=champion_with(*nights))
 
 
 def _is_plain(evil: str) -> bool:
@@ -197,6 +231,7 @@ RUNS = {
     "spec of nonsense": RunView(
         run({"space": 3, "objective": []}, check=False), good_run(5).trials
     ),
+    "drift": drifted(),
     "equal values": RunView(run(), tuple(view(trial(n, 0.5)) for n in range(12))),
     "a front": factories.front_run(),
     "a front of five": factories.front_run(objectives=5),
@@ -758,3 +793,37 @@ def test_final_training_is_shown_with_its_verdict_once_and_nothing_of_it_is_mark
     assert "Approved by &lt;ada&gt;." in shown
     assert "◆ 91" in shown
     assert "◆ 90" not in shown
+
+
+def test_what_a_run_has_seen_of_the_champion_is_shown() -> None:
+    made = good_run(4)
+    mine = made.run.id
+    noted = [night_of(mine - 1, search=True), {"run": "?"}, night_of(mine), night_of(mine + 1)]
+    found = page(replace(made, champion=champion_with(*noted)))
+    assert "The champion: version 3" in found.text
+    assert (
+        "has auc 0.8 ± 0.02 by 3 seeds; when it was made it had 0.9 ± 0.01: worse by 0.1 ±"
+        in found.text
+    )
+    assert "10 rows, as many as then" in found.text
+    assert "It was trained otherwise when it was made: auc was auc, is 2." in found.text
+    (drawn,) = (one for one in found.data("charts") if one["id"] == "chart-drift")
+    assert [trace["name"] for trace in drawn["data"]] == [
+        "when it was made",
+        "final trials",
+        "a trial of the search",
+    ]
+    assert drawn["data"][1]["y"] == [0.8], "what came later is not of this run"
+
+
+def test_a_run_that_has_seen_no_champion_says_nothing_of_one() -> None:
+    made = good_run(4)
+    for champion in (None, champion_with(), champion_with(night_of(made.run.id + 1))):
+        assert 'id="drift"' not in report.html(replace(made, champion=champion))
+
+
+def test_a_champion_that_left_no_value_is_not_drawn() -> None:
+    made = good_run(4)
+    shown = report.html(replace(made, champion=champion_with(night_of(made.run.id, now=None))))
+    assert "has left no auc" in shown
+    assert "chart-drift" not in shown
