@@ -64,7 +64,7 @@ def note(
 
 
 def said(store: Store, key: RunKey) -> list[str]:
-    """Give the sentences of what a run has noted; none of one that has noted, or is, nothing."""
+    """Say what a run has noted; nothing of one that has noted nothing, or was never started."""
     try:
         run = store.run(key)
     except NotFound:

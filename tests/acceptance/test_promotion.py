@@ -84,6 +84,7 @@ def test_nights_end_in_the_better_model_serving(up: Stack) -> None:
     same = up.trigger(conf("nightly"))
     assert up.wait(same) == "success"
     assert "the champion stays" in up.log(same, "final.choose")
+    assert "test_loss 0.00" in up.log(same, "final.choose"), "what it scores tonight"
     assert (champion(up, "nightly"), served(up, "nightly")) == (1, 1)
 
     better = up.trigger(conf("nightly", goal=0.6))
