@@ -1034,7 +1034,7 @@ class ValueContract:
             view = store.view(run.id)
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        assert len([said for said in asked if said.startswith("SELECT")]) == 5
+        assert len([said for said in asked if said.startswith("SELECT")]) == 6
         assert [one.trial.number for one in view.trials] == list(range(30))
         assert view.run == run
 
