@@ -246,9 +246,13 @@ def _version(alias: Mapping[str, Any]) -> int | None:
 
 
 def interpreter(path: str) -> Path | None:
-    """Find a Python on a search path, other than the one that runs this."""
+    """Find a Python on a search path, of another environment than the one that runs this.
+
+    Folders are compared: environments made by one Python have links to the same program.
+    """
+    own = Path(sys.executable).parent.resolve()
     for folder in path.split(":"):
         found = Path(folder) / "python"
-        if folder and found.exists() and found.resolve() != Path(sys.executable).resolve():
+        if folder and found.exists() and found.parent.resolve() != own:
             return found
     return None

@@ -207,3 +207,9 @@ def test_a_python_is_found_on_a_path(tmp_path: Path) -> None:
     (tmp_path / "python").touch()
     assert interpreter(f"/nowhere:{tmp_path}") == tmp_path / "python"
     assert interpreter("") is None
+    assert interpreter(str(Path(sys.executable).parent)) is None, "Airflow's own has no Keras"
+
+
+def test_an_environment_made_by_the_same_python_is_another_one(tmp_path: Path) -> None:
+    (tmp_path / "python").symlink_to(sys.executable)
+    assert interpreter(str(tmp_path)) == tmp_path / "python"
