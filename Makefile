@@ -6,7 +6,7 @@ SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint types fmt bench bench-optimizers images lock clean
+.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers images lock clean
 .PHONY: up-stack down-stack backup-stack restore-stack
 
 help:  ## show this
@@ -14,6 +14,9 @@ help:  ## show this
 
 demo: .venv/core .venv-trial/trial  ## tune a Keras model on an Airflow of its own (SPEC=file, KEEP=1)
 	@.venv/bin/hpo demo "$(SPEC)" $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-nightly: .venv/core .venv-trial/trial  ## three nights: a champion, a worse challenger, a better one (KEEP=1)
+	@.venv/bin/hpo nights config/nights/*.yaml $(if $(filter-out 0,$(KEEP)),--keep)
 
 up: .venv/core .venv-trial/trial  ## start that Airflow and leave it running
 	@.venv/bin/hpo up

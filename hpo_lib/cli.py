@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpo_lib import __version__, collecting, engine, experiments, modelling, operate
+from hpo_lib import __version__, collecting, engine, experiments, modelling, nightly, operate
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec import Spec
@@ -19,7 +19,7 @@ from hpo_lib.specfile import read
 from hpo_lib.trial import Assignment, History, Trial
 from hpo_lib.words import count, duration, number
 
-_REFUSED, _FAILED = 2, 1
+_REFUSED, _FAILED, _INTERRUPTED = 2, 1, 130
 _SHOWN_RUNS = 3
 
 
@@ -265,6 +265,7 @@ COMMANDS: list[Callable[[Any], None]] = [
     *collecting.COMMANDS,
     *modelling.COMMANDS,
     *operate.COMMANDS,
+    *nightly.COMMANDS,
 ]
 
 
@@ -289,6 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except HpoError as error:
         return _complain(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _complain(error: HpoError) -> int:

@@ -6,7 +6,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,51 +21,60 @@ if TYPE_CHECKING:
     from hpo_lib.remote import Airflow
 
 _DAG = "hpo_local"
+#: The folder of the Airflow on which `hpo nights` plays.
+NIGHTS = "nights"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
     *("HPO_COLLECTORS", "HPO_DATA", "HPO_EXPERIMENTS", "HPO_GRACE_S", "HPO_MAX_PARALLEL"),
     *("HPO_MAX_WAVES", "HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )
+_PLACES = ("HPO_EXPERIMENTS", "HPO_STORE")
 
 
 def up(_: argparse.Namespace) -> int:
     """Start the checkout's Airflow and say how to reach it."""
-    embedded = _embedded()
-    _say_address(embedded.up(_say))
+    _say_address(embedded().up(say))
     return 0
 
 
 def down(_: argparse.Namespace) -> int:
-    """Stop the checkout's Airflow and its trials."""
-    _embedded().down()
-    _say("Airflow is down")
+    """Stop the checkout's Airflow and its trials, that of `hpo nights` too."""
+    embedded().down()
+    embedded(NIGHTS).down()
+    say("Airflow is down")
     return 0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trigger the DAG with a spec and show its progress; 0 only if the run is complete."""
-    spec = _read(options.file)
-    embedded = _embedded()
-    if not embedded.running():
+    """Trigger the DAG with a spec and show its progress; 0 only if all of it went well."""
+    spec = read(options.file)
+    own = embedded()
+    if not own.running():
         raise HpoError("no Airflow runs here; start one with `make up`")
-    return _run(embedded, embedded.client(), spec)
+    return _run(own, own.client(), spec)
 
 
 def demo(options: argparse.Namespace) -> int:
     """Start Airflow, run a spec, and stop Airflow again if it was started here."""
-    spec = _read(options.file)
-    embedded = _embedded()
-    keep = options.keep or embedded.running()
+    spec = read(options.file)
+    own = embedded()
+    with started(own, keep=options.keep or own.running()) as client:
+        return _run(own, client, spec)
+
+
+@contextmanager
+def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
+    """Have Airflow run, and stop it in the end, whatever happens, unless it is to be kept."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:
-        client = embedded.up(_say)
+        client = own.up(say)
         _say_address(client)
-        return _run(embedded, client, spec)
+        yield client
     finally:
         if not keep:
-            _say("stopping Airflow (`make up` starts it again with all its runs)")
-            embedded.down()
+            say(f"stopping Airflow; what it has made stays in {own.results}")
+            own.down()
 
 
 def store(options: argparse.Namespace) -> int:
@@ -73,40 +83,49 @@ def store(options: argparse.Namespace) -> int:
 
     url = store_url(options)
     if options.action == "upgrade":
-        _say(f"the store is at revision {upgrade(url)}")
+        say(f"the store is at revision {upgrade(url)}")
         return 0
     with Store.open(url):
-        _say("the store is ready")
+        say("the store is ready")
     return 0
 
 
 def store_url(options: argparse.Namespace) -> str:
     """Give the store's address: the option, HPO_STORE, or that of the checkout's Airflow."""
-    return str(options.url or os.environ.get("HPO_STORE") or _embedded().store_url)
+    return str(options.url or os.environ.get("HPO_STORE") or embedded().store_url)
 
 
 def home() -> Path:
     """Give the folder of attempts and reports: HPO_HOME, or that of the checkout's Airflow."""
     named = os.environ.get("HPO_HOME")
-    return Path(named).absolute() if named else _embedded().results
+    return Path(named).absolute() if named else embedded().results
 
 
-def _run(embedded: Embedded, client: Airflow, spec: Spec) -> int:
+def _run(own: Embedded, client: Airflow, spec: Spec) -> int:
+    key = RunKey(_DAG, client.trigger(_DAG, spec.unscheduled().dump()))
+    return 0 if follow(own, client, key) else 1
+
+
+def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
+    """Show a DAG run's progress and its end, and say whether all of it went well."""
     from hpo_lib.store import Store
     from hpo_lib.watch import ending, watch
 
-    run_id = client.trigger(_DAG, spec.unscheduled().dump())
-    url = client.run_url(_DAG, run_id)
-    _say(f"triggered {_DAG}: {url}")
-    with Store.open(embedded.store_url) as opened:
-        ended = watch(client, opened, RunKey(_DAG, run_id), _say, embedded.running)
+    url = client.run_url(key.dag_id, key.dag_run_id)
+    say(f"triggered {key.dag_id}: {url}")
+    with Store.open(own.store_url) as opened:
+        ended = watch(client, opened, key, say, own.running)
         if ended is None:
             raise HpoError(f"the DAG run failed before it began; see {url}")
-        _say(ending(opened, ended, embedded.results, url))
-    return 0 if ended.status is RunStatus.COMPLETE else 1
+        say(ending(opened, ended, own.results, url))
+    if client.state(key.dag_id, key.dag_run_id) == "success":
+        return ended.status is RunStatus.COMPLETE
+    tasks = client.failed_tasks(key.dag_id, key.dag_run_id)
+    say(f"failed      {', '.join(tasks) or 'the DAG run'}: see the log in Airflow")
+    return False
 
 
-def _read(path: Path) -> Spec:
+def read(path: Path) -> Spec:
     """Check a spec before anything is started."""
     try:
         spec = from_yaml(path.read_text(encoding="utf-8"))
@@ -116,14 +135,24 @@ def _read(path: Path) -> Spec:
     return spec
 
 
-def _embedded() -> Embedded:
+def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded:
+    """Give the checkout's Airflow, or one in a `folder` of it that shares no store or files.
+
+    `own` are settings of that one, which win.
+    """
     from hpo_lib.embedded import Embedded
 
-    root = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[1])
-    if not (root / "dags" / "hpo_on_demand.py").exists():
-        raise HpoError(f"no checkout of this project at {root}; name one in HPO_ROOT")
-    settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ}
-    return Embedded(root, root / ".airflow", settings)
+    passed_on = [name for name in _SETTINGS if not folder or name not in _PLACES]
+    settings = {name: os.environ[name] for name in passed_on if name in os.environ}
+    return Embedded(root(), root() / ".airflow" / folder, settings | dict(own or {}))
+
+
+def root() -> Path:
+    """Give the checkout that the commands are about."""
+    found = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[1])
+    if not (found / "dags" / "hpo_on_demand.py").exists():
+        raise HpoError(f"no checkout of this project at {found}; name one in HPO_ROOT")
+    return found
 
 
 def _leave(number: int, _: object) -> None:
@@ -132,10 +161,11 @@ def _leave(number: int, _: object) -> None:
 
 
 def _say_address(client: Airflow) -> None:
-    _say(f"Airflow is up: {client.url}   user {client.user}   password {client.password}")
+    say(f"Airflow is up: {client.url}   user {client.user}   password {client.password}")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -51,6 +51,19 @@ class Airflow:
         """Give the state of a DAG run: queued, running, success or failed."""
         return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
+    def failed_tasks(self, dag_id: str, run_id: str) -> list[str]:
+        """Name the failed tasks of a DAG run, its trials left out: a run may end well without."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?state=failed&limit=100"
+        found = {str(task["task_id"]) for task in self.call("GET", path)["task_instances"]}
+        return sorted(name for name in found if name.rpartition(".")[2] != "trial")
+
+    def documentation(self, dag_id: str) -> str:
+        """Give a DAG's documentation as Airflow shows it, nothing of one that it does not know."""
+        try:
+            return str(self.call("GET", f"/dags/{dag_id}/details")["doc_md"] or "")
+        except HpoError:
+            return ""
+
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Give the page of a DAG run."""
         return f"{self.url}/dags/{dag_id}/runs/{run_id}"

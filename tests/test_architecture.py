@@ -37,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"embedded", "examine", "experiments", "recollect", "releases", "watch"},
     {"sweep"},
     {"operate"},
-    {"collecting", "modelling"},
+    {"collecting", "modelling", "nightly"},
     {"cli"},
 ]
 IO_LEAVES = {
