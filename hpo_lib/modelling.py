@@ -6,10 +6,12 @@ import argparse
 import getpass
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import HpoError
 from hpo_lib.operate import home, store_url
+from hpo_lib.record import ModelStatus
 from hpo_lib.words import moment, number, utc
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ def rollback(options: argparse.Namespace) -> int:
             releases.serve(store, options.experiment, _deployment(), print)
         except HpoError as error:
             print(f"it is not served from here: {error}")
-            print("the DAG hpo_housekeeping, or the next run, makes it serve")
+            print(
+                "what served before goes on; the DAG hpo_housekeeping, or the next run, makes "
+                "the champion serve as soon as it can"
+            )
     return 0
 
 
@@ -80,7 +85,13 @@ def _line(model: Model) -> str:
     metrics = " ".join(f"{name}={number(value, 6)}" for name, value in model.metrics.items())
     when = moment(model.changed_at)
     name = f"{model.experiment} v{model.version}"
-    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}"
+    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}{_lost(model)}"
+
+
+def _lost(model: Model) -> str:
+    """Say so if a model's files should be on a disk, and are not to be seen from here."""
+    kept = model.status in (ModelStatus.CHAMPION, ModelStatus.RETIRED) and "://" not in model.files
+    return f"  (no files at {model.files})" if kept and not Path(model.files).is_dir() else ""
 
 
 def _deployment() -> Deployment:

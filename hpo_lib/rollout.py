@@ -87,7 +87,10 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
 
 def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
     """Switch to the champion and look whether it serves; if not, take its title."""
-    if deployer.serving() != champion.version:
+    now = deployer.serving()
+    if now != champion.version:
+        serves = "nothing serves" if now is None else f"version {now} serves"
+        emit(f"{serves}, and version {champion.version} is to: it is brought there")
         deployer.stage(_release(champion, files))
         deployer.switch(champion.version)
         emit(f"switched to version {champion.version}")

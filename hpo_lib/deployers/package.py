@@ -73,7 +73,10 @@ class PackageDeployer:
         place = self._package(release.version)
         if not files(release.files):
             if _read(place) is None:
-                raise TransientError(f"{release.files}: no files of version {release.version}")
+                raise TransientError(
+                    f"{release.files}: no files of version {release.version}, and its package is "
+                    f"not at {place}: bring one of both back, or have another version served"
+                )
             return
         content = package(release)
         if _read(place) != content:
@@ -109,8 +112,9 @@ class PackageDeployer:
             write(self._alias, json.dumps(alias, indent=2).encode())
 
     def serving(self) -> int | None:
-        """Read the alias."""
-        return _version(_alias(self._alias))
+        """Read the alias; one whose package is gone serves nothing."""
+        version = self._named
+        return version if version is not None and self._is_there(version) else None
 
     def verify(self, version: int) -> Check:
         """Follow the alias as a user would, to a package that is whole."""
@@ -126,12 +130,21 @@ class PackageDeployer:
 
     def drop(self, version: int) -> None:
         """Delete a version's package; SpecError if it is the one that the alias names."""
-        if self.serving() == version:
+        if self._named == version:
             raise SpecError(
                 f"version {version} of {self.experiment} is served: switch to another first"
             )
         place: Any = self._package(version).parent
         delete(place)
+
+    @property
+    def _named(self) -> int | None:
+        """Give the version that the alias names."""
+        return _version(_alias(self._alias))
+
+    def _is_there(self, version: int) -> bool:
+        place = self._package(version)
+        return place.name in [one.name for one in files(place.parent)]
 
     @property
     def _folder(self) -> Place:

@@ -99,7 +99,7 @@ def test_a_package_says_what_it_is(deployer: PackageDeployer, tmp_path: Path) ->
 
 def test_without_files_there_is_no_package(deployer: PackageDeployer, tmp_path: Path) -> None:
     empty = Release("digits", 1, tmp_path / "nothing", {})
-    with pytest.raises(TransientError, match="nothing: no files of version 1"):
+    with pytest.raises(TransientError, match="nothing: no files of version 1, and its package is"):
         deployer.stage(empty)
     assert deployer.try_out(empty) == "the package is not there"
 
@@ -123,6 +123,20 @@ def test_a_file_that_cannot_be_read_is_not_packed_as_an_empty_one(
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "model.keras")
     with pytest.raises(TransientError, match=r"model\.keras: cannot be read"):
         deployer.stage(made)
+
+
+def test_an_alias_whose_package_is_gone_serves_nothing(
+    deployer: PackageDeployer, tmp_path: Path
+) -> None:
+    made = release(tmp_path)
+    deployer.stage(made)
+    deployer.switch(1)
+    shutil.rmtree(tmp_path / "models/digits/v0001")
+    assert deployer.serving() is None
+    with pytest.raises(SpecError, match="version 1 of digits is served"):
+        deployer.drop(1)
+    deployer.stage(made)
+    assert deployer.serving() == 1
 
 
 def test_a_package_that_was_changed_is_found_out(deployer: PackageDeployer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,8 @@ from hpo_lib.trial import Origin
 
 #: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. The goal is the data
 #: of the night. With the flag `silent` nothing is left to deploy, with `breaks` final training
-#: fails. Fewer epochs than ten lose a tenth each.
+#: fails, with `blind` it has no hold-out; `examples` says which final trials leave the scores of
+#: single examples. Fewer epochs than ten lose a tenth each.
 PROGRAM = """
 import json, os, pathlib, random
 data = json.loads(pathlib.Path("data.json").read_text())
@@ -37,14 +39,20 @@ params = json.loads(os.environ["HPO_PARAMS"]) | data
 noise = random.Random(os.environ["HPO_SEED"]).uniform(-0.01, 0.01)
 loss = abs(params["x"] - params["goal"]) + (10 - params["epochs"]) / 10
 final = os.environ["HPO_PHASE"] == "final"
+scores, test_loss = [0.5 * (loss + noise), 1.5 * (loss + noise)], f"test_loss={loss + noise}"
 if final and params.get("breaks"):
     raise SystemExit(3)
+if final and params.get("blind"):
+    test_loss = ""
+if params.get("examples") == "all" or params.get("examples") == "most" and noise > 0:
+    holdout = pathlib.Path(os.environ["HPO_OUTPUT"], "holdout.json")
+    holdout.write_text(json.dumps({"test_loss": scores}))
 if not params.get("silent"):
     folder = pathlib.Path(os.environ["HPO_OUTPUT"], "model")
     folder.mkdir(parents=True)
     (folder / "weights").write_text(str(params["x"]))
     (folder / "metadata.json").write_text(json.dumps({"data": params["data"]}))
-print(f"loss={loss} test_loss={loss + noise} size={params['x']} seed={os.environ['HPO_SEED']}")
+print(f"loss={loss} {test_loss} size={params['x']} seed={os.environ['HPO_SEED']}")
 """
 CONF: dict[str, Any] = {
     "name": "nightly",
@@ -633,3 +641,96 @@ def test_a_deployer_that_is_not_there_is_refused_before_any_trial(bench: Bench) 
     bench.deployment = runs.Deployment(bench.home, {"local": lambda: bench.backend})
     with pytest.raises(SpecError, match=r"deploy\.to: nothing can be deployed from here"):
         bench.tune(1)
+
+
+def lose(bench: Bench, version: int, *, files: bool) -> None:
+    """Delete a version's package, and if wanted what training left too."""
+    shutil.rmtree(bench.home / f"models/nightly/v{version:04d}")
+    if files:
+        shutil.rmtree(bench.store.models.get("nightly", version).files)
+
+
+def test_a_champion_whose_package_was_deleted_is_packed_again(bench: Bench) -> None:
+    bench.night(1)
+    lose(bench, 1, files=False)
+    said: list[str] = []
+    key = bench.tune(2)
+    assert releases.deploy(bench.store, key, bench.deployment, said.append) is None
+    assert said == [
+        "nothing serves, and version 1 is to: it is brought there",
+        "switched to version 1",
+        "version 1 serves",
+    ]
+    assert (bench.home / "models/nightly" / bench.alias["package"]).exists()
+
+
+def test_a_champion_of_which_nothing_is_left_is_told_and_a_better_one_replaces_it(
+    bench: Bench,
+) -> None:
+    bench.night(1)
+    lose(bench, 1, files=True)
+    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: False))
+    assert said[0] == "nightly: nothing serves, and version 1 is to: it is brought there"
+    lost = bench.store.models.get("nightly", 1)
+    assert said[1].startswith(
+        f"nightly: could not be looked after: {lost.files}: no files of version 1, and its package "
+        f"is not at {bench.home}/models/nightly/v0001/nightly-v1.zip"
+    )
+    same = bench.tune(2)
+    with pytest.raises(TransientError, match="no files of version 1"):
+        releases.deploy(bench.store, same, bench.deployment, quietly)
+    better = bench.night(3, data={"goal": 0.6})
+    assert better is not None
+    assert (better.status, bench.alias["version"]) == (ModelStatus.CHAMPION, 2)
+
+
+def test_models_and_rollback_tell_what_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.night(1)
+    bench.night(2, data={"goal": 0.6})
+    lose(bench, 1, files=True)
+    monkeypatch.setenv("HPO_HOME", str(bench.home))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["models", "nightly"]) == 0
+    newest, lost = capsys.readouterr().out.splitlines()
+    assert lost.endswith(f"(no files at {bench.store.models.get('nightly', 1).files})")
+    assert "no files" not in newest
+    assert main(["rollback", "nightly"]) == 0
+    told = capsys.readouterr().out
+    assert "it is not served from here: " in told
+    assert "no files of version 1, and its package is not at" in told
+    assert "what served before goes on" in told
+    assert bench.alias["version"] == 2, "it does"
+    assert main(["rollback", "nightly", "--to", "2"]) == 0
+    assert "version 2 is the champion" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.startswith("nightly v2  champion")
+
+
+def test_the_hold_out_counts_only_if_every_final_trial_has_left_it(bench: Bench) -> None:
+    bench.night(1)
+    for number, (left, said) in enumerate(
+        [
+            ("all", "is that of 3 seeds and 2 hold-out examples"),
+            ("most", "is that of 3 seeds alone: without scores of single examples nothing"),
+            ("none", "is that of 3 seeds alone: without scores of single examples nothing"),
+        ],
+        start=2,
+    ):
+        goal = {2: 0.6, 3: 0.9, 4: 0.1}[number]
+        model = bench.night(number, data={"goal": goal, "examples": left})
+        assert model is not None
+        assert said in (model.verdict or {})["reason"]
+
+
+def test_without_a_hold_out_nothing_is_promoted(bench: Bench) -> None:
+    bench.night(1)
+    model = bench.night(2, data={"goal": 0.6, "blind": True})
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    assert model.reason == (
+        "Not promoted: at least 2 seeds are needed to judge test_loss, and there are 0; of 3 final "
+        "trials that were asked for, 0 of the challenger's and 0 of the champion's left it."
+    )
+    assert bench.alias["version"] == 1
