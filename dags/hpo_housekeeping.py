@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from hpo_airflow import settings
 from hpo_airflow.dag_factory import housekeeping
 
-hpo_housekeeping = housekeeping("hpo_housekeeping")
+_folder = settings.experiments(Path(__file__).resolve().parents[1])
+hpo_housekeeping = housekeeping("hpo_housekeeping", _folder)

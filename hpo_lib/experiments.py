@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hpo_lib.store import Store
 
 PREFIX = "hpo_scheduled_"
+#: Where the provenance of a file's run has the file's name.
+FILE = "file"
 SUFFIXES = (".yaml", ".yml")
 #: A DAG of more waves takes the scheduler minutes, and with them everybody else's DAGs.
 MAX_WAVES = 500
@@ -150,7 +152,7 @@ def begin(
         replace(deployment, max_waves=planned.waves, max_parallel=spec.limits.parallel_trials),
         backend=spec.trial.backend,
         triggered_by=triggered_by,
-        provenance={**provenance, "file": planned.file},
+        provenance={**provenance, FILE: planned.file},
         by_file=True,
     )
 
@@ -192,3 +194,18 @@ def strayed(run: Run, planned: Planned) -> str | None:
             f"and this run needs {engine.waves(spec)}"
         )
     return None
+
+
+def orphaned(run: Run, folder: Path) -> str | None:
+    """Say why Airflow has no DAG any more for the run of a file; None if it has one, or none knows.
+
+    Of a folder that is not there itself nothing is known.
+    """
+    file = run.provenance.get(FILE)
+    if file is None or not folder.is_dir():
+        return None
+    if next(planned(folder, run.key.dag_id), None) is not None:
+        return None
+    if run.key.dag_id in _by_dag(folder):
+        return f"{file} has no schedule any more"
+    return f"{file} was removed while it ran"

@@ -6,24 +6,35 @@ from collections.abc import Callable, Iterator
 
 from hpo_lib import releases, runs
 from hpo_lib.backends import Backend
-from hpo_lib.record import Run, RunKey
+from hpo_lib.record import AttemptState, Run, RunKey
 from hpo_lib.runs import Deployment
+from hpo_lib.spec import load
 from hpo_lib.store import Store
 
+#: How long a run may wait for its file, from when it began.
+_WAIT_S = 24 * 3_600.0
 
-def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool]) -> Iterator[str]:
+
+def sweep(
+    store: Store,
+    deployment: Deployment,
+    is_over: Callable[[RunKey], bool],
+    orphaned: Callable[[Run], str | None] = lambda _: None,
+) -> Iterator[str]:
     """End what is left over, and yield a sentence for each thing done or not possible.
 
-    That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; then
-    processes, containers and pods that bear this store's name without a live attempt in it; and
-    models that serve although the store names another. What goes wrong with one of them keeps
-    nothing from the others.
+    That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; runs
+    that have no DAG any more, for what `orphaned` says; then processes, containers and pods that
+    bear this store's name without a live attempt in it; and models that serve although the store
+    names another. What goes wrong with one of them keeps nothing from the others.
     """
     going = store.running()
     for run in going:
         try:
             if is_over(run.key):
-                yield _closed(store, run, deployment)
+                yield _closed(store, run, deployment, "its DAG run is over")
+            elif why := orphaned(run):
+                yield _left(store, run, deployment, why)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
     for name in sorted(
@@ -37,14 +48,34 @@ def sweep(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool
     yield from releases.heal(store, deployment, is_over)
 
 
-def _closed(store: Store, run: Run, deployment: Deployment) -> str:
-    ended = runs.finish(store, run.key, deployment)
+def _left(store: Store, run: Run, deployment: Deployment, why: str) -> str:
+    """Close a run that has no DAG any more, unless a trial runs or its file may yet come back."""
+    if store.history(run.id).elapsed_s < _WAIT_S or _goes_on(store, run, deployment):
+        return (
+            f"run {run.id} waits: {why}; it goes on when the file is back, and is closed when its "
+            "DAG run is marked failed, or a day after it began"
+        )
+    return _closed(store, run, deployment, "it has waited for a day", why)
+
+
+def _goes_on(store: Store, run: Run, deployment: Deployment) -> bool:
+    """Say whether a trial of a run still runs, whatever has become of its Airflow task."""
+    view, backend = store.view(run.id), deployment.backend(load(run.spec))
+    tried = (one.attempts[-1] for one in [*view.trials, *view.finals] if one.attempts)
+    live = (one for one in tried if one.state is AttemptState.RUNNING)
+    return any(backend.poll(one.handle) is None for one in live)
+
+
+def _closed(
+    store: Store, run: Run, deployment: Deployment, because: str, why: str | None = None
+) -> str:
+    ended = runs.finish(store, run.key, deployment, lambda _: why)
     model = store.models.of_run(run.id)
     if model is not None and model.awaits_verdict:
         store.models.reject(model, "its run ended before the gate could judge it")
     report = runs.write_report(store, ended, deployment)
     runs.keep_artifacts(store, ended, deployment)
-    return f"run {run.id}: {ended.status}, its DAG run is over: {ended.reason} ({report})"
+    return f"run {run.id}: {ended.status}, {because}: {ended.reason} ({report})"
 
 
 def _leftovers(store: Store, name: str, backend: Backend) -> Iterator[str]:

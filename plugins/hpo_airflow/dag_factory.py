@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
@@ -64,8 +65,9 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 
 _HOUSEKEEPING = """\
 Closes runs whose DAG run was marked or deleted, with their report, and ends processes, containers,
-pods and ECS tasks that bear the store's name without a live attempt in it. What it did is in the
-log of **sweep** and in its return value. `HPO_HOUSEKEEPING` is its cron expression.
+pods and ECS tasks that bear the store's name without a live attempt in it. Says which runs wait for
+a file that was removed. What it did is in the log of **sweep** and in its return value.
+`HPO_HOUSEKEEPING` is its cron expression.
 """
 
 
@@ -86,8 +88,11 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
     return dag
 
 
-def housekeeping(dag_id: str) -> DAG:
-    """Build the DAG that looks, every few minutes, for what is left over."""
+def housekeeping(dag_id: str, folder: Path) -> DAG:
+    """Build the DAG that looks, every few minutes, for what is left over.
+
+    `folder` is that of the files that have a DAG each.
+    """
     with DAG(
         dag_id,
         schedule=settings.housekeeping(),
@@ -102,7 +107,7 @@ def housekeeping(dag_id: str) -> DAG:
         @task(task_id="sweep", execution_timeout=timedelta(minutes=10))
         def sweep() -> list[str]:
             """Say what was ended."""
-            return tasks.sweep(get_current_context())
+            return tasks.sweep(get_current_context(), folder)
 
         sweep()
     return dag

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -252,9 +253,13 @@ def report(context: Mapping[str, Any], planned: Planned | None = None) -> dict[s
     return summary(run, str(path))
 
 
-def sweep(context: Mapping[str, Any]) -> list[str]:
-    """End what is left over; give a sentence for each thing done."""
+def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
+    """End what is left over; give a sentence for each thing done, or not possible.
+
+    `folder` is that of the files that have a DAG each.
+    """
     from hpo_lib import sweep as housekeeping
+    from hpo_lib.experiments import orphaned
 
     ti = context["ti"]
 
@@ -264,7 +269,9 @@ def sweep(context: Mapping[str, Any]) -> list[str]:
 
     said = []
     with errors(), settings.open_store() as store:
-        for sentence in housekeeping.sweep(store, settings.deployment(), is_over):
+        for sentence in housekeeping.sweep(
+            store, settings.deployment(), is_over, lambda run: orphaned(run, folder)
+        ):
             log.info("%s", sentence)
             said.append(sentence)
     return said

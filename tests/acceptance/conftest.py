@@ -142,10 +142,11 @@ class Stack:
             return False
         return True
 
-    def sweep(self) -> None:
-        """Have housekeeping done."""
+    def sweep(self) -> str:
+        """Have housekeeping done, and give its log."""
         key = RunKey("hpo_housekeeping", self.client().trigger("hpo_housekeeping", {}))
         assert self.wait(key) == "success"
+        return self.log(key, "sweep")
 
     def _ended(self, key: RunKey) -> str | None:
         try:

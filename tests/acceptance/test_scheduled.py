@@ -16,6 +16,7 @@ from hpo_lib.embedded import Embedded
 from hpo_lib.errors import HpoError
 from hpo_lib.record import RunKey, RunStatus
 from hpo_lib.store import Store
+from hpo_lib.trial import TrialState
 from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
 from tests.acceptance.test_run import conf
 
@@ -224,3 +225,22 @@ def test_a_run_keeps_its_spec_whatever_becomes_of_its_file(plan: Plan, gate: Gat
         trials = [view.trial for view in stack.store.view(stack.run(key).id).trials]
         assert len(trials) == made
         assert all(trial.params["x"] >= 5.0 for trial in trials), "the file's new space"
+
+
+def test_a_run_waits_for_its_file_and_housekeeping_says_so(plan: Plan, gate: Gate) -> None:
+    stack = plan.stack
+    dag = plan.put("removed.yaml", **one_by_one(2, gate))
+    until(lambda: dag in plan.listed(), "the file's DAG")
+    key = RunKey(dag, stack.client().trigger(dag, {}))
+    until(lambda: stack.states(key, "wave_01.trial") == ["running"], "a trial")
+
+    (plan.folder / "removed.yaml").unlink()
+    until(lambda: dag not in plan.listed(), "the end of the DAG")
+    gate.open()
+    run = stack.run(key)
+    until(lambda: stack.store.trial(run.id, 1).state is TrialState.COMPLETE, "the trial's end")
+    assert f"run {run.id} waits: removed.yaml was removed while it ran" in stack.sweep()
+    assert stack.run(key).status is RunStatus.RUNNING
+
+    plan.put("removed.yaml", **one_by_one(2, gate))
+    assert [one.trial.state for one in stack.complete(key).trials] == [TrialState.COMPLETE] * 2

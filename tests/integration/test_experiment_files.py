@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from hpo_lib import experiments, runs
+from hpo_lib.backends import AttemptName
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.errors import SpecError
 from hpo_lib.experiments import Planned
 from hpo_lib.record import Run, RunKey, RunStatus
-from hpo_lib.spec import load
+from hpo_lib.spec import load, to_yaml
 from hpo_lib.store import Store, upgrade
+from hpo_lib.sweep import sweep
+from hpo_lib.trial import Cause
 
 KEY = RunKey("hpo_scheduled_nightly", "scheduled__2031-05-06T07:08:09+00:00")
 CONF: dict[str, Any] = {
@@ -38,11 +42,22 @@ BROKEN = file().broken("spec: must be YAML\nand text")
 
 
 @dataclass
+class Clock:
+    """Today's time, or that of days to come."""
+
+    days: int = 0
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self.days)
+
+
+@dataclass
 class Bench:
     """A store and a deployment whose bounds on conf-triggered DAGs are narrow."""
 
     store: Store
     home: Path
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
@@ -60,6 +75,23 @@ class Bench:
         for one in runs.next_wave(self.store, KEY, wave, self.deployment).assignments:
             runs.perform(self.store, run, one.trial, self.backend, lambda _: None, launch)
 
+    def lose_task_of_wave(self, wave: int) -> None:
+        """Ask for a wave's trials, whose tasks never come."""
+        assert runs.next_wave(self.store, KEY, wave, self.deployment).assignments
+
+    def submit(self, run: Run, number: int) -> Any:
+        """Start a trial whose task is killed at once, and give its handle."""
+        slug, trial = runs.slug_of(run), self.store.trial(run.id, number)
+
+        def named(attempt: int) -> Any:
+            return self.backend.handle(AttemptName(self.store.id, slug, number, attempt))
+
+        handle = self.store.open_attempt(run.id, number, named).handle
+        output, spec = str(self.backend.output(handle)), load(run.spec)
+        asked = runs.request(spec, run, trial, 1, output, store=self.store.id)
+        self.backend.submit(handle, asked)
+        return handle
+
     def finish(self, planned: Planned) -> Run:
         why = partial(experiments.strayed, planned=planned)
         return runs.finish(self.store, KEY, self.deployment, why)
@@ -69,8 +101,9 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     url = f"sqlite:///{tmp_path / 'hpo.db'}"
     upgrade(url)
-    with Store.open(url) as store:
-        yield Bench(store, tmp_path)
+    clock = Clock()
+    with Store.open(url, now=clock) as store:
+        yield Bench(store, tmp_path, clock)
 
 
 def test_a_file_runs_as_wide_and_long_as_it_says(bench: Bench) -> None:
@@ -138,3 +171,92 @@ def test_a_conf_with_a_schedule_is_refused(bench: Bench) -> None:
     with pytest.raises(SpecError) as refused:
         runs.validate(CONF, bench.deployment, backend="local")
     assert str(refused.value).startswith("schedule: belongs to a file in config/experiments")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of experiments with the file of `bench`'s run."""
+    made = tmp_path / "experiments"
+    made.mkdir()
+    (made / "nightly.yaml").write_text(to_yaml(load(CONF)))
+    return made
+
+
+def test_a_run_whose_file_is_there_has_a_dag_also_if_it_is_broken(
+    bench: Bench, folder: Path
+) -> None:
+    run = bench.begin(file())
+    assert experiments.orphaned(run, folder) is None
+    (folder / "nightly.yaml").write_text("name: [")
+    assert experiments.orphaned(run, folder) is None
+
+
+def test_of_a_folder_that_is_not_there_and_of_a_conf_nothing_is_known(
+    bench: Bench, folder: Path
+) -> None:
+    run = bench.begin(file())
+    assert experiments.orphaned(run, folder / "not mounted") is None
+    assert experiments.orphaned(replace(run, provenance={}), folder / "..") is None
+
+
+def test_a_run_whose_file_has_no_dag_any_more_says_why(bench: Bench, folder: Path) -> None:
+    run = bench.begin(file())
+    (folder / "nightly.yaml").write_text(to_yaml(load(CONF).unscheduled()))
+    assert experiments.orphaned(run, folder) == "nightly.yaml has no schedule any more"
+    (folder / "nightly.yaml").unlink()
+    assert experiments.orphaned(run, folder) == "nightly.yaml was removed while it ran"
+
+
+def swept(bench: Bench, folder: Path) -> list[str]:
+    """Do what housekeeping does while Airflow says that the DAG run goes on."""
+    said = partial(experiments.orphaned, folder=folder)
+    return list(sweep(bench.store, bench.deployment, lambda key: False, said))
+
+
+def test_a_run_waits_a_day_for_a_file_that_was_removed(bench: Bench, folder: Path) -> None:
+    run = bench.begin(file())
+    bench.wave(run, 1)
+    (folder / "nightly.yaml").rename(folder / "nightly.bak")
+    (said,) = swept(bench, folder)
+    assert said.startswith("run 1 waits: nightly.yaml was removed while it ran; it goes on when")
+    assert bench.store.run(KEY).status is RunStatus.RUNNING
+
+    (folder / "nightly.bak").rename(folder / "nightly.yaml")
+    assert swept(bench, folder) == []
+    bench.wave(run, 2)
+    assert len(bench.store.view(run.id).trials) == 2, "it goes on"
+
+
+def test_a_day_later_the_run_is_closed_with_all_that_it_had(bench: Bench, folder: Path) -> None:
+    run = bench.begin(file())
+    bench.wave(run, 1)
+    bench.lose_task_of_wave(2)
+    (folder / "nightly.yaml").rename(folder / "nightly.bak")
+    bench.clock.days += 2
+    (said,) = swept(bench, folder)
+    why = "broken off after 2 of 3 trials: nightly.yaml was removed while it ran"
+    assert said.startswith(f"run 1: failed, it has waited for a day: {why} (")
+    ended = bench.store.run(KEY)
+    assert (ended.status, ended.reason) == (RunStatus.FAILED, why)
+    assert (bench.home / "runs" / "000001-run" / "report.html").exists()
+    first, second = (one.trial for one in bench.store.view(run.id).trials)
+    assert first.value == 1.0, "nothing is lost"
+    assert second.cause is Cause.LOST
+
+    (folder / "nightly.bak").rename(folder / "nightly.yaml")
+    stop = runs.next_wave(bench.store, KEY, 3, bench.deployment).stop
+    assert stop is not None
+    assert stop.failed, "the file that is back finds an ended run"
+
+
+def test_while_a_trial_runs_its_run_is_not_closed(bench: Bench, folder: Path) -> None:
+    run = bench.begin(file(trial=CONF["trial"] | {"command": ["sleep", "600"], "args": []}))
+    (asked,) = runs.next_wave(bench.store, KEY, 1, bench.deployment).assignments
+    handle = bench.submit(run, asked.trial)
+    (folder / "nightly.yaml").unlink()
+    bench.clock.days += 2
+    try:
+        assert swept(bench, folder)[0].startswith("run 1 waits: ")
+    finally:
+        bench.backend.stop(handle)
+    assert swept(bench, folder)[0].startswith("run 1: failed, it has waited for a day: ")

@@ -34,6 +34,7 @@ def schedule(**settings: Any) -> Schedule:
         ({"cron": "0 25 * * *"}, 'schedule.cron: must be a cron expression, got "0 25 * * *": '
          "[0 25 * * *] is not acceptable, out of range"),
         ({"cron": "0 0 31 2 *"}, 'schedule.cron: must be a time that comes, got "0 0 31 2 *"'),
+        ({"cron": "0 0 30 2 *"}, 'schedule.cron: must be a time that comes, got "0 0 30 2 *"'),
         ({"cron": 5}, "schedule.cron: must be text, got 5"),
         (
             {"cron": "0 3 * * *", "timezone": "Europe/Berln"},
