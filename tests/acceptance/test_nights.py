@@ -49,7 +49,7 @@ def nights(checkout: Path) -> str:
         words, cwd=checkout, env=env, stdout=subprocess.PIPE, text=True
     ) as played:
         try:
-            said, _ = played.communicate(timeout=3 * PATIENCE_S)
+            said, _ = played.communicate(timeout=4 * PATIENCE_S)
         except BaseException:
             played.send_signal(signal.SIGINT)
             raise
