@@ -232,12 +232,14 @@ def test_a_run_waits_for_its_file_and_housekeeping_says_so(plan: Plan, gate: Gat
     dag = plan.put("removed.yaml", **one_by_one(2, gate))
     until(lambda: dag in plan.listed(), "the file's DAG")
     key = RunKey(dag, stack.client().trigger(dag, {}))
+    # A task that has yet to read the file when it is removed is put back by Airflow.
     until(lambda: stack.states(key, "wave_01.trial") == ["running"], "a trial")
+    run = stack.run(key)
+    until(lambda: stack.store.attempts(run.id, 1), "an attempt")
 
     (plan.folder / "removed.yaml").unlink()
     until(lambda: dag not in plan.listed(), "the end of the DAG")
     gate.open()
-    run = stack.run(key)
     until(lambda: stack.store.trial(run.id, 1).state is TrialState.COMPLETE, "the trial's end")
     assert f"run {run.id} waits: removed.yaml was removed while it ran" in stack.sweep()
     assert stack.run(key).status is RunStatus.RUNNING
