@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hpo_lib import promotion, rollout
-from hpo_lib.deployers import Deployer
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.record import Model, ModelStatus, RunKey
 from hpo_lib.rollout import Emit
@@ -26,8 +25,8 @@ def deploy(store: Store, key: RunKey, deployment: Deployment, emit: Emit) -> Mod
     model = store.models.of_run(run.id)
     if model is not None and model.files and (model.verdict or {}).get("promote"):
         _check_approved(spec, model)
-        deployer = deployment.deployer(spec, store.id)
-        model = rollout.roll_out(store.models, model, deployer, _files(deployment), emit)
+        deployers, files = _deployers(store, deployment), _files(deployment)
+        model = rollout.roll_out(store.models, model, deployers, files, emit)
     if model is None or model.status is not ModelStatus.CHAMPION:
         serve(store, run.experiment, deployment, emit)
     return model
@@ -45,11 +44,8 @@ def _check_approved(spec: Spec, model: Model) -> None:
 
 def serve(store: Store, experiment: str, deployment: Deployment, emit: Emit) -> Model | None:
     """Make what serves the champion that the store names, and give it."""
-    champion = store.models.champion(experiment)
-    if champion is None:
-        return None
-    deployer = _deployer(store, champion, deployment)
-    return rollout.reconcile(store.models, experiment, deployer, _files(deployment), emit)
+    deployers, files = _deployers(store, deployment), _files(deployment)
+    return rollout.reconcile(store.models, experiment, deployers, files, emit)
 
 
 def roll_back(store: Store, experiment: str, version: int | None, who: str) -> Model:
@@ -86,8 +82,8 @@ def _reject_left_over(
             emit(f"version {model.version} is rejected: its run ended before it was deployed")
 
 
-def _deployer(store: Store, model: Model, deployment: Deployment) -> Deployer:
-    return deployment.deployer(load(store.run_by_id(model.run_id).spec), store.id)
+def _deployers(store: Store, deployment: Deployment) -> rollout.Deployers:
+    return lambda model: deployment.deployer(load(store.run_by_id(model.run_id).spec), store.id)
 
 
 def _files(deployment: Deployment) -> rollout.Files:

@@ -18,17 +18,20 @@ from hpo_lib.record import Model, ModelStatus
 Emit = Callable[[str], None]
 #: Opens the folder of a model's files.
 Files = Callable[[Model], Place]
+#: Gives the deployer that a model's own run asked for: the one before may serve elsewhere, or
+#: otherwise.
+Deployers = Callable[[Model], Deployer]
 #: A champion that is replaced again and again while it is rolled out.
 _ROUNDS = 10
 
 
-def roll_out(models: Models, model: Model, deployer: Deployer, files: Files, emit: Emit) -> Model:
+def roll_out(models: Models, model: Model, deployers: Deployers, files: Files, emit: Emit) -> Model:
     """Try a challenger out, make it the champion and serve it; give what it is then.
 
     What fails on the way rejects it, with the reason, and leaves the old champion serving.
     """
     if model.status is ModelStatus.CHALLENGER:
-        release = _release(model, files)
+        deployer, release = deployers(model), _release(model, files)
         emit(f"staging version {model.version}")
         deployer.stage(release)
         trouble = deployer.try_out(release)
@@ -41,12 +44,12 @@ def roll_out(models: Models, model: Model, deployer: Deployer, files: Files, emi
             return _refused(models, model, deployer, str(error))
         emit(f"version {model.version} is the champion")
     if model.status is ModelStatus.CHAMPION:
-        reconcile(models, model.experiment, deployer, files, emit)
+        reconcile(models, model.experiment, deployers, files, emit)
     return models.get(model.experiment, model.version)
 
 
 def reconcile(
-    models: Models, experiment: str, deployer: Deployer, files: Files, emit: Emit
+    models: Models, experiment: str, deployers: Deployers, files: Files, emit: Emit
 ) -> Model | None:
     """Serve what the store names as champion, and give it; None if it names none.
 
@@ -58,6 +61,7 @@ def reconcile(
         champion = models.champion(experiment)
         if champion is None:
             return None
+        deployer = deployers(champion)
         if champion.served and deployer.serving() == champion.version:
             return champion
         _serve(models, champion, deployer, files, emit)

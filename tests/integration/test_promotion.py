@@ -19,6 +19,7 @@ from hpo_lib import drift, nights, promotion, releases, report, runs, sweep
 from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli import main
+from hpo_lib.deployers import Check, Deployer
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 from hpo_lib.models import Models
@@ -79,6 +80,7 @@ class Bench:
 
     store: Store
     home: Path
+    dag: str = "nightly"
 
     def __post_init__(self) -> None:
         self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
@@ -88,13 +90,13 @@ class Bench:
             deployers=self.deployer,
         )
 
-    def deployer(self, spec: Spec, _: str) -> PackageDeployer:
+    def deployer(self, spec: Spec, _: str) -> Deployer:
         assert spec.deploy is not None
         return PackageDeployer.at(spec.name, spec.deploy.options, self.home, {})
 
     def tune(self, night: int, *, data: Mapping[str, Any] = {}, **changes: Any) -> RunKey:
         """Do a night up to the gate, on data of its own."""
-        key = RunKey("nightly", f"night-{night}")
+        key = RunKey(self.dag, f"night-{night}")
         (self.home / "data.json").write_text(json.dumps(DATA | data))
         runs.begin(
             self.store,
@@ -444,6 +446,39 @@ def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
     assert model is not None
     assert model.status is ModelStatus.CHAMPION
     assert PackageDeployer("nightly", bench.home / "new").serving() == 2
+
+
+def test_what_does_not_serve_is_taken_back_to_where_the_one_before_serves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By that one's own options: with the new ones it would be another thing that serves."""
+    bench.night(1)
+    there, verify = bench.home / "new", PackageDeployer.verify
+
+    def spoilt(deployer: PackageDeployer, version: int) -> Check:
+        return Check("no answer") if version == 2 else verify(deployer, version)
+
+    monkeypatch.setattr(PackageDeployer, "verify", spoilt)
+    monkeypatch.setattr(bench, "deployment", offering(bench, there))
+    options = {"uri": f"file://{there}"}
+    model = bench.night(2, data={"goal": 0.6}, deploy={**CONF["deploy"], "options": options})
+    assert model is not None
+    assert model.reason == "it did not serve once it was switched to: no answer"
+    champion = bench.store.models.champion("nightly")
+    assert champion is not None
+    assert (champion.version, bench.alias["version"]) == (1, 1)
+    assert [one.name for one in (there / "nightly").glob("v*")] == ["v0002"]
+
+
+def offering(bench: Bench, folder: Path) -> runs.Deployment:
+    """Give a deployment that lets packages lie in one more folder."""
+
+    def deployer(spec: Spec, _: str) -> Deployer:
+        assert spec.deploy is not None
+        root = folder if "uri" in spec.deploy.options else bench.home / "models"
+        return PackageDeployer(spec.name, root)
+
+    return dataclasses.replace(bench.deployment, deployers=deployer)
 
 
 def test_deciding_again_changes_nothing(bench: Bench) -> None:

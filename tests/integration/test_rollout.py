@@ -112,12 +112,12 @@ def quietly(line: str) -> None:
 def roll_out(store: Store, model: Model, deployer: FakeDeployer, killer: Killer) -> Model:
     made = store.models.get(model.experiment, model.version)
     return rollout.roll_out(
-        killer.watch(store.models), made, killer.watch(deployer), files, quietly
+        killer.watch(store.models), made, lambda _: killer.watch(deployer), files, quietly
     )
 
 
 def reconcile(store: Store, deployer: FakeDeployer) -> Model | None:
-    return rollout.reconcile(store.models, "nightly", deployer, files, quietly)
+    return rollout.reconcile(store.models, "nightly", lambda _: deployer, files, quietly)
 
 
 def served(store: Store, night: int, deployer: FakeDeployer) -> Model:
