@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hpo_lib import promotion, rollout
 from hpo_lib.errors import NotFound, SpecError
@@ -63,21 +64,35 @@ def heal(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool]
     """
     for experiment in store.models.experiments():
         said: list[str] = []
-        try:
-            _reject_left_over(store, experiment, is_over, said.append)
+        with _telling(said.append):
+            _reject_left_over(store, experiment, deployment, is_over, said.append)
+        with _telling(said.append):
             serve(store, experiment, deployment, said.append)
-        except Exception as error:
-            said.append(f"could not be looked after: {error or repr(error)}")
         yield from (f"{experiment}: {sentence}" for sentence in said)
 
 
+@contextmanager
+def _telling(emit: Emit) -> Iterator[None]:
+    """Say what goes wrong, and go on with what else there is to do."""
+    try:
+        yield
+    except Exception as error:
+        emit(f"could not be looked after: {str(error) or repr(error)}")
+
+
 def _reject_left_over(
-    store: Store, experiment: str, is_over: Callable[[RunKey], bool], emit: Emit
+    store: Store,
+    experiment: str,
+    deployment: Deployment,
+    is_over: Callable[[RunKey], bool],
+    emit: Emit,
 ) -> None:
+    """Reject challengers of runs that are over, and drop what those had staged already."""
     for model in store.models.of(experiment):
         run = store.run_by_id(model.run_id)
         waits = model.status is ModelStatus.CHALLENGER and run.spec.get("deploy")
         if waits and is_over(run.key):
+            _deployers(store, deployment)(model).drop(model.version)
             store.models.reject(model, "its run ended before it was deployed")
             emit(f"version {model.version} is rejected: its run ended before it was deployed")
 

@@ -141,6 +141,11 @@ class Bench:
         found: dict[str, Any] = json.loads((self.home / "models/nightly/champion.json").read_text())
         return found
 
+    @property
+    def packages(self) -> list[Path]:
+        """The folders of versions."""
+        return list((self.home / "models/nightly").glob("v*"))
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
@@ -569,6 +574,47 @@ def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> Non
     ]
     said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
     assert any("version 1 is rejected" in one for one in said)
+
+
+@pytest.fixture
+def left_over(bench: Bench) -> Bench:
+    """A champion, and what a run had staged when it was killed for good."""
+    bench.night(1)
+    key = bench.tune(2, fixed={"goal": 0.6})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PackageDeployer, "try_out", killed)
+        promotion.decide(bench.store, key, bench.deployment)
+        with pytest.raises(KeyboardInterrupt):
+            releases.deploy(bench.store, key, bench.deployment, quietly)
+    return bench
+
+
+def killed(*args: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_housekeeping_drops_what_a_dead_run_has_staged(left_over: Bench) -> None:
+    assert sorted(one.name for one in left_over.packages) == ["v0001", "v0002"]
+    said = list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+    assert "nightly: version 2 is rejected: its run ended before it was deployed" in said
+    assert [one.name for one in left_over.packages] == ["v0001"]
+
+
+def test_housekeeping_serves_though_it_cannot_drop(
+    left_over: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: Any) -> None:
+        raise TransientError("the bucket does not answer")
+
+    (left_over.home / "models/nightly/champion.json").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(PackageDeployer, "drop", away)
+        said = list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+    assert "nightly: could not be looked after: the bucket does not answer" in said
+    assert left_over.alias["version"] == 1
+    assert left_over.store.models.get("nightly", 2).status is ModelStatus.CHALLENGER
+    list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+    assert [one.name for one in left_over.packages] == ["v0001"]
 
 
 def test_housekeeping_rejects_what_the_gate_never_judged(bench: Bench) -> None:
