@@ -38,6 +38,7 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "HPO_MAX_WAVES": "6",
+    "HPO_DEPLOYERS": "tests.acceptance.held",  # a deployer that waits to be killed
 }
 #: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
 DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}}

@@ -1,23 +1,18 @@
-"""From the search to a served model on a real Airflow: approval, kills, and what nights leave."""
+"""From the search to a served model on a real Airflow: approval, and what nights leave."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from hpo_lib.errors import HpoError
 from hpo_lib.record import Model, ModelStatus, RunKey, RunStatus
-from hpo_lib.remote import DONE
-from tests.acceptance.conftest import DAG, PATIENCE_S, Stack, cmdline, until
+from tests.acceptance.conftest import DAG, Stack, until
 
 pytestmark = [pytest.mark.airflow]
 
@@ -143,37 +138,3 @@ def test_no_answer_in_time_means_no(up: Stack) -> None:
     model = model_of(up, key)
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "nobody approved it in time")
     assert served(up, "unanswered") is None
-
-
-@pytest.mark.parametrize("task_id", ["gate", "deploy"])
-def test_a_killed_task_is_done_again(up: Stack, task_id: str) -> None:
-    for number in range(5):
-        name = f"killed-{task_id}-{number}"
-        assert up.wait(up.trigger(conf(name))) == "success"
-        key = up.trigger(conf(name, goal=0.6))
-        killed = kill(up, key, task_id)
-        assert up.wait(key) == "success"
-        assert (champion(up, name), served(up, name)) == (2, 2)
-        found = up.store.models.of(name)
-        assert [one.status for one in found] == [ModelStatus.CHAMPION, ModelStatus.RETIRED]
-        if killed:
-            return
-    pytest.fail(f"{task_id} was never caught while it ran")
-
-
-def kill(stack: Stack, key: RunKey, task_id: str) -> bool:
-    """Kill the process of a task as soon as there is one; no if it was quicker."""
-    (wanted,) = until(
-        lambda: [t["id"] for t in stack.tasks(key) if t["task_id"] == task_id], task_id
-    )
-    for _ in range(int(PATIENCE_S)):
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
-            found = [p for p in psutil.process_iter() if wanted in " ".join(cmdline(p))]
-            children = [p for p in found if p.ppid() in {one.pid for one in found}]
-            if children:
-                os.kill(children[-1].pid, signal.SIGKILL)
-                return True
-        if stack.client().state(key.dag_id, key.dag_run_id) in DONE:
-            return False
-    raise AssertionError(f"waited in vain for {task_id}")
