@@ -41,7 +41,7 @@ SETTINGS = {
     "HPO_DEPLOYERS": "tests.acceptance.held",  # a deployer that waits to be killed
 }
 #: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
-DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}}
+DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}, "mlflow": {"connection": "mlflow"}}
 #: Of these variables the tests' own are passed on.
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 

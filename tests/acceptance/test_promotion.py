@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hpo_lib.errors import HpoError
 from hpo_lib.record import Model, ModelStatus, RunKey, RunStatus
-from tests.acceptance.conftest import DAG, Stack, until
+from tests.acceptance.conftest import DAG, DEPLOYMENT, Stack, until
+from tests.mlflow_server import mlflow, needs_mlflow
 
 pytestmark = [pytest.mark.airflow]
 
@@ -24,6 +27,12 @@ awk -v x="$1" -v goal="$(cat "$2")" -v seed="$HPO_SEED" 'BEGIN {
   loss = x > goal ? x - goal : goal - x
   print "loss=" loss " test_loss=" loss + (seed % 7) / 1000
 }'
+"""
+
+#: What a server of models is tried with; a package would have to load a Keras model for it.
+SAMPLED = """
+mkdir -p "$HPO_OUTPUT/model"
+echo '{"instances": [1], "predictions": [2]}' > "$HPO_OUTPUT/model/sample.json"
 """
 
 
@@ -138,3 +147,44 @@ def test_no_answer_in_time_means_no(up: Stack) -> None:
     model = model_of(up, key)
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "nobody approved it in time")
     assert served(up, "unanswered") is None
+
+
+@needs_mlflow
+def test_mlflow_names_the_better_model(up: Stack, tmp_path: Path) -> None:
+    """Through Airflow's connection, with the parameters of each that was registered."""
+    spec = conf("registered", to="mlflow")
+    command = ["sh", "-c", SAMPLED + SCRIPT, *spec["trial"]["command"][3:]]
+    spec["trial"] = spec["trial"] | {"command": command}
+    with mlflow(tmp_path) as address, connected(up, address):
+        assert up.wait(up.trigger(spec)) == "success"
+        assert registered(address) == {"1": ("0.3", ["champion"])}
+        assert up.wait(up.trigger(spec | {"fixed": {"goal": 0.6}})) == "success"
+        assert registered(address) == {"1": ("0.3", []), "2": ("0.6", ["champion"])}
+    assert champion(up, "registered") == 2
+
+
+@contextmanager
+def connected(stack: Stack, address: str) -> Iterator[None]:
+    """Give Airflow the connection to an MLflow server that its deployment names."""
+    host, port = address.removeprefix("http://").split(":")
+    name = DEPLOYMENT["mlflow"]["connection"]
+    body = {"connection_id": name, "conn_type": "http", "host": host, "port": int(port)}
+    stack.client().call("POST", "/connections", body)
+    yield
+    stack.client().call("DELETE", f"/connections/{name}")
+
+
+def registered(address: str) -> dict[str, tuple[str, list[str]]]:
+    """Give the versions of the registered model: the parameter x, and the aliases."""
+
+    def ask(what: str, **params: str) -> Any:
+        return httpx.get(f"{address}/api/2.0/mlflow/{what}", params=params).json()
+
+    aliases = ask("registered-models/get", name="registered")["registered_model"]["aliases"]
+    found = {}
+    for one in ask("model-versions/search", filter="name='registered'")["model_versions"]:
+        params = ask("runs/get", run_id=one["run_id"])["run"]["data"]["params"]
+        x = next(pair["value"] for pair in params if pair["key"] == "x")
+        named = [pair["alias"] for pair in aliases if pair["version"] == one["version"]]
+        found[one["version"]] = (x, named)
+    return found
