@@ -144,21 +144,23 @@ class Load:
     right: Callable[[int, bytes], bool] = lambda version, answer: (
         json.loads(answer) == {"predictions": [10.0 * version]}
     )
+    threads: int = 6
+    pause_s: float = 0.0
     answers: Counter[int] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     log: list[tuple[float, int]] = field(default_factory=list)
 
     def __enter__(self) -> Load:
         self.ended, self.lock = threading.Event(), threading.Lock()
-        self.pool = ThreadPoolExecutor(6)
-        self.threads = [self.pool.submit(self._ask) for _ in range(6)]
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.asking = [self.pool.submit(self._ask) for _ in range(self.threads)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.pool.shutdown()
-        for thread in self.threads:
-            thread.result()
+        for one in self.asking:
+            one.result()
 
     def begun(self) -> float:
         """Give a time: requests that begin later are seen by `after`."""
@@ -188,7 +190,7 @@ class Load:
         client.update_params_for_auth(headers, [], ["BearerToken"])
         place = f"/api/v1/namespaces/{plan.namespace}/services/{plan.name}:http/proxy"
         url = f"{client.configuration.host}{place}{predict_path(plan.name)}"
-        while not self.ended.is_set():
+        while not self.ended.wait(self.pause_s):
             start = time.monotonic()
             answer = client.rest_client.pool_manager.request(
                 "POST", url, body=self.body, headers=headers, retries=False
