@@ -57,7 +57,9 @@ _INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "TF_", "XLA_")
 
 @dataclass(frozen=True, slots=True)
 class LocalBackend:
-    """Keeps each attempt in a folder of its own below `home`.
+    """Keeps each attempt in a folder of its own below `home`, which hosts may share.
+
+    An attempt on another host is followed and ended through its files; without them it is lost.
 
     `workdir` is where commands run, `path` is put before PATH (so that `python` is the trial's),
     `grace_s` is how long an attempt may run without an Airflow task looking after it, `release_s`
@@ -98,7 +100,10 @@ class LocalBackend:
         return log_of(handle)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
-        """Start a guard unless one was started before; TransientError if it does not come up."""
+        """Start a guard unless one was started before; TransientError if it does not come up.
+
+        An attempt that another host has named is that host's to start: here it is lost.
+        """
         folder = _folder(handle)
         if (folder / "started").exists() or handle["host"] != socket.gethostname():
             return
@@ -123,7 +128,8 @@ class LocalBackend:
         folder = _folder(handle)
         log, pause_s = _from_near_its_end(folder / "log.txt"), _FIRST_POLL_S
         while True:
-            _beat(folder)
+            if _is_seen(handle):
+                _beat(folder)
             found = self.poll(handle)
             yield from log.new(last=found is not None)
             if found is not None:
@@ -135,7 +141,7 @@ class LocalBackend:
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the attempt runs; one without a guard is ended as lost."""
         folder = _folder(handle)
-        if handle["host"] != socket.gethostname():
+        if not _is_seen(handle):
             return Exit(Ending.LOST, detail=f"its worker was {handle['host']}, this is another")
         alive = _is_locked(folder / "guard.lock")
         if (folder / "exit.json").exists():
@@ -160,7 +166,7 @@ class LocalBackend:
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Ask the guard to end the attempt; returns when it has, or after killing it."""
         folder = _folder(handle)
-        if handle["host"] != socket.gethostname() or not folder.exists():
+        if not folder.exists():
             return
         (folder / "stop").touch()
         end = time.monotonic() + _STOP_S
@@ -232,6 +238,11 @@ def _found(folder: Path) -> Found:
 
 def _folder(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"])
+
+
+def _is_seen(handle: Mapping[str, Any]) -> bool:
+    """Say whether its files are here: the attempt is this host's, or both hosts share the home."""
+    return handle["host"] == socket.gethostname() or (_folder(handle) / "started").exists()
 
 
 def _beat(folder: Path) -> None:

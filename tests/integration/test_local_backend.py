@@ -88,7 +88,7 @@ def family(backend: LocalBackend, handle: dict, **limits: float) -> list[int]:
     """Start a trial with a child and a daemonised orphan; give all process ids, its own first."""
     backend.submit(handle, python(FAMILY, **limits))
     log = backend.log(handle)
-    until(lambda: len(log.read_text().splitlines()) == 3)
+    until(lambda: log.exists() and len(log.read_text().splitlines()) == 3)
     pids = dict(line.split() for line in log.read_text().splitlines())
     return [int(pids[name]) for name in ("self", "child", "orphan")]
 
@@ -160,7 +160,7 @@ def test_stop_ends_the_whole_family_and_may_be_repeated(
 def test_a_trial_that_ignores_sigterm_is_killed(backend: LocalBackend, handle: dict) -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
     backend.submit(handle, python(f"{code}; time.sleep(600)"))
-    until(lambda: backend.log(handle).read_text())
+    until(lambda: backend.log(handle).exists() and backend.log(handle).read_text())
     backend.stop(handle)
     assert backend.poll(handle).ending is Ending.STOPPED
 
@@ -251,10 +251,46 @@ for _ in backend.follow({handle!r}): pass
     assert end(backend, handle) == (["begun", "loss=1"], Exit(Ending.EXITED, 0))
 
 
-def test_another_host_cannot_see_the_attempt(backend: LocalBackend, handle: dict) -> None:
-    found = backend.poll(handle | {"host": "elsewhere"})
+def test_a_host_that_cannot_see_the_attempt_takes_it_for_lost(
+    backend: LocalBackend, handle: dict
+) -> None:
+    elsewhere = handle | {"host": "elsewhere"}
+    backend.submit(elsewhere, python("print('never')"))
+    lines, found = end(backend, elsewhere)
+    assert lines == []
     assert found.ending is Ending.LOST
     assert "elsewhere" in found.detail
+    backend.stop(elsewhere)
+    assert not Path(handle["folder"]).exists()
+
+
+def test_a_host_that_shares_the_home_takes_the_attempt_over(
+    backend: LocalBackend, handle: dict
+) -> None:
+    backend.submit(handle, python("import time; print('begun'); time.sleep(1); print('loss=1')"))
+    elsewhere = handle | {"host": "elsewhere"}
+    backend.submit(elsewhere, python("print('never')"))
+    assert backend.poll(elsewhere) is None
+    assert end(backend, elsewhere) == (["begun", "loss=1"], Exit(Ending.EXITED, 0))
+    assert backend.poll(elsewhere) == Exit(Ending.EXITED, 0)
+
+
+def test_a_host_that_shares_the_home_can_end_the_attempt(
+    backend: LocalBackend, handle: dict
+) -> None:
+    pids = family(backend, handle)
+    elsewhere = handle | {"host": "elsewhere"}
+    backend.stop(elsewhere)
+    assert backend.poll(elsewhere).ending is Ending.STOPPED
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_host_that_shares_the_home_sees_that_the_guard_is_gone(
+    backend: LocalBackend, handle: dict
+) -> None:
+    family(backend, handle)
+    os.kill(guard_of(handle), signal.SIGKILL)
+    assert end(backend, handle | {"host": "elsewhere"})[1].ending is Ending.LOST
 
 
 def test_a_trial_sees_neither_airflows_settings_nor_secrets() -> None:
