@@ -11,6 +11,7 @@ import base64
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _HEAD = """\
@@ -61,6 +62,12 @@ def completed(text: str, wanted: dict[str, str]) -> str:
     return before + "".join(f"{line}\n" for line in missing)
 
 
+def empty(text: str, names: Iterable[str]) -> list[str]:
+    """Give those names that a file sets to nothing."""
+    given = dict(line.partition("=")[::2] for line in text.splitlines())
+    return [name for name in names if name in given and not given[name].strip()]
+
+
 def write(path: Path, text: str) -> None:
     """Write a file that only its owner can read, all of it or nothing."""
     part = path.with_name(f"{path.name}.part")
@@ -75,8 +82,12 @@ def main(words: list[str]) -> int:
     if len(words) != 3:
         sys.exit(f"usage: environment.py FILE CPUS MEMORY_BYTES, got {' '.join(words)}")
     path, cpus, memory_bytes = Path(words[0]), int(words[1]), int(words[2])
-    found = path.read_text() if path.exists() else _HEAD
-    text = completed(found, settings(cpus, memory_bytes) | passwords())
+    found, secret = path.read_text() if path.exists() else _HEAD, passwords()
+    if missing := empty(found, secret):
+        sys.exit(
+            f"{path}: {missing[0]} is empty: give it its value, or delete the line for a new one"
+        )
+    text = completed(found, settings(cpus, memory_bytes) | secret)
     if not path.exists() or text != found:
         write(path, text)
         sys.stdout.write(f"wrote {path}: settings, passwords and keys, for its owner only\n")

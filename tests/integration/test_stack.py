@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yaml"
 EXECUTORS = ["LocalExecutor", "CeleryExecutor"]
 
-pytestmark = compose.needed
+pytestmark = compose.plugin
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -31,14 +31,16 @@ def settings(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def config(folder: Path, values: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def docker_compose(
+    folder: Path, values: Mapping[str, str], *words: str
+) -> subprocess.CompletedProcess[str]:
+    """Run it with an `.env`, and with an engine that is not there."""
     path = folder / "given"
     path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    words = ["docker", "compose", f"--file={FILE}", f"--env-file={path}"]
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HPO_", "COMPOSE_"))}
     return subprocess.run(
-        [*words, "config", "--format=json"],
-        env=inherited,
+        ["docker", "compose", f"--file={FILE}", f"--env-file={path}", *words],
+        env=inherited | {"DOCKER_HOST": f"unix://{folder}/no-engine"},
         capture_output=True,
         text=True,
         check=False,
@@ -46,7 +48,7 @@ def config(folder: Path, values: Mapping[str, str]) -> subprocess.CompletedProce
 
 
 def services(folder: Path, **changed: str) -> dict[str, Any]:
-    done = config(folder, settings(folder) | changed)
+    done = docker_compose(folder, settings(folder) | changed, "config", "--format=json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["services"]
     return found
@@ -62,14 +64,22 @@ SECRETS += ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_K
 SECRETS += ["STORE_PASSWORD"]
 
 
-@pytest.mark.parametrize("name", SECRETS)
-def test_there_is_no_default_for_a_secret(name: str, tmp_path: Path) -> None:
-    given = settings(tmp_path) | {"HPO_EXECUTOR": "CeleryExecutor"}
-    del given[f"HPO_{name}"]
-    done = config(tmp_path, given)
-    assert done.returncode != 0
-    assert f"HPO_{name}" in done.stderr
-    assert "make up-stack" in done.stderr
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_it_does_not_start_without_a_secret(executor: str, tmp_path: Path) -> None:
+    whole = settings(tmp_path) | {"HPO_EXECUTOR": executor}
+    for name in SECRETS:
+        unset = {key: value for key, value in whole.items() if key != f"HPO_{name}"}
+        for given in (unset, unset | {f"HPO_{name}": ""}):
+            done = docker_compose(tmp_path, given, "up", "--detach")
+            assert done.returncode != 0
+            assert f"HPO_{name}" in done.stderr
+            assert "make up-stack" in done.stderr
+
+
+def test_with_all_secrets_only_the_engine_is_missing(tmp_path: Path) -> None:
+    done = docker_compose(tmp_path, settings(tmp_path), "up", "--detach")
+    assert "no-engine" in done.stderr
+    assert "HPO_" not in done.stderr
 
 
 def test_whatever_looks_like_a_secret_is_a_variable() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -70,6 +71,25 @@ def test_it_adds_what_is_missing_and_leaves_the_rest(path: Path) -> None:
     assert {"HPO_PORT": "9999", "HPO_ADMIN_PASSWORD": "chosen"}.items() <= read(path).items()
     assert write(path) == ""
     assert path.read_text() == first
+
+
+def test_it_refuses_a_secret_that_is_empty_and_changes_nothing(path: Path) -> None:
+    path.write_text("HPO_PORT=9999\nHPO_JWT_SECRET=\nHPO_S3_ENDPOINT=\n")
+    done = subprocess.run([sys.executable, COMMAND, path, "4", "8"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "HPO_JWT_SECRET is empty" in done.stderr
+    assert "HPO_S3" not in done.stderr
+    assert path.read_text().startswith("HPO_PORT=9999\nHPO_JWT_SECRET=\n")
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_the_stack_has_no_default_for_any_secret(path: Path) -> None:
+    write(path)
+    text = (ROOT / "docker-compose.yaml").read_text()
+    for name in secrets(read(path)):
+        used = re.findall(rf"\$\{{{name}\b(.*?)\}}", text)
+        assert set(used) == {":?run make up-stack"}, name
+        assert f"${name}" not in text.replace(f"$${name}", "")
 
 
 def test_tasks_leave_room_on_the_engine(path: Path) -> None:
