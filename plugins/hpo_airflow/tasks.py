@@ -198,7 +198,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
     from hpo_lib import runs
 
     states = _states(ti)
-    if states is None or "running" in states:
+    if states is None or states & _GOING:
         backend.release(attempt.handle)
         raise TransientError("the task was asked to end; a running trial waits for a retry")
     log.info("this task was ended by hand: its attempt ends too")
@@ -210,6 +210,8 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
     raise TransientError("the task was ended by hand")
 
 
+#: States of a task that nobody has touched: it runs or, after it was out of reach, is tried again.
+_GOING = frozenset({"running", "up_for_retry", "scheduled", "queued"})
 #: States of a task that Airflow does not run again.
 _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
