@@ -203,10 +203,11 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
         raise TransientError("the task was asked to end; a running trial waits for a retry")
     log.info("this task was ended by hand: its attempt ends too")
     try:
-        backend.end(attempt.handle)
-    finally:
         with settings.open_store() as store:
             runs.give_up(store, attempt, over=states <= _OVER)
+    finally:
+        # Last, as it may take longer than the seconds that Airflow leaves to a task.
+        backend.end(attempt.handle)
     raise TransientError("the task was ended by hand")
 
 

@@ -60,10 +60,10 @@ class FakeStore:
         (["up_for_retry"], ["released"]),  # it was out of reach for longer than Airflow waits
         (["scheduled"], ["released"]),
         (["queued"], ["released"]),
-        (["restarting"], ["ended", "to be attempted again"]),  # cleared
-        (["failed"], ["ended", "trial failed"]),  # marked
-        (["success"], ["ended", "trial failed"]),
-        ([], ["ended", "trial failed"]),  # its run was deleted
+        (["restarting"], ["to be attempted again", "ended"]),  # cleared
+        (["failed"], ["trial failed", "ended"]),  # marked
+        (["success"], ["trial failed", "ended"]),
+        ([], ["trial failed", "ended"]),  # its run was deleted
     ],
 )
 def test_an_attempt_is_ended_only_if_somebody_ended_its_task(
