@@ -19,7 +19,7 @@ import yaml
 
 from hpo_lib import engine
 from hpo_lib.embedded import Embedded
-from hpo_lib.errors import HpoError, NotFound
+from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.record import Run, RunKey, RunStatus, RunView
 from hpo_lib.remote import DONE, Airflow
 from hpo_lib.spec import load
@@ -127,8 +127,15 @@ class Stack:
         return str(self.client().call("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
 
     def mark(self, key: RunKey, state: str) -> None:
-        """Set the state of a DAG run, as the UI does."""
-        self.client().call("PATCH", _path(key), {"state": state})
+        """Set the state of a DAG run, as the UI does; again where Airflow's SQLite is locked."""
+
+        def marked() -> bool:
+            with suppress(TransientError):
+                self.client().call("PATCH", _path(key), {"state": state})
+                return True
+            return False
+
+        until(marked, f"the mark {state}")
 
     def delete(self, key: RunKey) -> None:
         """Delete a DAG run; HpoError if Airflow refuses."""
