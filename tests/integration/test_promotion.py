@@ -16,18 +16,17 @@ from typing import Any
 import pytest
 
 from hpo_lib import drift, nights, promotion, releases, report, runs, sweep
-from hpo_lib.backends import Exit, Request
-from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli import main
 from hpo_lib.deployers import Check, Deployer
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 from hpo_lib.models import Models
 from hpo_lib.recollect import recollect
-from hpo_lib.record import Attempt, Model, ModelStatus, RunKey, RunView
+from hpo_lib.record import Model, ModelStatus, RunKey, RunView
 from hpo_lib.spec import Spec
 from hpo_lib.store import Lease, Store, upgrade
 from hpo_lib.trial import Origin
+from tests.integration.loop import Loop, quietly
 
 #: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. The goal is the data
 #: of the night. With the flag `silent` nothing is left to deploy, with `breaks` final training
@@ -70,25 +69,15 @@ CONF: dict[str, Any] = {
 DATA: dict[str, Any] = {"goal": 0.3, "data": "fingerprint"}
 
 
-def quietly(line: str) -> None:
-    """Say nothing."""
-
-
 @dataclass
-class Bench:
-    """A store, a deployment and the loop that Airflow's tasks are."""
+class Bench(Loop):
+    """Does whole nights."""
 
-    store: Store
-    home: Path
     dag: str = "nightly"
 
     def __post_init__(self) -> None:
-        self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
-        self.deployment = runs.Deployment(
-            self.home,
-            {"local": lambda: self.backend},
-            deployers=self.deployer,
-        )
+        super().__post_init__()
+        self.deployment = replace(self.deployment, deployers=self.deployer)
 
     def deployer(self, spec: Spec, _: str) -> Deployer:
         assert spec.deploy is not None
@@ -98,7 +87,7 @@ class Bench:
         """Do a night up to the gate, on data of its own."""
         key = RunKey(self.dag, f"night-{night}")
         (self.home / "data.json").write_text(json.dumps(DATA | data))
-        runs.begin(
+        run = runs.begin(
             self.store,
             key,
             CONF | changes,
@@ -107,13 +96,9 @@ class Bench:
             triggered_by="schedule",
             provenance={},
         )
-        for wave in range(1, 41):
-            lease = runs.next_wave(self.store, key, wave, self.deployment)
-            self.perform(key, [assignment.trial for assignment in lease.assignments])
-            if lease.stop is not None:
-                break
+        self.waves(run)
         chosen = promotion.choose(self.store, key, self.deployment)
-        self.perform(key, [assignment.trial for assignment in chosen.assignments])
+        self.perform(run, *(assignment.trial for assignment in chosen.assignments))
         assert promotion.choose(self.store, key, self.deployment) == chosen
         return key
 
@@ -125,15 +110,6 @@ class Bench:
             self.store, runs.finish(self.store, key, self.deployment), self.deployment
         )
         return releases.deploy(self.store, key, self.deployment, quietly)
-
-    def perform(self, key: RunKey, numbers: list[int]) -> None:
-        run = self.store.run(key)
-
-        def launch(attempt: Attempt, request: Request) -> Exit:
-            return runs.follow(self.backend, attempt, request, quietly)
-
-        for number in numbers:
-            runs.perform(self.store, run, number, self.backend, quietly, launch)
 
     @property
     def alias(self) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from hpo_lib import promotion, runs
-from hpo_lib.backends import Exit, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.errors import SpecError
 from hpo_lib.fingerprint import Inputs
 from hpo_lib.recollect import recollect
-from hpo_lib.record import Attempt, Run, RunKey, RunStatus
+from hpo_lib.record import Run, RunKey, RunStatus
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Reused
 from hpo_lib.warmstart import Advice
+from tests.integration.loop import Loop
 from tests.integration.reuse_contract import ReuseContract
 
 
@@ -62,16 +62,9 @@ CONF: dict[str, Any] = {
 }
 
 
-def quietly(line: str) -> None:
-    """Say nothing."""
-
-
 @dataclass
-class Nights:
-    """A store, a folder of code, one of data, and the loop that Airflow's tasks are."""
-
-    store: Store
-    home: Path
+class Nights(Loop):
+    """Does whole nights, with a folder of code and one of data."""
 
     def __post_init__(self) -> None:
         self.work, self.data = self.home / "work", self.home / "data"
@@ -102,23 +95,12 @@ class Nights:
 
     def night(self, name: str, /, **changes: Any) -> Run:
         run = self.begin(name, **changes)
-        for wave in range(1, 41):
-            lease = runs.next_wave(self.store, run.key, wave, self.deployment)
-            self.perform(run, [one.trial for one in lease.assignments])
-            if lease.stop is not None:
-                break
+        self.waves(run)
         if run.spec.get("final"):
             chosen = promotion.choose(self.store, run.key, self.deployment)
-            self.perform(run, [one.trial for one in chosen.assignments])
+            self.perform(run, *(one.trial for one in chosen.assignments))
             promotion.decide(self.store, run.key, self.deployment)
         return runs.finish(self.store, run.key, self.deployment)
-
-    def perform(self, run: Run, numbers: list[int]) -> None:
-        def launch(attempt: Attempt, request: Request) -> Exit:
-            return runs.follow(self.backend, attempt, request, quietly)
-
-        for number in numbers:
-            runs.perform(self.store, run, number, self.backend, quietly, launch)
 
     def launches(self) -> list[str]:
         """Give what was launched since this was asked for the last time, and forget it."""
@@ -212,7 +194,7 @@ def test_data_that_changes_during_a_night_is_nobodys(nights: Nights) -> None:
     run = nights.begin("monday")
     lease = runs.next_wave(nights.store, run.key, 1, nights.deployment)
     (nights.data / "goal").write_text("0.6")
-    nights.perform(run, [one.trial for one in lease.assignments])
+    nights.perform(run, *(one.trial for one in lease.assignments))
     assert runs.finish(nights.store, run.key, nights.deployment).fingerprint is None
     (nights.data / "goal").write_text("0.3")
     nights.launches()
@@ -230,7 +212,7 @@ def test_a_report_that_is_written_again_later_forgets_nothing(nights: Nights) ->
 def test_data_that_is_gone_at_the_end_ends_the_run_all_the_same(nights: Nights) -> None:
     run = nights.begin("monday")
     lease = runs.next_wave(nights.store, run.key, 1, nights.deployment)
-    nights.perform(run, [one.trial for one in lease.assignments])
+    nights.perform(run, *(one.trial for one in lease.assignments))
     (nights.data / "goal").unlink()
     ended = runs.finish(nights.store, run.key, nights.deployment)
     assert (ended.status, ended.fingerprint) == (RunStatus.FAILED, None)

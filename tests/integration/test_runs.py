@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import pytest
 
 from hpo_lib import runs
 from hpo_lib.backends import Ending, Exit, Request
-from hpo_lib.backends.local import LocalBackend
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Cause, TrialState
 from hpo_lib.warmstart import Advice
+from tests.integration.loop import Loop, quietly
 
 #: Wide nets have a small loss and a large size; with a high rate they overfit.
 PROGRAM = """
@@ -49,20 +48,8 @@ CONF: dict[str, Any] = {
 }
 
 
-def quietly(line: str) -> None:
-    """Say nothing."""
-
-
-@dataclass
-class Bench:
-    """A store, a deployment and a backend, and the loop that Airflow's tasks are."""
-
-    store: Store
-    home: Path
-
-    def __post_init__(self) -> None:
-        self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
-        self.deployment = runs.Deployment(self.home, {"local": lambda: self.backend})
+class Bench(Loop):
+    """Does whole runs."""
 
     def run(self, **changes: Any) -> Run:
         run = runs.begin(
@@ -74,19 +61,8 @@ class Bench:
             triggered_by="ada",
             provenance={},
         )
-        for wave in range(1, 41):
-            lease = runs.next_wave(self.store, KEY, wave, self.deployment)
-            for assignment in lease.assignments:
-                self.perform(run, assignment.trial)
-            if lease.stop is not None:
-                break
+        self.waves(run)
         return runs.finish(self.store, KEY, self.deployment)
-
-    def perform(self, run: Run, number: int) -> None:
-        def launch(attempt: Attempt, request: Request) -> Exit:
-            return runs.follow(self.backend, attempt, request, quietly)
-
-        runs.perform(self.store, run, number, self.backend, quietly, launch)
 
     def view(self, run: Run) -> RunView:
         return self.store.view(run.id)
