@@ -556,7 +556,7 @@ def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> Non
 def left_over(bench: Bench) -> Bench:
     """A champion, and what a run had staged when it was killed for good."""
     bench.night(1)
-    key = bench.tune(2, fixed={"goal": 0.6})
+    key = bench.tune(2, data={"goal": 0.6})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(PackageDeployer, "try_out", killed)
         promotion.decide(bench.store, key, bench.deployment)
