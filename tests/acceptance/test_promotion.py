@@ -158,7 +158,8 @@ def test_mlflow_names_the_better_model(up: Stack, tmp_path: Path) -> None:
     with mlflow(tmp_path) as address, connected(up, address):
         assert up.wait(up.trigger(spec)) == "success"
         assert registered(address) == {"1": ("0.3", ["champion"])}
-        assert up.wait(up.trigger(spec | {"fixed": {"goal": 0.6}})) == "success"
+        conf("registered", goal=0.6)
+        assert up.wait(up.trigger(spec)) == "success"
         assert registered(address) == {"1": ("0.3", []), "2": ("0.6", ["champion"])}
     assert champion(up, "registered") == 2
 

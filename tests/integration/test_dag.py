@@ -121,7 +121,7 @@ def test_no_field_of_a_trial_is_a_template(seen: dict[str, Any]) -> None:
 def test_the_form_offers_every_part_of_a_spec(seen: dict[str, Any]) -> None:
     from hpo_lib.spec import Spec
 
-    later = {"scheduler", "mode", "artifacts", "warm_start"}
+    later = {"scheduler", "mode", "artifacts", "warm_start", "reuse"}
     of_files = {"schedule"}
     keys = {field.alias or name for name, field in Spec.model_fields.items()}
     assert set(seen["params"]) == keys - later - of_files
