@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hpo_airflow import tasks
 from hpo_lib import promotion, runs
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
@@ -282,10 +283,8 @@ def test_collecting_again_leaves_alone_what_has_left_nothing(nights: Nights) -> 
 
 
 def test_the_tasks_map_what_is_trained_and_log_what_is_not(
-    nights: Nights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from hpo_airflow import tasks
-
     places = {"HPO_HOME": nights.home, "HPO_TRIAL_DIR": nights.work}
     store = {"HPO_STORE": f"sqlite:///{nights.home}/hpo.db"}
     for name, value in {**store, **places}.items():
@@ -300,4 +299,4 @@ def test_the_tasks_map_what_is_trained_and_log_what_is_not(
     assignments, stop = tasks.suggest({"dag_run": dag_run}, 1)
     assert ([one["trial"] for one in assignments], stop) == ([2], None)
     said = f"trial 1 (initial): {dict(source.params)}; reused from trial 1 of run {first.id}"
-    assert f"{said}, not trained" in capsys.readouterr().out
+    assert f"{said}, not trained" in caplog.messages
