@@ -24,6 +24,7 @@ from tests.acceptance.conftest import Stack, airflow, until
 from tests.acceptance.test_train import run
 from tests.integration.test_kubernetes_backend import connect
 from tests.integration.test_kubernetes_deployer import Load
+from tests.model_server import fake_server
 
 pytestmark = [
     pytest.mark.airflow,
@@ -43,36 +44,14 @@ awk -v score="$(cat "$2/$1.score")" -v seed="$HPO_SEED" 'BEGIN {
 }'
 """
 #: Answers its sample as it should once, which is all that a smoke test asks, and then nonsense.
-FICKLE_SERVER = """
-import json, os, pathlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-version = os.environ["MODEL_VERSION"]
-sample = json.loads(pathlib.Path(os.environ["MODEL_DIR"], "sample.json").read_text())
-answers = [sample["predictions"]]
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def answer(self, content):
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("X-Model-Version", version)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def do_GET(self):
-        self.answer({"model_version_status": [{"version": version, "state": "AVAILABLE"}]})
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"predictions": answers.pop() if answers else [0.0]})
-    def log_message(self, *words):
-        pass
-
-ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
-"""
+FICKLE_SERVER = fake_server("""
+answers = [json.loads((folder / "sample.json").read_text())["predictions"]]
+def predict(rows):
+    return answers.pop() if answers else [0.0]
+""")
 FICKLE_POD = {
     "spec": {
-        "containers": [{"name": SERVER, "command": ["python", "-c", FICKLE_SERVER]}],
+        "containers": [{"name": SERVER, "command": FICKLE_SERVER}],
         "terminationGracePeriodSeconds": 1,
     }
 }

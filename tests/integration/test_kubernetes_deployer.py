@@ -36,6 +36,7 @@ from tests.acceptance.test_digits import own_address
 from tests.acceptance.test_train import run
 from tests.integration.deployer_contract import DeployerContract, MakeRelease, serve
 from tests.integration.test_kubernetes_backend import connect
+from tests.model_server import fake_server
 
 PYTHON = os.environ.get("HPO_TEST_PYTHON", "python:3.12-slim")
 PATIENCE_S = 120.0
@@ -46,33 +47,11 @@ pytestmark = [
 ]
 
 #: A model is a number here, by which rows are multiplied; a server with another file ends at once.
-FAKE_SERVER = """
-import json, os, pathlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-version, name = os.environ["MODEL_VERSION"], os.environ["MODEL_NAME"]
-factor = float((pathlib.Path(os.environ["MODEL_DIR"]) / version / "saved_model.pb").read_text())
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def answer(self, content):
-        body = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("X-Model-Version", version)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def do_GET(self):
-        assert self.path == f"/v1/models/{name}"
-        self.answer({"model_version_status": [{"version": version, "state": "AVAILABLE"}]})
-    def do_POST(self):
-        rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
-        self.answer({"predictions": [factor * row for row in rows]})
-    def log_message(self, *words):
-        pass
-
-ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
-"""
+FAKE_SERVER = fake_server("""
+factor = float((folder / version / "saved_model.pb").read_text())
+def predict(rows):
+    return [factor * row for row in rows]
+""")
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +97,7 @@ def allow(namespace: str, user: str, permissions: dict[str, list[str]]) -> None:
 
 
 def rules(namespace: str, **more: Any) -> ServeRules:
-    command = ["python", "-u", "-c", FAKE_SERVER]
-    template = {"spec": {"containers": [{"name": SERVER, "command": command}]}}
+    template = {"spec": {"containers": [{"name": SERVER, "command": FAKE_SERVER}]}}
     template["spec"]["terminationGracePeriodSeconds"] = 1
     known = {"namespaces": (namespace,), "grace_s": 1.0, "pod_template": template, "image": PYTHON}
     return ServeRules(**(known | more))
