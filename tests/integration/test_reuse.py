@@ -22,27 +22,17 @@ from hpo_lib.record import Run, RunKey, RunStatus
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Reused
 from hpo_lib.warmstart import Advice
+from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop
 from tests.integration.reuse_contract import ReuseContract
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    upgrade(url)
-    with Store.open(url) as opened:
-        yield opened
+class TestSqlite(OnSqlite, ReuseContract):
+    pass
 
 
-class TestSqlite(ReuseContract):
-    @pytest.fixture
-    def url(self, tmp_path: Path) -> str:
-        return f"sqlite:///{tmp_path}/hpo.db"
-
-
-class TestPostgresql(ReuseContract):
-    @pytest.fixture
-    def url(self, postgres_url: str) -> str:
-        return postgres_url
+class TestPostgresql(OnPostgresql, ReuseContract):
+    pass
 
 
 #: Writes a line per launch, prints the square of the distance from what the data says; 0.9 breaks.
