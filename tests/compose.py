@@ -21,6 +21,7 @@ import pytest
 
 from hpo_lib.errors import HpoError
 from hpo_lib.remote import DONE, Airflow
+from tests.command import printed
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 900.0
@@ -59,18 +60,8 @@ class Stack:
     def do(self, *words: str | Path) -> str:
         """Run a command for this stack, which has to succeed; gives what it printed."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HPO_", "COMPOSE_"))}
-        done = subprocess.run(
-            [*map(str, words)],
-            cwd=ROOT,
-            env=inherited | {"COMPOSE_ENV_FILES": str(self.settings), "DOCKER_BUILDKIT": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert done.returncode == 0, f"{words}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-        return done.stdout
+        mine = {"COMPOSE_ENV_FILES": str(self.settings), "DOCKER_BUILDKIT": "1"}
+        return printed(words, inherited | mine, timeout_s=PATIENCE_S)
 
     def compose(self, *words: str) -> str:
         return self.do("docker", "compose", *words)

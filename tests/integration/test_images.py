@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hpo_lib.collectors.stdout import StdoutCollector
 from hpo_lib.invocation import invocation
 from hpo_lib.spec import load
 from hpo_lib.trial import Trial
+from tests.command import printed
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docker" / "examples"
@@ -33,17 +33,8 @@ pytestmark = [
 
 def docker(*words: str | Path, timeout_s: float = 120) -> str:
     """Run a docker command that has to succeed; gives what it printed."""
-    done = subprocess.run(
-        ["docker", *map(str, words)],
-        env={**os.environ, "DOCKER_BUILDKIT": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    assert done.returncode == 0, f"docker {' '.join(map(str, words))}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    env = {**os.environ, "DOCKER_BUILDKIT": "1"}
+    return printed(["docker", *words], env, timeout_s=timeout_s)
 
 
 def built(tag: str, *words: str | Path) -> str:
