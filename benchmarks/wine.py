@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hpo_lib.embedded import Embedded
 from hpo_lib.record import RunKey
-from hpo_lib.spec import from_yaml
+from hpo_lib.specfile import from_yaml
 from hpo_lib.store import Store
 from hpo_lib.watch import watch
 

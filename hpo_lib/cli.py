@@ -44,10 +44,10 @@ def plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str) -> Spec:
+def _read(path: Path) -> Spec:
     """Check a file also as one that asks for a DAG, if it does."""
     spec = read(path)
-    if found := experiments.problem(Path(path), spec):
+    if found := experiments.problem(path, spec):
         raise SpecError(f"{path}: {found}")
     return spec
 
@@ -229,7 +229,9 @@ def _add_validate(commands: Any) -> None:
         description="Check spec files and tell every problem, one a line.",
         epilog="example: hpo validate config/experiments/*.yaml",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a spec in YAML or JSON")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", type=Path, help="a spec in YAML or JSON"
+    )
     parser.set_defaults(run=validate)
 
 
@@ -240,7 +242,7 @@ def _add_plan(commands: Any) -> None:
         description="Show trials, waves, space, first suggestions and command of a spec.",
         epilog="example: hpo plan config/experiments/digits.yaml --suggestions 10",
     )
-    parser.add_argument("file", metavar="FILE", help="a spec in YAML or JSON")
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
     parser.add_argument(
         "--suggestions", type=_count, default=5, metavar="N", help="how many to show (default: 5)"
     )

@@ -107,7 +107,7 @@ def _add_check_metrics(commands: Any) -> None:
             r"example: hpo check-metrics my.yaml train.log --format '(?P<name>\w+): (?P<value>\S+)'"
         ),
     )
-    parser.add_argument("spec", metavar="SPEC", help="a spec in YAML or JSON")
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="a spec in YAML or JSON")
     parser.add_argument(
         "source",
         metavar="LOGFILE",

@@ -25,7 +25,8 @@ from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.operate import say
 from hpo_lib.record import Model, ModelStatus, RunKey
 from hpo_lib.schedule import Schedule
-from hpo_lib.spec import Spec, to_yaml
+from hpo_lib.spec import Spec
+from hpo_lib.specfile import read, to_yaml
 from hpo_lib.words import number
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _READ_S, _POLL_S, _ASK_S = 300.0, 0.5, 300
 
 def nights(options: argparse.Namespace) -> int:
     """Play the nights on an Airflow of their own; 0 only if every run went well."""
-    specs = [tonight(operate.read(path)) for path in options.files]
+    specs = [tonight(read(path)) for path in options.files]
     _check(options.files, specs)
     embedded = _fresh()
     with operate.started(embedded, keep=options.keep) as client:

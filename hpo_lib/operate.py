@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib import engine
 from hpo_lib.errors import HpoError
 from hpo_lib.record import RunKey, RunStatus
-from hpo_lib.spec import Spec, from_yaml
+from hpo_lib.spec import Spec
+from hpo_lib.specfile import read
 
 if TYPE_CHECKING:
     from hpo_lib.embedded import Embedded
@@ -123,16 +123,6 @@ def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
     tasks = client.failed_tasks(key.dag_id, key.dag_run_id)
     say(f"failed      {', '.join(tasks) or 'the DAG run'}: see the log in Airflow")
     return False
-
-
-def read(path: Path) -> Spec:
-    """Check a spec before anything is started."""
-    try:
-        spec = from_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise HpoError(f"{path}: {error}") from None
-    engine.check(spec)
-    return spec
 
 
 def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded:

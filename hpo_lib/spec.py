@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -33,6 +32,7 @@ from hpo_lib.reuse import Reuse
 from hpo_lib.schedule import Schedule
 from hpo_lib.space import Parameter, Space, check_names, key
 from hpo_lib.trial import Direction, Params, Value
+from hpo_lib.units import memory_bytes, seconds
 from hpo_lib.validation import Scalar, Strict, parse, rule, shown
 
 MAX_BYTES = 256 * 1024
@@ -42,12 +42,6 @@ _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MAX_SECONDS = 366 * 86400
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
-_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 def _later(value: Any) -> Any:
@@ -57,25 +51,6 @@ def _later(value: Any) -> Any:
 
 
 Later = Annotated[Any, BeforeValidator(_later)]
-
-
-def seconds(text: str) -> float:
-    """Read a duration such as 90s, 30m, 6h or 1.5d."""
-    match = _DURATION.fullmatch(text)
-    if not match or float(match[1]) <= 0:
-        raise rule(f"must be a duration such as 90s, 30m, 6h or 1d, got {shown(text)}")
-    duration = float(match[1]) * _SECONDS[match[2]]
-    if duration > _MAX_SECONDS:
-        raise rule(f"must be at most 366d, got {shown(text)}")
-    return duration
-
-
-def memory_bytes(text: str) -> int:
-    """Read an amount of memory such as 512Mi, 16Gi or 2G."""
-    match = _MEMORY.fullmatch(text)
-    if not match or float(match[1]) <= 0:
-        raise rule(f"must be an amount such as 512Mi, 16Gi or 2G, got {shown(text)}")
-    return int(float(match[1]) * _BYTES[match[2] or ""])
 
 
 def looks_secret(name: str) -> bool:
@@ -637,48 +612,6 @@ def load(data: Any) -> Spec:
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
     return parse(Spec, data)
-
-
-def from_yaml(text: str) -> Spec:
-    """Read a spec from YAML (or JSON) text; SpecError as for `load`, or with the line."""
-    if len(text.encode()) > MAX_BYTES:
-        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {len(text.encode()):,}")
-    try:
-        return load(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader, see below
-    except (yaml.YAMLError, RecursionError) as error:
-        raise SpecError(f"spec: must be YAML: {' '.join(str(error).split())}") from None
-
-
-def to_yaml(spec: Spec) -> str:
-    """Write a spec so that `from_yaml` gives it back."""
-    return yaml.safe_dump(spec.dump(), sort_keys=False, allow_unicode=True)
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-5 as a number and refuses aliases and repeated keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"aliases are not allowed (line {mark.line + 1})")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            name = str(key_node.value)
-            if name in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {shown(name)} is repeated (line {line})")
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
 
 
 def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...]) -> None:

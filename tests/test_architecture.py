@@ -19,7 +19,7 @@ LIBRARY = "hpo_lib"
 LAYERS: list[set[str]] = [
     {"errors", "runtime", "words"},
     {"validation", "trial", "constraint", "condition"},
-    {"space", "goal", "placeholders", "uris", "drift"},
+    {"space", "goal", "placeholders", "uris", "drift", "units"},
     {"registry", "record", "failures", "gate", "reuse", "schedule"},
     {"spec"},
     {"samplers", "schedulers", "invocation", "warmstart", "program"},

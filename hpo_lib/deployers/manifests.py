@@ -33,7 +33,8 @@ from hpo_lib.deployers import Check
 from hpo_lib.deployers.answers import status_path
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import Resources, seconds
+from hpo_lib.spec import Resources
+from hpo_lib.units import seconds
 from hpo_lib.validation import Strict
 
 #: The containers of a pod that serves: the server, and what brings a large model before.

@@ -50,7 +50,7 @@ def scheduled(planned: Planned) -> DAG:
 
 
 def _sound(planned: Planned, spec: Spec) -> DAG:
-    from hpo_lib.spec import to_yaml
+    from hpo_lib.specfile import to_yaml
 
     backend, when = spec.trial.backend, spec.schedule
     paused = when is None or when.paused

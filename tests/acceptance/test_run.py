@@ -12,7 +12,7 @@ import pytest
 from hpo_lib import cli
 from hpo_lib.errors import HpoError
 from hpo_lib.record import RunStatus
-from hpo_lib.spec import from_yaml
+from hpo_lib.specfile import from_yaml
 from hpo_lib.trial import Cause, TrialState
 from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
 

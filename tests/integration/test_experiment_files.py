@@ -17,7 +17,8 @@ from hpo_lib.backends.local import LocalBackend
 from hpo_lib.errors import SpecError
 from hpo_lib.experiments import Planned
 from hpo_lib.record import Run, RunKey, RunStatus
-from hpo_lib.spec import load, to_yaml
+from hpo_lib.spec import load
+from hpo_lib.specfile import to_yaml
 from hpo_lib.store import Store, upgrade
 from hpo_lib.sweep import sweep
 from hpo_lib.trial import Cause

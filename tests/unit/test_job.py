@@ -24,7 +24,8 @@ from hpo_lib.backends.resource import (
     with_templates,
 )
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import TrialSpec, from_yaml, load
+from hpo_lib.spec import TrialSpec, load
+from hpo_lib.specfile import from_yaml
 from hpo_lib.trial import Trial
 from hpo_lib.validation import parse
 

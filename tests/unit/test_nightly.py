@@ -18,7 +18,8 @@ from hpo_lib.embedded import Embedded
 from hpo_lib.errors import HpoError, TransientError
 from hpo_lib.record import AttemptState, ModelStatus, Outcome, RunKey, RunStatus
 from hpo_lib.space import key
-from hpo_lib.spec import Spec, from_yaml, load, to_yaml
+from hpo_lib.spec import Spec, load
+from hpo_lib.specfile import from_yaml, to_yaml
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trial import Assignment
 from hpo_lib.warmstart import first_point

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hpo_lib.errors import SpecError
 from hpo_lib.goal import Goal
 from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
-from hpo_lib.spec import Spec, from_yaml, load, to_yaml
+from hpo_lib.spec import Spec, load
+from hpo_lib.specfile import from_yaml, to_yaml
 from hpo_lib.trial import Direction
 
 GOOD: dict[str, Any] = {

@@ -1,0 +1,33 @@
+"""Durations and amounts of memory, as specs write them."""
+
+from __future__ import annotations
+
+import re
+
+from hpo_lib.validation import rule, shown
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MAX_SECONDS = 366 * 86400
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T)?")
+_BYTES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as 90s, 30m, 6h or 1.5d."""
+    match = _DURATION.fullmatch(text)
+    if not match or float(match[1]) <= 0:
+        raise rule(f"must be a duration such as 90s, 30m, 6h or 1d, got {shown(text)}")
+    duration = float(match[1]) * _SECONDS[match[2]]
+    if duration > _MAX_SECONDS:
+        raise rule(f"must be at most 366d, got {shown(text)}")
+    return duration
+
+
+def memory_bytes(text: str) -> int:
+    """Read an amount of memory such as 512Mi, 16Gi or 2G."""
+    match = _MEMORY.fullmatch(text)
+    if not match or float(match[1]) <= 0:
+        raise rule(f"must be an amount such as 512Mi, 16Gi or 2G, got {shown(text)}")
+    return int(float(match[1]) * _BYTES[match[2] or ""])
