@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hpo_lib.deployers import Deployer, Release
-from hpo_lib.errors import Superseded, TransientError
+from hpo_lib.errors import HpoError, Superseded, TransientError
 from hpo_lib.models import Models
 from hpo_lib.places import Place
 from hpo_lib.record import Model, ModelStatus
@@ -54,8 +54,9 @@ def reconcile(
     """Serve what the store names as champion, and give it; None if it names none.
 
     A champion that has never been seen serving well, and does not, is rejected, and the one that
-    it replaced is champion again; one that has raises TransientError, for people to look. What
-    serves already is left alone.
+    it replaced is champion again; one that has raises TransientError, for people to look. Where
+    earlier champions served, if that is elsewhere, nothing is served any more. What serves already
+    is left alone.
     """
     for _ in range(_ROUNDS):
         champion = models.champion(experiment)
@@ -64,7 +65,7 @@ def reconcile(
         deployer = deployers(champion)
         if champion.served and deployer.serving() == champion.version:
             return champion
-        _serve(models, champion, deployer, files, emit)
+        _serve(models, champion, deployers, files, emit)
         now = models.champion(experiment)
         if now is not None and now.version == champion.version and now.served:
             _tidy(models, now, deployer)
@@ -89,8 +90,9 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
     return now
 
 
-def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
+def _serve(models: Models, champion: Model, deployers: Deployers, files: Files, emit: Emit) -> None:
     """Switch to the champion and look whether it serves; if not, take its title."""
+    deployer = deployers(champion)
     now = deployer.serving()
     if now != champion.version:
         serves = "nothing serves" if now is None else f"version {now} serves"
@@ -100,18 +102,52 @@ def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, em
         emit(f"switched to version {champion.version}")
     trouble = deployer.verify(champion.version)
     if trouble.passed:
+        _leave(models, champion, deployers, emit)
         models.serves(champion)
         emit(f"version {champion.version} serves")
     elif champion.served:
         raise TransientError(f"version {champion.version} has served before, not now: {trouble}")
     else:
         emit(f"version {champion.version} does not serve: {trouble}")
-        _undo(models, champion, f"it did not serve once it was switched to: {trouble}", emit)
+        _undo(
+            models,
+            champion,
+            deployers,
+            f"it did not serve once it was switched to: {trouble}",
+            emit,
+        )
 
 
-def _undo(models: Models, champion: Model, reason: str, emit: Emit) -> None:
-    heir = models.replace(champion, ModelStatus.REJECTED, reason, by=champion.against)
-    emit(f"version {heir.version} is champion again" if heir else "there is no champion any more")
+def _undo(models: Models, champion: Model, deployers: Deployers, reason: str, emit: Emit) -> None:
+    """Reject the champion, which serves nobody any more; the one before is champion again.
+
+    Where that one serves from the same place, it is there until it is switched back.
+    """
+    deployer, before = deployers(champion), champion.against
+    heir = None if before is None else models.get(champion.experiment, before)
+    if heir is None or deployers(heir).address != deployer.address:
+        deployer.withdraw()
+        emit(f"nothing is served at {deployer.address} any more")
+    now = models.replace(champion, ModelStatus.REJECTED, reason, by=before)
+    emit(f"version {now.version} is champion again" if now else "there is no champion any more")
+
+
+def _leave(models: Models, champion: Model, deployers: Deployers, emit: Emit) -> None:
+    """Have what earlier champions served elsewhere serve nobody; name what cannot be asked."""
+    known = {deployers(champion).address}
+    for model in models.of(champion.experiment):
+        if model.status is not ModelStatus.RETIRED:
+            continue
+        try:
+            deployer = deployers(model)
+            if deployer.address in known:
+                continue
+            known.add(deployer.address)
+            if (version := deployer.serving()) is not None:
+                deployer.withdraw()
+                emit(f"version {version} is not served at {deployer.address} any more")
+        except HpoError as error:
+            emit(f"version {model.version} may still be served where it was: {error}")
 
 
 def _tidy(models: Models, champion: Model, deployer: Deployer) -> None:

@@ -50,6 +50,11 @@ class Deployer(Protocol):
     #: What `deploy.options` may hold.
     Options: ClassVar[type[Strict]]
 
+    @property
+    def address(self) -> str:
+        """Name where users ask, in words: two deployers serve at one place if it is the same."""
+        ...
+
     def stage(self, release: Release) -> None:
         """Bring a version to where it can be tried, without serving it to anybody."""
         ...
@@ -72,4 +77,8 @@ class Deployer(Protocol):
 
     def drop(self, version: int) -> None:
         """Remove a staged version that is not served."""
+        ...
+
+    def withdraw(self) -> None:
+        """Serve nothing any more; what is staged stays, and may be switched to again."""
         ...

@@ -75,6 +75,11 @@ class KubernetesDeployer:
         """Refuse what this deployment does not allow."""
         permit(self.options, self.rules)
 
+    @property
+    def address(self) -> str:
+        """The Service."""
+        return f"Service {self.plan.namespace}/{self.plan.name}"
+
     def stage(self, release: Release) -> None:
         """Have pods of its own made for a version; done again with other options, they change."""
         model = packed(release)
@@ -140,6 +145,17 @@ class KubernetesDeployer:
             if self._deployment(version) is not None:
                 time.sleep(_rest_s(service, self.rules.grace_s))
             self._delete(version)
+
+    def withdraw(self) -> None:
+        """Delete the Service; returns when it sends requests to nobody."""
+        with _asking():
+            if self._service() is None:
+                return
+            self._remove(self.core.delete_namespaced_service, self.plan.name)
+        if not _within(_SWITCH_S, lambda: not self._addressed()):
+            raise TransientError(
+                f"the Service {self.plan.name} is deleted, but still has endpoints"
+            )
 
     @cached_property
     def plan(self) -> Plan:
@@ -325,16 +341,22 @@ class KubernetesDeployer:
         }
         self.core.replace_namespaced_service(self.plan.name, self.plan.namespace, turned)
 
-    def _delete(self, version: int) -> None:
+    def _remove(self, delete: Callable[..., Any], name: str, **how: Any) -> None:
+        """Delete what another process may have deleted meanwhile."""
         from kubernetes.client.exceptions import ApiException
 
         try:
-            self.apps.delete_namespaced_deployment(
-                self.plan.named(version), self.plan.namespace, propagation_policy="Background"
-            )
+            delete(name, self.plan.namespace, **how)
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
+
+    def _delete(self, version: int) -> None:
+        self._remove(
+            self.apps.delete_namespaced_deployment,
+            self.plan.named(version),
+            propagation_policy="Background",
+        )
         self.core.delete_collection_namespaced_config_map(
             self.plan.namespace,
             label_selector=_written(self.plan.selector(version) | self.plan.owner),

@@ -100,6 +100,11 @@ class MlflowDeployer:
         """The alias that names the version that serves."""
         return self.options.alias
 
+    @property
+    def address(self) -> str:
+        """What is loaded: the registered model under its alias."""
+        return f"models:/{self.name}@{self.alias}"
+
     @cached_property
     def server(self) -> MlflowServer:
         """Connect, once."""
@@ -180,6 +185,11 @@ class MlflowDeployer:
         while (run := self._run(version)) is not None:
             self.server.clear(run["info"]["artifact_uri"])
             self.server.post("runs/delete", run_id=run["info"]["run_id"])
+
+    def withdraw(self) -> None:
+        """Take the alias away; the versions stay."""
+        if self._served() is not None:
+            self.server.remove("registered-models/alias", name=self.name, alias=self.alias)
 
     def _registered(self) -> Json:
         """Read the registered model, empty if there is none; SpecError if it is somebody else's."""

@@ -68,6 +68,11 @@ class PackageDeployer:
         root = open_folder(uri, options_for(uri, offers)) if uri else home / "models"
         return cls(experiment, root, python=python)
 
+    @property
+    def address(self) -> str:
+        """The alias."""
+        return str(self._alias)
+
     def stage(self, release: Release) -> None:
         """Write the package; one that is there outlives the files that it was made of."""
         place = self._package(release.version)
@@ -136,6 +141,12 @@ class PackageDeployer:
             )
         place: Any = self._package(version).parent
         delete(place)
+
+    def withdraw(self) -> None:
+        """Delete the alias; the packages stay."""
+        if _read(self._alias) is not None:
+            with reaching(self._alias):
+                self._alias.unlink()
 
     @property
     def _named(self) -> int | None:

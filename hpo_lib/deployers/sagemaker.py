@@ -106,6 +106,11 @@ class SageMakerDeployer:
         """Name the endpoint that users ask."""
         return str(self.chosen["endpoint"])
 
+    @property
+    def address(self) -> str:
+        """The endpoint, in words."""
+        return f"endpoint {self.endpoint}"
+
     @cached_property
     def sagemaker(self) -> Any:
         """Connect to SageMaker, once."""
@@ -203,9 +208,15 @@ class SageMakerDeployer:
             if self._found("endpoint_config", name) is not None:
                 self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
             if self._found("model", name) is not None:
-                data: Any = self._data(name)
-                delete(data)
+                if (data := self._data(name)) is not None:
+                    delete(data)
                 self.sagemaker.delete_model(ModelName=name)
+
+    def withdraw(self) -> None:
+        """Delete the endpoint, which ends its instances; models and configurations stay."""
+        with _aws():
+            self._delete_endpoint(self.endpoint)
+            self._settled(self.endpoint)
 
     def _upload(self, release: Release) -> str:
         """Put the model's data into S3 and give its address."""

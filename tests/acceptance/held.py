@@ -96,6 +96,15 @@ class HeldPackages:
         """Follow the alias."""
         return self.packages.verify(version)
 
+    @property
+    def address(self) -> str:
+        """The alias."""
+        return self.packages.address
+
+    def withdraw(self) -> None:
+        """Delete the alias."""
+        self.packages.withdraw()
+
     def drop(self, version: int) -> None:
         """Delete a package."""
         wait_at(self.steps, "drop")

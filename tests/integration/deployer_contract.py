@@ -151,6 +151,25 @@ class DeployerContract:
             served.switch(1)
         assert served.serving() == 2
 
+    def test_what_is_withdrawn_is_served_to_nobody_until_it_is_switched_to(
+        self, served: Any, release: MakeRelease
+    ) -> None:
+        for _ in range(2):
+            served.withdraw()
+            assert served.serving() is None
+            assert not served.verify(1).passed
+        assert dataclasses.replace(served).address == served.address
+        serve(served, release(1))
+        assert served.serving() == 1
+        served.withdraw()
+        served.drop(1)
+        with pytest.raises(NotFound, match="version 1"):
+            served.switch(1)
+
+    def test_where_nothing_is_served_nothing_is_withdrawn(self, deployer: Any) -> None:
+        deployer.withdraw()
+        assert deployer.serving() is None
+
     def test_what_was_never_staged_cannot_be_switched_to(self, deployer: Any) -> None:
         with pytest.raises(NotFound, match="version 3"):
             deployer.switch(3)
@@ -270,6 +289,13 @@ class CrashContract(DeployerContract):
                 assert settled(deployer) == 2
         assert not deployer.try_out(release(1)).passed
         assert deployer.verify(2).passed
+        for end in itertools.count():
+            try:
+                crashing(end).withdraw()
+                break
+            except Crash:
+                assert settled(deployer) in (2, None)
+        assert deployer.serving() is None
 
     def test_a_world_that_does_not_answer_is_not_the_models_fault(
         self, unreachable: Any, release: MakeRelease
@@ -282,6 +308,7 @@ class CrashContract(DeployerContract):
             unreachable.serving,
             lambda: unreachable.verify(1),
             lambda: unreachable.drop(1),
+            unreachable.withdraw,
         ):
             with pytest.raises(TransientError):
                 call()

@@ -69,7 +69,7 @@ def namespace(core: Any) -> Iterator[str]:
 #: As in docs/deploy.md.
 PERMISSIONS = {
     "apps/deployments": ["get", "create", "update", "delete"],
-    "/services": ["get", "create", "update"],
+    "/services": ["get", "create", "update", "delete"],
     "/configmaps": ["list", "create", "deletecollection"],
     "/endpoints": ["get"],
     "/pods": ["list"],

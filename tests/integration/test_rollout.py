@@ -5,6 +5,7 @@ The deployer is a fake that keeps its state as a real one does: elsewhere, whoev
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._thing, name)
+        if not callable(method):
+            return method
         return lambda *args, **named: self._killer.call(name, method, *args, **named)
 
 
@@ -61,9 +64,10 @@ class FakeDeployer:
     """Versions that are staged, and the one that is served."""
 
     staged: set[int] = field(default_factory=set)
-    served: list[int] = field(default_factory=list)
+    served: list[int | None] = field(default_factory=list)
     fails_try: set[int] = field(default_factory=set)
     fails_verify: set[int] = field(default_factory=set)
+    address: str = "here"
 
     def stage(self, release: Release) -> None:
         self.staged.add(release.version)
@@ -85,6 +89,9 @@ class FakeDeployer:
     def drop(self, version: int) -> None:
         assert version != self.serving(), "what is served is not dropped"
         self.staged.discard(version)
+
+    def withdraw(self) -> None:
+        self.served.append(None)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +178,117 @@ def test_a_first_model_that_does_not_serve_leaves_no_champion(store: Store) -> N
     model = roll_out(store, challenger(store, 1), deployer, Killer())
     assert model.status is ModelStatus.REJECTED
     assert store.models.champion("nightly") is None
+    assert deployer.serving() is None, "nobody is answered by it"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_step_a_first_model_that_does_not_serve_is_withdrawn(
+    empty: Path, tmp_path: Path, after: bool
+) -> None:
+    for at in itertools.count():
+        with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / f'{at}.db')}") as store:
+            deployer, killed = FakeDeployer(fails_verify={1}), False
+            model = challenger(store, 1)
+            try:
+                roll_out(store, model, deployer, Killer(at, after))
+            except Killed:
+                killed = True
+            assert roll_out(store, model, deployer, Killer()).status is ModelStatus.REJECTED
+            assert deployer.serving() is None
+        if not killed:
+            break
+
+
+@dataclass
+class Move:
+    """Two places: the odd versions of an experiment are deployed to one, the even to the other."""
+
+    store: Store
+    places: tuple[FakeDeployer, FakeDeployer]
+    said: list[str] = field(default_factory=list)
+
+    def deployer(self, model: Model) -> FakeDeployer:
+        return self.places[(model.version + 1) % 2]
+
+    def roll_out(self, night: int, killer: Killer) -> Model:
+        made = self.store.models.of_run(challenger(self.store, night).run_id)
+        assert made is not None
+        return self.again(made, killer)
+
+    def again(self, model: Model, killer: Killer) -> Model:
+        made = self.store.models.get(model.experiment, model.version)
+        return rollout.roll_out(
+            killer.watch(self.store.models),
+            made,
+            lambda one: killer.watch(self.deployer(one)),
+            files,
+            self.said.append,
+        )
+
+    @property
+    def serving(self) -> tuple[int | None, ...]:
+        return tuple(one.serving() for one in self.places)
+
+
+@pytest.fixture
+def move(store: Store) -> Move:
+    return Move(store, (FakeDeployer(), FakeDeployer(address="there")))
+
+
+def test_a_champion_that_serves_elsewhere_leaves_nothing_behind(move: Move) -> None:
+    move.roll_out(1, Killer())
+    assert move.serving == (1, None)
+    move.roll_out(2, Killer())
+    assert move.serving == (None, 2)
+    assert "version 1 is not served at here any more" in move.said
+    now = move.store.models.champion("nightly")
+    assert now is not None
+    rollout.roll_back(move.store.models, now, None, "rolled back by ada")
+    rollout.reconcile(move.store.models, "nightly", move.deployer, files, quietly)
+    assert move.serving == (1, None)
+
+
+def test_one_that_does_not_serve_elsewhere_leaves_the_old_place_alone(move: Move) -> None:
+    move.roll_out(1, Killer())
+    move.places[1].fails_verify.add(2)
+    assert move.roll_out(2, Killer()).status is ModelStatus.REJECTED
+    assert move.serving == (1, None)
+    assert move.places[0].served == [1], "it was never touched"
+
+
+def test_a_place_that_is_gone_is_named_and_hinders_nothing(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> int:
+        raise TransientError("no route to host")
+
+    move.roll_out(1, Killer())
+    monkeypatch.setattr(move.places[0], "serving", gone)
+    assert move.roll_out(2, Killer()).status is ModelStatus.CHAMPION
+    assert "version 1 may still be served where it was: no route to host" in move.said
+
+
+@pytest.mark.parametrize("fails", [set(), {2}], ids=["serves", "does not serve"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_step_of_a_move_one_place_serves(
+    empty: Path, tmp_path: Path, after: bool, fails: set[int]
+) -> None:
+    for at in itertools.count():
+        with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / f'{at}.db')}") as store:
+            there = FakeDeployer(address="there", fails_verify=fails)
+            move, killed = Move(store, (FakeDeployer(), there)), False
+            move.roll_out(1, Killer())
+            model = challenger(store, 2)
+            try:
+                move.again(model, Killer(at, after))
+            except Killed:
+                killed = True
+            assert set(move.serving) != {None}, "somebody answers all the time"
+            move.again(model, Killer())
+            rollout.reconcile(store.models, "nightly", move.deployer, files, quietly)
+            assert move.serving == ((1, None) if fails else (None, 2))
+        if not killed:
+            break
 
 
 def test_a_challenger_that_comes_too_late_is_rejected(store: Store) -> None:
