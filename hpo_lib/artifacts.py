@@ -146,6 +146,18 @@ def _part_of(place: Path) -> Path:
     return place.with_name(f".{uuid.uuid4().hex}.part")
 
 
+def put(path: Place, target: Place) -> None:
+    """Copy a file of a disk so that a reader sees all of it or nothing; TransientError."""
+    with reaching(target):
+        if not isinstance(target, Path):
+            target.fs.put_file(str(path), target.path)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _part_of(target)
+        shutil.copyfile(str(path), part)
+        part.replace(target)
+
+
 def upload(output: Path, folder: UPath) -> int:
     """Copy what a trial has left on a disk, links left out; gives the number of files.
 
@@ -156,15 +168,7 @@ def upload(output: Path, folder: UPath) -> int:
         return 0
     found = files(output)
     for path in found:
-        target = folder / str(path).removeprefix(f"{output}/")
-        with reaching(folder):
-            if isinstance(target, Path):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = _part_of(target)
-                shutil.copyfile(str(path), part)
-                part.replace(target)  # somebody may be reading what lies there
-            else:
-                target.fs.put_file(str(path), target.path)
+        put(path, folder / str(path).removeprefix(f"{output}/"))
     return len(found)
 
 
@@ -234,8 +238,8 @@ def retain(
     return kept, doomed
 
 
-def delete(folder: UPath) -> None:
-    """Delete an attempt's folder; one that is gone already is fine. TransientError."""
+def delete(folder: Place) -> None:
+    """Delete a folder with all in it; one that is gone already is fine. TransientError."""
     with reaching(folder):
         if isinstance(folder, Path):
             if folder.exists():

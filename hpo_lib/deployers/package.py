@@ -9,7 +9,6 @@ Below the root, on a disk or in an object store:
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_lib.artifacts import Offers, delete, open_folder, options_for, write
+from hpo_lib.artifacts import Offers, delete, open_folder, options_for, put, write
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
@@ -29,7 +28,7 @@ from hpo_lib.places import Place, files, opened, reaching
 from hpo_lib.validation import Strict, parse
 
 ALIAS, LOADER = "champion.json", "load.py"
-_CHECK_S = 300
+_CHECK_S, _CHUNK = 300, 1 << 20
 #: What a zip says about time: the same files make the same zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -77,41 +76,42 @@ class PackageDeployer:
         """Write the package; one that is there outlives the files that it was made of."""
         place = self._package(release.version)
         if not files(release.files):
-            if _read(place) is None:
+            if not self._is_there(release.version):
                 raise TransientError(
                     f"{release.files}: no files of version {release.version}, and its package is "
                     f"not at {place}: bring one of both back, or have another version served"
                 )
             return
-        content = package(release)
-        if _read(place) != content:
-            with reaching(place):
-                write(place, content)
+        with tempfile.TemporaryDirectory(prefix="hpo-package-") as folder:
+            made = Path(folder) / place.name
+            pack(release, made)
+            if _digest(made) != _digest(place):
+                put(made, place)
 
     def try_out(self, release: Release) -> Check:
         """Unpack the package, compare its files with its manifest, and let it check itself."""
-        content = _read(self._package(release.version))
-        if content is None:
-            return Check("the package is not there")
         with tempfile.TemporaryDirectory(prefix="hpo-package-") as folder:
-            try:
-                with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    archive.extractall(folder)
-            except (zipfile.BadZipFile, OSError) as error:
-                return Check(f"the package cannot be unpacked: {error}")
+            with opened(self._package(release.version)) as file:
+                if file is None:
+                    return Check("the package is not there")
+                try:
+                    with zipfile.ZipFile(file) as archive:
+                        archive.extractall(folder)
+                except zipfile.BadZipFile as error:
+                    return Check(f"the package cannot be unpacked: {error}")
             return _intact(Path(folder)) or self._answers(Path(folder))
 
     def switch(self, version: int) -> None:
         """Point the alias to a version; NotFound if it is not staged."""
         place = self._package(version)
-        content = _read(place)
-        if content is None:
+        digest = _digest(place)
+        if digest is None:
             raise NotFound(f"version {version} of {self.experiment} is not staged at {place}")
         alias = {
             "experiment": self.experiment,
             "version": version,
             "package": f"{place.parent.name}/{place.name}",
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": digest,
         }
         with reaching(self._alias):
             write(self._alias, json.dumps(alias, indent=2).encode())
@@ -126,10 +126,10 @@ class PackageDeployer:
         alias = _alias(self._alias)
         if _version(alias) != version:
             return Check(f"{self._alias} names version {_version(alias)}, not {version}")
-        content = _read(self._folder / str(alias["package"]))
-        if content is None:
+        digest = _digest(self._folder / str(alias["package"]))
+        if digest is None:
             return Check(f"{self._alias} names {alias['package']}, which is not there")
-        if hashlib.sha256(content).hexdigest() != alias.get("sha256"):
+        if digest != alias.get("sha256"):
             return Check(f"{alias['package']} is not what {self._alias} names")
         return Check()
 
@@ -139,8 +139,7 @@ class PackageDeployer:
             raise SpecError(
                 f"version {version} of {self.experiment} is served: switch to another first"
             )
-        place: Any = self._package(version).parent
-        delete(place)
+        delete(self._package(version).parent)
 
     def withdraw(self) -> None:
         """Delete the alias; the packages stay."""
@@ -189,35 +188,54 @@ class PackageDeployer:
         return Check() if done.returncode == 0 else Check(said[-1] if said else "no answer")
 
 
-def package(release: Release) -> bytes:
-    """Build the zip of a release: the same bytes for the same files."""
-    content = dict(_contents(release))
-    listing = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    manifest = {**release.manifest, "version": release.version, "files": listing}
-    content["manifest.json"] = _text(manifest)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(content):
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(info, content[name])
-    return made.getvalue()
+def pack(release: Release, target: Path) -> None:
+    """Write the zip of a release, a chunk at a time: the same bytes for the same files."""
+    listing = {}
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in sorted(_contents(release).items()):
+            listing[name] = _add(archive, name, content)
+        manifest = {**release.manifest, "version": release.version, "files": listing}
+        _add(archive, "manifest.json", _text(manifest))
 
 
-def _contents(release: Release) -> Iterator[tuple[str, bytes]]:
+def _add(archive: zipfile.ZipFile, name: str, content: Place | bytes) -> str:
+    """Add a file to an archive and give its checksum; TransientError if it cannot be read."""
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    digest = hashlib.sha256()
+    with archive.open(info, "w", force_zip64=True) as added:
+        for chunk in _chunks(content):
+            digest.update(chunk)
+            added.write(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(content: Place | bytes) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with opened(content) as file:
+        if file is None:
+            raise TransientError(f"{content}: cannot be read, so it cannot be packed")
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _contents(release: Release) -> dict[str, Place | bytes]:
+    """Give what is in a package, by name: files of the model, and what is written for it."""
     root = f"{release.files}/"
+    found: dict[str, Place | bytes] = {}
     for place in files(release.files):
         name = str(place).removeprefix(root)
-        content = _read(place)
-        if content is None:
-            raise TransientError(f"{place}: cannot be read, so it cannot be packed")
-        yield f"model/{name}", content
+        found[f"model/{name}"] = place
         if name == SAMPLE:
-            yield SAMPLE, content
-    yield "parameters.json", _text(release.manifest.get("params", {}))
-    yield "metrics.json", _text(release.manifest.get("metrics", {}))
-    yield LOADER, (resources("hpo_lib.deployers") / "loader.py").read_bytes()
-    yield "README.md", _readme(release).encode()
+            found[SAMPLE] = place
+    return found | {
+        "parameters.json": _text(release.manifest.get("params", {})),
+        "metrics.json": _text(release.manifest.get("metrics", {})),
+        LOADER: (resources("hpo_lib.deployers") / "loader.py").read_bytes(),
+        "README.md": _readme(release).encode(),
+    }
 
 
 def _readme(release: Release) -> str:
@@ -245,13 +263,24 @@ def _intact(folder: Path) -> Check:
     if not any(name.startswith("model/") for name in listing):
         return Check("the package holds no model")
     for name, digest in listing.items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+        if _digest(folder / name) != digest:
             return Check(f"{name} is not what the manifest names")
     return Check()
 
 
 def _text(value: Any) -> bytes:
     return json.dumps(value, indent=2, sort_keys=True, default=str).encode()
+
+
+def _digest(place: Place) -> str | None:
+    """Give a file's checksum, None if it is not there."""
+    digest = hashlib.sha256()
+    with opened(place) as file:
+        if file is None:
+            return None
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read(place: Place) -> bytes | None:

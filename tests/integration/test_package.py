@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import sys
 import tempfile
+import tracemalloc
+import uuid
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from hpo_lib.deployers import Release
-from hpo_lib.deployers.package import PackageDeployer, interpreter, package
+from hpo_lib.deployers.package import PackageDeployer, interpreter, pack
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from tests.integration.deployer_contract import DeployerContract, MakeRelease
 
@@ -78,7 +82,25 @@ def test_back_and_forth(deployer: PackageDeployer, tmp_path: Path) -> None:
 
 def test_the_same_files_make_the_same_package(tmp_path: Path) -> None:
     made = release(tmp_path)
-    assert package(made) == package(made)
+    for name in ("one.zip", "other.zip"):
+        pack(made, tmp_path / name)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
+
+
+def test_a_model_is_packed_a_piece_at_a_time(tmp_path: Path, deployer: PackageDeployer) -> None:
+    made, size = release(tmp_path), 64 << 20
+    with (tmp_path / "files-1" / "weights").open("wb") as file:
+        file.truncate(size)
+    tracemalloc.start()
+    try:
+        deployer.stage(made)
+        assert deployer.try_out(made).passed
+        deployer.switch(1)
+        assert deployer.verify(1).passed
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 4
 
 
 def test_a_package_says_what_it_is(deployer: PackageDeployer, tmp_path: Path) -> None:
@@ -203,6 +225,15 @@ class TestPackage(DeployerContract):
             return release(folder, version, sample__json=json.dumps(sample))
 
         return made
+
+
+class TestPackageInAnObjectStore(TestPackage):
+    """The store is a fake: the memory of this process."""
+
+    @pytest.fixture
+    def deployer(self, checked: PackageDeployer) -> PackageDeployer:
+        root = UPath(f"memory://{uuid.uuid4().hex}")
+        return dataclasses.replace(checked, root=root)
 
 
 def test_packages_lie_where_the_deployment_lets_them(tmp_path: Path) -> None:
