@@ -84,8 +84,11 @@ class Emit(Protocol):
     def __call__(self, line: str, /) -> None: ...
 
 
-def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
-    """Check a conf against the model, the engine and what this DAG can do, or raise SpecError."""
+def validate(conf: Any, deployment: Deployment, *, backend: str, by_file: bool = False) -> Spec:
+    """Check a conf against the model, the engine and what this DAG can do, or raise SpecError.
+
+    A DAG that was made of a file (`by_file`) has tasks for the backend that its `final` names.
+    """
     spec = load(conf)
     if spec.schedule is not None:
         raise SpecError(
@@ -96,6 +99,12 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
     load_part("collector", spec.metrics.collector)
     if spec.trial.backend != backend:
         raise SpecError(f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}")
+    last = spec.for_final.trial.backend
+    if last != backend and not by_file:
+        raise SpecError(
+            f"final.trial.backend: this DAG runs {backend}, got {last}; only a file in "
+            "config/experiments, which gets a DAG of its own, may train its winner elsewhere"
+        )
     if spec.limits.parallel_trials > deployment.max_parallel:
         raise SpecError(
             f"limits.parallel_trials: must be <= {deployment.max_parallel} in this deployment, "
@@ -116,18 +125,27 @@ def validate(conf: Any, deployment: Deployment, *, backend: str) -> Spec:
 
 def _check_parts(spec: Spec, deployment: Deployment) -> None:
     """Ask backend and deployer whether they may and can do what the spec wants of them."""
-    backend, named = deployment.backend(spec), spec.trial.backend
-    backend.permit(spec.trial)
-    backend.permit(spec.for_final.trial)
-    needs = "deploy.to" if spec.deploy else f"metrics.collector: {spec.metrics.collector}"
-    reads = spec.deploy is not None or spec.metrics.collector != "stdout"
-    if reads and not (spec.artifacts or backend.keeps_output):
-        raise SpecError(
-            f"{needs} reads what a trial leaves in HPO_OUTPUT; of backend {named} that needs "
-            "artifacts.uri"
-        )
+    deployment.backend(spec).permit(spec.trial)
+    if spec.for_final is not spec:
+        try:
+            deployment.backend(spec.for_final).permit(spec.for_final.trial)
+        except SpecError as error:
+            lines = (f"final.{line}" for line in str(error).splitlines())
+            raise SpecError("\n".join(lines)) from None
+    if spec.metrics.collector != "stdout":
+        for one in (spec, spec.for_final):
+            _check_output(one, deployment, f"metrics.collector: {spec.metrics.collector}")
     if spec.deploy is not None:
+        _check_output(spec.for_final, deployment, "deploy.to")
         deployment.deployer(spec)
+
+
+def _check_output(spec: Spec, deployment: Deployment, needs: str) -> None:
+    if not (spec.artifacts or deployment.backend(spec).keeps_output):
+        raise SpecError(
+            f"{needs} reads what a trial leaves in HPO_OUTPUT; of backend "
+            f"{spec.trial.backend} that needs artifacts.uri"
+        )
 
 
 def begin(
@@ -147,7 +165,7 @@ def begin(
     advises the run is settled here, once. `by_file` says that the spec is an operator's, no conf.
     """
     try:
-        spec = validate(conf, deployment, backend=backend)
+        spec = validate(conf, deployment, backend=backend, by_file=by_file)
         if spec.deploy is not None and not by_file:
             _check_champion(store, key, spec.name)
         taken, why = fingerprint.take(spec, deployment.inputs)
@@ -365,6 +383,11 @@ def spec_of(run: Run, trial: Trial) -> Spec:
     return spec.for_final if trial.origin is Origin.FINAL else spec
 
 
+def backend_of(run: Run, trial: Trial, deployment: Deployment) -> Backend:
+    """Build the backend that one of the run's trials is run by."""
+    return deployment.backend(spec_of(run, trial))
+
+
 def slug_of(run: Run) -> str:
     """Name a run's folder: its number and its experiment's name, which the spec has checked."""
     return f"{run.id:06d}-{run.experiment}"
@@ -454,7 +477,7 @@ def keep_artifacts(
     spec = load(run.spec)
     if spec.artifacts is None:
         return
-    view, backend = store.view(run.id), deployment.backend(spec)
+    view = store.view(run.id)
     views = {one.trial.number: one for one in [*view.trials, *view.finals]}
     kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
     for attempt in [*kept, *doomed]:
@@ -462,7 +485,10 @@ def keep_artifacts(
         if attempt in doomed:
             artifacts.delete(folder)
         else:
-            _upload(backend.output(attempt.handle), folder)
+            _upload(
+                backend_of(run, views[attempt.trial].trial, deployment).output(attempt.handle),
+                folder,
+            )
         record = artifacts.record_of(run, views[attempt.trial], attempt)
         artifacts.write_record(folder, record)
 
@@ -473,8 +499,8 @@ def keep_output(store: Store, run: Run, number: int, deployment: Deployment) -> 
     if spec.artifacts is None:
         return
     attempt = store.attempts(run.id, number)[-1]
-    output = deployment.backend(spec).output(attempt.handle)
-    _upload(output, _folder(spec.artifacts.uri, run, attempt, deployment))
+    backend = backend_of(run, store.trial(run.id, number), deployment)
+    _upload(backend.output(attempt.handle), _folder(spec.artifacts.uri, run, attempt, deployment))
 
 
 def _folder(uri: str, run: Run, attempt: Attempt, deployment: Deployment) -> UPath:

@@ -364,7 +364,8 @@ class WarmStart(Strict):
 class Final(Strict):
     """The last training of a run's winner, once per seed.
 
-    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
+    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image,
+    another backend, to which the `options` of the spec's own mean nothing.
     """
 
     seeds: int = Field(default=5, ge=1, le=100)
@@ -628,6 +629,8 @@ def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...])
 
 def _final_trial(trial: TrialSpec, final: Final) -> TrialSpec:
     mine = trial.model_dump(mode="json", exclude_none=True)
+    if final.trial.get("backend", trial.backend) != trial.backend:
+        mine["options"] = {}
     return parse(TrialSpec, mine | dict(final.trial), at="final.trial")
 
 
@@ -639,8 +642,6 @@ def _check_final(spec: Spec) -> None:
         trial = _final_trial(spec.trial, spec.final)
     except SpecError as error:
         raise rule(str(error)) from None
-    if trial.backend != spec.trial.backend:
-        raise rule(f"final.trial.backend: must be {spec.trial.backend}, got {trial.backend}")
     _check_placeholders(spec.model_copy(update={"trial": trial}))
 
 

@@ -34,8 +34,9 @@ def read(path: Path) -> Spec:
     try:
         spec = parse_file(path)
         engine.check(spec)
-        backend = registry.load("backend", spec.trial.backend)
-        parse(backend.Options, spec.trial.options, at="trial.options")
+        for trial, at in ((spec.trial, "trial"), (spec.for_final.trial, "final.trial")):
+            backend = registry.load("backend", trial.backend)
+            parse(backend.Options, trial.options, at=f"{at}.options")
     except SpecError as error:
         raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
     return spec

@@ -8,7 +8,6 @@ from hpo_lib import releases, runs
 from hpo_lib.backends import Backend
 from hpo_lib.record import AttemptState, Run, RunKey
 from hpo_lib.runs import Deployment
-from hpo_lib.spec import load
 from hpo_lib.store import Store
 
 #: How long a run may wait for its file, from when it began.
@@ -37,15 +36,20 @@ def sweep(
                 yield _left(store, run, deployment, why)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
-    for name in sorted(
-        {str(run.spec["trial"]["backend"]) for run in [*going, *store.runs()] if run.spec}
-    ):
+    for name in sorted({name for run in [*going, *store.runs()] for name in _backends(run)}):
         try:
             yield from _leftovers(store, name, deployment.backends[name]())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
     # Last, for a deployment may take all the time that there is.
     yield from releases.heal(store, deployment, is_over)
+
+
+def _backends(run: Run) -> Iterator[str]:
+    """Name what a run's trials are run by; nothing of one that was refused."""
+    for part in (run.spec, run.spec.get("final") or {}):
+        if name := part.get("trial", {}).get("backend"):
+            yield str(name)
 
 
 def _left(store: Store, run: Run, deployment: Deployment, why: str) -> str:
@@ -60,10 +64,13 @@ def _left(store: Store, run: Run, deployment: Deployment, why: str) -> str:
 
 def _goes_on(store: Store, run: Run, deployment: Deployment) -> bool:
     """Say whether a trial of a run still runs, whatever has become of its Airflow task."""
-    view, backend = store.view(run.id), deployment.backend(load(run.spec))
-    tried = (one.attempts[-1] for one in [*view.trials, *view.finals] if one.attempts)
-    live = (one for one in tried if one.state is AttemptState.RUNNING)
-    return any(backend.poll(one.handle) is None for one in live)
+    view = store.view(run.id)
+    tried = [one for one in [*view.trials, *view.finals] if one.attempts]
+    live = [one for one in tried if one.attempts[-1].state is AttemptState.RUNNING]
+    return any(
+        runs.backend_of(run, one.trial, deployment).poll(one.attempts[-1].handle) is None
+        for one in live
+    )
 
 
 def _closed(

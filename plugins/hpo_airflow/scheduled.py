@@ -77,7 +77,7 @@ def _sound(planned: Planned, spec: Spec) -> DAG:
         if spec.final is None:
             searched >> report(planned)
         else:
-            ending(searched, backend, planned)
+            ending(searched, spec.for_final.trial.backend, planned)
     return dag
 
 

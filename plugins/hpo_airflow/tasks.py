@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hpo_lib.experiments import Planned
     from hpo_lib.record import Attempt, Run
     from hpo_lib.runs import Launch
+    from hpo_lib.spec import Spec
     from hpo_lib.store import Store
     from hpo_lib.trial import Params
 
@@ -165,7 +166,7 @@ def perform(
     number = int(assignment["trial"])
     with errors(), settings.open_store() as store:
         run = store.run(key_of(context))
-        _check_backend(run, backend)
+        _check_backend(runs.spec_of(run, store.trial(run.id, number)), backend)
         trial = runs.perform(store, run, number, backend, emit, launch)
         if trial.state is TrialState.FAILED:
             raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
@@ -173,13 +174,14 @@ def perform(
     return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
 
 
-def _check_backend(run: Run, backend: Backend) -> None:
+def _check_backend(spec: Spec, backend: Backend) -> None:
     """Refuse to run a trial where its spec does not want it: its file may have been changed."""
     names = {path: name for name, path in BACKENDS.items()}
-    mine, own = names.get(f"{type(backend).__module__}:{type(backend).__qualname__}"), run.spec
-    if mine not in (None, own["trial"]["backend"]):
+    mine = names.get(f"{type(backend).__module__}:{type(backend).__qualname__}")
+    own = spec.trial.backend
+    if mine not in (None, own):
         raise SpecError(
-            f"this run's trials are for backend {own['trial']['backend']}, and this task now runs "
+            f"this trial is for backend {own}, and this task now runs "
             f"{mine}: the DAG's file was changed while the run went on"
         )
 

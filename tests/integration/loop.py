@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_lib import runs
-from hpo_lib.backends import Exit, Request
+from hpo_lib.backends import Backend, Exit, Request
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.record import Attempt, Run
 from hpo_lib.store import Store
@@ -38,9 +38,10 @@ class Loop:
 
     def perform(self, run: Run, *numbers: int) -> None:
         """Do trials one after the other."""
-
-        def launch(attempt: Attempt, request: Request) -> Exit:
-            return runs.follow(self.backend, attempt, request, quietly)
-
         for number in numbers:
-            runs.perform(self.store, run, number, self.backend, quietly, launch)
+            backend = runs.backend_of(run, self.store.trial(run.id, number), self.deployment)
+
+            def launch(attempt: Attempt, request: Request, backend: Backend = backend) -> Exit:
+                return runs.follow(backend, attempt, request, quietly)
+
+            runs.perform(self.store, run, number, backend, quietly, launch)

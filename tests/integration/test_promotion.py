@@ -83,7 +83,9 @@ class Bench(Loop):
         assert spec.deploy is not None
         return PackageDeployer.at(spec.name, spec.deploy.options, self.home, {})
 
-    def tune(self, night: int, *, data: Mapping[str, Any] = {}, **changes: Any) -> RunKey:
+    def tune(
+        self, night: int, *, data: Mapping[str, Any] = {}, by_file: bool = False, **changes: Any
+    ) -> RunKey:
         """Do a night up to the gate, on data of its own."""
         key = RunKey(self.dag, f"night-{night}")
         (self.home / "data.json").write_text(json.dumps(DATA | data))
@@ -95,6 +97,7 @@ class Bench(Loop):
             backend="local",
             triggered_by="schedule",
             provenance={},
+            by_file=by_file,
         )
         self.waves(run)
         chosen = promotion.choose(self.store, key, self.deployment)
@@ -129,6 +132,35 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     upgrade(url)
     with Store.open(url) as store:
         yield Bench(store, tmp_path)
+
+
+def test_the_winner_is_trained_where_final_says(bench: Bench) -> None:
+    """The other backend is a fake: local processes, with their folders elsewhere."""
+    elsewhere = bench.home / "elsewhere"
+    other = replace(bench.backend, home=elsewhere)
+    backends = {**bench.deployment.backends, "docker": lambda: other}
+    bench.deployment = replace(bench.deployment, backends=backends)
+    final = {"seeds": 2, "trial": {"backend": "docker"}}
+    with pytest.raises(
+        SpecError, match=r"final\.trial\.backend: this DAG runs local, got docker; o"
+    ):
+        bench.tune(1, final=final)
+    model = bench.night(2, final=final, by_file=True)
+    assert model is not None
+    assert (model.status, model.params["x"]) == (ModelStatus.CHAMPION, 0.3)
+    assert Path(model.files).is_relative_to(elsewhere)
+    assert bench.alias["version"] == 1
+    view = bench.store.view(model.run_id)
+    folders = [Path(one.attempts[-1].handle["folder"]) for one in view.finals]
+    assert all(folder.is_relative_to(elsewhere) for folder in folders)
+    folders = [Path(one.attempts[-1].handle["folder"]) for one in view.trials]
+    assert not any(folder.is_relative_to(elsewhere) for folder in folders)
+
+
+def test_what_another_backend_refuses_of_the_winner_is_named(bench: Bench) -> None:
+    final = {"seeds": 2, "trial": {"image": "x"}}
+    with pytest.raises(SpecError, match=r"final\.trial\.image: backend local runs processes"):
+        bench.tune(1, final=final)
 
 
 def test_nights_end_in_a_package_that_is_replaced_by_better_ones_only(bench: Bench) -> None:

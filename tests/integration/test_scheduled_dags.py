@@ -60,6 +60,9 @@ def look(dag):
             times.append(cron._get_next(times[-1]))
     return {
         "tasks": sorted(dag.task_ids),
+        "backends": {
+            t.task_id: t.partial_kwargs["backend"] for t in dag.tasks if t.task_id.endswith("trial")
+        },
         "tags": sorted(dag.tags),
         "max_active": [dag.max_active_runs, dag.max_active_tasks],
         "catchup": dag.catchup,
@@ -110,6 +113,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     put(home, "paused.yaml", schedule={"cron": "0 3 * * *", "paused": True})
     put(home, "wide.yaml", limits={"max_trials": 200, "parallel_trials": 100})
     put(home, "docker.yaml", trial={"backend": "docker", "image": "i"})
+    put(home, "moved.yaml", final={"trial": {"backend": "docker", "image": "i"}})
     put(home, "none.yaml", yaml.safe_dump({k: v for k, v in SPEC.items() if k != "schedule"}))
     put(home, "broken.yaml", "`````\n<b>[")
     put(home, "bucket.yaml", schedule={"assets": ["s3://"]})
@@ -122,7 +126,7 @@ def test_parsing_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_every_file_with_a_schedule_has_a_dag(seen: dict[str, Any]) -> None:
-    names = {"nightly", "data", "both", "paused", "wide", "docker", "broken", "bucket"}
+    names = {"nightly", "data", "both", "paused", "wide", "docker", "moved", "broken", "bucket"}
     assert set(seen["dags"]) == {f"hpo_scheduled_{name}" for name in names}
 
 
@@ -140,6 +144,13 @@ def test_a_dag_has_the_waves_and_the_room_that_its_file_asks_for(seen: dict[str,
     assert wide["max_active"] == [1, 101]
     assert "wave_02.trial" in wide["tasks"]
     assert "wave_03.trial" not in wide["tasks"]
+
+
+def test_a_winner_is_trained_by_the_backend_that_final_names(seen: dict[str, Any]) -> None:
+    of = {name: seen["dags"][f"hpo_scheduled_{name}"]["backends"] for name in ("docker", "moved")}
+    assert set(of["docker"].values()) == {"docker"}
+    assert of["moved"].pop("final.trial") == "docker"
+    assert set(of["moved"].values()) == {"local"}
 
 
 def test_a_dag_is_tagged_and_never_catches_up(seen: dict[str, Any]) -> None:
