@@ -177,6 +177,20 @@ def _refusal(planned: Planned, conf: Mapping[str, Any] | None) -> str:
     return ""
 
 
+def strayed_final(run: Run, planned: Planned) -> str | None:
+    """Say why the DAG of the file as it is now cannot train a run's winner; None if it can."""
+    if planned.spec is None or planned.spec.final is None:
+        return f"{planned.file} asks for no final training any more"
+    return _moved(planned, load(run.spec).for_final, planned.spec.for_final)
+
+
+def _moved(planned: Planned, before: Spec, now: Spec) -> str | None:
+    mine, its = before.trial.backend, now.trial.backend
+    if mine == its:
+        return None
+    return f"{planned.file} was changed to backend {its} while it ran on {mine}"
+
+
 def strayed(run: Run, planned: Planned) -> str | None:
     """Say why the DAG of the file as it is now cannot see a run through; None if it can.
 
@@ -185,9 +199,8 @@ def strayed(run: Run, planned: Planned) -> str | None:
     if planned.spec is None:
         return f"{planned.file} has become unreadable while it ran: {planned.error}"
     spec = load(run.spec)
-    mine, its = spec.trial.backend, planned.spec.trial.backend
-    if mine != its:
-        return f"{planned.file} was changed to backend {its} while it ran on {mine}"
+    if moved := _moved(planned, spec, planned.spec):
+        return moved
     if engine.waves(spec) > planned.waves:
         return (
             f"{planned.file} was changed while it ran, its DAG has {planned.waves} waves by now, "

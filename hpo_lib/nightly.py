@@ -25,7 +25,7 @@ from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.operate import say
 from hpo_lib.record import Model, ModelStatus, RunKey
 from hpo_lib.schedule import Schedule
-from hpo_lib.spec import Spec
+from hpo_lib.spec import Spec, load
 from hpo_lib.specfile import read, to_yaml
 from hpo_lib.words import number
 
@@ -128,10 +128,11 @@ def standing(store: Store, spec: Spec, home: Path, python: Path | None) -> list[
         return ["champion    none"]
     params = ", ".join(f"{name}={number(value)}" for name, value in champion.params.items())
     lines = [f"champion    version {champion.version}: {params}"]
-    if spec.deploy is None:
-        return [*lines, "served      nowhere: the spec has no `deploy`"]
-    if spec.deploy.to != "package" or spec.deploy.options:
-        return [*lines, f"served      by {spec.deploy.to}"]
+    deploy = load(store.run_by_id(champion.run_id).spec).deploy
+    if deploy is None:
+        return [*lines, "served      nowhere: its spec has no `deploy`"]
+    if deploy.to != "package" or deploy.options:
+        return [*lines, f"served      by {deploy.to}"]
     return [*lines, f"served      {ask(home / 'models' / spec.name, python)}"]
 
 

@@ -15,7 +15,7 @@ from hpo_lib.gate import Rule
 from hpo_lib.places import json_object
 from hpo_lib.program import changes, program, recorded
 from hpo_lib.record import Model, Run, RunKey, TrialView
-from hpo_lib.runs import Deployment
+from hpo_lib.runs import Deployment, backend_of
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.trial import Origin, TrialState
@@ -36,13 +36,13 @@ def note(
 ) -> Night | None:
     """Note how trials of the champion's configuration went; None if there are none.
 
-    `spec` is the one that they were trained with. TransientError if an output cannot be reached.
+    They may be trials of the search or final ones. TransientError if an output cannot be reached.
     """
     if not trained:
         return None
-    training = _training(spec, trained, deployment)
+    training = _training(run, trained, deployment)
     then = recorded(champion.manifest, champion.params)
-    now = program(spec, champion.params, training.get("versions"))
+    now = program(spec.for_final, champion.params, training.get("versions"))
     before = champion.manifest.get("training")
     night = Night(
         run=run.id,
@@ -92,13 +92,11 @@ def _scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
     return [metrics[metric] for metrics in done if metric in metrics]
 
 
-def _training(
-    spec: Spec, trained: Sequence[TrialView], deployment: Deployment
-) -> Mapping[str, Any]:
+def _training(run: Run, trained: Sequence[TrialView], deployment: Deployment) -> Mapping[str, Any]:
     """Read what the first trial that has left something says of its training."""
-    backend = deployment.backend(spec)
     for one in trained:
         if one.trial.state is TrialState.COMPLETE and one.attempts:
+            backend = backend_of(run, one.trial, deployment)
             output = backend.output(one.attempts[-1].handle)
             if found := json_object(output / MODEL / METADATA, MAX_METADATA):
                 return found

@@ -7,10 +7,11 @@ store names: killed at any point, nothing is lost but time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hpo_lib.deployers import Deployer, Release
-from hpo_lib.errors import HpoError, Superseded, TransientError
+from hpo_lib.errors import Superseded, TransientError
 from hpo_lib.models import Models
 from hpo_lib.places import Place
 from hpo_lib.record import Model, ModelStatus
@@ -51,25 +52,21 @@ def roll_out(models: Models, model: Model, deployers: Deployers, files: Files, e
 def reconcile(
     models: Models, experiment: str, deployers: Deployers, files: Files, emit: Emit
 ) -> Model | None:
-    """Serve what the store names as champion, and give it; None if it names none.
+    """Serve what the store names as champion, nothing else, and give it; None if it names none.
 
     A champion that has never been seen serving well, and does not, is rejected, and the one that
-    it replaced is champion again; one that has raises TransientError, for people to look. Where
-    earlier champions served, if that is elsewhere, nothing is served any more. What serves already
-    is left alone.
+    it replaced is champion again; one that has raises TransientError, for people to look. What
+    serves already is left alone. Where earlier champions were served, if that is elsewhere, nothing
+    is served any more; a place that cannot be asked hinders nothing, and is told.
     """
-    for _ in range(_ROUNDS):
+    for changes in range(_ROUNDS):
         champion = models.champion(experiment)
-        if champion is None:
-            return None
-        deployer = deployers(champion)
-        if champion.served and deployer.serving() == champion.version:
+        if champion is None or _serves(champion, deployers(champion)):
+            _leave(models, experiment, deployers, emit)
+            if changes or champion is None:
+                _tidy(models, experiment, champion, deployers, emit)
             return champion
-        _serve(models, champion, deployers, files, emit)
-        now = models.champion(experiment)
-        if now is not None and now.version == champion.version and now.served:
-            _tidy(models, now, deployer)
-            return now
+        _serve(models, champion, deployers(champion), files, emit)
     raise Superseded(f"the champion of {experiment} changed {_ROUNDS} times while it was deployed")
 
 
@@ -90,9 +87,13 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
     return now
 
 
-def _serve(models: Models, champion: Model, deployers: Deployers, files: Files, emit: Emit) -> None:
+def _serves(champion: Model, deployer: Deployer) -> bool:
+    """Say whether a champion has been seen serving well, and serves."""
+    return champion.served and deployer.serving() == champion.version
+
+
+def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
     """Switch to the champion and look whether it serves; if not, take its title."""
-    deployer = deployers(champion)
     now = deployer.serving()
     if now != champion.version:
         serves = "nothing serves" if now is None else f"version {now} serves"
@@ -102,60 +103,70 @@ def _serve(models: Models, champion: Model, deployers: Deployers, files: Files, 
         emit(f"switched to version {champion.version}")
     trouble = deployer.verify(champion.version)
     if trouble.passed:
-        _leave(models, champion, deployers, emit)
         models.serves(champion)
         emit(f"version {champion.version} serves")
-    elif champion.served:
+    elif models.get(champion.experiment, champion.version).served:
         raise TransientError(f"version {champion.version} has served before, not now: {trouble}")
     else:
         emit(f"version {champion.version} does not serve: {trouble}")
-        _undo(
-            models,
-            champion,
-            deployers,
-            f"it did not serve once it was switched to: {trouble}",
-            emit,
-        )
+        _undo(models, champion, f"it did not serve once it was switched to: {trouble}", emit)
 
 
-def _undo(models: Models, champion: Model, deployers: Deployers, reason: str, emit: Emit) -> None:
-    """Reject the champion, which serves nobody any more; the one before is champion again.
-
-    Where that one serves from the same place, it is there until it is switched back.
-    """
-    deployer, before = deployers(champion), champion.against
-    heir = None if before is None else models.get(champion.experiment, before)
-    if heir is None or deployers(heir).address != deployer.address:
-        deployer.withdraw()
-        emit(f"nothing is served at {deployer.address} any more")
-    now = models.replace(champion, ModelStatus.REJECTED, reason, by=before)
-    emit(f"version {now.version} is champion again" if now else "there is no champion any more")
+def _undo(models: Models, champion: Model, reason: str, emit: Emit) -> None:
+    heir = models.replace(champion, ModelStatus.REJECTED, reason, by=champion.against)
+    emit(f"version {heir.version} is champion again" if heir else "there is no champion any more")
 
 
-def _leave(models: Models, champion: Model, deployers: Deployers, emit: Emit) -> None:
-    """Have what earlier champions served elsewhere serve nobody; name what cannot be asked."""
-    known = {deployers(champion).address}
-    for model in models.of(champion.experiment):
-        if model.status is not ModelStatus.RETIRED:
-            continue
-        try:
+def _leave(models: Models, experiment: str, deployers: Deployers, emit: Emit) -> None:
+    """Have nothing served where champions of before were, unless the champion is served there."""
+    left: set[str] = set()
+    for model in _earlier(models, experiment):
+        with _telling(f"version {model.version} may still be served where it was", emit):
             deployer = deployers(model)
-            if deployer.address in known:
-                continue
-            known.add(deployer.address)
-            if (version := deployer.serving()) is not None:
-                deployer.withdraw()
-                emit(f"version {version} is not served at {deployer.address} any more")
-        except HpoError as error:
-            emit(f"version {model.version} may still be served where it was: {error}")
+            if deployer.address not in left:
+                left.add(deployer.address)
+                _withdraw(models.champion(experiment), deployer, deployers, emit)
 
 
-def _tidy(models: Models, champion: Model, deployer: Deployer) -> None:
-    """Drop staged versions that nobody will go back to at once."""
-    for model in models.of(champion.experiment):
-        ended = model.status in (ModelStatus.REJECTED, ModelStatus.RETIRED)
-        if ended and model.version != champion.against:
-            deployer.drop(model.version)
+def _withdraw(champion: Model | None, deployer: Deployer, deployers: Deployers, emit: Emit) -> None:
+    """Withdraw what a place serves, also while it is down, unless the champion serves there."""
+    if champion is not None and deployers(champion).address == deployer.address:
+        return
+    served = deployer.serving()
+    if champion is not None and served == champion.version:
+        return  # one place by two names
+    deployer.withdraw()
+    if served is not None:
+        emit(f"version {served} is not served at {deployer.address} any more")
+
+
+def _tidy(
+    models: Models, experiment: str, champion: Model | None, deployers: Deployers, emit: Emit
+) -> None:
+    """Drop what was staged of champions of before, but for the one to go back to at once."""
+    kept = None if champion is None else champion.against
+    for model in _earlier(models, experiment):
+        if model.version != kept:
+            with _telling(f"version {model.version} is still staged", emit):
+                deployers(model).drop(model.version)
+
+
+def _earlier(models: Models, experiment: str) -> list[Model]:
+    """Give all that have been champion and are not."""
+    crowned = {
+        event.version for event in models.events(experiment) if event.status is ModelStatus.CHAMPION
+    }
+    ended = (ModelStatus.REJECTED, ModelStatus.RETIRED)
+    return [m for m in models.of(experiment) if m.version in crowned and m.status in ended]
+
+
+@contextmanager
+def _telling(what: str, emit: Emit) -> Iterator[None]:
+    """Say what could not be done, and go on: it is none of the champion's fault."""
+    try:
+        yield
+    except Exception as error:
+        emit(f"{what}: {str(error) or repr(error)}")
 
 
 def _refused(models: Models, model: Model, deployer: Deployer, reason: str) -> Model:

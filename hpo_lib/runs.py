@@ -125,23 +125,24 @@ def validate(conf: Any, deployment: Deployment, *, backend: str, by_file: bool =
 
 def _check_parts(spec: Spec, deployment: Deployment) -> None:
     """Ask backend and deployer whether they may and can do what the spec wants of them."""
-    deployment.backend(spec).permit(spec.trial)
+    search, last = deployment.backend(spec), deployment.backend(spec.for_final)
+    search.permit(spec.trial)
     if spec.for_final is not spec:
         try:
-            deployment.backend(spec.for_final).permit(spec.for_final.trial)
+            last.permit(spec.for_final.trial)
         except SpecError as error:
             lines = (f"final.{line}" for line in str(error).splitlines())
             raise SpecError("\n".join(lines)) from None
     if spec.metrics.collector != "stdout":
-        for one in (spec, spec.for_final):
-            _check_output(one, deployment, f"metrics.collector: {spec.metrics.collector}")
+        _check_output(spec, search, f"metrics.collector: {spec.metrics.collector}")
+        _check_output(spec.for_final, last, f"metrics.collector: {spec.metrics.collector}")
     if spec.deploy is not None:
-        _check_output(spec.for_final, deployment, "deploy.to")
+        _check_output(spec.for_final, last, "deploy.to")
         deployment.deployer(spec)
 
 
-def _check_output(spec: Spec, deployment: Deployment, needs: str) -> None:
-    if not (spec.artifacts or deployment.backend(spec).keeps_output):
+def _check_output(spec: Spec, backend: Backend, needs: str) -> None:
+    if not (spec.artifacts or backend.keeps_output):
         raise SpecError(
             f"{needs} reads what a trial leaves in HPO_OUTPUT; of backend "
             f"{spec.trial.backend} that needs artifacts.uri"
@@ -478,19 +479,18 @@ def keep_artifacts(
     if spec.artifacts is None:
         return
     view = store.view(run.id)
-    views = {one.trial.number: one for one in [*view.trials, *view.finals]}
+    search, last = deployment.backend(spec), deployment.backend(spec.for_final)
+    found = [(one, search) for one in view.trials] + [(one, last) for one in view.finals]
+    of = {one.trial.number: (one, backend) for one, backend in found}
     kept, doomed = artifacts.retain(view, spec.artifacts.keep, protected)
     for attempt in [*kept, *doomed]:
+        trial, backend = of[attempt.trial]
         folder = _folder(spec.artifacts.uri, run, attempt, deployment)
         if attempt in doomed:
             artifacts.delete(folder)
         else:
-            _upload(
-                backend_of(run, views[attempt.trial].trial, deployment).output(attempt.handle),
-                folder,
-            )
-        record = artifacts.record_of(run, views[attempt.trial], attempt)
-        artifacts.write_record(folder, record)
+            _upload(backend.output(attempt.handle), folder)
+        artifacts.write_record(folder, artifacts.record_of(run, trial, attempt))
 
 
 def keep_output(store: Store, run: Run, number: int, deployment: Deployment) -> None:

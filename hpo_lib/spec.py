@@ -364,8 +364,8 @@ class WarmStart(Strict):
 class Final(Strict):
     """The last training of a run's winner, once per seed.
 
-    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image,
-    another backend, to which the `options` of the spec's own mean nothing.
+    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
+    With another backend, `image`, `options` and `spot` of the spec's own mean nothing.
     """
 
     seeds: int = Field(default=5, ge=1, le=100)
@@ -510,8 +510,7 @@ class Spec(Strict):
         _check_distinct([objective.metric for objective in self.objectives])
         _check_initial_points(space, self.initial_points)
         _check_placeholders(self)
-        if self.trial.command is None and self.trial.image is None and not self.trial.options:
-            raise rule("trial.command: is required where there is no image")
+        _check_startable(self.trial, "trial")
         if self.warm_start and self.sampler.name not in (AUTO, *TAKE_EARLIER):
             able = " or ".join([AUTO, *TAKE_EARLIER])
             raise rule(f"warm_start: sampler {self.sampler.name} takes no earlier runs; use {able}")
@@ -630,8 +629,13 @@ def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...])
 def _final_trial(trial: TrialSpec, final: Final) -> TrialSpec:
     mine = trial.model_dump(mode="json", exclude_none=True)
     if final.trial.get("backend", trial.backend) != trial.backend:
-        mine["options"] = {}
+        mine = {name: mine[name] for name in mine.keys() - {"image", "options", "spot"}}
     return parse(TrialSpec, mine | dict(final.trial), at="final.trial")
+
+
+def _check_startable(trial: TrialSpec, at: str) -> None:
+    if trial.command is None and trial.image is None and not trial.options:
+        raise rule(f"{at}.command: is required where there is no image")
 
 
 def _check_final(spec: Spec) -> None:
@@ -642,6 +646,7 @@ def _check_final(spec: Spec) -> None:
         trial = _final_trial(spec.trial, spec.final)
     except SpecError as error:
         raise rule(str(error)) from None
+    _check_startable(trial, "final.trial")
     _check_placeholders(spec.model_copy(update={"trial": trial}))
 
 

@@ -187,8 +187,8 @@ class MlflowDeployer:
             self.server.post("runs/delete", run_id=run["info"]["run_id"])
 
     def withdraw(self) -> None:
-        """Take the alias away; the versions stay."""
-        if self._served() is not None:
+        """Take the alias away, unless people have it name a version of theirs; versions stay."""
+        if self.serving() is not None:
             self.server.remove("registered-models/alias", name=self.name, alias=self.alias)
 
     def _registered(self) -> Json:

@@ -15,11 +15,15 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field, field_validator
+
+from hpo_lib import uris
 from hpo_lib.artifacts import Offers, delete, open_folder, options_for, put, write
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.sample import SAMPLE
@@ -36,7 +40,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 class PackageOptions(Strict):
     """`uri` is the root: below one that the deployment offers; without it, the deployment's own."""
 
-    uri: str | None = None
+    uri: str | None = Field(default=None, max_length=500)
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str | None) -> str | None:
+        return None if uri is None else uris.checked(uri)
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,9 @@ class PackageDeployer:
 
     @property
     def address(self) -> str:
-        """The alias."""
-        return str(self._alias)
+        """The alias, however its folder is reached."""
+        alias = self._alias
+        return str(alias.resolve() if isinstance(alias, Path) else alias)
 
     def stage(self, release: Release) -> None:
         """Write the package; one that is there outlives the files that it was made of."""
@@ -144,7 +154,7 @@ class PackageDeployer:
     def withdraw(self) -> None:
         """Delete the alias; the packages stay."""
         if _read(self._alias) is not None:
-            with reaching(self._alias):
+            with reaching(self._alias), suppress(FileNotFoundError):
                 self._alias.unlink()
 
     @property

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from hpo_lib.artifacts import Offers, delete, open_folder, options_for
 from hpo_lib.deployers import Check, Release
@@ -39,6 +39,9 @@ from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.places import Place, opened, reaching
 from hpo_lib.validation import Strict
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 _DATA = "model.tar.gz"
 _BUSY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -287,8 +290,15 @@ class SageMakerDeployer:
         return found
 
     def _delete_endpoint(self, endpoint: str) -> None:
-        if self._settled(endpoint) is not None:
+        from botocore.exceptions import ClientError
+
+        if self._settled(endpoint) is None:
+            return
+        try:
             self.sagemaker.delete_endpoint(EndpointName=endpoint)
+        except ClientError as error:
+            if not _is_gone(error):  # another process was quicker
+                raise
 
     def _found(self, kind: str, name: str) -> Mapping[str, Any] | None:
         """Read something of ours, None if it is not there; SpecError if it is somebody else's."""
@@ -311,10 +321,14 @@ class SageMakerDeployer:
         try:
             found: Mapping[str, Any] = describe(**{f"{_KINDS[kind]}Name": name})
         except ClientError as error:
-            if "Could not find" not in error.response["Error"].get("Message", ""):
+            if not _is_gone(error):
                 raise
             return None
         return found
+
+
+def _is_gone(error: ClientError) -> bool:
+    return "Could not find" in error.response["Error"].get("Message", "")
 
 
 def _trouble(found: Mapping[str, Any], version: int) -> Check:

@@ -242,7 +242,8 @@ def ending(before: BaseOperator, backend: str, planned: Planned | None = None) -
     """Build what follows the last wave: final training, gate, deployment, report."""
     own = planned.spec.limits.parallel_trials if planned and planned.spec else None
     at_once = own or settings.max_parallel()
-    finale(before, report(planned), _operator(backend), {**_CONTROL, **_PATIENTLY}, at_once)
+    control = {**_CONTROL, **_PATIENTLY}
+    finale(before, report(planned), _operator(backend), control, at_once, planned)
 
 
 def report(planned: Planned | None = None) -> BaseOperator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, TaskGroup, get_current_context, task
@@ -18,6 +18,9 @@ from airflow.sdk.exceptions import (
 from hpo_airflow import settings
 from hpo_airflow.tasks import emit, errors, key_of, label
 
+if TYPE_CHECKING:
+    from hpo_lib.experiments import Planned
+
 log = logging.getLogger(__name__)
 APPROVE, REJECT = "Approve", "Reject"
 _AFTER_CHOOSE = ["final.trial", "gate", "approve", "deploy"]
@@ -29,6 +32,7 @@ def finale(
     operator: Callable[..., Any],
     control: Mapping[str, Any],
     at_once: int,
+    planned: Planned | None = None,
 ) -> None:
     """Put final training, gate, approval and deployment between the last wave and the end.
 
@@ -42,7 +46,7 @@ def finale(
         def choose() -> list[dict[str, Any]]:
             """End the search and ask for its winner's last training."""
             context = get_current_context()
-            assignments = _choose(context)
+            assignments = _choose(context, planned)
             if not assignments:
                 context["ti"].xcom_push(key="return_value", value=[])
                 raise DownstreamTasksSkipped(tasks=_left_out(context))
@@ -110,10 +114,14 @@ class Approval(HITLOperator):
         return answer
 
 
-def _choose(context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from hpo_lib import promotion
+def _choose(context: Mapping[str, Any], planned: Planned | None) -> list[dict[str, Any]]:
+    from hpo_lib import experiments, promotion
 
     with errors(), settings.open_store() as store:
+        known = planned and experiments.begun(store, key_of(context))
+        if known and planned and (why := experiments.strayed_final(known, planned)):
+            log.error("no final training: %s", why)
+            return []
         lease = promotion.choose(store, key_of(context), settings.deployment())
         _log_drift(store, context)
     if lease.stop is not None:

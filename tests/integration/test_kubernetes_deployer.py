@@ -196,7 +196,8 @@ class TestKubernetesDeployer(DeployerContract):
 
     @pytest.fixture
     def deployer(self, namespace: str) -> KubernetesDeployer:
-        return KubernetesDeployer("digits", KubernetesOptions(), connect, rules(namespace), "s1")
+        options = KubernetesOptions(start_timeout="1m")
+        return KubernetesDeployer("digits", options, connect, rules(namespace), "s1")
 
     @pytest.fixture
     def release(self) -> MakeRelease:

@@ -10,12 +10,15 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpo_lib import drift, nights, promotion, releases, report, runs, sweep
+from hpo_lib.backends import AttemptName, Exit
+from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli import main
 from hpo_lib.deployers import Check, Deployer
 from hpo_lib.deployers.package import PackageDeployer
@@ -134,32 +137,78 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield Bench(store, tmp_path)
 
 
-def test_the_winner_is_trained_where_final_says(bench: Bench) -> None:
-    """The other backend is a fake: local processes, with their folders elsewhere."""
-    elsewhere = bench.home / "elsewhere"
-    other = replace(bench.backend, home=elsewhere)
-    backends = {**bench.deployment.backends, "docker": lambda: other}
-    bench.deployment = replace(bench.deployment, backends=backends)
-    final = {"seeds": 2, "trial": {"backend": "docker"}}
+class Own(LocalBackend):
+    """Knows its own attempts only, as backends do that run things in different places."""
+
+    name = "local"
+
+    def handle(self, name: AttemptName) -> dict[str, Any]:
+        return {**super().handle(name), "own": self.name}
+
+    def output(self, handle: Mapping[str, Any]) -> Path:
+        assert handle["own"] == self.name
+        return super().output(handle)
+
+    def log(self, handle: Mapping[str, Any]) -> Path:
+        assert handle["own"] == self.name
+        return super().log(handle)
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        assert handle["own"] == self.name
+        return super().poll(handle)
+
+
+class Elsewhere(Own):
+    """A fake of another backend: local processes too."""
+
+    name = "docker"
+
+
+def test_the_winner_is_trained_where_final_says(bench: Bench, tmp_path: Path) -> None:
+    swept: list[str] = []
+    made = {
+        kind.name: kind(home=bench.home, workdir=bench.home, path="", grace_s=60.0)
+        for kind in (Own, Elsewhere)
+    }
+
+    def build(name: str) -> LocalBackend:
+        swept.append(name)
+        return made[name]
+
+    bench.deployment = replace(
+        bench.deployment,
+        backends={name: partial(build, name) for name in made},
+        artifacts={f"file://{tmp_path}": dict},
+    )
+    asked: dict[str, Any] = {
+        "final": {"seeds": 2, "trial": {"backend": "docker"}},
+        "artifacts": {"uri": f"file://{tmp_path}/store", "keep": "all"},
+    }
     with pytest.raises(
         SpecError, match=r"final\.trial\.backend: this DAG runs local, got docker; o"
     ):
-        bench.tune(1, final=final)
-    model = bench.night(2, final=final, by_file=True)
+        bench.tune(1, **asked)
+    model = bench.night(2, by_file=True, **asked)
     assert model is not None
     assert (model.status, model.params["x"]) == (ModelStatus.CHAMPION, 0.3)
-    assert Path(model.files).is_relative_to(elsewhere)
-    assert bench.alias["version"] == 1
     view = bench.store.view(model.run_id)
-    folders = [Path(one.attempts[-1].handle["folder"]) for one in view.finals]
-    assert all(folder.is_relative_to(elsewhere) for folder in folders)
-    folders = [Path(one.attempts[-1].handle["folder"]) for one in view.trials]
-    assert not any(folder.is_relative_to(elsewhere) for folder in folders)
+    assert {one.attempts[-1].handle["own"] for one in view.trials} == {"local"}
+    assert {one.attempts[-1].handle["own"] for one in view.finals} == {"docker"}
+    run = bench.store.run_by_id(model.run_id)
+    runs.keep_artifacts(bench.store, run, bench.deployment)
+    assert len(list((tmp_path / "store").rglob("weights"))) == 4 + 2
+
+    assert bench.night(3, by_file=True, **asked) is None, "the champion's own configuration wins"
+    assert seen(bench, RunKey("nightly", "night-3")).program == [], "search is not final training"
+
+    swept.clear()
+    assert list(sweep.sweep(bench.store, bench.deployment, lambda _: False)) == []
+    assert set(swept) == {"local", "docker"}, "both are looked through for what is left over"
 
 
 def test_what_another_backend_refuses_of_the_winner_is_named(bench: Bench) -> None:
     final = {"seeds": 2, "trial": {"image": "x"}}
-    with pytest.raises(SpecError, match=r"final\.trial\.image: backend local runs processes"):
+    with pytest.raises(SpecError, match=r"^final\.trial\.image: backend local runs processes"):
         bench.tune(1, final=final)
 
 
@@ -480,7 +529,7 @@ def test_what_does_not_serve_is_taken_back_to_where_the_one_before_serves(
     champion = bench.store.models.champion("nightly")
     assert champion is not None
     assert (champion.version, bench.alias["version"]) == (1, 1)
-    assert [one.name for one in (there / "nightly").glob("v*")] == ["v0002"]
+    assert list((there / "nightly").iterdir()) == [], "and nothing is left of either"
 
 
 def offering(bench: Bench, folder: Path) -> runs.Deployment:

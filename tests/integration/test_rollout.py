@@ -16,7 +16,7 @@ import pytest
 
 from hpo_lib import rollout
 from hpo_lib.deployers import Check, Release
-from hpo_lib.errors import NotFound, Superseded, TransientError
+from hpo_lib.errors import NotFound, SpecError, Superseded, TransientError
 from hpo_lib.record import Model, ModelStatus
 from hpo_lib.store import Store, upgrade
 from tests.integration.models_contract import challenger, champion
@@ -68,6 +68,7 @@ class FakeDeployer:
     fails_try: set[int] = field(default_factory=set)
     fails_verify: set[int] = field(default_factory=set)
     address: str = "here"
+    down: bool = False
 
     def stage(self, release: Release) -> None:
         self.staged.add(release.version)
@@ -81,7 +82,7 @@ class FakeDeployer:
         self.served.append(version)
 
     def serving(self) -> int | None:
-        return self.served[-1] if self.served else None
+        return self.served[-1] if self.served and not self.down else None
 
     def verify(self, version: int) -> Check:
         return Check("no answer" if version in self.fails_verify else "")
@@ -194,9 +195,22 @@ def test_killed_at_any_step_a_first_model_that_does_not_serve_is_withdrawn(
             except Killed:
                 killed = True
             assert roll_out(store, model, deployer, Killer()).status is ModelStatus.REJECTED
-            assert deployer.serving() is None
+            reconcile(store, deployer)
+            assert (deployer.serving(), deployer.staged) == (None, set())
         if not killed:
             break
+
+
+class Alias:
+    """A place by another name."""
+
+    address = "also here"
+
+    def __init__(self, place: FakeDeployer) -> None:
+        self.place = place
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.place, name)
 
 
 @dataclass
@@ -206,9 +220,24 @@ class Move:
     store: Store
     places: tuple[FakeDeployer, FakeDeployer]
     said: list[str] = field(default_factory=list)
+    forbidden: int | None = None
 
     def deployer(self, model: Model) -> FakeDeployer:
+        if model.version == self.forbidden:
+            raise SpecError("not allowed")
         return self.places[(model.version + 1) % 2]
+
+    def reconcile(self) -> None:
+        rollout.reconcile(self.store.models, "nightly", self.deployer, files, self.said.append)
+
+    def roll_back(self) -> None:
+        """Go back to version 1, if there is something to go back from."""
+        now = self.store.models.champion("nightly")
+        if now is not None and now.version == 2:
+            rollout.roll_back(self.store.models, now, None, "rolled back by ada")
+        elif (late := self.store.models.get("nightly", 2)).status is ModelStatus.CHALLENGER:
+            self.store.models.reject(late, "its run ended")
+        self.reconcile()
 
     def roll_out(self, night: int, killer: Killer) -> Model:
         made = self.store.models.of_run(challenger(self.store, night).run_id)
@@ -241,10 +270,7 @@ def test_a_champion_that_serves_elsewhere_leaves_nothing_behind(move: Move) -> N
     move.roll_out(2, Killer())
     assert move.serving == (None, 2)
     assert "version 1 is not served at here any more" in move.said
-    now = move.store.models.champion("nightly")
-    assert now is not None
-    rollout.roll_back(move.store.models, now, None, "rolled back by ada")
-    rollout.reconcile(move.store.models, "nightly", move.deployer, files, quietly)
+    move.roll_back()
     assert move.serving == (1, None)
 
 
@@ -254,24 +280,63 @@ def test_one_that_does_not_serve_elsewhere_leaves_the_old_place_alone(move: Move
     assert move.roll_out(2, Killer()).status is ModelStatus.REJECTED
     assert move.serving == (1, None)
     assert move.places[0].served == [1], "it was never touched"
+    assert move.places[1].staged == set(), "nothing of it is left"
 
 
-def test_a_place_that_is_gone_is_named_and_hinders_nothing(
-    move: Move, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [TransientError("no route to host"), KeyError("hpo_mlflow")])
+def test_a_place_that_is_gone_is_named_and_left_when_it_is_back(
+    move: Move, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def gone() -> int:
-        raise TransientError("no route to host")
+        raise error
 
     move.roll_out(1, Killer())
-    monkeypatch.setattr(move.places[0], "serving", gone)
-    assert move.roll_out(2, Killer()).status is ModelStatus.CHAMPION
-    assert "version 1 may still be served where it was: no route to host" in move.said
+    with monkeypatch.context() as patched:
+        patched.setattr(move.places[0], "serving", gone)
+        model = move.roll_out(2, Killer())
+        assert model.status is ModelStatus.CHAMPION
+        assert model.served
+        assert f"version 1 may still be served where it was: {error}" in move.said
+    move.reconcile()
+    assert move.serving == (None, 2)
 
 
-@pytest.mark.parametrize("fails", [set(), {2}], ids=["serves", "does not serve"])
+def test_a_place_that_nobody_may_use_any_more_cannot_save_a_bad_champion(move: Move) -> None:
+    move.roll_out(1, Killer())
+    move.places[1].fails_verify.add(2)
+    move.forbidden = 1
+    with pytest.raises(SpecError, match="not allowed"):
+        move.roll_out(2, Killer())
+    assert move.store.models.get("nightly", 2).status is ModelStatus.REJECTED
+    move.forbidden = None
+    move.reconcile()
+    assert move.serving == (1, None)
+
+
+def test_one_place_by_two_names_goes_on_serving(move: Move) -> None:
+    move.places = (move.places[0], Alias(move.places[0]))
+    for night in (1, 2, 3):
+        move.roll_out(night, Killer())
+        move.reconcile()
+        assert move.serving == (night, night)
+
+
+def test_what_is_down_is_withdrawn_all_the_same(move: Move) -> None:
+    move.roll_out(1, Killer())
+    move.places[0].down = True
+    move.roll_out(2, Killer())
+    move.places[0].down = False
+    assert move.serving == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("fails", "back"),
+    [(set(), False), ({2}, False), (set(), True)],
+    ids=["serves", "does not serve", "is rolled back"],
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_at_any_step_of_a_move_one_place_serves(
-    empty: Path, tmp_path: Path, after: bool, fails: set[int]
+    empty: Path, tmp_path: Path, after: bool, fails: set[int], back: bool
 ) -> None:
     for at in itertools.count():
         with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / f'{at}.db')}") as store:
@@ -284,9 +349,12 @@ def test_killed_at_any_step_of_a_move_one_place_serves(
             except Killed:
                 killed = True
             assert set(move.serving) != {None}, "somebody answers all the time"
+            if back:
+                move.roll_back()
+                assert move.serving == (1, None)
             move.again(model, Killer())
-            rollout.reconcile(store.models, "nightly", move.deployer, files, quietly)
-            assert move.serving == ((1, None) if fails else (None, 2))
+            move.reconcile()
+            assert move.serving == ((1, None) if fails or back else (None, 2))
         if not killed:
             break
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_airflow import settings
+from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.deployers.sample import TOLERANCE, Sample, read_sample
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import ALLOWED_DEPLOYERS, DEPLOYERS, check, load
@@ -36,7 +37,8 @@ class OwnDeployer:
 OWN = f"{__name__}:OwnDeployer"
 CONFIG = """
 artifacts: {s3://bucket: aws_default}
-mlflow: {connection: mlflow, aliases: [champion]}
+mlflow: {connection: mlflow, aliases: [champion, next]}
+serve: {namespaces: [models, other]}
 sagemaker: {images: [an-image], roles: [a-role]}
 """
 
@@ -55,6 +57,36 @@ def test_a_deployer_is_built_as_it_is_registered(name: str) -> None:
     assert isinstance(made, load("deployer", name))
     with pytest.raises(SpecError, match=r"deploy\.options: unknown key \"url\""):
         settings.deployer(name, "iris", {"url": "http://169.254.169.254"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kubernetes", [{}, {"namespace": "other"}, {"name": "another"}]),
+        ("mlflow", [{}, {"model": "another"}, {"alias": "next"}]),
+        ("package", [{}, {"uri": "s3://bucket/a"}, {"uri": "s3://bucket/b"}]),
+        ("sagemaker", [{}, {"endpoint": "another"}]),
+    ],
+)
+def test_places_differ_by_their_addresses_and_by_nothing_else(
+    name: str, options: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "login": "a", "password": "b"}'
+    )
+    found = [settings.deployer(name, "iris", one).address for one in options]
+    assert len(set(found)) == len(options)
+    more = {"kubernetes": {"replicas": 2}, "sagemaker": {"instances": 1}}.get(name, {})
+    assert settings.deployer(name, "iris", more).address == found[0]
+    assert settings.deployer(name, "wine", {}).address != found[0]
+
+
+def test_a_package_has_one_address_by_whatever_way_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    places = [PackageDeployer("iris", root) for root in (tmp_path, tmp_path / "link")]
+    assert places[0].address == places[1].address
+    with pytest.raises(SpecError, match=r"deploy\.options\.uri: must be a URI such as"):
+        settings.deployer("package", "iris", {"uri": "s3://bucket/../elsewhere"})
 
 
 def test_every_registered_deployer_has_a_builder() -> None:

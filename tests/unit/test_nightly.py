@@ -193,8 +193,11 @@ def test_between_nights_one_reads_who_is_champion_and_what_serves(
         "champion    version 3: x=0.3",
         "served      tiny-v1.zip, asked for its sample: 2 answers agree",
     ]
-    for deploy, said in [(None, "nowhere: the spec has no `deploy`"), ("mlflow", "by mlflow")]:
-        other = load({**spec.dump(), "deploy": {"to": deploy} if deploy else None})
+    cases = [(None, "nowhere: its spec has no `deploy`"), ("mlflow", "by mlflow")]
+    for number, (deploy, said) in enumerate(cases, start=4):
+        changes = {"name": f"on-{deploy}".lower(), "deploy": {"to": deploy} if deploy else None}
+        other = load({**spec.dump(), **changes})
+        night(store, other, number, promote=True)
         assert nightly.standing(store, other, tmp_path, None)[1] == f"served      {said}"
     assert nightly.story(store, "tiny") == [
         "version 1  retired   Promoted: it is better.",

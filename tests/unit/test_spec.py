@@ -232,8 +232,11 @@ _LATER = "is not supported yet; leave it out"
         ("final", {"seeds": 0}, "final.seeds: must be greater than or equal to 1, got 0"),
         ("final", {"trial": {"image": "-"}},
          'final.trial.image: must be an image such as registry/name:tag, got "-"'),
+        ("final", {"trial": {"command": None}},
+         "final.trial.command: is required where there is no image"),
         ("final", {"trial": {"backend": "dockr"}},
-         "final.trial.backend: unknown backend 'dockr', did you mean 'docker'?"),
+         "final.trial.backend: unknown backend 'dockr', did you mean 'docker'?; "
+         "known: docker, ecs, job, kubernetes, local"),
         ("deploy", {"to": "package"},
          "final.seeds: must be >= 2 with deploy, to know how sure scores are, got no final"),
         ("deploy", {"to": "pakage"},
