@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import HpoError, TransientError
@@ -9,7 +11,8 @@ from hpo_lib.errors import HpoError, TransientError
 if TYPE_CHECKING:
     import httpx
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S, _PAUSE_S = 30.0, 1.0
+_TRIES = 5
 _HEALTHY = ("metadatabase", "scheduler", "dag_processor")
 DONE = ("success", "failed")
 
@@ -43,9 +46,31 @@ class Airflow:
         return "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in found)
 
     def trigger(self, dag_id: str, conf: Any) -> str:
-        """Start a DAG run with a conf; gives its run id."""
-        body = {"logical_date": None, "conf": conf}
-        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        """Start a DAG run with a conf, once; gives its run id.
+
+        Airflow on SQLite may be too busy to write it down: it is asked again, by the same run id.
+        """
+        run_id = f"manual__{datetime.now(UTC).isoformat()}"
+        body = {"logical_date": None, "conf": conf, "dag_run_id": run_id}
+        for rest in reversed(range(_TRIES)):
+            try:
+                self.call("POST", f"/dags/{dag_id}/dagRuns", body)
+            except TransientError:
+                if self._has(dag_id, run_id):
+                    break
+                if not rest:
+                    raise
+                time.sleep(_PAUSE_S)
+            else:
+                break
+        return run_id
+
+    def _has(self, dag_id: str, run_id: str) -> bool:
+        try:
+            self.state(dag_id, run_id)
+        except HpoError:
+            return False
+        return True
 
     def state(self, dag_id: str, run_id: str) -> str:
         """Give the state of a DAG run: queued, running, success or failed."""
