@@ -178,7 +178,9 @@ def _refusal(planned: Planned, conf: Mapping[str, Any] | None) -> str:
 
 
 def strayed_final(run: Run, planned: Planned) -> str | None:
-    """Say why the DAG of the file as it is now cannot train a run's winner; None if it can."""
+    """Say why the DAG of the file as it is now cannot train a run's winner; None if it need not."""
+    if not run.spec.get("final"):
+        return None
     if planned.spec is None or planned.spec.final is None:
         return f"{planned.file} asks for no final training any more"
     return _moved(planned, load(run.spec).for_final, planned.spec.for_final)

@@ -42,7 +42,10 @@ def note(
         return None
     training = _training(run, trained, deployment)
     then = recorded(champion.manifest, champion.params)
-    now = program(spec.for_final, champion.params, training.get("versions"))
+    search = all(one.trial.origin is not Origin.FINAL for one in trained)
+    # A search may train elsewhere than final training does: its versions are no news then.
+    differs = search and spec.for_final is not spec
+    now = program(spec.for_final, champion.params, None if differs else training.get("versions"))
     before = champion.manifest.get("training")
     night = Night(
         run=run.id,
@@ -52,7 +55,7 @@ def note(
         direction=rule.direction,
         then=_recorded(champion, rule.metric),
         now=Score.of(_scores(rule.metric, trained)),
-        search=all(one.trial.origin is not Origin.FINAL for one in trained),
+        search=search,
         data=compare(
             Data.read(before.get("data") if isinstance(before, Mapping) else None),
             Data.read(training.get("data")),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hpo_lib import promotion, rollout
+from hpo_lib.deployers import Deployer
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.record import Model, ModelStatus, RunKey
 from hpo_lib.rollout import Emit
@@ -62,12 +64,20 @@ def heal(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool]
 
     Those are the ones whose DAG run `is_over`. Yields a sentence for each thing done.
     """
-    for experiment in store.models.experiments():
+    experiments = store.models.experiments()
+    for experiment in experiments:
         said: list[str] = []
         with _telling(said.append):
             _reject_left_over(store, experiment, deployment, is_over, said.append)
         with _telling(said.append):
-            serve(store, experiment, deployment, said.append)
+            deployers, files = _deployers(store, deployment), _files(deployment)
+            rollout.follow(store.models, experiment, deployers, files, said.append)
+        yield from (f"{experiment}: {sentence}" for sentence in said)
+    # Places that were left long ago may take their time, when all champions serve.
+    for experiment in experiments:
+        said = []
+        with _telling(said.append):
+            rollout.leave(store.models, experiment, _deployers(store, deployment), said.append)
         yield from (f"{experiment}: {sentence}" for sentence in said)
 
 
@@ -98,7 +108,17 @@ def _reject_left_over(
 
 
 def _deployers(store: Store, deployment: Deployment) -> rollout.Deployers:
-    return lambda model: deployment.deployer(load(store.run_by_id(model.run_id).spec), store.id)
+    """Give what builds a model's deployer: one for all that were deployed in the same way."""
+    built: dict[str, Deployer] = {}
+
+    def deployer_of(model: Model) -> Deployer:
+        spec = store.run_by_id(model.run_id).spec
+        way = json.dumps([spec["name"], spec.get("deploy")], sort_keys=True)
+        if way not in built:
+            built[way] = deployment.deployer(load(spec), store.id)
+        return built[way]
+
+    return deployer_of
 
 
 def _files(deployment: Deployment) -> rollout.Files:

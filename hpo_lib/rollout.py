@@ -7,8 +7,8 @@ store names: killed at any point, nothing is lost but time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from hpo_lib.deployers import Deployer, Release
 from hpo_lib.errors import Superseded, TransientError
@@ -24,6 +24,7 @@ Files = Callable[[Model], Place]
 Deployers = Callable[[Model], Deployer]
 #: A champion that is replaced again and again while it is rolled out.
 _ROUNDS = 10
+_FRESH = timedelta(days=1)
 
 
 def roll_out(models: Models, model: Model, deployers: Deployers, files: Files, emit: Emit) -> Model:
@@ -54,20 +55,69 @@ def reconcile(
 ) -> Model | None:
     """Serve what the store names as champion, nothing else, and give it; None if it names none.
 
+    As `follow` and `leave` do, until neither has anything to do.
+    """
+    for _ in range(_ROUNDS):
+        champion = follow(models, experiment, deployers, files, emit)
+        if not leave(models, experiment, deployers, emit):
+            return champion
+    raise Superseded(f"the champion of {experiment} changed {_ROUNDS} times while it was deployed")
+
+
+def follow(
+    models: Models, experiment: str, deployers: Deployers, files: Files, emit: Emit
+) -> Model | None:
+    """Serve what the store names as champion, and give it; None if it names none.
+
     A champion that has never been seen serving well, and does not, is rejected, and the one that
     it replaced is champion again; one that has raises TransientError, for people to look. What
-    serves already is left alone. Where earlier champions were served, if that is elsewhere, nothing
-    is served any more; a place that cannot be asked hinders nothing, and is told.
+    serves already is left alone.
     """
-    for changes in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         champion = models.champion(experiment)
-        if champion is None or _serves(champion, deployers(champion)):
-            _leave(models, experiment, deployers, emit)
-            if changes or champion is None:
-                _tidy(models, experiment, champion, deployers, emit)
-            return champion
-        _serve(models, champion, deployers(champion), files, emit)
+        if champion is None:
+            return None
+        try:
+            deployer = deployers(champion)
+            if champion.served and deployer.serving() == champion.version:
+                return champion
+            _serve(models, champion, deployer, files, emit)
+        except Exception:
+            # Whatever keeps a champion from serving, nobody is to meet a rejected one meanwhile.
+            leave(models, experiment, deployers, emit, only=ModelStatus.REJECTED)
+            raise
     raise Superseded(f"the champion of {experiment} changed {_ROUNDS} times while it was deployed")
+
+
+def leave(
+    models: Models,
+    experiment: str,
+    deployers: Deployers,
+    emit: Emit,
+    only: ModelStatus | None = None,
+) -> bool:
+    """Have nothing served where champions of before were, unless the champion is served there.
+
+    Says whether anything was. `only` leaves alone what serves a version that is something else.
+    What was staged there is dropped, but for the champion before, to go back to at once. A place
+    that cannot be asked hinders nothing, is told, and is asked by the next who comes by.
+    """
+    champion, left, told, found = models.champion(experiment), set(), set(), False
+    kept = None if champion is None else champion.against
+    for model in _earlier(models, experiment):
+        try:
+            deployer = deployers(model)
+            if deployer.address not in left:
+                left.add(deployer.address)
+                found |= _withdraw(models, experiment, deployer, deployers, emit, only)
+            if only is None and model.version != kept and _is_fresh(model):
+                deployer.drop(model.version)
+        except Exception as error:
+            said = str(error) or repr(error)
+            if said not in told:
+                told.add(said)
+                emit(f"version {model.version} may still be served or staged where it was: {said}")
+    return found
 
 
 def roll_back(models: Models, champion: Model, version: int | None, reason: str) -> Model:
@@ -85,11 +135,6 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
     if now is None or now.version != heir.version:
         raise Superseded("the champion has changed meanwhile: look again")
     return now
-
-
-def _serves(champion: Model, deployer: Deployer) -> bool:
-    """Say whether a champion has been seen serving well, and serves."""
-    return champion.served and deployer.serving() == champion.version
 
 
 def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
@@ -117,38 +162,27 @@ def _undo(models: Models, champion: Model, reason: str, emit: Emit) -> None:
     emit(f"version {heir.version} is champion again" if heir else "there is no champion any more")
 
 
-def _leave(models: Models, experiment: str, deployers: Deployers, emit: Emit) -> None:
-    """Have nothing served where champions of before were, unless the champion is served there."""
-    left: set[str] = set()
-    for model in _earlier(models, experiment):
-        with _telling(f"version {model.version} may still be served where it was", emit):
-            deployer = deployers(model)
-            if deployer.address not in left:
-                left.add(deployer.address)
-                _withdraw(models.champion(experiment), deployer, deployers, emit)
-
-
-def _withdraw(champion: Model | None, deployer: Deployer, deployers: Deployers, emit: Emit) -> None:
-    """Withdraw what a place serves, also while it is down, unless the champion serves there."""
-    if champion is not None and deployers(champion).address == deployer.address:
-        return
+def _withdraw(
+    models: Models,
+    experiment: str,
+    deployer: Deployer,
+    deployers: Deployers,
+    emit: Emit,
+    only: ModelStatus | None,
+) -> bool:
+    """Withdraw what a place serves, also while it is down; say whether it served anything."""
+    champion = models.champion(experiment)
+    if only is None and champion and deployers(champion).address == deployer.address:
+        return False
     served = deployer.serving()
     if champion is not None and served == champion.version:
-        return  # one place by two names
+        return False  # one place by two names
+    if only is not None and (served is None or models.get(experiment, served).status is not only):
+        return False
     deployer.withdraw()
     if served is not None:
         emit(f"version {served} is not served at {deployer.address} any more")
-
-
-def _tidy(
-    models: Models, experiment: str, champion: Model | None, deployers: Deployers, emit: Emit
-) -> None:
-    """Drop what was staged of champions of before, but for the one to go back to at once."""
-    kept = None if champion is None else champion.against
-    for model in _earlier(models, experiment):
-        if model.version != kept:
-            with _telling(f"version {model.version} is still staged", emit):
-                deployers(model).drop(model.version)
+    return served is not None
 
 
 def _earlier(models: Models, experiment: str) -> list[Model]:
@@ -160,13 +194,9 @@ def _earlier(models: Models, experiment: str) -> list[Model]:
     return [m for m in models.of(experiment) if m.version in crowned and m.status in ended]
 
 
-@contextmanager
-def _telling(what: str, emit: Emit) -> Iterator[None]:
-    """Say what could not be done, and go on: it is none of the champion's fault."""
-    try:
-        yield
-    except Exception as error:
-        emit(f"{what}: {str(error) or repr(error)}")
+def _is_fresh(model: Model) -> bool:
+    """Say whether something may be left of a model: for a day everybody who comes by drops it."""
+    return datetime.now(UTC) - model.changed_at < _FRESH
 
 
 def _refused(models: Models, model: Model, deployer: Deployer, reason: str) -> Model:

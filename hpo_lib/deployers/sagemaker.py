@@ -218,7 +218,9 @@ class SageMakerDeployer:
     def withdraw(self) -> None:
         """Delete the endpoint, which ends its instances; models and configurations stay."""
         with _aws():
-            self._delete_endpoint(self.endpoint)
+            found = self._found("endpoint", self.endpoint)
+            if found is not None and found["EndpointStatus"] != "Deleting":
+                self._delete_endpoint(self.endpoint)
             self._settled(self.endpoint)
 
     def _upload(self, release: Release) -> str:

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from hpo_airflow import settings
+from hpo_airflow import settings, tasks
 from hpo_airflow.tasks import emit, errors, key_of, label
 
 if TYPE_CHECKING:
@@ -115,11 +115,10 @@ class Approval(HITLOperator):
 
 
 def _choose(context: Mapping[str, Any], planned: Planned | None) -> list[dict[str, Any]]:
-    from hpo_lib import experiments, promotion
+    from hpo_lib import promotion
 
     with errors(), settings.open_store() as store:
-        known = planned and experiments.begun(store, key_of(context))
-        if known and planned and (why := experiments.strayed_final(known, planned)):
+        if why := tasks.no_final(store, key_of(context), planned):
             log.error("no final training: %s", why)
             return []
         lease = promotion.choose(store, key_of(context), settings.deployment())

@@ -251,11 +251,24 @@ def report(context: Mapping[str, Any], planned: Planned | None = None) -> dict[s
         run = runs.finish(store, key_of(context), deployment, strayed)
         path = runs.write_report(store, run, deployment)
         runs.keep_artifacts(store, run, deployment)
+        untrained = no_final(store, run.key, planned)
     log.info("run %s is %s: %s", run.id, run.status, run.reason)
     log.info("report: %s", path)
     if run.status is RunStatus.FAILED:
         raise AirflowFailException(f"the run failed: {run.reason} (report: {path})")
+    if untrained:
+        raise AirflowFailException(f"the winner was not trained again: {untrained}")
     return summary(run, str(path))
+
+
+def no_final(store: Store, key: RunKey, planned: Planned | None) -> str | None:
+    """Say why a file's DAG cannot train the winner that nobody has asked it to train so far."""
+    from hpo_lib import experiments, promotion
+
+    run = None if planned is None else experiments.begun(store, key)
+    if planned is None or run is None or store.leased(run.id, promotion.SLOT) is not None:
+        return None
+    return experiments.strayed_final(run, planned)
 
 
 def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:

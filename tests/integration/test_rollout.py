@@ -296,7 +296,7 @@ def test_a_place_that_is_gone_is_named_and_left_when_it_is_back(
         model = move.roll_out(2, Killer())
         assert model.status is ModelStatus.CHAMPION
         assert model.served
-        assert f"version 1 may still be served where it was: {error}" in move.said
+        assert f"version 1 may still be served or staged where it was: {error}" in move.said
     move.reconcile()
     assert move.serving == (None, 2)
 
@@ -308,6 +308,7 @@ def test_a_place_that_nobody_may_use_any_more_cannot_save_a_bad_champion(move: M
     with pytest.raises(SpecError, match="not allowed"):
         move.roll_out(2, Killer())
     assert move.store.models.get("nightly", 2).status is ModelStatus.REJECTED
+    assert move.serving == (1, None), "nobody meets it"
     move.forbidden = None
     move.reconcile()
     assert move.serving == (1, None)
@@ -355,6 +356,8 @@ def test_killed_at_any_step_of_a_move_one_place_serves(
             move.again(model, Killer())
             move.reconcile()
             assert move.serving == ((1, None) if fails or back else (None, 2))
+            if not back:
+                assert move.places[1].staged == (set() if fails else {2})
         if not killed:
             break
 
