@@ -21,7 +21,7 @@ from hpo_lib.artifacts import Offers, explained, offer_of, open_folder
 from hpo_lib.collectors import wanted
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.placeholders import texts
-from hpo_lib.places import Place, below, listed, opened, said
+from hpo_lib.places import Place, below, listed, said, sha256
 from hpo_lib.reuse import is_uri
 from hpo_lib.spec import Spec, TrialSpec
 from hpo_lib.validation import shown
@@ -200,7 +200,7 @@ def _within(path: Place, folder: Place) -> str:
 
 
 def _read(place: Place, at: str) -> str:
-    with opened(place) as file:
-        if file is None:
-            raise SpecError(f"{at}: must be files that can be read, got {place.name}")
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    digest = sha256(place)
+    if digest is None:
+        raise SpecError(f"{at}: must be files that can be read, got {place.name}")
+    return digest

@@ -6,6 +6,7 @@ fault: TransientError, so that nobody takes an outage for a trial without metric
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,14 @@ def chunks(place: Place, start: int = 0) -> Iterator[bytes]:
         file.seek(start)
         while chunk := file.read(_CHUNK):
             yield chunk
+
+
+def sha256(place: Place) -> str | None:
+    """Give a file's checksum in hexadecimal digits, None if no file is there."""
+    with opened(place) as file:
+        if file is None:
+            return None
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def tail(place: Place, size: int) -> bytes:

@@ -65,19 +65,19 @@ def heal(store: Store, deployment: Deployment, is_over: Callable[[RunKey], bool]
     Those are the ones whose DAG run `is_over`. Yields a sentence for each thing done.
     """
     experiments = store.models.experiments()
+    deployers, files = _deployers(store, deployment), _files(deployment)
     for experiment in experiments:
         said: list[str] = []
         with _telling(said.append):
             _reject_left_over(store, experiment, deployment, is_over, said.append)
         with _telling(said.append):
-            deployers, files = _deployers(store, deployment), _files(deployment)
             rollout.follow(store.models, experiment, deployers, files, said.append)
         yield from (f"{experiment}: {sentence}" for sentence in said)
     # Places that were left long ago may take their time, when all champions serve.
     for experiment in experiments:
         said = []
         with _telling(said.append):
-            rollout.leave(store.models, experiment, _deployers(store, deployment), said.append)
+            rollout.leave(store.models, experiment, deployers, said.append)
         yield from (f"{experiment}: {sentence}" for sentence in said)
 
 

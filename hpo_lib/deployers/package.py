@@ -28,7 +28,7 @@ from hpo_lib.artifacts import Offers, delete, open_folder, options_for, put, wri
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.places import Place, files, opened, reaching
+from hpo_lib.places import Place, files, opened, reaching, sha256
 from hpo_lib.validation import Strict, parse
 
 ALIAS, LOADER = "champion.json", "load.py"
@@ -95,7 +95,7 @@ class PackageDeployer:
         with tempfile.TemporaryDirectory(prefix="hpo-package-") as folder:
             made = Path(folder) / place.name
             pack(release, made)
-            if _digest(made) != _digest(place):
+            if sha256(made) != sha256(place):
                 put(made, place)
 
     def try_out(self, release: Release) -> Check:
@@ -114,7 +114,7 @@ class PackageDeployer:
     def switch(self, version: int) -> None:
         """Point the alias to a version; NotFound if it is not staged."""
         place = self._package(version)
-        digest = _digest(place)
+        digest = sha256(place)
         if digest is None:
             raise NotFound(f"version {version} of {self.experiment} is not staged at {place}")
         alias = {
@@ -136,7 +136,7 @@ class PackageDeployer:
         alias = _alias(self._alias)
         if _version(alias) != version:
             return Check(f"{self._alias} names version {_version(alias)}, not {version}")
-        digest = _digest(self._folder / str(alias["package"]))
+        digest = sha256(self._folder / str(alias["package"]))
         if digest is None:
             return Check(f"{self._alias} names {alias['package']}, which is not there")
         if digest != alias.get("sha256"):
@@ -273,24 +273,13 @@ def _intact(folder: Path) -> Check:
     if not any(name.startswith("model/") for name in listing):
         return Check("the package holds no model")
     for name, digest in listing.items():
-        if _digest(folder / name) != digest:
+        if sha256(folder / name) != digest:
             return Check(f"{name} is not what the manifest names")
     return Check()
 
 
 def _text(value: Any) -> bytes:
     return json.dumps(value, indent=2, sort_keys=True, default=str).encode()
-
-
-def _digest(place: Place) -> str | None:
-    """Give a file's checksum, None if it is not there."""
-    digest = hashlib.sha256()
-    with opened(place) as file:
-        if file is None:
-            return None
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read(place: Place) -> bytes | None:

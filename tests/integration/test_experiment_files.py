@@ -107,6 +107,33 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield Bench(store, tmp_path, clock)
 
 
+ELSEWHERE = {"final": {"trial": {"backend": "docker", "image": "i"}}}
+
+
+@pytest.mark.parametrize(
+    ("begun", "now", "why"),
+    [
+        ({"final": {}}, {"final": {}}, None),
+        ({"final": {}}, {"final": {"seeds": 3}}, None),
+        (ELSEWHERE, ELSEWHERE, None),
+        ({}, ELSEWHERE, None),
+        (
+            {"final": {}},
+            ELSEWHERE,
+            "nightly.yaml was changed to backend docker while it ran on local",
+        ),
+        ({"final": {}}, {}, "nightly.yaml asks for no final training any more"),
+    ],
+)
+def test_a_winner_that_the_files_dag_cannot_train_is_told_of(
+    bench: Bench, begun: dict[str, Any], now: dict[str, Any], why: str | None
+) -> None:
+    run = bench.store.start_run(
+        KEY, load(CONF | begun).unscheduled(), triggered_by="ada", provenance={}
+    )
+    assert experiments.strayed_final(run, file(**now)) == why
+
+
 def test_a_file_runs_as_wide_and_long_as_it_says(bench: Bench) -> None:
     planned = file(limits={"max_trials": 4, "parallel_trials": 2})
     run = bench.begin(planned, {})
