@@ -64,7 +64,18 @@ class Embedded:
 
     def running(self) -> bool:
         """Say whether any process of this Airflow lives; a trial's guard is none."""
-        return any(not _is_guard(process) for process in self._processes())
+        return any(not _is_guard(process) for process in self.processes())
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """Give every living process of this Airflow, its trials' guards included."""
+        sessions = self._sessions()
+        for process in psutil.process_iter():
+            try:
+                ours = _belongs(process, str(self.home), sessions)
+                if ours and process.pid != os.getpid() and process.status() != "zombie":
+                    yield process
+            except (psutil.Error, OSError):
+                continue
 
     def up(self, say: Callable[[str], None]) -> Airflow:
         """Start every component that does not run and wait until the DAGs can be triggered."""
@@ -87,9 +98,9 @@ class Embedded:
         """End every process of this Airflow and every trial it has started."""
         self._signal(signal.SIGTERM)
         end = time.monotonic() + _STOP_S
-        while any(self._processes()) and time.monotonic() < end:
+        while any(self.processes()) and time.monotonic() < end:
             time.sleep(_POLL_S)
-        while any(self._processes()):
+        while any(self.processes()):
             self._signal(signal.SIGKILL)
             time.sleep(_POLL_S)
         self._sweep()
@@ -97,7 +108,7 @@ class Embedded:
     def kill(self) -> None:
         """SIGKILL all of Airflow at once, as a crash would, and leave its trials alone."""
         while self.running():
-            for process in list(self._processes()):
+            for process in list(self.processes()):
                 if not _is_guard(process):
                     _send(process, signal.SIGKILL)
 
@@ -191,7 +202,7 @@ class Embedded:
 
     def _complete(self) -> bool:
         """Say whether every component lives."""
-        leaders = {process.pid for process in self._processes()}
+        leaders = {process.pid for process in self.processes()}
         sessions = self._sessions()
         return len(sessions) == len(COMPONENTS) and sessions <= leaders
 
@@ -199,18 +210,8 @@ class Embedded:
         path = self.home / "sessions.json"
         return set(json.loads(path.read_text())) if path.exists() else set()
 
-    def _processes(self) -> Iterator[psutil.Process]:
-        sessions = self._sessions()
-        for process in psutil.process_iter():
-            try:
-                ours = _belongs(process, str(self.home), sessions)
-                if ours and process.pid != os.getpid() and process.status() != "zombie":
-                    yield process
-            except (psutil.Error, OSError):
-                continue
-
     def _signal(self, number: int) -> None:
-        for process in list(self._processes()):
+        for process in list(self.processes()):
             _send(process, number)
 
     def _sweep(self) -> None:

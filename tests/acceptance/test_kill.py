@@ -13,14 +13,16 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from hpo_lib.record import RunKey
 from hpo_lib.remote import DONE
-from tests.acceptance.conftest import Stack, attempt_processes, undisturbed, until
+from tests.acceptance.conftest import Stack, attempt_processes, cmdline, undisturbed, until
+
+if TYPE_CHECKING:
+    import psutil
 
 pytestmark = pytest.mark.airflow
 
@@ -137,8 +139,8 @@ def test_kill_of_every_other_task_process(up: Stack, ledger: Path) -> None:
     killed: list[str] = []
 
     def kill_every_other() -> bool:
-        for process in psutil.process_iter(["cmdline"]):
-            title = " ".join(process.info["cmdline"] or [])
+        for process in up.embedded.processes():
+            title = " ".join(cmdline(process))
             if TASK.match(title) and title not in seen:
                 seen.append(title)
                 if len(seen) % 2:
