@@ -1,7 +1,7 @@
 """The stack with Docker Compose: run, back up, destroy, restore as a stack with Celery, run again.
 
-It takes ten minutes and is run where HPO_TEST_STACK is set. It needs a Docker engine with
-`postgres:16` and `redis:7`, and takes HPO_AIRFLOW_IMAGE and HPO_S3_IMAGE, or builds them.
+It takes three minutes. It needs a Docker engine with `postgres:16` and `redis:7`, and takes
+HPO_AIRFLOW_IMAGE and HPO_S3_IMAGE, or builds them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ with Store.open(os.environ["HPO_STORE"]) as store:
     print("TOLD", store.id, [(run, store.view(run.id)) for run in store.runs()])
 """
 
-pytestmark = [pytest.mark.airflow, pytest.mark.needs("HPO_TEST_STACK"), *compose.needed]
+pytestmark = [pytest.mark.airflow, *compose.needed]
 
 
 @pytest.fixture
