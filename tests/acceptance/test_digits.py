@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from hpo_lib.record import RunKey, RunStatus, RunView
+from hpo_lib.record import ModelStatus, RunKey, RunStatus, RunView
 from hpo_lib.trial import TrialState
 from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
 from tests.ministack import client, needs_ecs
@@ -36,6 +37,8 @@ needs_cluster = pytest.mark.needs("KUBECONFIG")
 
 COMMAND = ["python", "-m", "hpo_lib.runtime.upload", "--every", "3", "--", "python", "train.py"]
 BUCKET, SECRET = "hpo", "hpo-test-artifacts"
+#: The file of an experiment that is searched on this machine and trained at the end on the cluster.
+BOTH = "digits-both"
 ALLOWED = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
@@ -127,7 +130,31 @@ def ecs_secrets(s3: S3, ecs: Any, endpoint: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def stack(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files with a DAG of their own."""
+    folder = tmp_path_factory.mktemp("experiments")
+    example = yaml.safe_load((ROOT / "config" / "experiments" / "digits.yaml").read_text())
+    final = {
+        "backend": "kubernetes",
+        "image": os.environ["HPO_TRIAL_IMAGE"],
+        "command": COMMAND,
+        "resources": {"cpu": 0.5, "memory": "3Gi"},
+    }
+    changes = {
+        "name": BOTH,
+        "schedule": {"assets": ["file:///never"]},
+        "limits": {"max_trials": 2, "parallel_trials": 2, "max_failed_trials": 0},
+        "fixed": example["fixed"] | {"epochs": 6},
+        "final": {"seeds": 2, "trial": final},
+        "deploy": {"to": "package", "metric": "test_accuracy", "direction": "maximize"},
+        "artifacts": {"uri": f"s3://{BUCKET}/right/both", "keep": "best"},
+    }
+    (folder / f"{BOTH}.yaml").write_text(yaml.safe_dump(example | changes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(s3: S3, experiments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An Airflow whose deployment offers artifacts on that S3."""
     container = {"name": "trial", "envFrom": [{"secretRef": {"name": SECRET}}]}
     deployment = {
@@ -137,6 +164,7 @@ def stack(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     }
     key, secret = s3.keys.values()
     settings = {
+        "HPO_EXPERIMENTS": str(experiments),
         "AIRFLOW_CONN_RIGHT": json.dumps(aws(s3.address, key, secret)),
         "AIRFLOW_CONN_WRONG": json.dumps(aws(s3.address, key, "not-the-secret")),
     }
@@ -205,6 +233,24 @@ def test_digits_are_tuned_through_s3_also_when_it_is_away_for_a_while(stack: Sta
     time.sleep(60)  # As long as the outage is to be.
     s3.up()
     check(stack, s3, key)
+
+
+@needs_cluster
+@pytest.mark.usefixtures("secret")
+def test_processes_search_and_pods_train_what_is_packed(stack: Stack, s3: S3) -> None:
+    key = RunKey(f"hpo_scheduled_{BOTH}", stack.client().trigger(f"hpo_scheduled_{BOTH}", {}))
+    view = stack.complete(key)
+    assert ["pod" in v.attempts[-1].handle for v in view.trials] == [False] * 2
+    assert ["pod" in v.attempts[-1].handle for v in view.finals] == [True] * 2
+    (model,) = stack.store.models.of(BOTH)
+    assert (model.status, model.params) == (ModelStatus.CHAMPION, view.finals[0].trial.params)
+    folder = stack.embedded.results / "models" / BOTH
+    package = folder / json.loads((folder / "champion.json").read_text())["package"]
+    with zipfile.ZipFile(package) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        assert any(name.startswith("model/saved_model/") for name in archive.namelist())
+    assert (manifest["run"], manifest["trial"]) == (model.run_id, model.trial)
+    assert written(stack.embedded.home, s3.keys["aws_secret_access_key"]) == []
 
 
 @needs_ecs
