@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -191,7 +191,7 @@ def emit(line: str) -> None:
     log.info("%s", line)
 
 
-def let_go(ti: Any, backend: Backend, attempt: Attempt) -> None:
+def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
     """End the attempt of a task that is ended by hand; leave any other to the task's retry.
 
     The trial of a task that was marked, or whose run was deleted, has failed; a task that was

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +14,7 @@ from typing import Any
 import pytest
 
 from hpo_airflow import settings, tasks
+from hpo_airflow.operators import trial
 from hpo_lib.errors import TransientError
 from hpo_lib.record import Attempt, AttemptState
 
@@ -52,6 +57,19 @@ class FakeStore:
         self.did.append("trial failed" if final else "to be attempted again")
 
 
+@pytest.fixture
+def did(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done to the attempt, also in the store."""
+    done: list[str] = []
+
+    @contextmanager
+    def open_store() -> Iterator[FakeStore]:
+        yield FakeStore(done)
+
+    monkeypatch.setattr(settings, "open_store", open_store)
+    return done
+
+
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
@@ -67,15 +85,48 @@ class FakeStore:
     ],
 )
 def test_an_attempt_is_ended_only_if_somebody_ended_its_task(
-    states: list[str] | None, expected: list[str], monkeypatch: pytest.MonkeyPatch
+    states: list[str] | None, expected: list[str], did: list[str]
 ) -> None:
-    did: list[str] = []
-
-    @contextmanager
-    def open_store() -> Iterator[FakeStore]:
-        yield FakeStore(did)
-
-    monkeypatch.setattr(settings, "open_store", open_store)
     with pytest.raises(TransientError):
         tasks.let_go(FakeTask(states), FakeBackend(did), ATTEMPT)
     assert did == expected
+
+
+@contextmanager
+def asked_to_end(task: FakeTask, did: list[str]) -> Iterator[None]:
+    """A task's operator, which SIGTERM calls as Airflow has it do."""
+    operator = trial.TrialOperator(task_id="trial", assignment={}, backend="local")
+    operator._attempt, operator._backend, operator._ti = ATTEMPT, FakeBackend(did), task
+    before = signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_task_is_asked_to_end_and_does_at_once(did: list[str]) -> None:
+    with asked_to_end(FakeTask(["failed"]), did), pytest.raises(TransientError):
+        signal.raise_signal(signal.SIGTERM)
+    assert did == ["trial failed", "ended"]
+
+
+def test_a_task_that_is_asking_is_answered_before_it_ends(
+    did: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = threading.Lock()
+
+    class Queued(FakeTask):
+        def get_task_states(self, **_: Any) -> dict[str, dict[str, str]]:
+            with supervisor:
+                return super().get_task_states()
+
+    monkeypatch.setattr(trial, "_AT_ONCE_S", 0.05)
+    with asked_to_end(Queued(["restarting"]), did):
+        with supervisor:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.1)
+            assert did == [], "it goes on"
+        with pytest.raises(TransientError):
+            time.sleep(60)
+    assert did == ["to be attempted again", "ended"]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk import BaseOperator
 
@@ -12,6 +16,10 @@ from hpo_airflow import settings, tasks
 if TYPE_CHECKING:
     from hpo_lib.backends import Exit, Request
     from hpo_lib.record import Attempt
+
+#: Of the five seconds that Airflow leaves to a task.
+_AT_ONCE_S = 2.0
+_POLL_S = 0.1
 
 
 class TrialOperator(BaseOperator):
@@ -30,6 +38,7 @@ class TrialOperator(BaseOperator):
         self.assignment = assignment
         self.backend = backend
         self._attempt: Attempt | None = None
+        self._let_go: Future[Never] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Give number, value and metrics of the trial; fail with the cause of a failed one."""
@@ -38,9 +47,28 @@ class TrialOperator(BaseOperator):
         return tasks.perform(context, self.assignment, self._backend, self._launch)
 
     def on_kill(self) -> None:
-        """End the trial if that is what somebody wants, else leave it to the task's retry."""
-        if self._attempt is not None:
-            tasks.let_go(self._ti, self._backend, self._attempt)
+        """End the trial if that is what somebody wants, else leave it to the task's retry.
+
+        Airflow calls this in the middle of whatever the task does, be it a question to its
+        supervisor, which answers one at a time. So another thread asks what is wanted, and does it;
+        if that takes longer the task goes on meanwhile, and is ended when this is called once more.
+        """
+        if self._attempt is None:
+            return
+        if self._let_go is None:
+            words = (self._ti, self._backend, self._attempt)
+            self._let_go = ThreadPoolExecutor(1).submit(tasks.let_go, *words)
+            self._let_go.add_done_callback(self._call_again)
+            wait([self._let_go], _AT_ONCE_S)
+        if self._let_go.done():
+            self._attempt = None
+            self._let_go.result()
+
+    def _call_again(self, _: Future[Never]) -> None:
+        while self._attempt is not None:
+            # A signal that comes just before a thread begins to wait does not wake it.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            time.sleep(_POLL_S)
 
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from hpo_lib import runs
