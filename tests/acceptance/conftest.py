@@ -37,6 +37,8 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    # Several idle schedulers share a small machine with what is tested.
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
     "HPO_MAX_WAVES": "6",
     "HPO_DEPLOYERS": "tests.acceptance.held",  # a deployer that waits to be killed
 }
@@ -194,7 +196,7 @@ def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
         ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running Airflow with a store of its own."""
     home = tmp_path_factory.mktemp("airflow")
