@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from hpo_lib.embedded import Embedded
-from hpo_lib.remote import DONE, Airflow
+from hpo_lib.cli.airflow_api import DONE, Airflow
+from hpo_lib.cli.embedded import Embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, TRIALS = 3, 40

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from hpo_lib.embedded import Embedded
-from hpo_lib.remote import DONE, Airflow
+from hpo_lib.cli.airflow_api import DONE, Airflow
+from hpo_lib.cli.embedded import Embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, PODS = 3, 16

@@ -6,11 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from hpo_lib.embedded import Embedded
-from hpo_lib.record import RunKey
-from hpo_lib.specfile import from_yaml
+from hpo_lib.cli.embedded import Embedded
+from hpo_lib.cli.progress import watch
+from hpo_lib.records import RunKey
+from hpo_lib.spec.yaml_file import from_yaml
 from hpo_lib.store import Store
-from hpo_lib.watch import watch
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = ROOT / "config" / "experiments" / "wine-quality.yaml"

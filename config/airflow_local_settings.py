@@ -10,8 +10,14 @@ import contextlib
 import importlib
 import sys
 
-_PRELOADED = ("hpo_lib.runs", "hpo_lib.store", "hpo_lib.report", "hpo_lib.samplers.bayesian")
-_PRELOADED += ("hpo_lib.backends.local", "plotly.offline", "psutil", "skopt.learning")
+_PRELOADED = ("hpo_lib.runs.lifecycle", "hpo_lib.trials.runner", "hpo_lib.store", "hpo_lib.report")
+_PRELOADED += (
+    "hpo_lib.samplers.bayesian",
+    "hpo_lib.backends.local",
+    "plotly.offline",
+    "psutil",
+    "skopt.learning",
+)
 
 if "scheduler" in sys.argv:
     for name in _PRELOADED:

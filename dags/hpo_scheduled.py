@@ -7,9 +7,9 @@ from pathlib import Path
 from airflow.sdk import get_parsing_context
 
 from hpo_airflow import settings
-from hpo_airflow.scheduled import scheduled
-from hpo_lib.experiments import planned
+from hpo_airflow.scheduled_dag import scheduled
+from hpo_lib.runs.scheduled_files import scheduled_files
 
 _folder = settings.experiments(Path(__file__).resolve().parents[1])
-for _file in planned(_folder, get_parsing_context().dag_id):
+for _file in scheduled_files(_folder, get_parsing_context().dag_id):
     globals()[_file.dag_id] = scheduled(_file)

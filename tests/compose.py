@@ -19,8 +19,8 @@ from typing import Any
 import boto3
 import pytest
 
+from hpo_lib.cli.airflow_api import DONE, Airflow
 from hpo_lib.errors import HpoError
-from hpo_lib.remote import DONE, Airflow
 from tests.command import printed
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,13 +20,19 @@ from benchmarks.nights.landscape import SPACE, Landscape
 from benchmarks.nights.play import Night
 from benchmarks.nights.weather import MOMENTS, STEPS, Crashed, Exposed, Fault, Weather
 from benchmarks.nights.world import METRIC, NIGHTS, Final
-from hpo_lib import promotion, releases, runs, sweep
-from hpo_lib.backends import Exit, Request
+from hpo_lib import housekeeping
+from hpo_lib.backends import Request
+from hpo_lib.core.ending import Exit
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import TransientError
-from hpo_lib.record import Attempt, Model, ModelStatus, RunKey, RunStatus
+from hpo_lib.installation import Installation
+from hpo_lib.promotion import challenger, deployment
+from hpo_lib.records import Attempt, Model, ModelStatus, RunKey, RunStatus
+from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import Spec
-from hpo_lib.store import Lease, Store, upgrade
+from hpo_lib.store import Store, upgrade
+from hpo_lib.store.batches import Batch
+from hpo_lib.trials import runner
 
 NAME = "nights"
 _TRIALS, _PARALLEL = 8, 4
@@ -66,10 +72,10 @@ class Site:
         return f"file://{self.home}/bucket"
 
     @property
-    def deployment(self) -> runs.Deployment:
+    def installation(self) -> Installation:
         """Give what an installation would offer."""
         backend: Any = Exposed(self.backend, "backend", self.weather)
-        return runs.Deployment(
+        return Installation(
             self.home,
             {"local": lambda: backend},
             artifacts={self.uri: lambda: self.weather.around("artifacts", dict)},
@@ -105,11 +111,11 @@ class Site:
 
 def begin(site: Site, key: RunKey, night: int) -> None:
     """Begin the run, on the data of the night."""
-    run = runs.begin(
+    run = admission.begin(
         site.store,
         key,
         site.conf(),
-        site.deployment,
+        site.installation,
         backend="local",
         triggered_by="schedule",
         provenance={},
@@ -120,7 +126,7 @@ def begin(site: Site, key: RunKey, night: int) -> None:
 def search(site: Site, key: RunKey, _: int) -> None:
     """Do the waves of the search."""
     for wave in range(1, _TRIALS + 1):
-        lease = runs.next_wave(site.store, key, wave, site.deployment)
+        lease = lifecycle.next_wave(site.store, key, wave, site.installation)
         perform(site, key, lease)
         if lease.stop is not None:
             return
@@ -128,23 +134,23 @@ def search(site: Site, key: RunKey, _: int) -> None:
 
 def final(site: Site, key: RunKey, _: int) -> None:
     """Choose the challenger and do the final trials."""
-    perform(site, key, promotion.choose(site.store, key, site.deployment))
+    perform(site, key, challenger.choose(site.store, key, site.installation))
 
 
 def gate(site: Site, key: RunKey, _: int) -> None:
     """Judge the challenger."""
-    promotion.decide(site.store, key, site.deployment)
+    challenger.decide(site.store, key, site.installation)
 
 
 def report(site: Site, key: RunKey, _: int) -> None:
     """End the run; the page itself is left out."""
-    run = runs.finish(site.store, key, site.deployment)
-    runs.keep_artifacts(site.store, run, site.deployment)
+    run = lifecycle.finish(site.store, key, site.installation)
+    outputs.keep_artifacts(site.store, run, site.installation)
 
 
 def deploy(site: Site, key: RunKey, _: int) -> None:
     """Deploy the challenger, or make what serves what the store names."""
-    releases.deploy(site.store, key, site.deployment, _quietly)
+    deployment.deploy(site.store, key, site.installation, _quietly)
 
 
 _DO: Mapping[str, Callable[[Site, RunKey, int], None]] = {
@@ -157,16 +163,16 @@ _DO: Mapping[str, Callable[[Site, RunKey, int], None]] = {
 }
 
 
-def perform(site: Site, key: RunKey, lease: Lease) -> None:
+def perform(site: Site, key: RunKey, lease: Batch) -> None:
     """Do the trials of a lease."""
-    backend = site.deployment.backends["local"]()
+    backend = site.installation.backends["local"]()
 
     def launch(attempt: Attempt, request: Request) -> Exit:
-        return runs.follow(backend, attempt, request, _quietly)
+        return runner.follow(backend, attempt, request, _quietly)
 
     run = site.store.run(key)
     for assignment in lease.assignments:
-        runs.perform(site.store, run, assignment.trial, backend, _quietly, launch)
+        runner.perform(site.store, run, assignment.trial, backend, _quietly, launch)
 
 
 def _quietly(line: str) -> None:
@@ -221,7 +227,7 @@ def play(
 
 def keep_house(site: Site) -> None:
     """Do what housekeeping does while no DAG run is going on, and see that it is done."""
-    said = list(sweep.sweep(site.store, site.deployment, lambda _: True))
+    said = list(housekeeping.sweep(site.store, site.installation, lambda _: True))
     _assert(not any("could not" in one for one in said), f"housekeeping failed: {said}")
     _check_serving(site)
     waiting = [one for one in site.store.models.of(NAME) if one.status is ModelStatus.CHALLENGER]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from hpo_lib.errors import TransientError
-from hpo_lib.models import Models
+from hpo_lib.store.models import Models
 
 T = TypeVar("T")
 #: The steps of a night, and about how many calls each makes.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from hpo_lib.gate import Scores
+from hpo_lib.evaluation.gate import Scores
 
 METRIC = "accuracy"
 #: The rule's min_improvement; gains and losses of worlds are multiples of it.

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.optimizers.problem import Params, Problem
 from hpo_lib import registry
-from hpo_lib.space import Space
+from hpo_lib.core.space import Space
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("peer.py")

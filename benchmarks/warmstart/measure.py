@@ -9,10 +9,10 @@ from typing import Any
 
 from benchmarks.optimizers.training import Data
 from benchmarks.warmstart.tasks import Task
-from hpo_lib import engine, warmstart
-from hpo_lib.record import Past, Run, RunKey, RunStatus
+from hpo_lib.core.trial import Cause, Earlier, History, Trial, TrialState
+from hpo_lib.records import Past, Run, RunKey, RunStatus
+from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Spec, load
-from hpo_lib.trial import Cause, Earlier, History, Trial, TrialState
 
 TRIALS, AT_ONCE = 32, 4
 DAY_S = 86_400.0
@@ -68,7 +68,7 @@ def _run(
     """Run an experiment, whose earlier run, if any, ended a day ago."""
     spec = _spec(task, seed, changes or {})
     past = [_past(_spec(task, seed, {}), before)] if before else []
-    earlier: Sequence[Earlier] = warmstart.advise(spec, past).earlier
+    earlier: Sequence[Earlier] = warm_start.advise(spec, past).earlier
     trials: list[Trial] = []
     while True:
         step = engine.step(spec, History(tuple(trials), earlier=earlier), AT_ONCE)

@@ -5,47 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from hpo_lib.artifacts import Offers, open_folder, options_for
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError
-from hpo_lib.places import Place
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.artifacts import Offers, open_folder, options_for
+from hpo_lib.files.places import Place
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict
-
-
-class Ending(StrEnum):
-    """How an attempt came to its end.
-
-    UNSTARTABLE: it asks for what cannot be run at all. FAILED: it says so, but not of what.
-    """
-
-    EXITED = "exited"
-    TIMEOUT = "timeout"
-    OUT_OF_MEMORY = "out_of_memory"
-    LOG_TOO_LARGE = "log_too_large"
-    STOPPED = "stopped"
-    ABANDONED = "abandoned"
-    FAILED = "failed"
-    UNSTARTABLE = "unstartable"
-    IMAGE_NOT_PULLABLE = "image_not_pullable"
-    UNSCHEDULABLE = "unschedulable"
-    PREEMPTED = "preempted"
-    EVICTED = "evicted"
-    NODE_LOST = "node_lost"
-    LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """The end of an attempt; a negative code is the signal that ended it, as in subprocess."""
-
-    ending: Ending
-    code: int | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

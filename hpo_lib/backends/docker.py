@@ -22,8 +22,6 @@ from pydantic import Field
 
 from hpo_lib.backends import (
     AttemptName,
-    Ending,
-    Exit,
     Found,
     NoOptions,
     Request,
@@ -32,9 +30,10 @@ from hpo_lib.backends import (
     log_of,
     unstarted,
 )
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.lines import Growing
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.lines import Growing
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
 if TYPE_CHECKING:

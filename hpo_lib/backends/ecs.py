@@ -1,11 +1,7 @@
-"""Attempts as tasks of Amazon ECS: asked for as `ecs_request` says, and how they came to an end.
-
-Everything that decides is pure and works on plain JSON, as ECS sends and takes it.
-"""
+"""Attempts as tasks of Amazon ECS: asked for as `ecs_request` says."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,34 +11,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from hpo_lib.artifacts import Offers
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Remote, Request, check_image
+from hpo_lib.backends import AttemptName, Found, Remote, Request, check_image
 from hpo_lib.backends.ecs_request import (
     CONTAINER,
     NAME,
     OUTPUT,
     OWNER,
-    START,
     TAG,
-    TIMEOUT,
     EcsOptions,
     EcsRules,
     Wanted,
     describe,
     refusals,
 )
+from hpo_lib.backends.ecs_status import Json, exit_of, goes, no_place, overdue, tagged
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.artifacts import Offers
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
-#: What ECS is told when we stop a task, and tells us afterwards.
-_LATE, _NO_PLACE, _ENDED = "hpo: still running after", "hpo: has not begun after", "hpo: ended"
-_POLL_S, _STOP_S, _LOST_S = 2.0, 90.0, 300.0
+_ENDED = "hpo: ended"
+_POLL_S, _STOP_S = 2.0, 90.0
 #: How long a new task, or the last lines of a log, may take to be seen by a question.
 _UNSEEN_S, _QUIET_S = 60.0, 2.0
 _LONGEST_NAME = 36
-
-Json = Mapping[str, Any]
 
 
 class Stream(NamedTuple):
@@ -167,16 +160,16 @@ class EcsBackend(Remote):
         self.end(handle)
         until = time.monotonic() + _STOP_S
         with service():
-            while any(map(_goes, self._tasks(handle))) and time.monotonic() < until:
+            while any(map(goes, self._tasks(handle))) and time.monotonic() < until:
                 time.sleep(_POLL_S)
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts that have a task which runs, in any cluster that we use."""
         for cluster in self.rules.clusters:
             with service():
-                tasks = [t for t in self._all(cluster) if _tagged(t).get(OWNER) == store]
+                tasks = [t for t in self._all(cluster) if tagged(t).get(OWNER) == store]
             for task in tasks:
-                yield Found.labelled(_tagged(task), TAG, _handle_of(task, cluster, store))
+                yield Found.labelled(tagged(task), TAG, _handle_of(task, cluster, store))
 
     def discard(self, handle: Mapping[str, Any]) -> None:
         """Stop the task, if it still runs, and take back the definition that we registered."""
@@ -209,7 +202,7 @@ class EcsBackend(Remote):
             listed = list(self._all(cluster, startedBy=by))
             listed += self._all(cluster, family=family, desiredStatus="STOPPED")
             tasks = [task for task in listed if task.get("startedBy") == by]
-        if any(_tagged(task).get(OWNER) != handle["store"] for task in tasks):
+        if any(tagged(task).get(OWNER) != handle["store"] for task in tasks):
             raise TransientError(f"ECS task {by} is not of store {handle['store']}")
         return tasks
 
@@ -248,7 +241,7 @@ class EcsBackend(Remote):
         return found if found["status"] == "ACTIVE" else None
 
     def _stop(self, handle: Mapping[str, Any], why: str) -> None:
-        for task in filter(_goes, self._tasks(handle)):
+        for task in filter(goes, self._tasks(handle)):
             self.ecs.stop_task(cluster=handle["cluster"], task=task["taskArn"], reason=why)
 
     def _printed(self, group: str, stream: str) -> Iterator[str]:
@@ -291,109 +284,12 @@ def stream_of(definition: Json, handle: Json) -> Stream | None:
     return None
 
 
-def no_place(failures: Sequence[Json]) -> Exit:
-    """Read why ECS has not placed a task."""
-    said = "; ".join(
-        ": ".join(filter(None, (one.get("reason"), one.get("detail")))) for one in failures
-    )
-    return Exit(Ending.UNSCHEDULABLE, detail=said)
-
-
-def refused(code: str, message: str) -> Exit | None:
-    """Read an error of ECS as a verdict on what was asked; None if it is none."""
-    if code not in _REFUSALS:
-        return None
-    crowded = re.search(r"limit|capacity|No Container Instances", message, re.IGNORECASE)
-    ending = Ending.UNSCHEDULABLE if crowded else Ending.UNSTARTABLE
-    return Exit(ending, detail=f"{code}: {message}")
-
-
-def exit_of(task: Json, now: datetime) -> Exit | None:
-    """Read how a task came to its end; None while it waits, runs or is being stopped."""
-    if task["lastStatus"] != "STOPPED":
-        return _stuck(task, now)
-    container = _container(task)
-    code, reason = container.get("exitCode"), container.get("reason") or ""
-    said = ": ".join(dict.fromkeys(filter(None, (task.get("stoppedReason"), reason))))
-    for stop_code, pattern, ending in _ENDINGS:
-        if stop_code in (None, task.get("stopCode")) and re.search(pattern, said):
-            return Exit(ending, code, said)
-    if code is None:
-        return Exit(Ending.LOST, detail=said or "its container has no exit code")
-    return Exit(Ending.EXITED, code, reason)
-
-
-def overdue(task: Json, now: datetime) -> str | None:
-    """Say why a task has to be stopped: it runs, or waits, for longer than it may."""
-    if "STOPPED" in (task["lastStatus"], task.get("desiredStatus")):
-        return None
-    began, tags = task.get("startedAt"), _tagged(task)
-    if began is not None:
-        limit_s = float(tags.get(TIMEOUT, "inf"))
-        return f"{_LATE} {limit_s:g} s" if (now - began).total_seconds() > limit_s else None
-    limit_s = float(tags.get(START, "inf"))
-    late = (now - task["createdAt"]).total_seconds() > limit_s
-    return f"{_NO_PLACE} {limit_s:g} s: {task['lastStatus']}" if late else None
-
-
-#: By stop code (None: any) and what task and container say of their end, the first that fits.
-_ENDINGS: tuple[tuple[str | None, str, Ending], ...] = (
-    ("UserInitiated", _LATE, Ending.TIMEOUT),
-    ("UserInitiated", _NO_PLACE, Ending.UNSCHEDULABLE),
-    ("UserInitiated", "", Ending.LOST),
-    ("SpotInterruption", "", Ending.PREEMPTED),
-    (None, r"(?i)spot .*interrupt", Ending.PREEMPTED),
-    ("TerminationNotice", "", Ending.NODE_LOST),
-    (None, r"Host EC2 \(instance .+?\) (stopped|terminated)", Ending.NODE_LOST),
-    (None, "DockerTimeoutError|ContainerRuntimeTimeoutError|InternalError", Ending.NODE_LOST),
-    (None, "OutOfMemory|memory usage", Ending.OUT_OF_MEMORY),
-    (None, "CannotPull|pull image manifest", Ending.IMAGE_NOT_PULLABLE),
-    (None, "CannotStartContainer|CannotCreateContainer", Ending.UNSTARTABLE),
-    (
-        *("TaskFailedToStart", r"RESOURCE|AGENT|(?i:capacity|timeout|timed out|EC2 ?error)"),
-        Ending.UNSCHEDULABLE,
-    ),
-    ("TaskFailedToStart", "", Ending.UNSTARTABLE),
-)
-#: Errors that say that the request is wrong, not the moment.
-_REFUSALS = (
-    "AccessDeniedException",
-    "ClientException",
-    "ClusterNotFoundException",
-    "InvalidParameterException",
-    "PlatformTaskDefinitionIncompatibilityException",
-    "PlatformUnknownException",
-    "UnsupportedFeatureException",
-)
-
-
-def _tagged(task: Json) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in task.get("tags", [])}
-
-
-def _container(task: Json) -> Json:
-    name = _tagged(task).get(NAME, CONTAINER)
-    return next((one for one in task.get("containers", []) if one["name"] == name), {})
-
-
-def _goes(task: Json) -> bool:
-    return bool(task["lastStatus"] != "STOPPED")
-
-
-def _stuck(task: Json, now: datetime) -> Exit | None:
-    """Give up on a task that ECS has been stopping for long: its agent does not answer."""
-    since = task.get("stoppingAt")
-    if since is None or (now - since).total_seconds() <= _LOST_S:
-        return None
-    return Exit(Ending.NODE_LOST, detail="its host does not end it")
-
-
 def _handle_of(task: Json, cluster: str, store: str) -> dict[str, Any]:
     """Name a task that was found as `handle` would, but for its folder."""
     started_by, arn = task.get("startedBy", ""), task["taskDefinitionArn"]
     named = "" if f"/{started_by}:" in arn else arn
     known = {"task": started_by, "cluster": cluster, "definition": named, "output": OUTPUT}
-    return known | {"container": _tagged(task).get(NAME, CONTAINER), "store": store, "folder": ""}
+    return known | {"container": tagged(task).get(NAME, CONTAINER), "store": store, "folder": ""}
 
 
 def _note(handle: Mapping[str, Any]) -> Path:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from hpo_lib.backends import Request
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import TrialSpec
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, shown
 
 CONTAINER = "trial"
@@ -26,7 +26,7 @@ _MIB, _UNITS, _LEAST_MIB = 2**20, 1_024, 128
 Kind = Literal["FARGATE", "EC2"]
 
 
-class Secret(Strict):
+class EcsSecret(Strict):
     """A secret or parameter, named by its ARN, as an environment variable."""
 
     env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -52,7 +52,7 @@ class EcsOptions(Strict):
     task_role: str | None = None
     execution_role: str | None = None
     ephemeral_storage: int | None = Field(default=None, ge=21, le=200)
-    secrets: tuple[Secret, ...] = Field(default=(), strict=False)
+    secrets: tuple[EcsSecret, ...] = Field(default=(), strict=False)
     log_group: str | None = None
 
 
@@ -111,7 +111,7 @@ def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str
         value, allowed = getattr(options, name), getattr(rules, listed)
         asked = value if isinstance(value, tuple) else () if value is None else (value,)
         for one in asked:
-            text = one.arn if isinstance(one, Secret) else one
+            text = one.arn if isinstance(one, EcsSecret) else one
             if not _allowed(text, allowed, patterns=name in _PATTERNS):
                 known = ", ".join(allowed) or "none"
                 lines.append(
@@ -125,7 +125,7 @@ def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str
 def describe(handle: Mapping[str, Any], request: Request, rules: EcsRules, region: str) -> Wanted:
     """Describe the definition of an attempt, with all that it needs, and the request to run it."""
     options = parse(EcsOptions, request.options)
-    kind, place = capacity(options, rules, spot=request.spot)
+    kind, place = place_of(options, rules, spot=request.spot)
     tags = _tags(handle, request)
     run = {
         "cluster": handle["cluster"],
@@ -141,7 +141,7 @@ def describe(handle: Mapping[str, Any], request: Request, rules: EcsRules, regio
     return Wanted(made | {"tags": tags}, run | {"overrides": {}})
 
 
-def capacity(options: EcsOptions, rules: EcsRules, *, spot: bool) -> tuple[Kind, dict[str, Any]]:
+def place_of(options: EcsOptions, rules: EcsRules, *, spot: bool) -> tuple[Kind, dict[str, Any]]:
     """Say of which kind an attempt's capacity is, and how to ask RunTask for it."""
     provider = options.capacity_provider
     if spot:
@@ -272,7 +272,7 @@ def _capacity_refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -
         )
     if trial.spot and not (options.spot_capacity_provider or rules.spot):
         yield "trial.spot: this deployment has no capacity provider for it under ecs.spot"
-    kinds = {capacity(options, rules, spot=spot)[0] for spot in {False, trial.spot}}
+    kinds = {place_of(options, rules, spot=spot)[0] for spot in {False, trial.spot}}
     if "FARGATE" not in kinds:
         return
     if not (options.subnets or rules.subnets):

@@ -19,17 +19,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_lib.artifacts import Offers
-from hpo_lib.backends import (
-    AttemptName,
-    Ending,
-    Exit,
-    Found,
-    Remote,
-    Request,
-    keep_unstarted,
-    unstarted,
-)
+from hpo_lib.backends import AttemptName, Found, Remote, Request, keep_unstarted, unstarted
+from hpo_lib.backends.pod_status import refused
 from hpo_lib.backends.pods import (
     GRACE_S,
     JOB,
@@ -43,7 +34,6 @@ from hpo_lib.backends.pods import (
     containers,
     longest_s,
     merged,
-    refused,
     resources,
     safe,
     server,
@@ -69,9 +59,11 @@ from hpo_lib.backends.resource import (
     with_templates,
     wrong_image,
 )
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.lines import Growing
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.artifacts import Offers
+from hpo_lib.files.lines import Growing
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.artifacts import Offers
-from hpo_lib.backends import AttemptName, Ending, Exit, Found, Remote, Request, check_image
+from hpo_lib.backends import AttemptName, Found, Remote, Request, check_image
+from hpo_lib.backends.pod_status import exit_of
 from hpo_lib.backends.pods import (
     CONTAINER,
     GRACE_S,
@@ -27,7 +27,6 @@ from hpo_lib.backends.pods import (
     Json,
     KubernetesRules,
     deadline_s,
-    exit_of,
     longest_s,
     merged,
     refusals,
@@ -35,8 +34,10 @@ from hpo_lib.backends.pods import (
     safe,
     server,
 )
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.artifacts import Offers
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
 if TYPE_CHECKING:

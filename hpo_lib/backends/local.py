@@ -15,19 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hpo_lib.backends import (
-    AttemptName,
-    Ending,
-    Exit,
-    Found,
-    NoOptions,
-    Request,
-    local_guard,
-    log_of,
-)
+from hpo_lib.backends import AttemptName, Found, NoOptions, Request, local_guard, log_of
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.lines import Growing
-from hpo_lib.spec import TrialSpec
+from hpo_lib.files.lines import Growing
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02

@@ -1,24 +1,36 @@
-"""Pods: what a conf may ask of them, how they are described, and how they came to their end.
-
-Everything that decides is pure and works on plain JSON, as the API server sends and takes it.
-"""
+"""Pods: what a conf may ask of them, and how they are described."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import Request
 from hpo_lib.errors import TransientError
-from hpo_lib.spec import looks_secret
+from hpo_lib.spec.trial_section import looks_secret
 from hpo_lib.validation import Strict, shown
+
+
+def containers(pod: Json) -> list[Any]:
+    """Name the containers of what may not even be a pod."""
+    spec = pod.get("spec")
+    listed = spec.get("containers") if isinstance(spec, Mapping) else None
+    return [name_of(one) for one in listed] if isinstance(listed, list) else []
+
+
+def state_of(pod: Json, container: str | None) -> Json:
+    """Give the state of a pod's container, as far as its node has told of it."""
+    for one in pod.get("status", {}).get("containerStatuses", []):
+        if one["name"] == container:
+            state: Json = one.get("state", {})
+            return state
+    return {}
+
 
 #: The container of a pod that is a trial; templates of the deployment mean any container by it.
 CONTAINER = "trial"
@@ -29,10 +41,8 @@ OWNER, START, TIMEOUT = f"{LABEL}store", f"{LABEL}start-timeout-s", f"{LABEL}tim
 #: On the pods of a job: its name.
 JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
-LOST_S = 90.0
 #: What a pod that nobody wants any more is given to end by itself; its removal takes time besides.
 GRACE_S = 5
-
 Json = Mapping[str, Any]
 
 
@@ -155,119 +165,6 @@ def merged(*parts: Json) -> dict[str, Any]:
     return result
 
 
-def refused(status: int | None, body: str | None) -> Exit | None:
-    """Read the API server's refusal to make a pod; None if it is no verdict on the pod."""
-    if status == HTTPStatus.FORBIDDEN and "quota" in (body or ""):
-        return Exit(Ending.UNSCHEDULABLE, detail=_message(body))
-    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY):
-        return Exit(Ending.UNSTARTABLE, detail=_message(body))
-    return None
-
-
-def exit_of(pod: Json, now: datetime, container: str = CONTAINER) -> Exit | None:
-    """Read how a pod's container came to its end; None while it waits or runs as it may."""
-    status, state = pod.get("status", {}), state_of(pod, container)
-    if status.get("phase") == "Succeeded":
-        return Exit(Ending.EXITED, 0)
-    return (
-        _disrupted(status)
-        or _failed(status, state)
-        or _terminated(state)
-        or _stuck(state)
-        or _overdue(pod, state, now)
-    )
-
-
-#: By the reason of the condition DisruptionTarget.
-_DISRUPTIONS = {
-    "PreemptionByScheduler": Ending.PREEMPTED,
-    "PreemptionByKubeScheduler": Ending.PREEMPTED,
-    "EvictionByEvictionAPI": Ending.EVICTED,
-    "TerminationByKubelet": Ending.EVICTED,
-    "DeletionByTaintManager": Ending.NODE_LOST,
-    "DeletionByPodGC": Ending.NODE_LOST,
-}
-#: By the reason of a failed pod; others are told by its container.
-_REASONS = {
-    "DeadlineExceeded": Ending.TIMEOUT,
-    "Evicted": Ending.EVICTED,
-    "Preempting": Ending.PREEMPTED,
-    "NodeAffinity": Ending.NODE_LOST,
-    "NodeLost": Ending.NODE_LOST,
-    "NodeShutdown": Ending.NODE_LOST,
-    "Shutdown": Ending.NODE_LOST,
-    "Terminated": Ending.NODE_LOST,
-    "OutOfcpu": Ending.UNSCHEDULABLE,
-    "OutOfmemory": Ending.UNSCHEDULABLE,
-    "OutOfpods": Ending.UNSCHEDULABLE,
-    "UnexpectedAdmissionError": Ending.UNSCHEDULABLE,
-}
-#: By the reason that a container waits for.
-_WAITING = {
-    "CreateContainerConfigError": Ending.UNSTARTABLE,
-    "CreateContainerError": Ending.UNSTARTABLE,
-    "RunContainerError": Ending.UNSTARTABLE,
-    "ErrImageNeverPull": Ending.IMAGE_NOT_PULLABLE,
-    "ErrImagePull": Ending.IMAGE_NOT_PULLABLE,
-    "ImageInspectError": Ending.IMAGE_NOT_PULLABLE,
-    "ImagePullBackOff": Ending.IMAGE_NOT_PULLABLE,
-    "InvalidImageName": Ending.IMAGE_NOT_PULLABLE,
-    "RegistryUnavailable": Ending.IMAGE_NOT_PULLABLE,
-}
-_CANNOT_RUN = ("ContainerCannotRun", "StartError")
-
-
-def _disrupted(status: Json) -> Exit | None:
-    for condition in status.get("conditions", []):
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            reason = condition.get("reason", "")
-            return Exit(_DISRUPTIONS.get(reason, Ending.EVICTED), detail=told(condition))
-    return None
-
-
-def _failed(status: Json, state: Json) -> Exit | None:
-    ending = _REASONS.get(status.get("reason", ""))
-    if ending is Ending.TIMEOUT and "waiting" in state:
-        return Exit(Ending.UNSCHEDULABLE, detail=f"never began: {told(status)}")
-    return Exit(ending, detail=told(status)) if ending else None
-
-
-def _terminated(state: Json) -> Exit | None:
-    end = state.get("terminated")
-    if end is None:
-        return None
-    if end.get("reason") == "OOMKilled":
-        return Exit(Ending.OUT_OF_MEMORY, end["exitCode"], "over its memory limit")
-    if end.get("reason") in _CANNOT_RUN:
-        return Exit(Ending.UNSTARTABLE, end["exitCode"], told(end))
-    said = (end.get("message") or "").strip().splitlines()
-    return Exit(Ending.EXITED, end["exitCode"], said[-1] if said else "")
-
-
-def _stuck(state: Json) -> Exit | None:
-    waiting = state.get("waiting", {})
-    ending = _WAITING.get(waiting.get("reason", ""))
-    return Exit(ending, detail=told(waiting)) if ending else None
-
-
-def _overdue(pod: Json, state: Json, now: datetime) -> Exit | None:
-    """Give up on a pod that does not start, or that its node does not end."""
-    status, metadata = pod.get("status", {}), pod["metadata"]
-    if "deletionTimestamp" in metadata:
-        late_s = (now - datetime.fromisoformat(metadata["deletionTimestamp"])).total_seconds()
-        return (
-            Exit(Ending.NODE_LOST, detail="its node does not end it") if late_s > LOST_S else None
-        )
-    if status.get("phase", "Pending") != "Pending":
-        return Exit(Ending.LOST, detail=told(status)) if status["phase"] == "Failed" else None
-    limit_s = float(metadata.get("annotations", {}).get(START, "inf"))
-    if (now - datetime.fromisoformat(metadata["creationTimestamp"])).total_seconds() <= limit_s:
-        return None
-    unmet = [c for c in status.get("conditions", []) if c["status"] != "True"]
-    why = next((told(c) for c in unmet if c.get("message")), told(state.get("waiting", {})))
-    return Exit(Ending.UNSCHEDULABLE, detail=f"has not begun after {limit_s:g} s: {why}")
-
-
 def longest_s(request: Request) -> int:
     """Give the deadline of a pod that has yet to begin, which its node ends it at in any case.
 
@@ -286,36 +183,6 @@ def deadline_s(pod: Json) -> int | None:
     waited_s = (datetime.fromisoformat(began) - taken).total_seconds()
     found = max(1, math.ceil(waited_s + float(limit_s)))
     return found if found < pod["spec"].get("activeDeadlineSeconds", math.inf) else None
-
-
-def containers(pod: Json) -> list[Any]:
-    """Name the containers of what may not even be a pod."""
-    spec = pod.get("spec")
-    listed = spec.get("containers") if isinstance(spec, Mapping) else None
-    return [name_of(one) for one in listed] if isinstance(listed, list) else []
-
-
-def state_of(pod: Json, container: str | None) -> Json:
-    """Give the state of a pod's container, as far as its node has told of it."""
-    for one in pod.get("status", {}).get("containerStatuses", []):
-        if one["name"] == container:
-            state: Json = one.get("state", {})
-            return state
-    return {}
-
-
-def _message(body: str | None) -> str:
-    """Give what an answer of the API server says."""
-    try:
-        return " ".join(str(json.loads(body or "{}")["message"]).split())
-    except (ValueError, TypeError, KeyError):
-        return body or ""
-
-
-def told(thing: Json) -> str:
-    """Give what Kubernetes has to say: reason and message."""
-    words = (thing.get("reason"), " ".join((thing.get("message") or "").split()))
-    return ": ".join(word for word in words if word)
 
 
 def safe(

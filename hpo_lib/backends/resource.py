@@ -13,25 +13,23 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends import Ending, Exit
+from hpo_lib.backends.condition import Condition
+from hpo_lib.backends.pod_status import LOST_S, exit_of, told
 from hpo_lib.backends.pods import (
     LABEL,
-    LOST_S,
     START,
     TIMEOUT,
     Json,
     KubernetesRules,
     containers,
-    exit_of,
     leaves,
     refusals,
     state_of,
-    told,
     within,
 )
-from hpo_lib.condition import Condition
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, nearest
-from hpo_lib.spec import TrialSpec
+from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, rule, shown
 
 BATCH = "batch/v1/Job"

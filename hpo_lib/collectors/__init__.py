@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from hpo_lib.places import Place
-from hpo_lib.spec import Metrics, Objective, Spec
-from hpo_lib.trial import Observation
+from hpo_lib.core.trial import Observation
+from hpo_lib.files.places import Place
+from hpo_lib.spec import Spec
+from hpo_lib.spec.sections import Metrics, Objective
 
 #: Observations kept of one metric: an evenly thinned series, never without its last and best.
 MAX_PER_METRIC = 1_000

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from hpo_lib.collectors import Sighting, Source
 from hpo_lib.collectors.stdout import LineRules
-from hpo_lib.places import below
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.core.trial import Observation
+from hpo_lib.files.places import below
+from hpo_lib.spec.sections import Metrics
 
 _DEFAULT_PATH = "metrics.log"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo_lib.collectors import Sighting, Source, from_json, whole
-from hpo_lib.lines import lines
-from hpo_lib.places import below
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.core.trial import Observation
+from hpo_lib.files.lines import lines
+from hpo_lib.files.places import below
+from hpo_lib.spec.sections import Metrics
 
 _DEFAULT_PATH = "metrics.jsonl"
 

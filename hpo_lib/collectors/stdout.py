@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from hpo_lib.collectors import Sighting, Source, format_guard, from_json, to_float
+from hpo_lib.core.trial import Observation
 from hpo_lib.errors import TransientError, TrialFailed
-from hpo_lib.lines import lines
-from hpo_lib.places import Place
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.files.lines import lines
+from hpo_lib.files.places import Place
+from hpo_lib.spec.sections import Metrics
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
 #: Linear in a line's length: no name begins within another, and a number is never taken in part.

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from hpo_lib.collectors import Sighting, Source
-from hpo_lib.places import Place, below, files, opened
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.core.trial import Observation
+from hpo_lib.files.places import Place, below, files, opened
+from hpo_lib.spec.sections import Metrics
 
 _DEFAULT_PATH = "tensorboard"
 _KERAS, _VALIDATION = "epoch_", "validation"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo_lib.collectors import Sighting, Source, from_json, whole
-from hpo_lib.places import below, tail
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.core.trial import Observation
+from hpo_lib.files.places import below, tail
+from hpo_lib.spec.sections import Metrics
 
 RETURNED = "return.json"
 _MAX_BYTES = 1 << 24

@@ -1,8 +1,8 @@
 """Deployers: where a champion serves. One file each, registered in `hpo_lib.registry`.
 
 What a deployer does not do: choose. Which version serves is said by the store; a deployer makes
-it so, and says what it finds. `hpo_lib.rollout` calls it in the order of the methods below, and
-any of them may be called again after a crash at any point.
+it so, and says what it finds. `hpo_lib.promotion.rollout` calls it in the order of the methods
+below, and any of them may be called again after a crash at any point.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from hpo_lib.places import Place
+from hpo_lib.files.places import Place
 from hpo_lib.validation import Strict
 
 

@@ -15,7 +15,8 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_lib.backends.pods import Json, refused, server
+from hpo_lib.backends.pod_status import refused
+from hpo_lib.backends.pods import Json, server
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.answers import (
     check_header,
@@ -28,9 +29,9 @@ from hpo_lib.deployers.manifests import (
     MAX_CONFIG_BYTES,
     SERVES,
     SWITCHED,
-    KubernetesOptions,
-    Model,
     Plan,
+    ServedModel,
+    ServeOptions,
     ServeRules,
     addressed,
     permit,
@@ -42,7 +43,7 @@ from hpo_lib.deployers.manifests import (
 )
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.places import Place, chunks, files, reaching
+from hpo_lib.files.places import Place, chunks, files, reaching
 from hpo_lib.validation import Strict
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class KubernetesDeployer:
     One process at a time changes what an experiment serves.
     """
 
-    Options: ClassVar[type[Strict]] = KubernetesOptions
+    Options: ClassVar[type[Strict]] = ServeOptions
 
     experiment: str
-    options: KubernetesOptions
+    options: ServeOptions
     connect: Callable[[], CoreV1Api]
     rules: ServeRules = field(default_factory=ServeRules)
     store: str = ""
@@ -83,15 +84,15 @@ class KubernetesDeployer:
     def stage(self, release: Release) -> None:
         """Have pods of its own made for a version; done again with other options, they change."""
         model = packed(release)
-        config_map, deployment = self.plan.config_map(model), self.plan.deployment(model)
+        config_map, installation = self.plan.config_map(model), self.plan.installation(model)
         with _asking():
             self._create(self.core.create_namespaced_config_map, config_map)
             there = self._deployment(release.version)
             if there is None:
-                self._create(self.apps.create_namespaced_deployment, deployment)
-            elif there["metadata"].get("annotations", {}).get(CONTENT) != _content(deployment):
+                self._create(self.apps.create_namespaced_deployment, installation)
+            elif there["metadata"].get("annotations", {}).get(CONTENT) != _content(installation):
                 self.apps.replace_namespaced_deployment(
-                    self.plan.named(release.version), self.plan.namespace, deployment
+                    self.plan.named(release.version), self.plan.namespace, installation
                 )
 
     def try_out(self, release: Release) -> Check:
@@ -181,8 +182,8 @@ class KubernetesDeployer:
         end = time.monotonic() + self.options.start_timeout_s
         while True:
             with _asking():
-                deployment, pods = self._staged(version), self._pods(version)
-            if rolled_out(deployment):
+                installation, pods = self._staged(version), self._pods(version)
+            if rolled_out(installation):
                 return Check()
             if problem := trouble(pods, datetime.now(UTC)):
                 return problem
@@ -363,7 +364,7 @@ class KubernetesDeployer:
         )
 
 
-def packed(release: Release) -> Model:
+def packed(release: Release) -> ServedModel:
     """Take a model's files along if a ConfigMap holds them, else say where the pod finds them.
 
     SpecError for a large model on this worker's disk, where no pod can fetch it.
@@ -374,7 +375,9 @@ def packed(release: Release) -> Model:
     if not found:
         raise SpecError(f"deploy: {release.files} holds no model: a trial has to save one")
     if size <= MAX_CONFIG_BYTES:
-        return Model(release.version, {name: _content_of(path) for name, path in found.items()})
+        return ServedModel(
+            release.version, {name: _content_of(path) for name, path in found.items()}
+        )
     uri = str(release.files)
     if "://" not in uri or uri.startswith("file:"):
         raise SpecError(
@@ -382,7 +385,7 @@ def packed(release: Release) -> Model:
             f"and only up to {MAX_CONFIG_BYTES} can be served from the worker's disk ({uri})"
         )
     sample = {name: _content_of(path) for name, path in found.items() if name == SAMPLE}
-    return Model(release.version, sample, uri)
+    return ServedModel(release.version, sample, uri)
 
 
 def _relative(path: Place, folder: Place) -> str:

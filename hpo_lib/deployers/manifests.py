@@ -17,24 +17,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends import Ending, Request
-from hpo_lib.backends.pods import (
-    LABEL,
-    Json,
-    PodRules,
-    exit_of,
-    merged,
-    refusals,
-    resources,
-    safe,
-    told,
-)
+from hpo_lib.backends import Request
+from hpo_lib.backends.pod_status import exit_of, told
+from hpo_lib.backends.pods import LABEL, Json, PodRules, merged, refusals, resources, safe
+from hpo_lib.core.ending import Ending
 from hpo_lib.deployers import Check
 from hpo_lib.deployers.answers import status_path
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import Resources
-from hpo_lib.units import seconds
+from hpo_lib.spec.trial_section import Resources
+from hpo_lib.spec.units import seconds
 from hpo_lib.validation import Strict
 
 #: The containers of a pod that serves: the server, and what brings a large model before.
@@ -70,7 +62,7 @@ class ServeRules(PodRules):
     grace_s: float = Field(default=10.0, ge=0, le=300)
 
 
-class KubernetesOptions(Strict):
+class ServeOptions(Strict):
     """`deploy.options` of kubernetes; `pod_template` is a part of a pod, of container `server`."""
 
     namespace: str | None = None
@@ -94,7 +86,7 @@ class KubernetesOptions(Strict):
         return seconds(self.start_timeout)
 
 
-def permit(options: KubernetesOptions, rules: ServeRules) -> None:
+def permit(options: ServeOptions, rules: ServeRules) -> None:
     """Raise SpecError if this deployment does not let a conf ask for that."""
     if not rules.namespaces:
         raise SpecError(
@@ -105,7 +97,7 @@ def permit(options: KubernetesOptions, rules: ServeRules) -> None:
         raise SpecError("\n".join(f"deploy.options.{line}" for line in lines))
 
 
-def _refusals(options: KubernetesOptions, rules: ServeRules) -> Iterator[str]:
+def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
     if options.namespace not in (None, *rules.namespaces):
         known = ", ".join(rules.namespaces)
         yield f"namespace: this deployment allows {known}, got {options.namespace}"
@@ -141,7 +133,7 @@ def served_as(path: str, version: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ServedModel:
     """A version's files by path: all of them, or the sample alone and the `uri` of the folder."""
 
     version: int
@@ -167,7 +159,7 @@ class Plan:
 
     experiment: str
     store: str
-    options: KubernetesOptions
+    options: ServeOptions
     rules: ServeRules
 
     @property
@@ -193,7 +185,7 @@ class Plan:
         """Name the Deployment of a version."""
         return f"{self.name}-v{version}"
 
-    def config_map(self, model: Model) -> dict[str, Any]:
+    def config_map(self, model: ServedModel) -> dict[str, Any]:
         """Describe what holds the files; its name stands for them, so it never changes."""
         encoded = {
             key: base64.b64encode(model.files[path]).decode() for path, key in model.keys.items()
@@ -206,7 +198,7 @@ class Plan:
             "binaryData": encoded,
         }
 
-    def deployment(self, model: Model) -> dict[str, Any]:
+    def installation(self, model: ServedModel) -> dict[str, Any]:
         """Describe the pods of a version: safe, the conf's part, ours, on top the deployment's."""
         base = safe(self.rules.user, SERVER, (_TMP,))
         asked = self.options.pod_template
@@ -239,10 +231,10 @@ class Plan:
         labels = self.selector(version) | self.owner
         return {"name": name, "namespace": self.namespace, "labels": labels}
 
-    def _config_name(self, model: Model) -> str:
+    def _config_name(self, model: ServedModel) -> str:
         return f"{self.named(model.version)}-{model.digest}"
 
-    def _pod(self, model: Model) -> dict[str, Any]:
+    def _pod(self, model: ServedModel) -> dict[str, Any]:
         """Describe what neither conf nor template decide."""
         mount = {"name": "hpo-model", "mountPath": f"{MODELS}/{self.name}"}
         environment = [{"name": name, "value": value} for name, value in self._env(model).items()]
@@ -271,7 +263,7 @@ class Plan:
             "spec": spec,
         }
 
-    def _env(self, model: Model) -> dict[str, str]:
+    def _env(self, model: ServedModel) -> dict[str, str]:
         return {
             "MODEL_NAME": self.name,
             "MODEL_VERSION": str(model.version),
@@ -291,7 +283,7 @@ class Plan:
             gpu=asked.gpu or 0,
         )
 
-    def _volume(self, model: Model) -> dict[str, Any]:
+    def _volume(self, model: ServedModel) -> dict[str, Any]:
         if model.uri is not None:
             return {"name": "hpo-model", "emptyDir": {}}
         items = [
@@ -314,10 +306,10 @@ class Plan:
 # What is there
 
 
-def rolled_out(deployment: Json) -> bool:
+def rolled_out(installation: Json) -> bool:
     """Say whether all pods of a Deployment are as it describes them, and ready."""
-    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    status, wanted = installation.get("status", {}), installation["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= installation["metadata"].get("generation", 0)
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
     return seen and counts == [wanted] * 3
 

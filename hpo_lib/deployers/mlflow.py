@@ -27,7 +27,7 @@ from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.mlflow_rest import Json, MlflowServer, Refused
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.places import chunks, files, said
+from hpo_lib.files.places import chunks, files, said
 from hpo_lib.validation import Strict, shown
 
 if TYPE_CHECKING:

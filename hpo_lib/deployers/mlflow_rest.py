@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.places import said
+from hpo_lib.files.places import said
 
 if TYPE_CHECKING:
     import httpx

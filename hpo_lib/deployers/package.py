@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from hpo_lib import uris
-from hpo_lib.artifacts import Offers, delete, open_folder, options_for, put, write
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.places import Place, files, opened, reaching, sha256
+from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for, put, write
+from hpo_lib.files.places import Place, files, opened, reaching, sha256
+from hpo_lib.spec import uris
 from hpo_lib.validation import Strict, parse
 
 ALIAS, LOADER = "champion.json", "load.py"

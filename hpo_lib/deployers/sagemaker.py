@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hpo_lib.artifacts import Offers, delete, open_folder, options_for
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.sagemaker_request import (
     OWNER,
@@ -37,7 +36,8 @@ from hpo_lib.deployers.sagemaker_request import (
 )
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.places import Place, opened, reaching
+from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for
+from hpo_lib.files.places import Place, opened, reaching
 from hpo_lib.validation import Strict
 
 if TYPE_CHECKING:

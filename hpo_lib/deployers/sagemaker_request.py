@@ -16,7 +16,7 @@ from pydantic import Field
 
 from hpo_lib.deployers import Release
 from hpo_lib.errors import SpecError
-from hpo_lib.places import Place, files, opened
+from hpo_lib.files.places import Place, files, opened
 from hpo_lib.validation import Strict, shown
 
 #: Says which experiment made a model, an endpoint configuration or an endpoint.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from hpo_lib.core.trial import Direction, Value
 from hpo_lib.report.charts import axis
-from hpo_lib.report.facts import Facts, Objective
+from hpo_lib.report.facts import Facts, Measure
 from hpo_lib.report.markup import label
-from hpo_lib.trial import Direction, Value
 from hpo_lib.words import number
 
 _MAX_TICKS = 12
@@ -116,7 +116,7 @@ class Frame:
     worst: float | None
 
     @classmethod
-    def of(cls, facts: Facts, objective: Objective) -> Frame:
+    def of(cls, facts: Facts, objective: Measure) -> Frame:
         """Choose log if the values span two orders of magnitude, and cut off far outliers."""
         found = (facts.value(view, objective) for view in facts.trials)
         values = [value for value in found if value is not None]

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo_lib.record import AttemptState, TrialView
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import AttemptState, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, label
-from hpo_lib.trial import TrialState
 from hpo_lib.words import duration, number, spoken
 
 INK, MUTED, GRID, PAGE = "var(--ink)", "var(--muted)", "var(--line)", "var(--page)"
@@ -164,19 +164,19 @@ def failed_marks(
 
 
 @dataclass(frozen=True)
-class Sample:
+class Drawn:
     """Trials chosen to be drawn, and what to say if they are not all."""
 
     views: list[TrialView]
     note: str = field(default="")
 
 
-def sample(facts: Facts, views: Sequence[TrialView], limit: int) -> Sample:
+def sample(facts: Facts, views: Sequence[TrialView], limit: int) -> Drawn:
     """Choose at most `limit` trials: the best half of them (of a Pareto front, its trials first),
     and the rest evenly over the run.
     """
     if len(views) <= limit:
-        return Sample(list(views))
+        return Drawn(list(views))
     wanted = {view.trial.number for view in views}
     ranked = [view.trial.number for view in facts.ranked if view.trial.number in wanted]
     best = set(sorted(ranked, key=lambda number: number not in facts.leading)[: limit // 2])
@@ -187,7 +187,7 @@ def sample(facts: Facts, views: Sequence[TrialView], limit: int) -> Sample:
         f"{limit} of {len(views):,} are drawn: the best {len(best)} and {room} spread evenly "
         "over the run."
     )
-    return Sample([view for view in views if view.trial.number in chosen], note)
+    return Drawn([view for view in views if view.trial.number in chosen], note)
 
 
 def hover(facts: Facts, view: TrialView) -> str:

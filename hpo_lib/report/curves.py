@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hpo_lib.record import TrialView
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import TrialView
 from hpo_lib.report.axes import Frame, spans_decades
 from hpo_lib.report.charts import (
     BEST,
@@ -20,15 +21,14 @@ from hpo_lib.report.charts import (
     marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, Objective
+from hpo_lib.report.facts import Facts, Measure
 from hpo_lib.report.markup import label
-from hpo_lib.trial import TrialState
 from hpo_lib.words import count, number
 
 _MAX_CURVES, _MAX_STEPS = 40, 200
 
 
-def progress(facts: Facts, objective: Objective, index: int = 0) -> tuple[Chart, str]:
+def progress(facts: Facts, objective: Measure, index: int = 0) -> tuple[Chart, str]:
     """Draw each trial's value of an objective, and its best so far among the feasible ones."""
     frame = Frame.of(facts, objective)
     pairs = [(view, facts.value(view, objective)) for view in facts.complete]
@@ -91,7 +91,7 @@ def series(view: TrialView, metric: str) -> list[tuple[int, float]]:
     )
 
 
-def _running_best(facts: Facts, objective: Objective, frame: Frame) -> list[Trace]:
+def _running_best(facts: Facts, objective: Measure, frame: Frame) -> list[Trace]:
     x: list[int] = []
     y: list[float] = []
     for view in facts.complete:
@@ -117,7 +117,7 @@ def _running_best(facts: Facts, objective: Objective, frame: Frame) -> list[Trac
     ]
 
 
-def _target(facts: Facts, objective: Objective, frame: Frame) -> list[Trace]:
+def _target(facts: Facts, objective: Measure, frame: Frame) -> list[Trace]:
     target = objective.target
     if target is None or not facts.trials or (frame.log and target <= 0):
         return []

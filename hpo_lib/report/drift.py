@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo_lib import drift
-from hpo_lib.drift import Night
-from hpo_lib.record import Model
+from hpo_lib.core.trial import TrialState
+from hpo_lib.evaluation import drift
+from hpo_lib.evaluation.drift import ChampionCheck
+from hpo_lib.records import Model
 from hpo_lib.report.charts import BEST, LEGEND, STATE, TARGET, Chart, Trace, axis
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
-from hpo_lib.trial import TrialState
 from hpo_lib.words import moment, number, utc
 
 
-def night(facts: Facts) -> Night | None:
+def night(facts: Facts) -> ChampionCheck | None:
     """Give what the run has noted of the champion."""
     champion = facts.view.champion
     return None if champion is None else drift.seen_by(facts.run.id, champion.verdict)
 
 
-def words(found: Night) -> Markup:
+def words(found: ChampionCheck) -> Markup:
     """Say what has changed since the champion was made."""
     return join(el("p", sentence) for sentence in found.sentences())
 
 
-def table(found: Night) -> Markup | None:
+def table(found: ChampionCheck) -> Markup | None:
     """List the features that have moved most."""
     if not found.data.shifts:
         return None
@@ -39,10 +39,10 @@ def table(found: Night) -> Markup | None:
     return el("div", el("table", el("thead", head), body), class_="scroll")
 
 
-def chart(facts: Facts, found: Night) -> Chart | None:
+def chart(facts: Facts, found: ChampionCheck) -> Chart | None:
     """Draw the champion's value on every night since it was made, up to this run's."""
     champion = facts.view.champion
-    known = drift.nights(champion.verdict) if champion else []
+    known = drift.checks_of(champion.verdict) if champion else []
     shown = [one for one in known if one.run <= found.run and one.metric == found.metric]
     drawn = [one for one in shown if one.now is not None]
     if champion is None or not drawn:
@@ -62,7 +62,7 @@ def chart(facts: Facts, found: Night) -> Chart | None:
     return Chart("drift", f"{found.metric} of the champion by night", traces, layout, height=260)
 
 
-def _then(champion: Model, found: Night, drawn: Sequence[Night]) -> Trace:
+def _then(champion: Model, found: ChampionCheck, drawn: Sequence[ChampionCheck]) -> Trace:
     """Draw the value that it had when it was made, from then on."""
     value = number(found.then.mean if found.then else None)
     ends = [utc(champion.created_at), *(one.time for one in drawn)]
@@ -80,7 +80,7 @@ def _then(champion: Model, found: Night, drawn: Sequence[Night]) -> Trace:
     }
 
 
-def _points(name: str, group: Sequence[Night]) -> Trace:
+def _points(name: str, group: Sequence[ChampionCheck]) -> Trace:
     color, final = STATE[TrialState.COMPLETE], not group[0].search
     errors = [one.now.error or 0.0 if one.now else 0.0 for one in group]
     return {
@@ -96,5 +96,5 @@ def _points(name: str, group: Sequence[Night]) -> Trace:
     }
 
 
-def _hover(one: Night) -> str:
+def _hover(one: ChampionCheck) -> str:
     return f"run {one.run} · {moment(one.time)}<br><b>{one.now.text if one.now else ''}</b>"

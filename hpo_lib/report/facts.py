@@ -10,20 +10,19 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.trial import Direction, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
-from hpo_lib.invocation import attempt_uri, invocation
-from hpo_lib.record import Run, RunView, TrialView
+from hpo_lib.records import Advice, Run, RunView, TrialView, attempt_uri
 from hpo_lib.spec import Spec, load
-from hpo_lib.trial import Direction, Trial, TrialState
-from hpo_lib.warmstart import Advice
+from hpo_lib.spec.command_line import invocation
 from hpo_lib.words import utc
 
 _LINE = 96
 
 
 @dataclass(frozen=True)
-class Objective:
+class Measure:
     """One objective; `direction` is None if the spec does not say which way it improves."""
 
     metric: str
@@ -31,7 +30,7 @@ class Objective:
     target: float | None = None
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Objective:
+    def of(cls, said: Mapping[str, Any]) -> Measure:
         """Read what the spec says."""
         words = {direction.value: direction for direction in Direction}
         direction = words.get(str(said.get("direction")))
@@ -74,16 +73,14 @@ class Facts:
         return found
 
     @cached_property
-    def objectives(self) -> list[Objective]:
+    def objectives(self) -> list[Measure]:
         """The objectives: at least one, of which the spec may say nothing."""
         said = self.says("objective")
         listed = said if isinstance(said, list | tuple) else [said]
-        return [Objective.of(one) for one in listed if isinstance(one, Mapping)] or [
-            Objective.of({})
-        ]
+        return [Measure.of(one) for one in listed if isinstance(one, Mapping)] or [Measure.of({})]
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> Measure:
         """The first objective, whose value is a trial's."""
         return self.objectives[0]
 
@@ -151,7 +148,7 @@ class Facts:
         """The numbers of the complete trials that break a constraint."""
         return frozenset(view.trial.number for view in self.complete if self.broken(view))
 
-    def value(self, view: TrialView, objective: Objective) -> float | None:
+    def value(self, view: TrialView, objective: Measure) -> float | None:
         """Give a complete trial's value of an objective if it is a finite number."""
         if objective == self.objective or view.trial.state is not TrialState.COMPLETE:
             return value_of(view)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hpo_lib.record import ModelStatus, TrialView
+from hpo_lib.core.space import key
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import ModelStatus, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
-from hpo_lib.space import key
-from hpo_lib.trial import TrialState
 from hpo_lib.words import number
 
 _BADGE = {

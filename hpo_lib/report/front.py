@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from hpo_lib.record import TrialView
+from hpo_lib.core.trial import Direction
+from hpo_lib.records import TrialView
 from hpo_lib.report.axes import Frame
 from hpo_lib.report.charts import BEST, LEGEND, TARGET, Chart, Trace, marked, sample
-from hpo_lib.report.facts import Facts, Objective, command
+from hpo_lib.report.facts import Facts, Measure, command
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.trials import MAX_METRICS, MAX_PARAMETERS, cell, columns, head, texts, valued
-from hpo_lib.trial import Direction
 from hpo_lib.words import count, number
 
 _MAX_POINTS, _MAX_ROWS, _MAX_COMMANDS = 500, 200, 20
@@ -73,7 +73,7 @@ def commands(facts: Facts) -> Markup | None:
     return el("div", title, *folded, class_="again") if folded else None
 
 
-def _pair(facts: Facts, x: Objective, y: Objective, index: int, *, joined: bool) -> Chart:
+def _pair(facts: Facts, x: Measure, y: Measure, index: int, *, joined: bool) -> Chart:
     frames = Frame.of(facts, x), Frame.of(facts, y)
     views = sample(facts, facts.ranked, _MAX_POINTS).views
     values = [(facts.value(view, x) or 0.0, facts.value(view, y) or 0.0) for view in views]
@@ -106,7 +106,7 @@ def _symbol(frames: tuple[Frame, Frame], values: tuple[float, float]) -> str:
     return "triangle-right" if frames[0].direction is Direction.MINIMIZE else "triangle-left"
 
 
-def _line(facts: Facts, x: Objective, y: Objective, frames: tuple[Frame, Frame]) -> Trace:
+def _line(facts: Facts, x: Measure, y: Measure, frames: tuple[Frame, Frame]) -> Trace:
     """Join the front by steps: between two of its trials nothing better than a step is known."""
     leading = _leading(facts)
     return {
@@ -121,7 +121,7 @@ def _line(facts: Facts, x: Objective, y: Objective, frames: tuple[Frame, Frame])
     }
 
 
-def _targets(objective: Objective, frame: Frame, along: str, across: str) -> list[dict[str, Any]]:
+def _targets(objective: Measure, frame: Frame, along: str, across: str) -> list[dict[str, Any]]:
     target = objective.target
     if target is None or (frame.log and target <= 0):
         return []
@@ -130,7 +130,7 @@ def _targets(objective: Objective, frame: Frame, along: str, across: str) -> lis
     return [{"type": "line", f"{across}ref": "paper", "line": line, "layer": "below"} | place]
 
 
-def _named(objective: Objective) -> str:
+def _named(objective: Measure) -> str:
     return f"{objective.metric} ({objective.direction})"
 
 
@@ -144,7 +144,7 @@ def _number(view: TrialView) -> Markup:
     return el("td", link, class_="num", data_v=str(number_))
 
 
-def _value(facts: Facts, view: TrialView, objective: Objective) -> Markup:
+def _value(facts: Facts, view: TrialView, objective: Measure) -> Markup:
     value = facts.value(view, objective)
     return cell(value, number(value), "num goal")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo_lib.record import TrialView
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import TrialView
 from hpo_lib.report.axes import spans_decades
 from hpo_lib.report.charts import BEST, GRID, MUTED, STATE, Chart, axis, points, sample
 from hpo_lib.report.facts import Facts, metric_of
-from hpo_lib.trial import TrialState
 
 _VALIDATION = re.compile(r"(val|valid|validation)([_./-])(.+)")
 _LOWER_IS_BETTER = re.compile(r"loss|err|mse|mae|rms|mape|perplex|deviance|entropy", re.I)

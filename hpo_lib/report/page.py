@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hpo_lib.record import RunView
+from hpo_lib.records import RunView
 from hpo_lib.report import (
     curves,
     drift,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hpo_lib.record import TrialView
+from hpo_lib.records import TrialView
 from hpo_lib.report.axes import Axis, Frame, choice_label
 from hpo_lib.report.charts import (
     BEST,
@@ -23,7 +23,7 @@ from hpo_lib.report.charts import (
     marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, Objective
+from hpo_lib.report.facts import Facts, Measure
 from hpo_lib.report.markup import label
 from hpo_lib.words import number
 
@@ -35,7 +35,7 @@ _GOLDEN = 0.6180339887
 _INACTIVE = -0.13
 
 
-def panel(facts: Facts, objective: Objective, name: str, index: int) -> Chart:
+def panel(facts: Facts, objective: Measure, name: str, index: int) -> Chart:
     """Draw an objective over one parameter; failed trials are crosses at the bottom."""
     scale, frame = Axis.of(facts, name), Frame.of(facts, objective)
     having = _having(facts.complete, name)
@@ -86,12 +86,12 @@ class _End:
     """An objective's axis, at which the lines end."""
 
     facts: Facts
-    objective: Objective
+    objective: Measure
     frame: Frame
     axis: Axis
 
     @classmethod
-    def of(cls, facts: Facts, objective: Objective, views: Sequence[TrialView]) -> _End:
+    def of(cls, facts: Facts, objective: Measure, views: Sequence[TrialView]) -> _End:
         """Let the axis reach from the least to the greatest value that is drawn."""
         frame = Frame.of(facts, objective)
         drawn = sorted(frame.y(facts.value(view, objective) or 0.0) for view in views)
@@ -112,7 +112,7 @@ def _inactive(names: Sequence[str], views: Sequence[TrialView]) -> list[Trace]:
 
 
 def _marks(
-    facts: Facts, objective: Objective, scale: Axis, views: Sequence[TrialView], frame: Frame
+    facts: Facts, objective: Measure, scale: Axis, views: Sequence[TrialView], frame: Frame
 ) -> list[Trace]:
     values = [facts.value(view, objective) or 0.0 for view in views]
     return marked(
@@ -137,7 +137,7 @@ def _place(scale: Axis, view: TrialView) -> float | None:
 
 
 def _medians(
-    facts: Facts, objective: Objective, scale: Axis, views: Sequence[TrialView], frame: Frame
+    facts: Facts, objective: Measure, scale: Axis, views: Sequence[TrialView], frame: Frame
 ) -> Trace:
     """Draw a short line at each choice's median."""
     x: list[float | None] = []

@@ -8,11 +8,11 @@ from statistics import median
 
 import yaml
 
-from hpo_lib.record import AttemptState, RunStatus, TrialView
+from hpo_lib.core.trial import Cause, Direction, TrialState
+from hpo_lib.records import AttemptState, RunStatus, TrialView
 from hpo_lib.report.facts import Facts, command, files, value_of
 from hpo_lib.report.markup import Markup, clean, el, join, shortened
 from hpo_lib.samplers.auto import chosen
-from hpo_lib.trial import Cause, Direction, TrialState
 from hpo_lib.words import NOTHING, count, duration, moment, number, spoken
 
 _MAX_LOGS, _MAX_LINES, _MAX_LINE = 50, 30, 500

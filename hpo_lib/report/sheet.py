@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from csv import writer
 
-from hpo_lib.record import RunView, TrialView
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import RunView, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import clean
-from hpo_lib.trial import TrialState
 from hpo_lib.words import utc
 
 #: What a spreadsheet takes for the beginning of a formula.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpo_lib.record import AttemptState, TrialView
+from hpo_lib.records import AttemptState, TrialView
 from hpo_lib.report.charts import ATTEMPT, LEGEND, MUTED, PAGE, Chart, Trace, axis
 from hpo_lib.report.facts import Facts
 from hpo_lib.words import duration, percent, utc

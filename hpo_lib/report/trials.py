@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hpo_lib.record import TrialView
-from hpo_lib.report.facts import Facts, Objective
+from hpo_lib.core.trial import Origin, TrialState, Value
+from hpo_lib.records import TrialView
+from hpo_lib.report.facts import Facts, Measure
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.timeline import wave_of
-from hpo_lib.trial import Origin, TrialState, Value
 from hpo_lib.words import NOTHING, duration, number, spoken
 
 MAX_PARAMETERS, MAX_METRICS = 40, 20
@@ -104,7 +104,7 @@ def _row(
     return el("tr", *cells, data_state=trial.state, id=f"trial-{trial.number}", class_=class_)
 
 
-def _objective(facts: Facts, view: TrialView, objective: Objective) -> Markup:
+def _objective(facts: Facts, view: TrialView, objective: Measure) -> Markup:
     value = view.trial.value if objective == facts.objective else facts.value(view, objective)
     shown = value if view.trial.state is TrialState.COMPLETE else None
     return cell(shown, number(shown), "num goal")

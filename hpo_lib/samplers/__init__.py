@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import ClassVar, Protocol
 
-from hpo_lib.goal import Goal
-from hpo_lib.space import Space
-from hpo_lib.trial import History, Params, Suggestion, Value
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
+from hpo_lib.core.trial import History, Params, Suggestion, Value
 from hpo_lib.validation import Strict
 
 
@@ -48,7 +48,7 @@ class Sampler(Protocol):
         """How many of a run's first trials depend on no result; None if no trial does."""
         return None
 
-    def capacity(self, initial: Sequence[Params]) -> int | None:  # noqa: ARG002
+    def configurations(self, initial: Sequence[Params]) -> int | None:  # noqa: ARG002
         """How many distinct configurations a run has that begins with `initial`; None: no end."""
         return self.space.size
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hpo_lib.goal import Goal
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
 from hpo_lib.registry import AUTO
-from hpo_lib.space import Space
 from hpo_lib.spec import Spec
 
 

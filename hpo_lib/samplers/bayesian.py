@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from hpo_lib.goal import Goal
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Earlier, History, Params, Suggestion, TrialState
 from hpo_lib.samplers import Sampler, sobol_params
-from hpo_lib.space import Space, key
-from hpo_lib.trial import Earlier, History, Params, Suggestion, TrialState
 from hpo_lib.validation import Strict
 
 _INITIAL = 8
@@ -47,7 +47,7 @@ class BayesianSampler(Sampler):
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the points that are due before the model, then the model's choices."""
-        from hpo_lib.samplers.evidence import known
+        from hpo_lib.samplers.surrogate.evidence import known
 
         done = len(history.trials)
         due = min(max(self._initial - done, 0), count) if known(history, self.goal) else count
@@ -88,9 +88,9 @@ class BayesianSampler(Sampler):
         import numpy as np
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        from hpo_lib.samplers.cube import Cube
-        from hpo_lib.samplers.ensemble import Ensemble
-        from hpo_lib.samplers.evidence import gather
+        from hpo_lib.samplers.surrogate.cube import Cube
+        from hpo_lib.samplers.surrogate.ensemble import Ensemble
+        from hpo_lib.samplers.surrogate.evidence import gather
 
         done = len(history.trials)
         rng = np.random.default_rng([self.seed, done + len(points) + 1])

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import History, Origin, Params, Suggestion, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler
-from hpo_lib.samplers.library import (
-    Axis,
+from hpo_lib.samplers.adapters.library import (
+    Coordinate,
     axes,
     configuration,
     draw_seed,
@@ -33,8 +35,6 @@ from hpo_lib.samplers.library import (
     ranks,
     sole,
 )
-from hpo_lib.space import Space, key
-from hpo_lib.trial import History, Origin, Params, Suggestion, Trial, TrialState
 from hpo_lib.validation import Scalar, Strict
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class _Form:
     Numbers and steps are told as shares of [0, 1], choices as one-hot rows.
     """
 
-    def __init__(self, found: list[Axis], options: CmaesSettings) -> None:
+    def __init__(self, found: list[Coordinate], options: CmaesSettings) -> None:
         self._options = options
         self._plain = options.use_separable_cma or options.lr_adapt
         self._choices = [axis for axis in found if self._mixed(axis) and _is_choice(axis)]
@@ -167,7 +167,7 @@ class _Form:
     def __len__(self) -> int:
         return len(self._numbers) + len(self._steps) + len(self._choices)
 
-    def _mixed(self, axis: Axis) -> bool:
+    def _mixed(self, axis: Coordinate) -> bool:
         return axis.short and not self._plain
 
     def first(self, start: Params, population: int) -> Any:
@@ -236,22 +236,22 @@ def _asked(state: Any, seed: int) -> Any:
     return state.ask()
 
 
-def _is_choice(axis: Axis) -> bool:
+def _is_choice(axis: Coordinate) -> bool:
     """Whether it has no order, or none that matters."""
     return axis.size == 2 or bool(axis.parameter.type == "categorical")
 
 
-def _listed(axis: Axis) -> list[float]:
+def _listed(axis: Coordinate) -> list[float]:
     """List the shares of all values."""
     parameter = axis.parameter
     return [parameter.to_unit(parameter.at(index)) for index in range(parameter.size)]
 
 
-def _names(group: list[Axis]) -> list[str]:
+def _names(group: list[Coordinate]) -> list[str]:
     return [axis.name for axis in group]
 
 
-def _size(axis: Axis) -> int:
+def _size(axis: Coordinate) -> int:
     return int(axis.parameter.size)
 
 

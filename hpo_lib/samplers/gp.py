@@ -5,7 +5,7 @@ Ament et al. 2023, "Unexpected Improvements to Expected Improvement for Bayesian
 
 from __future__ import annotations
 
-from hpo_lib.samplers.study import OptunaSampler, View
+from hpo_lib.samplers.adapters.study import OptunaSampler, View
 
 
 class GpSampler(OptunaSampler):

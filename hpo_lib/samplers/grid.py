@@ -9,10 +9,10 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from hpo_lib.goal import Goal
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import History, Params, Suggestion
 from hpo_lib.samplers import Sampler, draws, shuffled
-from hpo_lib.space import Space, key
-from hpo_lib.trial import History, Params, Suggestion
 from hpo_lib.validation import Strict
 
 
@@ -48,7 +48,7 @@ class GridSampler(Sampler):
         fresh = (Suggestion(params) for params in points if key(params) not in used)
         return list(itertools.islice(fresh, count))
 
-    def capacity(self, initial: Sequence[Params]) -> int:
+    def configurations(self, initial: Sequence[Params]) -> int:
         """Count the points that the grid is cut to, and the initial ones that are not of them."""
         extra = {key(params) for params in initial if not self._covers(params)}
         return self._points + len(extra)

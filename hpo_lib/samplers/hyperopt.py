@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hpo_lib.goal import Goal
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
+from hpo_lib.core.trial import History, Params, Suggestion, TrialState, Value
 from hpo_lib.samplers import Sampler
-from hpo_lib.samplers.library import (
-    Axis,
+from hpo_lib.samplers.adapters.library import (
+    Coordinate,
     Scale,
     axes,
     configuration,
@@ -27,8 +29,6 @@ from hpo_lib.samplers.library import (
     ranks,
     sole,
 )
-from hpo_lib.space import Space
-from hpo_lib.trial import History, Params, Suggestion, TrialState, Value
 from hpo_lib.validation import Strict, rule
 
 _OF = {
@@ -139,7 +139,7 @@ class HyperoptSampler(Sampler):
         return {**document, "state": new if loss is None else done}
 
 
-def _expression(axis: Axis) -> Any:
+def _expression(axis: Coordinate) -> Any:
     """Give the prior of a parameter: uniform over what it is told as."""
     from hyperopt import hp
 
@@ -153,11 +153,11 @@ def _expression(axis: Axis) -> Any:
     return hp.quniform(axis.name, -0.5, axis.parameter.size - 0.5, 1)
 
 
-def _told(axis: Axis, value: Value) -> int | float:
+def _told(axis: Coordinate, value: Value) -> int | float:
     return int(value) if axis.whole else axis.told(value)
 
 
-def _meant(axis: Axis, told: float) -> Value:
+def _meant(axis: Coordinate, told: float) -> Value:
     if not axis.whole:
         return axis.meant(told)
     return int(min(max(told, axis.parameter.low), axis.parameter.high))

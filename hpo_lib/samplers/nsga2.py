@@ -5,7 +5,7 @@ Deb et al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II".
 
 from __future__ import annotations
 
-from hpo_lib.samplers.study import OptunaSampler, View
+from hpo_lib.samplers.adapters.study import OptunaSampler, View
 
 
 class Nsga2Sampler(OptunaSampler):

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import Field
 
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
 from hpo_lib.errors import SpecError, nearest
-from hpo_lib.goal import Goal
-from hpo_lib.samplers.library import installed
-from hpo_lib.samplers.signature import settings_of
-from hpo_lib.samplers.study import OptunaSampler, View, samplers
-from hpo_lib.space import Space
+from hpo_lib.samplers.adapters.library import installed
+from hpo_lib.samplers.adapters.signature import settings_of
+from hpo_lib.samplers.adapters.study import OptunaSampler, View, samplers
 from hpo_lib.validation import Strict, parse, shown
 
 _HOME = "optuna.samplers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo_lib.samplers.study import OptunaSampler, View
+from hpo_lib.samplers.adapters.study import OptunaSampler, View
 
 
 class QmcSampler(OptunaSampler):

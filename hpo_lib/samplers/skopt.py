@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hpo_lib.goal import Goal
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
+from hpo_lib.core.trial import History, Params, Suggestion, Trial, TrialState
 from hpo_lib.samplers import Sampler
-from hpo_lib.samplers.library import (
-    Axis,
+from hpo_lib.samplers.adapters.library import (
+    Coordinate,
     Scale,
     axes,
     bent,
@@ -21,8 +23,6 @@ from hpo_lib.samplers.library import (
     sole,
     without_constraints,
 )
-from hpo_lib.space import Space
-from hpo_lib.trial import History, Params, Suggestion, Trial, TrialState
 from hpo_lib.validation import Strict, rule
 
 #: A fit takes time cubic in what it is told (150: about two seconds), a forest's does not.
@@ -161,7 +161,7 @@ class SkoptSampler(Sampler):
         return configuration(self.space, lambda name: self._axes[name].meant(told[name]))
 
 
-def _dimension(axis: Axis) -> Any:
+def _dimension(axis: Coordinate) -> Any:
     from skopt.space import Categorical, Integer, Real
 
     if axis.scale is Scale.SHARE:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpo_lib.core.trial import History, Suggestion
 from hpo_lib.samplers import NoSettings, Sampler, sobol_params
-from hpo_lib.trial import History, Suggestion
 
 
 class SobolSampler(Sampler):

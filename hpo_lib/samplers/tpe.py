@@ -6,7 +6,7 @@ et al. 2022, "Multiobjective Tree-Structured Parzen Estimator".
 
 from __future__ import annotations
 
-from hpo_lib.samplers.study import OptunaSampler
+from hpo_lib.samplers.adapters.study import OptunaSampler
 
 
 class TpeSampler(OptunaSampler):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from hpo_lib.trial import Assignment, Decision, History, Suggestion, Trial
+from hpo_lib.core.trial import Assignment, Decision, History, Suggestion, Trial
 
 #: Gives up to so many new configurations for a history.
 Suggest = Callable[[History, int], list[Suggestion]]

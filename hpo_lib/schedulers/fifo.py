@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpo_lib.core.trial import Assignment, Decision, History, Trial
 from hpo_lib.schedulers import Scheduler, Suggest
-from hpo_lib.trial import Assignment, Decision, History, Trial
 
 
 class FifoScheduler(Scheduler):

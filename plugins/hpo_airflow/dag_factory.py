@@ -14,11 +14,11 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from hpo_airflow import settings, tasks
-from hpo_airflow.finale import finale
-from hpo_airflow.retries import PauseOfFailure
+from hpo_airflow.final_tasks import final_tasks
+from hpo_airflow.retry_delay import PauseOfFailure
 
 if TYPE_CHECKING:
-    from hpo_lib.experiments import Planned
+    from hpo_lib.runs.scheduled_files import ScheduledFile
 
 #: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
 #: What a task has done when its time is over is in the store: the retry goes on from there.
@@ -114,16 +114,16 @@ def housekeeping(dag_id: str, folder: Path) -> DAG:
 
 
 def unrolled(
-    before: BaseOperator, backend: str, waves: int, planned: Planned | None = None
+    before: BaseOperator, backend: str, waves: int, file: ScheduledFile | None = None
 ) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
     operator = _operator(backend)
     for wave in range(1, min(waves, _SHOWN) + 1):
-        before = _wave(before, wave, waves, operator, planned)
+        before = _wave(before, wave, waves, operator, file)
     if waves > _SHOWN:
         with TaskGroup(f"waves_{_SHOWN + 1:02d}_to_{waves:02d}", prefix_group_id=False):
             for wave in range(_SHOWN + 1, waves + 1):
-                before = _wave(before, wave, waves, operator, planned)
+                before = _wave(before, wave, waves, operator, file)
     return before
 
 
@@ -204,7 +204,7 @@ def _wave(
     wave: int,
     waves: int,
     operator: Callable[..., Any],
-    planned: Planned | None,
+    file: ScheduledFile | None,
 ) -> BaseOperator:
     """Build one wave: the control task, and the trials that it maps."""
     with TaskGroup(f"wave_{wave:02d}"):
@@ -213,7 +213,7 @@ def _wave(
         def suggest() -> list[dict[str, Any]]:
             """Settle the last wave, decide, and ask the sampler for this one."""
             context = get_current_context()
-            assignments, stop = tasks.suggest(context, wave, planned)
+            assignments, stop = tasks.suggest(context, wave, file)
             if stop is not None:
                 context["ti"].xcom_push(key="return_value", value=[])
                 raise DownstreamTasksSkipped(tasks=_rest(wave, waves))
@@ -238,20 +238,20 @@ def _rest(wave: int, waves: int) -> list[str]:
 _NAMES = ("suggest", "trial")
 
 
-def ending(before: BaseOperator, backend: str, planned: Planned | None = None) -> None:
+def ending(before: BaseOperator, backend: str, file: ScheduledFile | None = None) -> None:
     """Build what follows the last wave: final training, gate, deployment, report."""
-    own = planned.spec.limits.parallel_trials if planned and planned.spec else None
+    own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
     control = {**_CONTROL, **_PATIENTLY}
-    finale(before, report(planned), _operator(backend), control, at_once, planned)
+    final_tasks(before, report(file), _operator(backend), control, at_once, file)
 
 
-def report(planned: Planned | None = None) -> BaseOperator:
+def report(file: ScheduledFile | None = None) -> BaseOperator:
     """Build the last task."""
 
     @task(task_id="report", trigger_rule="all_done", **_CONTROL)
     def end() -> dict[str, Any]:
         """End the run and write its report."""
-        return tasks.report(get_current_context(), planned)
+        return tasks.report(get_current_context(), file)
 
     return end().operator

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hpo_lib.errors import SpecError
 
 if TYPE_CHECKING:
-    from hpo_lib.artifacts import Offers
     from hpo_lib.backends import Backend
     from hpo_lib.backends.docker import DockerBackend
     from hpo_lib.backends.ecs import EcsBackend
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from hpo_lib.deployers.mlflow import MlflowDeployer
     from hpo_lib.deployers.package import PackageDeployer
     from hpo_lib.deployers.sagemaker import SageMakerDeployer
-    from hpo_lib.fingerprint import Inputs
-    from hpo_lib.runs import Deployment
+    from hpo_lib.files.artifacts import Offers
+    from hpo_lib.installation import Inputs, Installation
     from hpo_lib.spec import Spec
     from hpo_lib.store import Store
     from hpo_lib.validation import Strict
@@ -84,11 +83,11 @@ def home() -> Path:
     return Path(os.environ.get("HPO_HOME") or airflow_home / "hpo").absolute()
 
 
-def deployment() -> Deployment:
+def installation() -> Installation:
     """Put the settings together for hpo_lib."""
-    from hpo_lib.runs import Deployment
+    from hpo_lib.installation import Installation
 
-    return Deployment(
+    return Installation(
         home=home(),
         backends=_BACKENDS,
         deployers=_deployer_of,
@@ -167,11 +166,11 @@ def kubernetes_deployer(
 ) -> KubernetesDeployer:
     """Build the deployer that serves on a cluster; SpecError if the options are not allowed."""
     from hpo_lib.deployers.kubernetes import KubernetesDeployer
-    from hpo_lib.deployers.manifests import KubernetesOptions, ServeRules
+    from hpo_lib.deployers.manifests import ServeOptions, ServeRules
     from hpo_lib.validation import parse
 
     rules = _rules("serve", ServeRules)
-    asked = parse(KubernetesOptions, options, at=_OPTIONS)
+    asked = parse(ServeOptions, options, at=_OPTIONS)
     return KubernetesDeployer(experiment, asked, partial(_cluster, rules.connection), rules, store)
 
 
@@ -287,7 +286,7 @@ def _artifacts() -> Offers:
 
 
 def _offers(*parts: str) -> Offers:
-    from hpo_lib.artifacts import offers
+    from hpo_lib.files.artifacts import offers
 
     config = _config()
     places = {uri: name for part in parts for uri, name in (config.get(part) or {}).items()}
@@ -296,7 +295,7 @@ def _offers(*parts: str) -> Offers:
 
 def _inputs() -> Inputs:
     """Say where data and code may lie whose change matters: where trials run, HPO_DATA, URIs."""
-    from hpo_lib.fingerprint import Inputs
+    from hpo_lib.installation import Inputs
 
     data = os.environ.get("HPO_DATA")
     return Inputs([_workdir(), *([Path(data)] if data else [])], _offers("artifacts", "inputs"))

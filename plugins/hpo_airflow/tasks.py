@@ -14,17 +14,17 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from hpo_airflow import settings
 from hpo_lib.errors import NotFound, SpecError, StoreError, TransientError, TrialFailed
-from hpo_lib.record import RunKey
+from hpo_lib.records import RunKey
 from hpo_lib.registry import BACKENDS
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
-    from hpo_lib.experiments import Planned
-    from hpo_lib.record import Attempt, Run
-    from hpo_lib.runs import Launch
+    from hpo_lib.core.trial import Params
+    from hpo_lib.records import Attempt, Run
+    from hpo_lib.runs.scheduled_files import ScheduledFile
     from hpo_lib.spec import Spec
     from hpo_lib.store import Store
-    from hpo_lib.trial import Params
+    from hpo_lib.trials.runner import Launch
 
 log = logging.getLogger(__name__)
 _LABEL = 200
@@ -50,16 +50,16 @@ def key_of(context: Mapping[str, Any]) -> RunKey:
 
 def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
     """Check the conf and start the run; without a conf the DAG's example is the conf."""
-    from hpo_lib import runs
+    from hpo_lib.runs import admission
 
     dag_run = context["dag_run"]
     conf = dag_run.conf or dict(context["params"])
     with errors(), settings.open_store() as store:
-        run = runs.begin(
+        run = admission.begin(
             store,
             key_of(context),
             conf,
-            settings.deployment(),
+            settings.installation(),
             backend=backend,
             triggered_by=_cause_of(dag_run),
             provenance=provenance(),
@@ -67,24 +67,24 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
     return _begun(run)
 
 
-def validate_file(context: Mapping[str, Any], planned: Planned, last: str) -> dict[str, Any]:
+def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) -> dict[str, Any]:
     """Start the run of a file's spec as it is now; later tasks read the store, not the file.
 
     Where the file has grown just now, it waits until the run has all tasks, of which `last` is one.
     """
-    from hpo_lib import experiments
+    from hpo_lib.runs import scheduled_files
 
     dag_run, key = context["dag_run"], key_of(context)
     with errors(), settings.open_store() as store:
-        run = experiments.begun(store, key)
+        run = scheduled_files.begun(store, key)
         if run is None:
-            _wait_for(context["ti"], last, planned.file)
-            run = experiments.begin(
+            _wait_for(context["ti"], last, file.name)
+            run = scheduled_files.begin(
                 store,
                 key,
-                planned,
+                file,
                 dag_run.conf,
-                settings.deployment(),
+                settings.installation(),
                 triggered_by=_cause_of(dag_run),
                 provenance=provenance(),
             )
@@ -109,7 +109,7 @@ def _cause_of(dag_run: Any) -> str:
 
 
 def _begun(run: Run) -> dict[str, Any]:
-    from hpo_lib.warmstart import Advice
+    from hpo_lib.records import Advice
 
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
     for line in Advice.read(run.earlier).lines():
@@ -118,16 +118,16 @@ def _begun(run: Run) -> dict[str, Any]:
 
 
 def suggest(
-    context: Mapping[str, Any], wave: int, planned: Planned | None = None
+    context: Mapping[str, Any], wave: int, file: ScheduledFile | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Give the wave's assignments for its mapped trials, and the reason to stop if there is one."""
-    from hpo_lib import runs
+    from hpo_lib.runs import lifecycle
 
     with errors(), settings.open_store() as store:
-        if why := _other_backend(store, key_of(context), planned):
+        if why := _other_backend(store, key_of(context), file):
             log.error("no further trials: %s", why)
             return [], why
-        lease = runs.next_wave(store, key_of(context), wave, settings.deployment())
+        lease = lifecycle.next_wave(store, key_of(context), wave, settings.installation())
     if lease.stop is not None:
         log.info("no further trials: %s", lease.stop.reason)
         return [], lease.stop.reason
@@ -142,32 +142,33 @@ def suggest(
     ], None
 
 
-def _other_backend(store: Store, key: RunKey, planned: Planned | None) -> str | None:
+def _other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
     """Say so if the file's DAG now runs trials elsewhere than the run that it is to go on with."""
-    from hpo_lib.experiments import strayed
+    from hpo_lib.runs.scheduled_files import strayed
 
-    if planned is None or planned.spec is None:
+    if file is None or file.spec is None:
         return None
     try:
         run = store.run(key)
     except NotFound:
         return None
-    own = run.spec.get("trial", {}).get("backend", planned.spec.trial.backend)
-    return None if own == planned.spec.trial.backend else strayed(run, planned)
+    own = run.spec.get("trial", {}).get("backend", file.spec.trial.backend)
+    return None if own == file.spec.trial.backend else strayed(run, file)
 
 
 def perform(
     context: Mapping[str, Any], assignment: Mapping[str, Any], backend: Backend, launch: Launch
 ) -> dict[str, Any]:
     """See a trial through; give number, value and metrics, or fail with its cause."""
-    from hpo_lib import runs
-    from hpo_lib.trial import TrialState
+    from hpo_lib.core.trial import TrialState
+    from hpo_lib.records import spec_of
+    from hpo_lib.trials import runner
 
     number = int(assignment["trial"])
     with errors(), settings.open_store() as store:
         run = store.run(key_of(context))
-        _check_backend(runs.spec_of(run, store.trial(run.id, number)), backend)
-        trial = runs.perform(store, run, number, backend, emit, launch)
+        _check_backend(spec_of(run, store.trial(run.id, number)), backend)
+        trial = runner.perform(store, run, number, backend, emit, launch)
         if trial.state is TrialState.FAILED:
             raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
     log.info("trial %s: %s", number, trial.reason)
@@ -197,7 +198,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
     The trial of a task that was marked, or whose run was deleted, has failed; a task that was
     cleared attempts it again. Raises TransientError in any case, so that the task ends.
     """
-    from hpo_lib import runs
+    from hpo_lib.trials import runner
 
     states = _states(ti)
     if states is None or states & _GOING:
@@ -206,7 +207,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
     log.info("this task was ended by hand: its attempt ends too")
     try:
         with settings.open_store() as store:
-            runs.give_up(store, attempt, over=states <= _OVER)
+            runner.give_up(store, attempt, over=states <= _OVER)
     finally:
         # Last, as it may take longer than the seconds that Airflow leaves to a task.
         backend.end(attempt.handle)
@@ -238,20 +239,20 @@ def _states(ti: Any) -> set[str] | None:
     return {str(state) for state in states.get(ti.run_id, {}).values()}
 
 
-def report(context: Mapping[str, Any], planned: Planned | None = None) -> dict[str, Any]:
+def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dict[str, Any]:
     """End the run, write its report, and fail the task if the run failed."""
-    from hpo_lib import experiments, runs
-    from hpo_lib.record import RunStatus
+    from hpo_lib.records import RunStatus
+    from hpo_lib.runs import lifecycle, outputs, scheduled_files
 
     def strayed(run: Run) -> str | None:
-        return experiments.strayed(run, planned) if planned else None
+        return scheduled_files.strayed(run, file) if file else None
 
-    deployment = settings.deployment()
+    installation = settings.installation()
     with errors(), settings.open_store() as store:
-        run = runs.finish(store, key_of(context), deployment, strayed)
-        path = runs.write_report(store, run, deployment)
-        runs.keep_artifacts(store, run, deployment)
-        untrained = no_final(store, run.key, planned)
+        run = lifecycle.finish(store, key_of(context), installation, strayed)
+        path = outputs.write_report(store, run, installation)
+        outputs.keep_artifacts(store, run, installation)
+        untrained = no_final(store, run.key, file)
     log.info("run %s is %s: %s", run.id, run.status, run.reason)
     log.info("report: %s", path)
     if run.status is RunStatus.FAILED:
@@ -261,14 +262,15 @@ def report(context: Mapping[str, Any], planned: Planned | None = None) -> dict[s
     return summary(run, str(path))
 
 
-def no_final(store: Store, key: RunKey, planned: Planned | None) -> str | None:
+def no_final(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
     """Say why a file's DAG cannot train the winner that nobody has asked it to train so far."""
-    from hpo_lib import experiments, promotion
+    from hpo_lib.promotion import challenger
+    from hpo_lib.runs import scheduled_files
 
-    run = None if planned is None else experiments.begun(store, key)
-    if planned is None or run is None or store.leased(run.id, promotion.SLOT) is not None:
+    run = None if file is None else scheduled_files.begun(store, key)
+    if file is None or run is None or store.batch_of(run.id, challenger.SLOT) is not None:
         return None
-    return experiments.strayed_final(run, planned)
+    return scheduled_files.strayed_final(run, file)
 
 
 def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
@@ -276,8 +278,8 @@ def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
 
     `folder` is that of the files that have a DAG each.
     """
-    from hpo_lib import sweep as housekeeping
-    from hpo_lib.experiments import orphaned
+    from hpo_lib import housekeeping
+    from hpo_lib.runs.scheduled_files import orphaned
 
     ti = context["ti"]
 
@@ -288,7 +290,7 @@ def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
     said = []
     with errors(), settings.open_store() as store:
         for sentence in housekeeping.sweep(
-            store, settings.deployment(), is_over, lambda run: orphaned(run, folder)
+            store, settings.installation(), is_over, lambda run: orphaned(run, folder)
         ):
             log.info("%s", sentence)
             said.append(sentence)

@@ -17,14 +17,14 @@ import psutil
 import pytest
 import yaml
 
-from hpo_lib import engine
-from hpo_lib.embedded import Embedded
+from hpo_lib.cli.airflow_api import DONE, Airflow
+from hpo_lib.cli.embedded import Embedded
+from hpo_lib.core.trial import Cause, History, Trial, TrialState
 from hpo_lib.errors import HpoError, NotFound, TransientError
-from hpo_lib.record import Run, RunKey, RunStatus, RunView
-from hpo_lib.remote import DONE, Airflow
+from hpo_lib.records import Run, RunKey, RunStatus, RunView
+from hpo_lib.search import engine
 from hpo_lib.spec import load
 from hpo_lib.store import Store
-from hpo_lib.trial import Cause, History, Trial, TrialState
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "hpo_local"
@@ -207,11 +207,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @contextmanager
 def airflow(
-    home: Path, deployment: Mapping[str, Any], settings: Mapping[str, str]
+    home: Path, installation: Mapping[str, Any], settings: Mapping[str, str]
 ) -> Iterator[Stack]:
     """Run an Airflow with what a conf may ask for and settings of one's own, which win."""
     config = home / "deployment.yaml"
-    config.write_text(yaml.safe_dump(deployment))
+    config.write_text(yaml.safe_dump(installation))
     embedded = Embedded(ROOT, home, SETTINGS | {"HPO_CONFIG": str(config)} | settings)
     try:
         embedded.up(lambda line: sys.stderr.write(f"{line}\n"))

@@ -23,8 +23,8 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from hpo_lib.record import ModelStatus, RunKey, RunStatus, RunView
-from hpo_lib.trial import TrialState
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import ModelStatus, RunKey, RunStatus, RunView
 from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
 from tests.ministack import client, needs_ecs
 
@@ -157,7 +157,7 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(s3: S3, experiments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An Airflow whose deployment offers artifacts on that S3."""
     container = {"name": "trial", "envFrom": [{"secretRef": {"name": SECRET}}]}
-    deployment = {
+    installation = {
         "artifacts": {f"s3://{BUCKET}/right": "right", f"s3://{BUCKET}/wrong": "wrong"},
         "kubernetes": {"pod_template": {"spec": {"containers": [container]}}},
         "ecs": {"default": "EC2", "secrets": [f"arn:aws:secretsmanager:*:secret:{SECRET}/*"]},
@@ -168,7 +168,7 @@ def stack(s3: S3, experiments: Path, tmp_path_factory: pytest.TempPathFactory) -
         "AIRFLOW_CONN_RIGHT": json.dumps(aws(s3.address, key, secret)),
         "AIRFLOW_CONN_WRONG": json.dumps(aws(s3.address, key, "not-the-secret")),
     }
-    with airflow(tmp_path_factory.mktemp("airflow"), deployment, settings) as started:
+    with airflow(tmp_path_factory.mktemp("airflow"), installation, settings) as started:
         yield started
 
 

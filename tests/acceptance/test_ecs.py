@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.trial import Cause
+from hpo_lib.core.trial import Cause
 from tests.acceptance.conftest import Stack, causes, kill_task, repeated, until
 from tests.ministack import CLUSTER, needs_ecs, running
 

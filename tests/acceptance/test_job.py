@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.trial import Cause, TrialState
+from hpo_lib.core.trial import Cause, TrialState
 from tests.acceptance.conftest import Stack, until
 from tests.integration.test_kubernetes_backend import IMAGE, connect
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hpo_lib.record import RunKey
-from hpo_lib.remote import DONE
+from hpo_lib.cli.airflow_api import DONE
+from hpo_lib.records import RunKey
 from tests.acceptance.conftest import Stack, attempt_processes, cmdline, undisturbed, until
 
 if TYPE_CHECKING:

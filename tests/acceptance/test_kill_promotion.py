@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from hpo_lib.deployers import Deployer
-from hpo_lib.record import Model, ModelStatus, RunKey
+from hpo_lib.records import Model, ModelStatus, RunKey
 from hpo_lib.spec import Spec
 from tests.acceptance.conftest import DAG, Stack, cmdline, until
 from tests.acceptance.held import WAIT, HeldOptions, HeldPackages, held, hold, let_go

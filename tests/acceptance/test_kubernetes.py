@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from hpo_lib.core.trial import Cause
 from hpo_lib.errors import HpoError
-from hpo_lib.record import AttemptState, RunStatus
-from hpo_lib.trial import Cause
+from hpo_lib.records import AttemptState, RunStatus
 from tests.acceptance.conftest import (
     Stack,
     causes,

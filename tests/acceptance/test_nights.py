@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hpo_lib.embedded import Embedded
-from hpo_lib.record import ModelStatus
+from hpo_lib.cli.embedded import Embedded
+from hpo_lib.records import ModelStatus
 from hpo_lib.store import Store
 from tests.acceptance.conftest import PATIENCE_S, ROOT
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from hpo_lib.errors import HpoError
-from hpo_lib.record import Model, ModelStatus, RunKey, RunStatus
+from hpo_lib.records import Model, ModelStatus, RunKey, RunStatus
 from tests.acceptance.conftest import DAG, DEPLOYMENT, Stack, until
 from tests.mlflow_server import mlflow, needs_mlflow
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import cli
+from hpo_lib.cli import main
+from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import HpoError
-from hpo_lib.record import RunStatus
-from hpo_lib.specfile import from_yaml
-from hpo_lib.trial import Cause, TrialState
+from hpo_lib.records import RunStatus
+from hpo_lib.spec.yaml_file import from_yaml
 from tests.acceptance.conftest import ROOT, Stack, attempt_processes, until
 
 pytestmark = pytest.mark.airflow
@@ -319,7 +319,7 @@ def test_a_wrong_format_is_mended_and_cleared_and_nothing_is_trained_again(
     words += ["--format", r"(?P<name>\w+): (?P<value>\S+)"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPO_HOME", str(up.embedded.results))
-        assert cli.main(words) == 0
+        assert main.main(words) == 0
     tasks = {task["task_id"] for task in up.tasks(key) if task["state"] == "failed"}
     up.clear(key, *tasks)
     assert up.wait(key) == "success"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from hpo_lib.embedded import Embedded
+from hpo_lib.cli.embedded import Embedded
+from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError
-from hpo_lib.record import RunKey, RunStatus
+from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.store import Store
-from hpo_lib.trial import TrialState
 from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
 from tests.acceptance.test_run import conf
 

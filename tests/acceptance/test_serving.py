@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from hpo_lib.deployers.kubernetes import KubernetesDeployer
-from hpo_lib.deployers.manifests import SERVER, KubernetesOptions, ServeRules
+from hpo_lib.deployers.manifests import SERVER, ServeOptions, ServeRules
 from hpo_lib.deployers.sample import Sample, read_sample
-from hpo_lib.record import Model, ModelStatus, RunKey, RunStatus
+from hpo_lib.records import Model, ModelStatus, RunKey, RunStatus
 from tests.acceptance.conftest import Stack, airflow, until
 from tests.acceptance.test_train import run
 from tests.integration.test_kubernetes_backend import connect
@@ -120,7 +120,7 @@ def conf(models: Path, choices: list[str], **options: Any) -> dict[str, Any]:
 def deployer(stack: Stack, namespace: str) -> KubernetesDeployer:
     """What users, and this test, reach the Service by."""
     rules = ServeRules(namespaces=(namespace,))
-    return KubernetesDeployer(NAME, KubernetesOptions(), connect, rules, stack.store.id)
+    return KubernetesDeployer(NAME, ServeOptions(), connect, rules, stack.store.id)
 
 
 def champion(stack: Stack) -> Model:

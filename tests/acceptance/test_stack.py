@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from hpo_lib.remote import Airflow
+from hpo_lib.cli.airflow_api import Airflow
 from tests import compose
 from tests.compose import Stack
 

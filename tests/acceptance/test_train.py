@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_lib.drift import Data
+from hpo_lib.evaluation.drift import Data
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "docker" / "trial" / "train.py"

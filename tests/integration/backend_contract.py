@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Request
+from hpo_lib.core.ending import Ending, Exit
 
 PATIENCE_S = 120.0
 MIB, STORE = 2**20, "0123456789ab"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo_lib import runs
-from hpo_lib.backends import Backend, Exit, Request
+from hpo_lib.backends import Backend, Request
 from hpo_lib.backends.local import LocalBackend
-from hpo_lib.record import Attempt, Run
+from hpo_lib.core.ending import Exit
+from hpo_lib.installation import Installation, backend_of
+from hpo_lib.records import Attempt, Run
+from hpo_lib.runs import lifecycle
 from hpo_lib.store import Store
+from hpo_lib.trials import runner
 
 
 def quietly(_: str) -> None:
@@ -26,12 +29,12 @@ class Loop:
     def __post_init__(self) -> None:
         """Make what depends on these."""
         self.backend = LocalBackend(home=self.home, workdir=self.home, path="", grace_s=60.0)
-        self.deployment = runs.Deployment(self.home, {"local": lambda: self.backend})
+        self.installation = Installation(self.home, {"local": lambda: self.backend})
 
     def waves(self, run: Run) -> None:
         """Do all waves of a run."""
         for wave in range(1, 41):
-            lease = runs.next_wave(self.store, run.key, wave, self.deployment)
+            lease = lifecycle.next_wave(self.store, run.key, wave, self.installation)
             self.perform(run, *(assignment.trial for assignment in lease.assignments))
             if lease.stop is not None:
                 return
@@ -39,9 +42,9 @@ class Loop:
     def perform(self, run: Run, *numbers: int) -> None:
         """Do trials one after the other."""
         for number in numbers:
-            backend = runs.backend_of(run, self.store.trial(run.id, number), self.deployment)
+            backend = backend_of(run, self.store.trial(run.id, number), self.installation)
 
             def launch(attempt: Attempt, request: Request, backend: Backend = backend) -> Exit:
-                return runs.follow(backend, attempt, request, quietly)
+                return runner.follow(backend, attempt, request, quietly)
 
-            runs.perform(self.store, run, number, backend, quietly, launch)
+            runner.perform(self.store, run, number, backend, quietly, launch)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from hpo_lib import engine
+from hpo_lib.core.trial import Assignment, History, Origin, Params, TrialState
 from hpo_lib.errors import NotFound, Superseded
-from hpo_lib.record import Model, ModelStatus, Run, RunKey, RunStatus
+from hpo_lib.records import Model, ModelStatus, Run, RunKey, RunStatus
+from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
-from hpo_lib.trial import Assignment, History, Origin, Params, TrialState
 from tests.integration.store_contract import begin, execute, handle_for, succeeded, together
 
 SPEC = load(
@@ -39,7 +39,7 @@ def searched(store: Store, night: int, x: float | None = None, spec: Spec = SPEC
     """Begin a night's run and complete its only trial of the search."""
     run = begin(store, RunKey("nightly", f"night-{night}"), spec)
     params = {"x": night / 128 if x is None else x}
-    store.lease(run.id, "wave-01", lambda _: Wave((Assignment(1, params),)))
+    store.next_batch(run.id, "wave-01", lambda _: Wave((Assignment(1, params),)))
     complete(store, run, 1, params["x"])
     return run
 
@@ -49,14 +49,14 @@ def complete(store: Store, run: Run, trial: int, value: float) -> None:
     store.close_attempt(attempt.id, succeeded(value), final=True)
 
 
-def ask(history: History, champion: Model | None) -> engine.Finale:
-    return engine.finale(SPEC, history, champion.params if champion else None)
+def ask(history: History, champion: Model | None) -> engine.FinalStep:
+    return engine.final_step(SPEC, history, champion.params if champion else None)
 
 
 def challenger(store: Store, night: int, x: float | None = None) -> Model:
     """Give the challenger of a night, which has yet to be trained."""
     run = searched(store, night, x)
-    store.lease_final(run.id, "final", ask)
+    store.next_final_batch(run.id, "final", ask)
     model = store.models.of_run(run.id)
     assert model is not None
     return model
@@ -73,8 +73,10 @@ class ModelsContract:
         self, store: Store
     ) -> None:
         run = searched(store, 1)
-        lease = store.lease_final(run.id, "final", ask)
-        assert lease == store.lease_final(run.id, "final", ask) == store.leased(run.id, "final")
+        lease = store.next_final_batch(run.id, "final", ask)
+        assert (
+            lease == store.next_final_batch(run.id, "final", ask) == store.batch_of(run.id, "final")
+        )
         assert [(a.trial, a.repeat, a.origin) for a in lease.assignments] == [
             (2, 1, Origin.FINAL),
             (3, 2, Origin.FINAL),
@@ -89,7 +91,7 @@ class ModelsContract:
 
     def test_final_trials_run_as_all_others(self, store: Store) -> None:
         run = searched(store, 1)
-        store.lease_final(run.id, "final", ask)
+        store.next_final_batch(run.id, "final", ask)
         complete(store, run, 3, 0.25)
         last = store.view(run.id).finals[-1].trial
         assert (last.state, last.value, last.origin) == (TrialState.COMPLETE, 0.25, Origin.FINAL)
@@ -97,7 +99,7 @@ class ModelsContract:
     def test_an_ended_run_asks_for_no_final_trials(self, store: Store) -> None:
         run = searched(store, 1)
         store.finish_run(run.id, RunStatus.COMPLETE, "done")
-        lease = store.lease_final(run.id, "final", ask)
+        lease = store.next_final_batch(run.id, "final", ask)
         assert not lease.assignments
         assert lease.stop is not None
         assert store.models.of_run(run.id) is None
@@ -107,7 +109,7 @@ class ModelsContract:
     ) -> None:
         before = champion(store, 1)
         run = searched(store, 2)
-        lease = store.lease_final(run.id, "final", ask)
+        lease = store.next_final_batch(run.id, "final", ask)
         trained = [(a.params["x"], a.repeat) for a in lease.assignments]
         assert trained == [(2 / 128, 1), (2 / 128, 2), (1 / 128, 1), (1 / 128, 2)]
         model = store.models.of_run(run.id)
@@ -117,7 +119,7 @@ class ModelsContract:
     def test_the_champions_own_configuration_challenges_nobody(self, store: Store) -> None:
         champion(store, 1, x=0.5)
         run = searched(store, 2, x=0.5)
-        lease = store.lease_final(run.id, "final", ask)
+        lease = store.next_final_batch(run.id, "final", ask)
         assert not lease.assignments
         assert lease.stop is not None
         assert "the champion stays" in lease.stop.reason
@@ -253,7 +255,7 @@ class ModelsContract:
 
         def enter(index: int) -> int:
             with Store.open(url) as own:
-                own.lease_final(runs[index].id, "final", ask)
+                own.next_final_batch(runs[index].id, "final", ask)
                 model = own.models.of_run(runs[index].id)
                 return model.version if model else 0
 
@@ -270,9 +272,9 @@ class ModelsContract:
         other = load(SPEC.dump() | {"name": "other"})
         run = begin(store, RunKey("other", "night-1"), other)
         params: Params = {"x": 0.5}
-        store.lease(run.id, "wave-01", lambda _: Wave((Assignment(1, params),)))
+        store.next_batch(run.id, "wave-01", lambda _: Wave((Assignment(1, params),)))
         complete(store, run, 1, 0.5)
-        store.lease_final(run.id, "final", ask)
+        store.next_final_batch(run.id, "final", ask)
         model = store.models.of_run(run.id)
         assert model is not None
         assert (model.version, model.against) == (1, None)

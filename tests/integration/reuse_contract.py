@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib import engine
-from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.core.trial import Decision, Observation, Origin, Reused, TrialState
+from hpo_lib.records import Run, RunKey, RunStatus
+from hpo_lib.search import engine
 from hpo_lib.spec import load
-from hpo_lib.store import Lease, Store
-from hpo_lib.trial import Decision, Observation, Origin, Reused, TrialState
+from hpo_lib.store import Store
+from hpo_lib.store.batches import Batch
 from tests.integration.store_contract import (
     SPEC,
     Answer,
@@ -39,9 +40,9 @@ def start(store: Store, name: str, mark: str | None = SAME, experiment: str = "i
     return store.start_run(key, spec, triggered_by="ada", provenance={}, fingerprint=mark)
 
 
-def ask(store: Store, run: Run, *numbers: int, slot: str = "wave-01", **changes: Any) -> Lease:
+def ask(store: Store, run: Run, *numbers: int, slot: str = "wave-01", **changes: Any) -> Batch:
     answer = Answer(tuple(assignment(number, **changes) for number in numbers))
-    return store.lease(run.id, slot, lambda _: answer)
+    return store.next_batch(run.id, slot, lambda _: answer)
 
 
 def train(store: Store, run: Run, number: int, value: float | None = 0.25) -> None:
@@ -97,15 +98,15 @@ class ReuseContract:
         run = start(store, "second")
         lease = ask(store, run, 1, 4)
         store.forget_fingerprint(first.id)
-        assert ask(store, run, 8) == store.leased(run.id, "wave-01") == lease
+        assert ask(store, run, 8) == store.batch_of(run.id, "wave-01") == lease
 
     def test_a_slot_may_hold_nothing_but_known_results(self, store: Store, first: Run) -> None:
         run = start(store, "second")
         lease = ask(store, run, 0, 1)
         assert (lease.assignments, lease.stop, len(lease.reused)) == ((), None, 2)
-        assert store.leased(run.id, "wave-01") == lease
+        assert store.batch_of(run.id, "wave-01") == lease
         stop = Decision.stop("max trials reached")
-        assert store.lease(run.id, "wave-02", lambda _: Answer(stop=stop)) == Lease(stop=stop)
+        assert store.next_batch(run.id, "wave-02", lambda _: Answer(stop=stop)) == Batch(stop=stop)
 
     def test_what_was_reused_is_reused_from_where_it_was_trained(
         self, store: Store, first: Run
@@ -150,7 +151,7 @@ class ReuseContract:
         end(store, run)
         second = start(store, "second")
         answer = Answer((assignment(1, params={"x": 1.0}), assignment(2, params={"x": True})))
-        assert len(store.lease(second.id, "wave-01", lambda _: answer).assignments) == 2
+        assert len(store.next_batch(second.id, "wave-01", lambda _: answer).assignments) == 2
 
     def test_nothing_is_taken_from_a_run_that_goes_on(self, store: Store) -> None:
         run = start(store, "first")
@@ -166,8 +167,10 @@ class ReuseContract:
         run = start(store, "second")
         ask(store, run, 1)
         history = store.history(run.id)
-        finale = engine.Finale((assignment(2, origin=Origin.FINAL, repeat=1),), history.trials[0])
-        lease = store.lease_final(run.id, "final", lambda *_: finale)
+        finale = engine.FinalStep(
+            (assignment(2, origin=Origin.FINAL, repeat=1),), history.trials[0]
+        )
+        lease = store.next_final_batch(run.id, "final", lambda *_: finale)
         assert (len(lease.assignments), lease.reused) == (1, ())
         train(store, run, 2)
         end(store, run)

@@ -26,13 +26,7 @@ from sqlalchemy import Engine, Inspector, create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
-from hpo_lib import migrations
-from hpo_lib.errors import AlreadyFinished, NotFound, StoreError, TransientError
-from hpo_lib.record import Attempt, AttemptState, Outcome, Run, RunKey, RunStatus
-from hpo_lib.spec import Spec, load
-from hpo_lib.store import Lease, Store, revision, upgrade
-from hpo_lib.tables import metadata
-from hpo_lib.trial import (
+from hpo_lib.core.trial import (
     Assignment,
     Cause,
     Decision,
@@ -43,7 +37,12 @@ from hpo_lib.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.warmstart import Advice, Told
+from hpo_lib.errors import AlreadyFinished, NotFound, StoreError, TransientError
+from hpo_lib.records import Advice, Attempt, AttemptState, Outcome, Run, RunKey, RunStatus, Told
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store, database, revision, upgrade
+from hpo_lib.store.batches import Batch
+from hpo_lib.store.schema import metadata
 
 KEY = RunKey("hpo_local", "manual__2031-05-06T07:08:09+00:00")
 SPEC = load(
@@ -182,7 +181,7 @@ def killed_at(statement: str, url: str, work: Callable[[Store], Any]) -> None:
 
 def raw(url: str) -> Engine:
     """Open the database behind the store's back."""
-    return create_engine(migrations.address(url), poolclass=NullPool)
+    return create_engine(database.address(url), poolclass=NullPool)
 
 
 def execute(url: str, statement: str) -> None:
@@ -252,25 +251,25 @@ class SchemaContract:
 
     def test_a_new_store_has_no_revision_until_it_is_upgraded(self, empty_url: str) -> None:
         assert revision(empty_url) is None
-        assert upgrade(empty_url) == migrations.HEAD
-        assert revision(empty_url) == migrations.HEAD
+        assert upgrade(empty_url) == database.HEAD
+        assert revision(empty_url) == database.HEAD
 
     def test_the_newest_migration_is_the_revision_that_the_code_needs(self, url: str) -> None:
         with raw(url).connect() as connection:
-            scripts = ScriptDirectory.from_config(migrations.configuration(connection))
-        assert scripts.get_heads() == [migrations.HEAD]
+            scripts = ScriptDirectory.from_config(database.configuration(connection))
+        assert scripts.get_heads() == [database.HEAD]
 
     def test_upgrading_twice_keeps_what_is_there(self, url: str, store: Store) -> None:
         run = begin(store)
-        assert upgrade(url) == migrations.HEAD
+        assert upgrade(url) == database.HEAD
         assert store.run(KEY) == run
 
     def test_concurrent_upgrades_all_succeed(self, empty_url: str) -> None:
-        assert together(4, lambda _: upgrade(empty_url)) == [migrations.HEAD] * 4
+        assert together(4, lambda _: upgrade(empty_url)) == [database.HEAD] * 4
         Store.open(empty_url).close()
 
     def test_the_migrated_schema_is_the_one_in_tables(self, url: str) -> None:
-        options = {"version_table": migrations.VERSION_TABLE, "compare_type": True}
+        options = {"version_table": database.VERSION_TABLE, "compare_type": True}
         with raw(url).connect() as connection:
             context = MigrationContext.configure(connection, opts=options)
             assert compare_metadata(context, metadata) == []
@@ -281,23 +280,23 @@ class SchemaContract:
         """Indexes with a condition, checks and keys: alembic compares none of them."""
         migrated = described(url)
         with raw(url).begin() as connection:
-            command.downgrade(migrations.configuration(connection), "base")
+            command.downgrade(database.configuration(connection), "base")
             metadata.create_all(connection)
         assert described(url) == migrated
 
     def test_down_to_nothing_and_up_again_works(self, url: str) -> None:
         with raw(url).begin() as connection:
-            command.downgrade(migrations.configuration(connection), "base")
-        assert inspect(raw(url)).get_table_names() == [migrations.VERSION_TABLE]
+            command.downgrade(database.configuration(connection), "base")
+        assert inspect(raw(url)).get_table_names() == [database.VERSION_TABLE]
         assert revision(url) is None
-        assert upgrade(url) == migrations.HEAD
+        assert upgrade(url) == database.HEAD
         Store.open(url).close()
 
     def test_opening_without_tables_names_the_command_and_makes_nothing(
         self, empty_url: str
     ) -> None:
         with pytest.raises(
-            StoreError, match=rf"no tables yet.* {migrations.HEAD} .*`hpo store upgrade`"
+            StoreError, match=rf"no tables yet.* {database.HEAD} .*`hpo store upgrade`"
         ):
             Store.open(empty_url)
         assert revision(empty_url) is None
@@ -305,30 +304,30 @@ class SchemaContract:
     def test_opening_an_older_schema_names_both_revisions_and_the_command(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        found = migrations.HEAD
-        monkeypatch.setattr(migrations, "HEAD", "0099")
+        found = database.HEAD
+        monkeypatch.setattr(database, "HEAD", "0099")
         with pytest.raises(StoreError, match=rf"at revision {found}, 0099 .*`hpo store upgrade`"):
             Store.open(url)
 
     def test_a_schema_of_a_newer_version_is_left_alone(self, url: str) -> None:
-        execute(url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
+        execute(url, f"UPDATE {database.VERSION_TABLE} SET version_num = '9999'")
         for use in (Store.open, upgrade):
-            with pytest.raises(StoreError, match=rf"9999.*needs {migrations.HEAD}.*newer version"):
+            with pytest.raises(StoreError, match=rf"9999.*needs {database.HEAD}.*newer version"):
                 use(url)
         assert revision(url) == "9999"
 
     def test_runs_from_before_there_was_advice_have_none(self, url: str, store: Store) -> None:
         run = begin(store)
         with raw(url).begin() as connection:
-            command.downgrade(migrations.configuration(connection), "0002")
-        assert upgrade(url) == migrations.HEAD
+            command.downgrade(database.configuration(connection), "0002")
+        assert upgrade(url) == database.HEAD
         assert store.run(KEY) == run
         assert (run.earlier, store.history(run.id).earlier) == ({}, ())
 
     def test_tables_of_another_application_stay(self, empty_url: str) -> None:
         execute(empty_url, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
         execute(empty_url, "INSERT INTO alembic_version VALUES ('someone-elses')")
-        assert upgrade(empty_url) == migrations.HEAD
+        assert upgrade(empty_url) == database.HEAD
         with raw(empty_url).connect() as connection:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars()
             assert found.all() == ["someone-elses"]
@@ -370,7 +369,7 @@ class RunContract:
         again = store.start_run(KEY, SPEC, **known, earlier=Advice((), ("other",)).dump())
         assert again == store.run(KEY) == store.view(run.id).run == run
         engineer = Engineer()
-        store.lease(run.id, "wave-01", engineer)
+        store.next_batch(run.id, "wave-01", engineer)
         for history in (*engineer.asked, store.history(run.id)):
             assert history.earlier == ADVICE.earlier
 
@@ -384,7 +383,7 @@ class RunContract:
         ):
             spec = SPEC.model_copy(update={"name": name})
             run = begin(store, RunKey("hpo_local", str(len(ids))), spec)
-            store.lease(run.id, "wave-01", Engineer(2))
+            store.next_batch(run.id, "wave-01", Engineer(2))
             store.close_attempt(attempt_of(store, run).id, succeeded(), final=True)
             clock.advance(60)
             if status:
@@ -458,7 +457,7 @@ class RunContract:
             ("no run 77", lambda: store.run_by_id(77)),
             ("no run 77", lambda: store.history(77)),
             ("no run 77", lambda: store.view(77)),
-            ("no run 77", lambda: store.lease(77, "s", Engineer())),
+            ("no run 77", lambda: store.next_batch(77, "s", Engineer())),
             ("no run 77", lambda: store.finish_run(77, RunStatus.FAILED, "")),
             (f"run {run.id} has no trial 5", lambda: store.trial(run.id, 5)),
             (f"run {run.id} has no trial 5", lambda: store.attempts(run.id, 5)),
@@ -478,20 +477,20 @@ class LeaseContract:
         self, store: Store, run: Run
     ) -> None:
         engineer = Engineer(2)
-        first = store.lease(run.id, "wave-01", engineer)
-        assert first == Lease((assignment(0), assignment(1)))
-        assert store.lease(run.id, "wave-01", engineer) == first
-        assert store.leased(run.id, "wave-01") == first
+        first = store.next_batch(run.id, "wave-01", engineer)
+        assert first == Batch((assignment(0), assignment(1)))
+        assert store.next_batch(run.id, "wave-01", engineer) == first
+        assert store.batch_of(run.id, "wave-01") == first
         assert len(engineer.asked) == 1
 
     def test_a_slot_that_never_asked_has_no_answer(self, store: Store, run: Run) -> None:
-        assert store.leased(run.id, "wave-01") is None
+        assert store.batch_of(run.id, "wave-01") is None
         assert store.stop_of(run.id) is None
 
     def test_the_next_slot_sees_the_trials_of_the_ones_before(self, store: Store, run: Run) -> None:
         engineer = Engineer(2)
-        store.lease(run.id, "wave-01", engineer)
-        assert store.lease(run.id, "wave-02", engineer).assignments[0].trial == 2
+        store.next_batch(run.id, "wave-01", engineer)
+        assert store.next_batch(run.id, "wave-02", engineer).assignments[0].trial == 2
         assert engineer.asked[0] == History()
         assert [trial.number for trial in engineer.asked[1].trials] == [0, 1]
         slots = [view.slot for view in store.view(run.id).trials]
@@ -499,64 +498,64 @@ class LeaseContract:
 
     def test_everything_about_an_assignment_is_kept(self, store: Store, run: Run) -> None:
         first = assignment(0, origin=Origin.INITIAL, resource=2.5, resume_from="s3://b/checkpoint")
-        assert store.lease(run.id, "a", lambda _: Answer((first,))).assignments == (first,)
+        assert store.next_batch(run.id, "a", lambda _: Answer((first,))).assignments == (first,)
         resumed = replace(first, resource=9.0)
-        assert store.lease(run.id, "b", lambda _: Answer((resumed,))).assignments == (resumed,)
-        assert store.leased(run.id, "a") == Lease((first,))
+        assert store.next_batch(run.id, "b", lambda _: Answer((resumed,))).assignments == (resumed,)
+        assert store.batch_of(run.id, "a") == Batch((first,))
         assert len(store.history(run.id).trials) == 1
 
     def test_a_stop_is_kept_with_its_reason(self, store: Store, run: Run) -> None:
         stop = Decision.stop("4 failed trials, 3 are tolerated", failed=True)
-        assert store.lease(run.id, "wave-02", lambda _: Answer(stop=stop)) == Lease(stop=stop)
-        assert store.lease(run.id, "wave-02", Engineer()) == Lease(stop=stop)
+        assert store.next_batch(run.id, "wave-02", lambda _: Answer(stop=stop)) == Batch(stop=stop)
+        assert store.next_batch(run.id, "wave-02", Engineer()) == Batch(stop=stop)
         assert store.stop_of(run.id) == stop
         later = Decision.stop("patience")
-        store.lease(run.id, "wave-01", lambda _: Answer(stop=later))
+        store.next_batch(run.id, "wave-01", lambda _: Answer(stop=later))
         assert store.stop_of(run.id) == stop
 
     def test_a_stop_may_come_with_assignments(self, store: Store, run: Run) -> None:
-        answer = Lease((assignment(0),), Decision.stop("last one"))
+        answer = Batch((assignment(0),), Decision.stop("last one"))
         give = Answer((assignment(0),), answer.stop)
-        assert store.lease(run.id, "wave-01", lambda _: give) == answer
-        assert store.leased(run.id, "wave-01") == answer
+        assert store.next_batch(run.id, "wave-01", lambda _: give) == answer
+        assert store.batch_of(run.id, "wave-01") == answer
 
     def test_an_empty_answer_is_an_answer(self, store: Store, run: Run) -> None:
-        assert store.lease(run.id, "wave-01", lambda _: Answer()) == Lease()
-        assert store.lease(run.id, "wave-01", Engineer()) == Lease()
+        assert store.next_batch(run.id, "wave-01", lambda _: Answer()) == Batch()
+        assert store.next_batch(run.id, "wave-01", Engineer()) == Batch()
 
     def test_an_engine_that_raises_leaves_nothing_behind(self, store: Store, run: Run) -> None:
         def broken(_: History) -> Answer:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            store.lease(run.id, "wave-01", broken)
-        assert store.lease(run.id, "wave-01", Engineer()) == Lease((assignment(0),))
+            store.next_batch(run.id, "wave-01", broken)
+        assert store.next_batch(run.id, "wave-01", Engineer()) == Batch((assignment(0),))
 
     def test_an_answer_with_a_known_configuration_is_not_kept(self, store: Store, run: Run) -> None:
-        store.lease(run.id, "wave-01", Engineer())
+        store.next_batch(run.id, "wave-01", Engineer())
         repeated = Answer((assignment(1), assignment(2, params=assignment(0).params)))
         with pytest.raises(StoreError, match=r"(?i)unique"):
-            store.lease(run.id, "wave-02", lambda _: repeated)
+            store.next_batch(run.id, "wave-02", lambda _: repeated)
         assert len(store.history(run.id).trials) == 1
-        assert store.leased(run.id, "wave-02") is None
+        assert store.batch_of(run.id, "wave-02") is None
 
     def test_a_run_that_has_ended_leases_nothing_new(self, store: Store, run: Run) -> None:
-        known = store.lease(run.id, "wave-01", Engineer())
+        known = store.next_batch(run.id, "wave-01", Engineer())
         store.finish_run(run.id, RunStatus.FAILED, "cancelled by ada")
-        assert store.lease(run.id, "wave-01", Engineer()) == known
-        late = store.lease(run.id, "wave-02", Engineer())
-        assert late == Lease(stop=Decision.stop("the run is failed: cancelled by ada", failed=True))
+        assert store.next_batch(run.id, "wave-01", Engineer()) == known
+        late = store.next_batch(run.id, "wave-02", Engineer())
+        assert late == Batch(stop=Decision.stop("the run is failed: cancelled by ada", failed=True))
         assert len(store.history(run.id).trials) == 1
 
     def test_runs_do_not_share_slots(self, store: Store, run: Run) -> None:
         other = begin(store, RunKey("hpo_local", "other"))
-        store.lease(run.id, "wave-01", Engineer(2))
-        assert len(store.lease(other.id, "wave-01", Engineer(1)).assignments) == 1
+        store.next_batch(run.id, "wave-01", Engineer(2))
+        assert len(store.next_batch(other.id, "wave-01", Engineer(1)).assignments) == 1
 
     def test_processes_that_ask_at_once_get_one_answer(self, store: Store, run: Run) -> None:
-        def ask(_: int) -> tuple[Lease, int]:
+        def ask(_: int) -> tuple[Batch, int]:
             engineer = Engineer(3)
-            return store.lease(run.id, "wave-01", engineer), len(engineer.asked)
+            return store.next_batch(run.id, "wave-01", engineer), len(engineer.asked)
 
         found = together(8, ask)
         assert all(lease == found[0][0] for lease, _ in found)
@@ -564,7 +563,7 @@ class LeaseContract:
         assert len(store.history(run.id).trials) == 3
 
     def test_slots_that_ask_at_once_take_turns(self, store: Store, run: Run) -> None:
-        leases = together(6, lambda index: store.lease(run.id, f"slot-{index}", Engineer(2)))
+        leases = together(6, lambda index: store.next_batch(run.id, f"slot-{index}", Engineer(2)))
         given = sorted(item.trial for lease in leases for item in lease.assignments)
         assert given == list(range(12))
 
@@ -579,14 +578,14 @@ class LeaseContract:
                 assert hurried.history(run.id) == history
                 return Answer((assignment(0),))
 
-            store.lease(run.id, "wave-01", ask)
+            store.next_batch(run.id, "wave-01", ask)
             assert hurried.run(KEY).status is RunStatus.RUNNING
 
     def test_a_killed_asker_leaves_nothing_behind(self, url: str, store: Store, run: Run) -> None:
-        killed_at("INSERT INTO leases", url, lambda own: own.lease(run.id, "w", Engineer(3)))
+        killed_at("INSERT INTO leases", url, lambda own: own.next_batch(run.id, "w", Engineer(3)))
         assert store.history(run.id).trials == ()
-        assert store.leased(run.id, "w") is None
-        assert store.lease(run.id, "w", Engineer()) == Lease((assignment(0),))
+        assert store.batch_of(run.id, "w") is None
+        assert store.next_batch(run.id, "w", Engineer()) == Batch((assignment(0),))
 
 
 class TrialContract:
@@ -930,7 +929,7 @@ class ValueContract:
         seen: list[Observation],
     ) -> None:
         run = begin(store, next(keys))
-        given_out = store.lease(run.id, "w", lambda _: Answer((Assignment(7, params),)))
+        given_out = store.next_batch(run.id, "w", lambda _: Answer((Assignment(7, params),)))
         assert exact(given_out.assignments[0].params) == exact(params)
         attempt = attempt_of(store, run, 7)
         outcome = succeeded(1 / 3, metrics=metrics, observations=seen)
@@ -949,8 +948,8 @@ class ValueContract:
         clean = "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in words)
         run = store.start_run(next(keys), SPEC, triggered_by=words, provenance={})
         assert run.triggered_by == clean
-        store.lease(run.id, words, Engineer())
-        assert store.leased(run.id, words) == Lease((assignment(0),))
+        store.next_batch(run.id, words, Engineer())
+        assert store.batch_of(run.id, words) == Batch((assignment(0),))
         attempt = attempt_of(store, run)
         outcome = failed(reason=words, log_tail=words)
         assert store.close_attempt(attempt.id, outcome, final=True).reason == clean
@@ -958,7 +957,7 @@ class ValueContract:
 
     def test_plain_values_keep_every_character(self, store: Store, run: Run) -> None:
         odd = Assignment(0, {"text": "\0 \ud800 \U0001f600 \u2028"})
-        assert store.lease(run.id, "w", lambda _: Answer((odd,))).assignments == (odd,)
+        assert store.next_batch(run.id, "w", lambda _: Answer((odd,))).assignments == (odd,)
         attempt = store.open_attempt(run.id, 0, lambda _: {"path": "out/\udcff"})
         assert attempt.handle == {"path": "out/\udcff"}
 
@@ -994,7 +993,7 @@ class ValueContract:
 
     def test_a_view_knows_the_front_and_what_is_feasible(self, store: Store) -> None:
         run = begin(store, spec=TWO)
-        store.lease(run.id, "wave-01", Engineer(6))
+        store.next_batch(run.id, "wave-01", Engineer(6))
         rows = [(0.5, 3.0, 1.0), (0.4, 5.0, 0.0), (0.6, 4.0, 0.5), (0.1, 1.0, 1.5)]
         for number, (loss, size, gap) in enumerate(rows):
             metrics = {"loss": loss, "size": size, "gap": gap}
@@ -1007,7 +1006,7 @@ class ValueContract:
 
     def test_the_front_of_one_objective_is_the_best_trial(self, store: Store) -> None:
         run = begin(store)
-        store.lease(run.id, "wave-01", Engineer(3))
+        store.next_batch(run.id, "wave-01", Engineer(3))
         for number, loss in enumerate((0.5, 0.25, 0.25)):
             store.close_attempt(attempt_of(store, run, number).id, succeeded(loss), final=True)
         assert (store.view(run.id).front, store.view(run.id).feasible) == ([1], [0, 1, 2])
@@ -1020,7 +1019,7 @@ class ValueContract:
     def test_a_view_takes_as_many_queries_for_many_trials_as_for_one(
         self, store: Store, run: Run
     ) -> None:
-        store.lease(run.id, "wave-01", Engineer(30))
+        store.next_batch(run.id, "wave-01", Engineer(30))
         for number in range(10):
             attempt = attempt_of(store, run, number)
             store.close_attempt(attempt.id, succeeded(float(number)), final=True)
@@ -1088,7 +1087,7 @@ class StoreContract(
     @pytest.fixture
     def trial(self, store: Store, run: Run) -> Run:
         """Give a run with one trial, number 0, that nobody has begun yet."""
-        store.lease(run.id, "wave-01", Engineer())
+        store.next_batch(run.id, "wave-01", Engineer())
         return run
 
     @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
-from hpo_lib.record import RunView
+from hpo_lib.records import RunView
 from hpo_lib.store import Store, upgrade
 from tests.integration.store_contract import KEY, SPEC, Engineer, begin, handle_for, succeeded
 
@@ -17,7 +17,7 @@ def fill(url: str) -> None:
     upgrade(url)
     with Store.open(url) as store:
         run = begin(store, KEY, SPEC)
-        store.lease(run.id, "wave-1", Engineer(2))
+        store.next_batch(run.id, "wave-1", Engineer(2))
         attempt = store.open_attempt(run.id, 0, handle_for)
         store.close_attempt(attempt.id, succeeded(0.25, metrics={"loss": 0.25}), final=True)
         store.open_attempt(run.id, 1, handle_for)

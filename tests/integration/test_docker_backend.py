@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.docker import DockerBackend, DockerRules, exit_of
+from hpo_lib.core.ending import Ending
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.spec import TrialSpec
+from hpo_lib.spec.trial_section import TrialSpec
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")

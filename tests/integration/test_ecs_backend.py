@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
+from hpo_lib.core.ending import Ending
 from hpo_lib.errors import TransientError
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
 from tests.ministack import CLUSTER, GROUP, client, needs_ecs

@@ -14,10 +14,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
-from hpo_lib.record import Attempt, AttemptState
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.records import Attempt, AttemptState
 from tests.integration.backend_contract import LABELS, STORE
 from tests.integration.fake_ecs import FakeEcs, Fate, fake_ecs
 

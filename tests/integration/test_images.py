@@ -15,9 +15,9 @@ import pytest
 
 from hpo_lib.collectors import Source
 from hpo_lib.collectors.stdout import StdoutCollector
-from hpo_lib.invocation import invocation
+from hpo_lib.core.trial import Trial
 from hpo_lib.spec import load
-from hpo_lib.trial import Trial
+from hpo_lib.spec.command_line import invocation
 from tests.command import printed
 
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import JobRules
+from hpo_lib.core.ending import Ending, Exit
 from tests.integration.backend_contract import LABELS, MIB, STORE, WAIT, BackendContract
 from tests.integration.test_kubernetes_backend import IMAGE, connect
 

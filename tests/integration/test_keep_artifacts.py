@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo_lib import runs
 from hpo_lib.errors import SpecError
-from hpo_lib.record import RunStatus
+from hpo_lib.records import RunStatus
+from hpo_lib.runs import outputs
 from hpo_lib.store import Store, upgrade
 from tests.integration.test_runs import CONF, KEY, Bench
 
@@ -38,7 +38,7 @@ def test_artifacts_of_an_ended_run_are_kept_as_the_spec_says(
     bench: Bench, tmp_path: Path, keep: str, models: list[int]
 ) -> None:
     uri = f"file://{tmp_path}/store"
-    bench.deployment = replace(bench.deployment, artifacts={f"file://{tmp_path}": dict})
+    bench.installation = replace(bench.installation, artifacts={f"file://{tmp_path}": dict})
     run = bench.run(
         objective=CONF["objective"][1],
         constraints=[],
@@ -47,7 +47,7 @@ def test_artifacts_of_an_ended_run_are_kept_as_the_spec_says(
         artifacts={"uri": uri, "keep": keep},
     )
     for _ in range(2):
-        runs.keep_artifacts(bench.store, run, bench.deployment)
+        outputs.keep_artifacts(bench.store, run, bench.installation)
     (folder,) = (tmp_path / "store" / "small-nets").glob("run-000001-*")
     records = {path.parent.parent.name for path in folder.rglob("result.json")}
     assert records == {"trial-0001", "trial-0002", "trial-0003"}

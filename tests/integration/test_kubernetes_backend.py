@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pods import KubernetesRules
+from hpo_lib.core.ending import Ending
 from tests.integration.backend_contract import LABELS, PATIENCE_S, STORE, WAIT, BackendContract
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")

@@ -23,13 +23,7 @@ from moto.server import ThreadedMotoServer
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.answers import predict_path
 from hpo_lib.deployers.kubernetes import KubernetesDeployer
-from hpo_lib.deployers.manifests import (
-    FETCH,
-    MAX_CONFIG_BYTES,
-    SERVER,
-    KubernetesOptions,
-    ServeRules,
-)
+from hpo_lib.deployers.manifests import FETCH, MAX_CONFIG_BYTES, SERVER, ServeOptions, ServeRules
 from hpo_lib.deployers.sample import read_sample
 from hpo_lib.errors import SpecError, TransientError
 from tests.acceptance.test_digits import own_address
@@ -196,7 +190,7 @@ class TestKubernetesDeployer(DeployerContract):
 
     @pytest.fixture
     def deployer(self, namespace: str) -> KubernetesDeployer:
-        options = KubernetesOptions(start_timeout="1m")
+        options = ServeOptions(start_timeout="1m")
         return KubernetesDeployer("digits", options, connect, rules(namespace), "s1")
 
     @pytest.fixture
@@ -226,15 +220,13 @@ class TestKubernetesDeployer(DeployerContract):
         )
 
     def test_an_image_that_nobody_has(self, namespace: str) -> None:
-        options = KubernetesOptions(image="localhost:9/no-such-image:1")
+        options = ServeOptions(image="localhost:9/no-such-image:1")
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
         deployer.stage(self.made(1))
         assert deployer.try_out(self.made(1)).startswith("its pod cannot start: ")
 
     def test_a_version_that_never_becomes_ready(self, namespace: str) -> None:
-        options = KubernetesOptions.model_validate(
-            {"resources": {"gpu": 1000}, "start_timeout": "3s"}
-        )
+        options = ServeOptions.model_validate({"resources": {"gpu": 1000}, "start_timeout": "3s"})
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
         deployer.stage(self.made(1))
         found = deployer.try_out(self.made(1))
@@ -253,7 +245,7 @@ class TestKubernetesDeployer(DeployerContract):
     def test_the_name_of_another_experiment_is_not_taken(
         self, served: KubernetesDeployer, namespace: str
     ) -> None:
-        options = KubernetesOptions(name="digits")
+        options = ServeOptions(name="digits")
         other = KubernetesDeployer("other", options, connect, rules(namespace), "s1")
         with pytest.raises(SpecError, match=r"options\.name: .*/digits-v1 is not of this"):
             other.stage(self.made(1))
@@ -291,7 +283,7 @@ class TestKubernetesDeployer(DeployerContract):
             core.api_client.set_default_header("Impersonate-User", "deployer")
             return core
 
-        return KubernetesDeployer("digits", KubernetesOptions(), connect_as, rules(namespace))
+        return KubernetesDeployer("digits", ServeOptions(), connect_as, rules(namespace))
 
     def test_what_the_documentation_asks_to_be_allowed_is_enough(self, namespace: str) -> None:
         deployer = self.limited(namespace, PERMISSIONS)
@@ -306,14 +298,14 @@ class TestKubernetesDeployer(DeployerContract):
     def test_more_replicas_are_a_rolling_update(self, served: KubernetesDeployer) -> None:
         from dataclasses import replace
 
-        more = replace(served, options=KubernetesOptions(replicas=2))
+        more = replace(served, options=ServeOptions(replicas=2))
         serve(more, self.made(1))
         assert more.verify(1) == ""
         assert len(more._pods(1)) == 2
 
     def test_what_the_cluster_refuses_is_said(self, namespace: str) -> None:
         template = {"spec": {"nodeSelector": {"not a label": "x"}}}
-        options = KubernetesOptions(pod_template=template)
+        options = ServeOptions(pod_template=template)
         deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
         with pytest.raises(SpecError, match=r"kubernetes refuses: .*not a label"):
             deployer.stage(self.made(1))
@@ -371,7 +363,7 @@ def real_rules(namespace: str, **more: Any) -> ServeRules:
 def test_a_keras_model_is_served_and_a_broken_one_does_not_take_its_place(
     namespace: str, trained: Path, tmp_path: Path
 ) -> None:
-    options = KubernetesOptions.model_validate({"resources": {"memory": "2Gi"}})
+    options = ServeOptions.model_validate({"resources": {"memory": "2Gi"}})
     deployer = KubernetesDeployer("digits", options, connect, real_rules(namespace), "s1")
     serve(deployer, Release("digits", 1, trained, {}))
     assert deployer.verify(1) == ""
@@ -422,7 +414,7 @@ def test_a_large_model_comes_from_the_object_store(
         core.create_namespaced_secret(namespace, {"metadata": {"name": "s3"}, "stringData": data})
         fetch = {"name": FETCH, "envFrom": [{"secretRef": {"name": "s3"}}]}
         rules = real_rules(namespace, pod_template={"spec": {"initContainers": [fetch]}})
-        deployer = KubernetesDeployer("digits", KubernetesOptions(), connect, rules, "s1")
+        deployer = KubernetesDeployer("digits", ServeOptions(), connect, rules, "s1")
         serve(deployer, Release("digits", 12, folder, {}))
         assert deployer.verify(12) == ""
         missing = UPath("s3://models/none", use_listings_cache=False, **keys)

@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hpo_lib.backends import AttemptName, Ending, Exit, Request, local_guard
+from hpo_lib.backends import AttemptName, Request, local_guard
 from hpo_lib.backends.local import LocalBackend, environment
+from hpo_lib.core.ending import Ending, Exit
 
 PATIENCE_S, STORE = 60.0, "0123456789ab"
 

@@ -16,19 +16,25 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import drift, nights, promotion, releases, report, runs, sweep
-from hpo_lib.backends import AttemptName, Exit
+from hpo_lib import housekeeping, report
+from hpo_lib.backends import AttemptName
 from hpo_lib.backends.local import LocalBackend
-from hpo_lib.cli import main
+from hpo_lib.cli.main import main
+from hpo_lib.core.ending import Exit
+from hpo_lib.core.trial import Origin
 from hpo_lib.deployers import Check, Deployer
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
-from hpo_lib.models import Models
-from hpo_lib.recollect import recollect
-from hpo_lib.record import Model, ModelStatus, RunKey, RunView
+from hpo_lib.evaluation import drift
+from hpo_lib.installation import Installation
+from hpo_lib.promotion import challenger, deployment, monitoring
+from hpo_lib.records import Model, ModelStatus, RunKey, RunView
+from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import Spec
-from hpo_lib.store import Lease, Store, upgrade
-from hpo_lib.trial import Origin
+from hpo_lib.store import Store, upgrade
+from hpo_lib.store.batches import Batch
+from hpo_lib.store.models import Models
+from hpo_lib.trials.recollect import recollect
 from tests.integration.loop import Loop, quietly
 
 #: The loss is |x - goal|; `test_loss` is what the seed adds little noise to. The goal is the data
@@ -80,7 +86,7 @@ class Bench(Loop):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.deployment = replace(self.deployment, deployers=self.deployer)
+        self.installation = replace(self.installation, deployers=self.deployer)
 
     def deployer(self, spec: Spec, _: str) -> Deployer:
         assert spec.deploy is not None
@@ -92,30 +98,30 @@ class Bench(Loop):
         """Do a night up to the gate, on data of its own."""
         key = RunKey(self.dag, f"night-{night}")
         (self.home / "data.json").write_text(json.dumps(DATA | data))
-        run = runs.begin(
+        run = admission.begin(
             self.store,
             key,
             CONF | changes,
-            self.deployment,
+            self.installation,
             backend="local",
             triggered_by="schedule",
             provenance={},
             by_file=by_file,
         )
         self.waves(run)
-        chosen = promotion.choose(self.store, key, self.deployment)
+        chosen = challenger.choose(self.store, key, self.installation)
         self.perform(run, *(assignment.trial for assignment in chosen.assignments))
-        assert promotion.choose(self.store, key, self.deployment) == chosen
+        assert challenger.choose(self.store, key, self.installation) == chosen
         return key
 
     def night(self, number: int, **changes: Any) -> Model | None:
         """Do a whole night."""
         key = self.tune(number, **changes)
-        promotion.decide(self.store, key, self.deployment)
-        runs.write_report(
-            self.store, runs.finish(self.store, key, self.deployment), self.deployment
+        challenger.decide(self.store, key, self.installation)
+        outputs.write_report(
+            self.store, lifecycle.finish(self.store, key, self.installation), self.installation
         )
-        return releases.deploy(self.store, key, self.deployment, quietly)
+        return deployment.deploy(self.store, key, self.installation, quietly)
 
     @property
     def alias(self) -> dict[str, Any]:
@@ -175,8 +181,8 @@ def test_the_winner_is_trained_where_final_says(bench: Bench, tmp_path: Path) ->
         swept.append(name)
         return made[name]
 
-    bench.deployment = replace(
-        bench.deployment,
+    bench.installation = replace(
+        bench.installation,
         backends={name: partial(build, name) for name in made},
         artifacts={f"file://{tmp_path}": dict},
     )
@@ -195,14 +201,14 @@ def test_the_winner_is_trained_where_final_says(bench: Bench, tmp_path: Path) ->
     assert {one.attempts[-1].handle["own"] for one in view.trials} == {"local"}
     assert {one.attempts[-1].handle["own"] for one in view.finals} == {"docker"}
     run = bench.store.run_by_id(model.run_id)
-    runs.keep_artifacts(bench.store, run, bench.deployment)
+    outputs.keep_artifacts(bench.store, run, bench.installation)
     assert len(list((tmp_path / "store").rglob("weights"))) == 4 + 2
 
     assert bench.night(3, by_file=True, **asked) is None, "the champion's own configuration wins"
     assert seen(bench, RunKey("nightly", "night-3")).program == [], "search is not final training"
 
     swept.clear()
-    assert list(sweep.sweep(bench.store, bench.deployment, lambda _: False)) == []
+    assert list(housekeeping.sweep(bench.store, bench.installation, lambda _: False)) == []
     assert set(swept) == {"local", "docker"}, "both are looked through for what is left over"
 
 
@@ -241,7 +247,7 @@ def stats(mean: float = 0.0, rows: int = 100) -> dict[str, Any]:
     return {"fingerprint": f"{mean} {rows}", "rows": rows, "features": {"age": feature}}
 
 
-def seen(bench: Bench, key: RunKey) -> drift.Night:
+def seen(bench: Bench, key: RunKey) -> drift.ChampionCheck:
     """What a run has noted of the champion."""
     run = bench.store.run(key)
     champion = bench.store.view(run.id).champion
@@ -269,8 +275,8 @@ def test_what_each_night_sees_of_the_champion_is_kept_and_shown(
     key = RunKey("nightly", "night-2")
     stays = seen(bench, key)
     assert (stays.search, stays.data.same, stays.version, stays.program) == (True, True, 1, [])
-    assert promotion.choose(bench.store, key, bench.deployment).stop is not None
-    assert len(drift.nights(bench.store.models.get("nightly", 1).verdict)) == 1
+    assert challenger.choose(bench.store, key, bench.installation).stop is not None
+    assert len(drift.checks_of(bench.store.models.get("nightly", 1).verdict)) == 1
 
     moved = {"goal": 0.6, "data": stats(0.5, rows=90)}
     model = bench.night(3, data=moved, deploy={**CONF["deploy"], "min_improvement": 0.5})
@@ -284,10 +290,12 @@ def test_what_each_night_sees_of_the_champion_is_kept_and_shown(
     assert challenged.data.shifts[0].by == pytest.approx(0.5)
     assert "otherwise" not in model.reason, "the data alone has changed"
 
-    page = runs.report_path(bench.store.run_by_id(model.run_id), bench.deployment).read_text()
+    page = outputs.report_path(bench.store.run_by_id(model.run_id), bench.installation).read_text()
     assert "The champion: version 1" in page
     assert "age by 0.5 standard deviations" in page
-    assert nights.said(bench.store, RunKey("nightly", "night-3")) == list(challenged.sentences())
+    assert monitoring.said(bench.store, RunKey("nightly", "night-3")) == list(
+        challenged.sentences()
+    )
     monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
     assert main(["models", "nightly", "--history"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -313,13 +321,13 @@ def test_what_training_says_of_its_data_may_be_anything(bench: Bench, left: obje
 
 def test_runs_without_a_champion_have_seen_none(bench: Bench) -> None:
     bench.night(1)
-    assert nights.said(bench.store, RunKey("nightly", "night-1")) == []
-    assert nights.said(bench.store, RunKey("nightly", "never")) == []
+    assert monitoring.said(bench.store, RunKey("nightly", "night-1")) == []
+    assert monitoring.said(bench.store, RunKey("nightly", "never")) == []
     smaller = {"x": {"type": "ordinal", "choices": [0.3, 0.9]}}
     bench.tune(
         2, space=smaller, limits={"max_trials": 2, "max_failed_trials": 0}, data={"goal": "?"}
     )
-    assert nights.said(bench.store, RunKey("nightly", "night-2")) == []
+    assert monitoring.said(bench.store, RunKey("nightly", "night-2")) == []
 
 
 def test_a_night_with_fewer_epochs_does_not_replace_what_had_more(bench: Bench) -> None:
@@ -344,15 +352,15 @@ def test_people_may_want_fewer_epochs(bench: Bench) -> None:
     bench.night(1)
     asking = {**CONF["deploy"], "approval": "manual"}
     key = bench.tune(2, data={"goal": 0.6}, fixed={"epochs": 5}, deploy=asking)
-    model = promotion.decide(bench.store, key, bench.deployment)
+    model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
     assert model.status is ModelStatus.CHALLENGER
     verdict = model.verdict or {}
     assert verdict["promote"]
     assert "fixed.epochs was 10, is 5" in verdict["reason"]
     assert "Approve it only if the change is meant." in verdict["reason"]
-    promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
-    releases.deploy(bench.store, key, bench.deployment, quietly)
+    challenger.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    deployment.deploy(bench.store, key, bench.installation, quietly)
     after = bench.night(3, fixed={"epochs": 5}, data={"goal": 0.9})
     assert after is not None
     assert after.status is ModelStatus.CHAMPION, "that is now how the champion was made"
@@ -373,11 +381,11 @@ def test_an_outage_costs_a_note_but_no_night(bench: Bench, monkeypatch: pytest.M
         raise TransientError("the bucket does not answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(nights, "json_object", unreachable)
+        patched.setattr(monitoring, "json_object", unreachable)
         key = bench.tune(2)
-    assert nights.said(bench.store, key) == []
-    promotion.choose(bench.store, key, bench.deployment)
-    assert nights.said(bench.store, key)
+    assert monitoring.said(bench.store, key) == []
+    challenger.choose(bench.store, key, bench.installation)
+    assert monitoring.said(bench.store, key)
 
 
 def test_champion_and_challenger_are_trained_with_the_same_seeds(bench: Bench) -> None:
@@ -412,12 +420,12 @@ def test_no_conf_replaces_the_champion_of_another_dag(bench: Bench) -> None:
     begin: dict[str, Any] = {"backend": "local", "triggered_by": "eve", "provenance": {}}
     other = RunKey("hpo_local", "manual")
     with pytest.raises(SpecError, match=r"deploy: the champion of nightly is made by DAG nightly"):
-        runs.begin(bench.store, other, CONF, bench.deployment, **begin)
+        admission.begin(bench.store, other, CONF, bench.installation, **begin)
     assert "made by DAG nightly" in (bench.store.run(other).reason or "")
     plain = CONF | {"deploy": None}
-    runs.begin(bench.store, RunKey("hpo_local", "plain"), plain, bench.deployment, **begin)
+    admission.begin(bench.store, RunKey("hpo_local", "plain"), plain, bench.installation, **begin)
     mine = RunKey("hpo_scheduled_nightly", "1")
-    assert runs.begin(bench.store, mine, CONF, bench.deployment, **begin, by_file=True).spec
+    assert admission.begin(bench.store, mine, CONF, bench.installation, **begin, by_file=True).spec
 
 
 def test_too_little_an_improvement_is_rejected_and_the_report_says_why(bench: Bench) -> None:
@@ -429,7 +437,7 @@ def test_too_little_an_improvement_is_rejected_and_the_report_says_why(bench: Be
     assert "min_improvement (0.5)" in model.reason
     assert bench.alias["version"] == 1
     run = bench.store.run_by_id(model.run_id)
-    page = runs.report_path(run, bench.deployment).read_text()
+    page = outputs.report_path(run, bench.installation).read_text()
     assert "Final training: model version 2" in page
     assert "min_improvement (0.5)" in page
 
@@ -457,7 +465,7 @@ def test_final_training_that_leaves_nothing_promotes_nothing(
 
 def test_a_final_without_a_deployment_keeps_a_challenger(bench: Bench) -> None:
     key = bench.tune(1, deploy=None)
-    model = promotion.decide(bench.store, key, bench.deployment)
+    model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
     assert model.status is ModelStatus.CHALLENGER
     assert (Path(model.files) / "weights").read_text() == "0.3"
@@ -465,15 +473,15 @@ def test_a_final_without_a_deployment_keeps_a_challenger(bench: Bench) -> None:
 
 def test_a_spec_without_final_training_has_none(bench: Bench) -> None:
     key = bench.tune(1, final=None, deploy=None)
-    assert promotion.decide(bench.store, key, bench.deployment) is None
+    assert challenger.decide(bench.store, key, bench.installation) is None
     assert bench.store.view(bench.store.run(key).id).finals == []
 
 
 def test_what_people_refuse_is_rejected(bench: Bench) -> None:
     key = bench.tune(1)
-    promotion.decide(bench.store, key, bench.deployment)
-    promotion.approve(bench.store, key, approved=False, reason="not approved by ada")
-    model = releases.deploy(bench.store, key, bench.deployment, quietly)
+    challenger.decide(bench.store, key, bench.installation)
+    challenger.approve(bench.store, key, approved=False, reason="not approved by ada")
+    model = deployment.deploy(bench.store, key, bench.installation, quietly)
     assert model is not None
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "not approved by ada")
 
@@ -481,16 +489,16 @@ def test_what_people_refuse_is_rejected(bench: Bench) -> None:
 def test_nothing_is_deployed_that_nobody_has_approved(bench: Bench) -> None:
     key = bench.tune(1, deploy={**CONF["deploy"], "approval": "manual"})
     with pytest.raises(TransientError, match="the gate has not decided"):
-        promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
-    promotion.decide(bench.store, key, bench.deployment)
+        challenger.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    challenger.decide(bench.store, key, bench.installation)
     with pytest.raises(SpecError, match="nobody has approved version 1 of nightly"):
-        releases.deploy(bench.store, key, bench.deployment, quietly)
-    promotion.approve(bench.store, key, approved=True, reason="Approved by ada.")
-    model = releases.deploy(bench.store, key, bench.deployment, quietly)
+        deployment.deploy(bench.store, key, bench.installation, quietly)
+    challenger.approve(bench.store, key, approved=True, reason="Approved by ada.")
+    model = deployment.deploy(bench.store, key, bench.installation, quietly)
     assert model is not None
     assert model.status is ModelStatus.CHAMPION
     assert model.reason.endswith(" Approved by ada.")
-    assert releases.deploy(bench.store, key, bench.deployment, quietly) == model
+    assert deployment.deploy(bench.store, key, bench.installation, quietly) == model
 
 
 def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
@@ -502,7 +510,7 @@ def test_a_champion_is_replaced_though_its_place_is_gone(bench: Bench) -> None:
             raise TransientError("the old place does not answer")
         return PackageDeployer("nightly", bench.home / "new")
 
-    bench.deployment = dataclasses.replace(bench.deployment, deployers=moved)
+    bench.installation = dataclasses.replace(bench.installation, deployers=moved)
     there = {"uri": f"file://{bench.home}/new"}
     model = bench.night(2, data={"goal": 0.6}, deploy={**CONF["deploy"], "options": there})
     assert model is not None
@@ -532,7 +540,7 @@ def test_what_does_not_serve_is_taken_back_to_where_the_one_before_serves(
     assert list((there / "nightly").iterdir()) == [], "and nothing is left of either"
 
 
-def offering(bench: Bench, folder: Path) -> runs.Deployment:
+def offering(bench: Bench, folder: Path) -> Installation:
     """Give a deployment that lets packages lie in one more folder."""
 
     def deployer(spec: Spec, _: str) -> Deployer:
@@ -540,13 +548,13 @@ def offering(bench: Bench, folder: Path) -> runs.Deployment:
         root = folder if "uri" in spec.deploy.options else bench.home / "models"
         return PackageDeployer(spec.name, root)
 
-    return dataclasses.replace(bench.deployment, deployers=deployer)
+    return dataclasses.replace(bench.installation, deployers=deployer)
 
 
 def test_deciding_again_changes_nothing(bench: Bench) -> None:
     key = bench.tune(1)
-    model = promotion.decide(bench.store, key, bench.deployment)
-    assert promotion.decide(bench.store, key, bench.deployment) == model
+    model = challenger.decide(bench.store, key, bench.installation)
+    assert challenger.decide(bench.store, key, bench.installation) == model
 
 
 @pytest.mark.parametrize("flag", ["better", "worse", "silent"])
@@ -561,16 +569,16 @@ def test_a_gate_that_broke_off_after_its_verdict_is_taken_up(
         raise TransientError("broken off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "keep_output", broken_off)
+        patched.setattr(outputs, "keep_output", broken_off)
         patched.setattr(Models, "reject", broken_off)
         with pytest.raises(TransientError, match="broken off"):
-            promotion.decide(bench.store, key, bench.deployment)
+            challenger.decide(bench.store, key, bench.installation)
     left = bench.store.models.get("nightly", 2)
     assert left.status is ModelStatus.CHALLENGER
     assert left.verdict is not None
     kept: list[int] = []
-    monkeypatch.setattr(runs, "keep_output", lambda store, run, number, _: kept.append(number))
-    model = promotion.decide(bench.store, key, bench.deployment)
+    monkeypatch.setattr(outputs, "keep_output", lambda store, run, number, _: kept.append(number))
+    model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
     expected = ModelStatus.CHALLENGER if flag == "better" else ModelStatus.REJECTED
     assert model.status is expected
@@ -583,13 +591,13 @@ def test_a_model_without_files_is_no_folder(bench: Bench) -> None:
     model = bench.night(2, data={"goal": 0.6, "silent": True})
     assert model is not None
     with pytest.raises(NotFound, match="version 2 of nightly has no files"):
-        promotion.files_of(model, bench.deployment)
+        challenger.files_of(model, bench.installation)
 
 
 def test_scores_that_are_no_numbers_of_this_world_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "holdout.json").write_text('{"a": [1' + 400 * "0" + '], "b": [1, 0.5]}')
-    assert promotion._examples(tmp_path, "a") is None
-    assert promotion._examples(tmp_path, "b") == [1.0, 0.5]
+    assert challenger._examples(tmp_path, "a") is None
+    assert challenger._examples(tmp_path, "b") == [1.0, 0.5]
 
 
 def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench: Bench) -> None:
@@ -602,14 +610,14 @@ def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench:
             raise outages.pop()
         return {}
 
-    bench.deployment = replace(bench.deployment, artifacts={uri: options})
+    bench.installation = replace(bench.installation, artifacts={uri: options})
     key = bench.tune(1, artifacts={"uri": uri})
     outages.append(TransientError("the bucket does not answer"))
     with pytest.raises(TransientError, match="does not answer"):
-        promotion.decide(bench.store, key, bench.deployment)
-    model = promotion.decide(bench.store, key, bench.deployment)
+        challenger.decide(bench.store, key, bench.installation)
+    model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
-    assert (promotion.files_of(model, bench.deployment) / "weights").read_text() == "0.3"
+    assert (challenger.files_of(model, bench.installation) / "weights").read_text() == "0.3"
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
@@ -617,19 +625,23 @@ def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
     bench.night(2, data={"goal": 0.6})
     alias = bench.home / "models/nightly/champion.json"
     alias.unlink()
-    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    said = list(housekeeping.sweep(bench.store, bench.installation, lambda key: True))
     assert "nightly: switched to version 2" in said
     assert bench.alias["version"] == 2
-    assert not [one for one in sweep.sweep(bench.store, bench.deployment, lambda key: True) if one]
+    assert not [
+        one for one in housekeeping.sweep(bench.store, bench.installation, lambda key: True) if one
+    ]
 
 
 def test_housekeeping_rejects_challengers_whose_run_is_over(bench: Bench) -> None:
     key = bench.tune(1)
-    promotion.decide(bench.store, key, bench.deployment)
+    challenger.decide(bench.store, key, bench.installation)
     assert not [
-        one for one in sweep.sweep(bench.store, bench.deployment, lambda key: False) if "v" in one
+        one
+        for one in housekeeping.sweep(bench.store, bench.installation, lambda key: False)
+        if "v" in one
     ]
-    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    said = list(housekeeping.sweep(bench.store, bench.installation, lambda key: True))
     assert any("version 1 is rejected" in one for one in said)
 
 
@@ -640,9 +652,9 @@ def left_over(bench: Bench) -> Bench:
     key = bench.tune(2, data={"goal": 0.6})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(PackageDeployer, "try_out", killed)
-        promotion.decide(bench.store, key, bench.deployment)
+        challenger.decide(bench.store, key, bench.installation)
         with pytest.raises(KeyboardInterrupt):
-            releases.deploy(bench.store, key, bench.deployment, quietly)
+            deployment.deploy(bench.store, key, bench.installation, quietly)
     return bench
 
 
@@ -652,7 +664,7 @@ def killed(*args: Any) -> None:
 
 def test_housekeeping_drops_what_a_dead_run_has_staged(left_over: Bench) -> None:
     assert sorted(one.name for one in left_over.packages) == ["v0001", "v0002"]
-    said = list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+    said = list(housekeeping.sweep(left_over.store, left_over.installation, lambda key: True))
     assert "nightly: version 2 is rejected: its run ended before it was deployed" in said
     assert [one.name for one in left_over.packages] == ["v0001"]
 
@@ -666,17 +678,17 @@ def test_housekeeping_serves_though_it_cannot_drop(
     (left_over.home / "models/nightly/champion.json").unlink()
     with monkeypatch.context() as patched:
         patched.setattr(PackageDeployer, "drop", away)
-        said = list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+        said = list(housekeeping.sweep(left_over.store, left_over.installation, lambda key: True))
     assert "nightly: could not be looked after: the bucket does not answer" in said
     assert left_over.alias["version"] == 1
     assert left_over.store.models.get("nightly", 2).status is ModelStatus.CHALLENGER
-    list(sweep.sweep(left_over.store, left_over.deployment, lambda key: True))
+    list(housekeeping.sweep(left_over.store, left_over.installation, lambda key: True))
     assert [one.name for one in left_over.packages] == ["v0001"]
 
 
 def test_housekeeping_rejects_what_the_gate_never_judged(bench: Bench) -> None:
     key = bench.tune(1)
-    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: True))
+    said = list(housekeeping.sweep(bench.store, bench.installation, lambda key: True))
     assert any("run 1: complete, its DAG run is over" in one for one in said)
     model = bench.store.models.of_run(bench.store.run(key).id)
     assert model is not None
@@ -686,45 +698,45 @@ def test_housekeeping_rejects_what_the_gate_never_judged(bench: Bench) -> None:
 
 def test_housekeeping_deploys_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.tune(1)
-    monkeypatch.setattr(releases, "heal", lambda *args: iter(["deployed"]))
-    broken = runs.Deployment(bench.home, {})
-    said = list(sweep.sweep(bench.store, broken, lambda key: False))
+    monkeypatch.setattr(housekeeping, "heal", lambda *args: iter(["deployed"]))
+    broken = Installation(bench.home, {})
+    said = list(housekeeping.sweep(bench.store, broken, lambda key: False))
     assert said == ["local: could not be swept: 'local'", "deployed"]
 
 
 def test_the_gate_does_not_pass_over_a_choice_that_was_never_made(bench: Bench) -> None:
     key = RunKey("nightly", "night-1")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(promotion, "choose", lambda *args: Lease())
+        patched.setattr(challenger, "choose", lambda *args: Batch())
         bench.tune(1)
     with pytest.raises(TransientError, match=r"final\.choose has not said"):
-        promotion.decide(bench.store, key, bench.deployment)
-    promotion.choose(bench.store, key, bench.deployment)
-    assert promotion.decide(bench.store, key, bench.deployment) is not None
+        challenger.decide(bench.store, key, bench.installation)
+    challenger.choose(bench.store, key, bench.installation)
+    assert challenger.decide(bench.store, key, bench.installation) is not None
 
 
 def test_while_a_final_trial_runs_nothing_is_collected(bench: Bench) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(promotion, "choose", lambda *args: Lease())
+        patched.setattr(challenger, "choose", lambda *args: Batch())
         key = bench.tune(1)
-    promotion.choose(bench.store, key, bench.deployment)
+    challenger.choose(bench.store, key, bench.installation)
     with pytest.raises(HpoError, match="run 1 is still running trial 5, 6, 7"):
-        recollect(bench.store, bench.store.run(key), bench.deployment)
+        recollect(bench.store, bench.store.run(key), bench.installation)
 
 
 def test_a_report_that_was_overtaken_is_written_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = bench.tune(1)
-    promotion.decide(bench.store, key, bench.deployment)
+    challenger.decide(bench.store, key, bench.installation)
     run, html = bench.store.run(key), report.html
 
     def overtaken(view: RunView) -> str:
-        releases.deploy(bench.store, key, bench.deployment, quietly)
+        deployment.deploy(bench.store, key, bench.installation, quietly)
         return html(view)
 
     monkeypatch.setattr(report, "html", overtaken)
-    page = runs.write_report(bench.store, run, bench.deployment).read_text()
+    page = outputs.write_report(bench.store, run, bench.installation).read_text()
     assert ">champion</span>" in page
     assert ">challenger</span>" not in page
 
@@ -732,8 +744,8 @@ def test_a_report_that_was_overtaken_is_written_again(
 def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
     bench.night(1)
     bench.night(2, data={"goal": 0.6})
-    releases.roll_back(bench.store, "nightly", None, "ada")
-    releases.serve(bench.store, "nightly", bench.deployment, quietly)
+    deployment.roll_back(bench.store, "nightly", None, "ada")
+    deployment.serve(bench.store, "nightly", bench.installation, quietly)
     assert bench.alias["version"] == 1
 
 
@@ -771,12 +783,12 @@ def test_rolling_back_elsewhere_leaves_what_serves_to_those_who_reach_it(
     assert main(["rollback", "nightly"]) == 0
     assert "it is not served from here" in capsys.readouterr().out
     assert not list(elsewhere.rglob("champion.json"))
-    releases.serve(bench.store, "nightly", bench.deployment, quietly)
+    deployment.serve(bench.store, "nightly", bench.installation, quietly)
     assert bench.alias["version"] == 1, "by its package, which is still there"
 
 
 def test_a_deployer_that_is_not_there_is_refused_before_any_trial(bench: Bench) -> None:
-    bench.deployment = runs.Deployment(bench.home, {"local": lambda: bench.backend})
+    bench.installation = Installation(bench.home, {"local": lambda: bench.backend})
     with pytest.raises(SpecError, match=r"deploy\.to: nothing can be deployed from here"):
         bench.tune(1)
 
@@ -793,7 +805,7 @@ def test_a_champion_whose_package_was_deleted_is_packed_again(bench: Bench) -> N
     lose(bench, 1, files=False)
     said: list[str] = []
     key = bench.tune(2)
-    assert releases.deploy(bench.store, key, bench.deployment, said.append) is None
+    assert deployment.deploy(bench.store, key, bench.installation, said.append) is None
     assert said == [
         "nothing serves, and version 1 is to: it is brought there",
         "switched to version 1",
@@ -807,7 +819,7 @@ def test_a_champion_of_which_nothing_is_left_is_told_and_a_better_one_replaces_i
 ) -> None:
     bench.night(1)
     lose(bench, 1, files=True)
-    said = list(sweep.sweep(bench.store, bench.deployment, lambda key: False))
+    said = list(housekeeping.sweep(bench.store, bench.installation, lambda key: False))
     assert said[0] == "nightly: nothing serves, and version 1 is to: it is brought there"
     lost = bench.store.models.get("nightly", 1)
     assert said[1].startswith(
@@ -816,7 +828,7 @@ def test_a_champion_of_which_nothing_is_left_is_told_and_a_better_one_replaces_i
     )
     same = bench.tune(2)
     with pytest.raises(TransientError, match="no files of version 1"):
-        releases.deploy(bench.store, same, bench.deployment, quietly)
+        deployment.deploy(bench.store, same, bench.installation, quietly)
     better = bench.night(3, data={"goal": 0.6})
     assert better is not None
     assert (better.status, bench.alias["version"]) == (ModelStatus.CHAMPION, 2)

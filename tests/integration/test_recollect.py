@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import cli, runs
+from hpo_lib.cli import main
+from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError, SpecError
-from hpo_lib.recollect import recollect
-from hpo_lib.record import Run, RunStatus
+from hpo_lib.installation import Installation
+from hpo_lib.records import Run, RunStatus
+from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import TrialState
+from hpo_lib.trials.recollect import recollect
 from tests.integration.test_runs import KEY, Bench
 
 #: Notes each training; prints its metric as the default format does not read it.
@@ -68,24 +70,24 @@ def test_a_failed_run_is_saved_by_the_right_format(bench: Bench) -> None:
     run = run_widths(bench)
     assert run.status is RunStatus.FAILED
     assert set(values(bench, run).values()) == {None}
-    saved, found = recollect(bench.store, run, bench.deployment, {"format": FORM})
+    saved, found = recollect(bench.store, run, bench.installation, {"format": FORM})
     assert values(bench, run) == {1: 0.5, 2: 1, 4: 2, 8: 4, 16: None}
     assert (saved.status, saved.reason) == (RunStatus.COMPLETE, "max trials reached: 5 of 5")
     assert saved.spec["metrics"] == {"collector": "stdout", "format": FORM}
     assert len(found) == 4, "the one that failed by itself is not asked again"
     assert trained(bench) == 5
     assert bench.store.run(KEY) == saved
-    runs.write_report(bench.store, saved, bench.deployment)
+    outputs.write_report(bench.store, saved, bench.installation)
     assert "0.5" in (bench.home / "runs" / "000001-widths" / "trials.csv").read_text()
 
 
 def test_again_there_is_nothing_left_to_do(bench: Bench) -> None:
     run = run_widths(bench)
-    saved, _ = recollect(bench.store, run, bench.deployment, {"format": FORM})
+    saved, _ = recollect(bench.store, run, bench.installation, {"format": FORM})
     before = bench.view(run)
-    again, found = recollect(bench.store, saved, bench.deployment, {"format": FORM})
+    again, found = recollect(bench.store, saved, bench.installation, {"format": FORM})
     assert (again, found, bench.view(run)) == (saved, [], before)
-    everything = recollect(bench.store, saved, bench.deployment, everything=True)
+    everything = recollect(bench.store, saved, bench.installation, everything=True)
     assert everything[0] == saved
     assert [one.before == one.after for one in everything[1]] == [True] * 4
     assert bench.view(run) == before
@@ -95,7 +97,7 @@ def test_where_nothing_is_found_everything_stays(bench: Bench) -> None:
     run = run_widths(bench)
     before = bench.view(run)
     same, found = recollect(
-        bench.store, run, bench.deployment, {"format": r"(?P<name>x)(?P<value>y)"}
+        bench.store, run, bench.installation, {"format": r"(?P<name>x)(?P<value>y)"}
     )
     assert (same, bench.view(run)) == (run, before)
     assert {one.read.reason for one in found} == {
@@ -107,10 +109,14 @@ def test_a_complete_trial_is_never_lost(bench: Bench) -> None:
     run = run_widths(bench, metrics={"format": FORM})
     kept = values(bench, run)
     recollect(
-        bench.store, run, bench.deployment, {"format": r"(?P<name>x)(?P<value>y)"}, everything=True
+        bench.store,
+        run,
+        bench.installation,
+        {"format": r"(?P<name>x)(?P<value>y)"},
+        everything=True,
     )
     shutil.rmtree(bench.home / "runs")
-    _, found = recollect(bench.store, run, bench.deployment, everything=True)
+    _, found = recollect(bench.store, run, bench.installation, everything=True)
     assert all(one.read.reason.startswith("nothing that it has left is here: no ") for one in found)
     assert all("log.txt, nothing in " in one.read.reason for one in found)
     assert values(bench, run) == kept
@@ -119,7 +125,7 @@ def test_a_complete_trial_is_never_lost(bench: Bench) -> None:
 def test_another_collector_begins_anew(bench: Bench) -> None:
     run = run_widths(bench, metrics={"format": FORM})
     saved, _ = recollect(
-        bench.store, run, bench.deployment, {"collector": "jsonl"}, everything=True
+        bench.store, run, bench.installation, {"collector": "jsonl"}, everything=True
     )
     assert saved.spec["metrics"] == {"collector": "jsonl"}
     assert set(values(bench, run).values()) == {7.0, None}
@@ -130,7 +136,7 @@ def test_a_run_that_was_stopped_by_its_failures_says_so_when_it_is_saved(bench: 
     run = run_widths(bench, limits=limits)
     assert len(bench.view(run).trials) == 1
     for _ in range(2):
-        run, _ = recollect(bench.store, run, bench.deployment, {"format": FORM})
+        run, _ = recollect(bench.store, run, bench.installation, {"format": FORM})
         assert run.status is RunStatus.COMPLETE
         assert run.reason is not None
         assert run.reason.startswith(
@@ -139,19 +145,19 @@ def test_a_run_that_was_stopped_by_its_failures_says_so_when_it_is_saved(bench: 
 
 
 def test_while_a_trial_runs_nothing_is_collected(bench: Bench) -> None:
-    run = runs.begin(
+    run = admission.begin(
         bench.store,
         KEY,
         CONF,
-        bench.deployment,
+        bench.installation,
         backend="local",
         triggered_by="ada",
         provenance={},
     )
-    runs.next_wave(bench.store, KEY, 1, bench.deployment)
+    lifecycle.next_wave(bench.store, KEY, 1, bench.installation)
     bench.perform(run, 1)
     with pytest.raises(HpoError, match="run 1 is still running trial 2, 3, 4, 5; collect again"):
-        recollect(bench.store, run, bench.deployment, {"format": FORM})
+        recollect(bench.store, run, bench.installation, {"format": FORM})
     assert bench.store.trial(run.id, 1).state is TrialState.FAILED
 
 
@@ -159,12 +165,12 @@ def test_wrong_settings_and_refused_runs_are_told(bench: Bench) -> None:
     with pytest.raises(SpecError):
         bench.run(name="No")
     with pytest.raises(HpoError, match="run 1 was refused, it has no trials: name: must be"):
-        recollect(bench.store, bench.store.run(KEY), bench.deployment)
+        recollect(bench.store, bench.store.run(KEY), bench.installation)
     run = run_widths(bench)
     with pytest.raises(SpecError, match=r"metrics\.format: must have the groups"):
-        recollect(bench.store, run, bench.deployment, {"format": "x"})
+        recollect(bench.store, run, bench.installation, {"format": "x"})
     with pytest.raises(HpoError, match="backend local is not there; there are: ecs"):
-        runs.Deployment(bench.home, {"ecs": lambda: bench.backend}).backend(load(run.spec))
+        Installation(bench.home, {"ecs": lambda: bench.backend}).backend(load(run.spec))
 
 
 def test_the_command_tells_every_trial_and_rewrites_the_report(
@@ -174,9 +180,9 @@ def test_the_command_tells_every_trial_and_rewrites_the_report(
     monkeypatch.setenv("HPO_HOME", str(bench.home))
     words = ["collect", str(run.id), "--url", f"sqlite:///{bench.home}/hpo.db"]
     report = bench.home / "runs" / "000001-widths" / "report.html"
-    assert cli.main(words) == 1
+    assert main.main(words) == 1
     assert "trial 1: left as it was; exit code 0, but no metric at all" in capsys.readouterr().out
-    assert cli.main([*words, "--format", FORM]) == 0
+    assert main.main([*words, "--format", FORM]) == 0
     numbers = [one.trial.number for one in bench.view(run).trials if one.trial.value is not None]
     out = capsys.readouterr().out.splitlines()
     assert out == [
@@ -188,13 +194,13 @@ def test_the_command_tells_every_trial_and_rewrites_the_report(
         f"report: {report}",
     ]
     assert "max trials reached: 5 of 5" in report.read_text(encoding="utf-8")
-    assert cli.main([*words, "--collector", "jsonll"]) == 2
+    assert main.main([*words, "--collector", "jsonll"]) == 2
     assert "did you mean 'jsonl'?" in capsys.readouterr().err
-    assert cli.main(["collect", "99", *words[2:]]) == 1
+    assert main.main(["collect", "99", *words[2:]]) == 1
     assert capsys.readouterr().err == "the store has no run 99\n"
 
 
 def test_the_corrected_spec_is_a_spec(bench: Bench) -> None:
     run = run_widths(bench)
-    saved, _ = recollect(bench.store, run, bench.deployment, {"format": FORM})
+    saved, _ = recollect(bench.store, run, bench.installation, {"format": FORM})
     assert load(saved.spec).dump() == saved.spec

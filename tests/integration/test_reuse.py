@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from hpo_airflow import tasks
-from hpo_lib import promotion, runs
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.core.trial import Reused
 from hpo_lib.errors import SpecError
-from hpo_lib.fingerprint import Inputs
-from hpo_lib.recollect import recollect
-from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.installation import Inputs, Installation
+from hpo_lib.promotion import challenger
+from hpo_lib.records import Advice, Run, RunKey, RunStatus
+from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import Reused
-from hpo_lib.warmstart import Advice
+from hpo_lib.trials.recollect import recollect
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop
 from tests.integration.reuse_contract import ReuseContract
@@ -64,7 +64,7 @@ class Nights(Loop):
         (self.work / "train.sh").write_text(PROGRAM)
         (self.data / "goal").write_text("0.3")
         self.backend = LocalBackend(home=self.home, workdir=self.work, path="", grace_s=60.0)
-        self.deployment = runs.Deployment(
+        self.installation = Installation(
             self.home,
             {"local": lambda: self.backend, "kubernetes": self._cluster},
             inputs=Inputs([self.work, self.data]),
@@ -74,11 +74,11 @@ class Nights(Loop):
         return KubernetesBackend(self.home, connect=lambda: None)
 
     def begin(self, name: str, /, backend: str = "local", **changes: Any) -> Run:
-        return runs.begin(
+        return admission.begin(
             self.store,
             RunKey("nightly", name),
             {name: value for name, value in (CONF | changes).items() if value is not None},
-            self.deployment,
+            self.installation,
             backend=backend,
             triggered_by="schedule",
             provenance={},
@@ -88,10 +88,10 @@ class Nights(Loop):
         run = self.begin(name, **changes)
         self.waves(run)
         if run.spec.get("final"):
-            chosen = promotion.choose(self.store, run.key, self.deployment)
+            chosen = challenger.choose(self.store, run.key, self.installation)
             self.perform(run, *(one.trial for one in chosen.assignments))
-            promotion.decide(self.store, run.key, self.deployment)
-        return runs.finish(self.store, run.key, self.deployment)
+            challenger.decide(self.store, run.key, self.installation)
+        return lifecycle.finish(self.store, run.key, self.installation)
 
     def launches(self) -> list[str]:
         """Give what was launched since this was asked for the last time, and forget it."""
@@ -183,10 +183,10 @@ def test_what_has_failed_is_tried_again(nights: Nights) -> None:
 
 def test_data_that_changes_during_a_night_is_nobodys(nights: Nights) -> None:
     run = nights.begin("monday")
-    lease = runs.next_wave(nights.store, run.key, 1, nights.deployment)
+    lease = lifecycle.next_wave(nights.store, run.key, 1, nights.installation)
     (nights.data / "goal").write_text("0.6")
     nights.perform(run, *(one.trial for one in lease.assignments))
-    assert runs.finish(nights.store, run.key, nights.deployment).fingerprint is None
+    assert lifecycle.finish(nights.store, run.key, nights.installation).fingerprint is None
     (nights.data / "goal").write_text("0.3")
     nights.launches()
     nights.night("tuesday")
@@ -196,16 +196,16 @@ def test_data_that_changes_during_a_night_is_nobodys(nights: Nights) -> None:
 def test_a_report_that_is_written_again_later_forgets_nothing(nights: Nights) -> None:
     first = nights.night("monday")
     (nights.data / "goal").unlink()
-    assert runs.finish(nights.store, first.key, nights.deployment) == first
+    assert lifecycle.finish(nights.store, first.key, nights.installation) == first
     assert first.fingerprint is not None
 
 
 def test_data_that_is_gone_at_the_end_ends_the_run_all_the_same(nights: Nights) -> None:
     run = nights.begin("monday")
-    lease = runs.next_wave(nights.store, run.key, 1, nights.deployment)
+    lease = lifecycle.next_wave(nights.store, run.key, 1, nights.installation)
     nights.perform(run, *(one.trial for one in lease.assignments))
     (nights.data / "goal").unlink()
-    ended = runs.finish(nights.store, run.key, nights.deployment)
+    ended = lifecycle.finish(nights.store, run.key, nights.installation)
     assert (ended.status, ended.fingerprint) == (RunStatus.FAILED, None)
 
 
@@ -243,14 +243,14 @@ def test_an_image_by_its_tag_is_told_to_be_no_reason(nights: Nights) -> None:
         '"r.example.org/train:1"'
     )
     assert list(Advice.read(run.earlier).lines()) == [said]
-    page = runs.write_report(nights.store, run, nights.deployment).read_text(encoding="utf-8")
+    page = outputs.write_report(nights.store, run, nights.installation).read_text(encoding="utf-8")
     assert "no result is reused: trial.image: must be named by its digest" in page
 
 
 def test_the_report_marks_what_was_reused(nights: Nights) -> None:
     first = nights.night("monday")
     second = nights.night("tuesday")
-    path = runs.write_report(nights.store, second, nights.deployment)
+    path = outputs.write_report(nights.store, second, nights.installation)
     page = path.read_text(encoding="utf-8")
     sources = nights.reused(second)
     for source in sources.values():
@@ -260,7 +260,7 @@ def test_the_report_marks_what_was_reused(nights: Nights) -> None:
         rows = list(csv.DictReader(file))
     assert {row["reused"] for row in rows} == {str(source) for source in sources.values()}
     assert {row["attempts"] for row in rows} == {"0"}
-    plain = runs.write_report(nights.store, first, nights.deployment)
+    plain = outputs.write_report(nights.store, first, nights.installation)
     assert "reused" not in plain.read_text(encoding="utf-8").split("<script")[0].split("Spec (")[0]
     assert "reused" not in (plain.parent / "trials.csv").read_text()
 
@@ -268,7 +268,7 @@ def test_the_report_marks_what_was_reused(nights: Nights) -> None:
 def test_collecting_again_leaves_alone_what_has_left_nothing(nights: Nights) -> None:
     nights.night("monday")
     second = nights.night("tuesday")
-    run, found = recollect(nights.store, second, nights.deployment, everything=True)
+    run, found = recollect(nights.store, second, nights.installation, everything=True)
     assert (run.status, found) == (RunStatus.COMPLETE, [])
 
 

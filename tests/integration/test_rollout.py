@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import rollout
 from hpo_lib.deployers import Check, Release
 from hpo_lib.errors import NotFound, SpecError, Superseded, TransientError
-from hpo_lib.record import Model, ModelStatus
+from hpo_lib.promotion import rollout
+from hpo_lib.records import Model, ModelStatus
 from hpo_lib.store import Store, upgrade
 from tests.integration.models_contract import challenger, champion
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import runs
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import Request
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.record import Attempt, Run, RunKey, RunStatus, RunView
+from hpo_lib.records import Advice, Attempt, Run, RunKey, RunStatus, RunView
+from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import Cause, TrialState
-from hpo_lib.warmstart import Advice
+from hpo_lib.trials import runner
 from tests.integration.loop import Loop, quietly
 
 #: Wide nets have a small loss and a large size; with a high rate they overfit.
@@ -52,17 +53,17 @@ class Bench(Loop):
     """Does whole runs."""
 
     def run(self, **changes: Any) -> Run:
-        run = runs.begin(
+        run = admission.begin(
             self.store,
             KEY,
             CONF | changes,
-            self.deployment,
+            self.installation,
             backend="local",
             triggered_by="ada",
             provenance={},
         )
         self.waves(run)
-        return runs.finish(self.store, KEY, self.deployment)
+        return lifecycle.finish(self.store, KEY, self.installation)
 
     def view(self, run: Run) -> RunView:
         return self.store.view(run.id)
@@ -99,7 +100,7 @@ def test_two_objectives_and_a_constraint_give_a_front(bench: Bench) -> None:
 
 def test_the_report_of_the_run_shows_its_front(bench: Bench) -> None:
     run = bench.run()
-    path = runs.write_report(bench.store, run, bench.deployment)
+    path = outputs.write_report(bench.store, run, bench.installation)
     text = path.read_text(encoding="utf-8")
     assert "Pareto front: 4 trials" in text
     with (path.parent / "trials.csv").open(encoding="utf-8", newline="") as file:
@@ -117,7 +118,7 @@ def test_a_run_that_no_trial_of_is_feasible_says_so(bench: Bench) -> None:
     assert run.reason.startswith("no trial keeps the constraints: trial ")
     assert run.reason.endswith("; max trials reached: 8 of 8")
     assert bench.view(run).front == []
-    text = runs.write_report(bench.store, run, bench.deployment).read_text(encoding="utf-8")
+    text = outputs.write_report(bench.store, run, bench.installation).read_text(encoding="utf-8")
     assert "No trial keeps the constraints" in text
 
 
@@ -150,7 +151,7 @@ def test_what_cannot_even_be_asked_for_is_the_trials_own_fault(
     def refuse(*_: object) -> Exit:
         raise SpecError("trial.options: node_selector.a: must be text, got 3")
 
-    monkeypatch.setattr(runs, "follow", refuse)
+    monkeypatch.setattr(runner, "follow", refuse)
     run = bench.run(limits=CONF["limits"] | {"max_trials": 1})
     (view,) = bench.view(run).trials
     assert (view.trial.cause, run.status) == (Cause.USER_ERROR, RunStatus.FAILED)
@@ -167,8 +168,8 @@ def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Benc
 def begun(bench: Bench, **trial: Any) -> tuple[Run, int]:
     """Begin a run, and name its first trial."""
     facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
-    run = runs.begin(bench.store, KEY, CONF | trial, bench.deployment, **facts)
-    return run, runs.next_wave(bench.store, KEY, 1, bench.deployment).assignments[0].trial
+    run = admission.begin(bench.store, KEY, CONF | trial, bench.installation, **facts)
+    return run, lifecycle.next_wave(bench.store, KEY, 1, bench.installation).assignments[0].trial
 
 
 def test_only_what_the_world_has_spoilt_uses_up_the_attempts(bench: Bench) -> None:
@@ -184,9 +185,9 @@ def test_only_what_the_world_has_spoilt_uses_up_the_attempts(bench: Bench) -> No
 
         if count < len(ends):
             with pytest.raises(TransientError, match=f"attempt {count} failed: "):
-                runs.perform(bench.store, run, number, bench.backend, quietly, launch)
+                runner.perform(bench.store, run, number, bench.backend, quietly, launch)
         else:
-            runs.perform(bench.store, run, number, bench.backend, quietly, launch)
+            runner.perform(bench.store, run, number, bench.backend, quietly, launch)
     trial = bench.store.trial(run.id, number)
     assert (trial.state, trial.cause) == (TrialState.FAILED, Cause.LOST)
     causes = [one.cause for one in bench.store.attempts(run.id, number)]
@@ -202,18 +203,18 @@ def test_a_cleared_trial_is_attempted_again_when_nothing_is_left_of_it(bench: Be
         bench.backend.submit(attempt.handle, request)
         assert bench.backend.poll(attempt.handle) is None
         bench.backend.end(attempt.handle)
-        runs.give_up(bench.store, attempt, over=False)
+        runner.give_up(bench.store, attempt, over=False)
         raise TransientError("the task was ended by hand")
 
     def again(attempt: Attempt, request: Request) -> Exit:
         (former, _) = bench.store.attempts(run.id, number)
         assert (former.cause, former.reason) == (Cause.STOPPED, "its Airflow task was cleared")
         assert bench.backend.poll(former.handle) is not None, "two at once may be too much"
-        return runs.follow(bench.backend, attempt, request, quietly)
+        return runner.follow(bench.backend, attempt, request, quietly)
 
     with pytest.raises(TransientError):
-        runs.perform(bench.store, run, number, bench.backend, quietly, cleared)
-    trial = runs.perform(bench.store, run, number, bench.backend, quietly, again)
+        runner.perform(bench.store, run, number, bench.backend, quietly, cleared)
+    trial = runner.perform(bench.store, run, number, bench.backend, quietly, again)
     assert trial.state is TrialState.COMPLETE
     assert len(bench.store.attempts(run.id, number)) == 2
 
@@ -224,11 +225,11 @@ def test_a_trial_whose_task_was_marked_is_over(bench: Bench) -> None:
     def marked(attempt: Attempt, request: Request) -> Exit:
         bench.backend.submit(attempt.handle, request)
         bench.backend.end(attempt.handle)
-        runs.give_up(bench.store, attempt, over=True)
+        runner.give_up(bench.store, attempt, over=True)
         raise TransientError("the task was ended by hand")
 
     with pytest.raises(TransientError):
-        runs.perform(bench.store, run, number, bench.backend, quietly, marked)
+        runner.perform(bench.store, run, number, bench.backend, quietly, marked)
     bench.perform(run, number)
     assert bench.store.trial(run.id, number).cause is Cause.KILLED_BY_OPERATOR
     (attempt,) = bench.store.attempts(run.id, number)
@@ -254,11 +255,11 @@ WARM: dict[str, Any] = {
 
 
 def warmed(bench: Bench, name: str, **changes: Any) -> Run:
-    return runs.begin(
+    return admission.begin(
         bench.store,
         RunKey("hpo_local", name),
         WARM | changes,
-        bench.deployment,
+        bench.installation,
         backend="local",
         triggered_by="ada",
         provenance={},
@@ -269,9 +270,11 @@ def ended(bench: Bench, name: str) -> Run:
     """Run an experiment to its end."""
     run = warmed(bench, name)
     for wave in (1, 2):
-        for assignment in runs.next_wave(bench.store, run.key, wave, bench.deployment).assignments:
+        for assignment in lifecycle.next_wave(
+            bench.store, run.key, wave, bench.installation
+        ).assignments:
             bench.perform(run, assignment.trial)
-    return runs.finish(bench.store, run.key, bench.deployment)
+    return lifecycle.finish(bench.store, run.key, bench.installation)
 
 
 def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> None:
@@ -287,7 +290,7 @@ def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> 
     third = ended(bench, "wednesday")
     assert warmed(bench, "tuesday") == second, "a retry changes nothing"
     assert bench.store.history(second.id).earlier == advice.earlier
-    lease = runs.next_wave(bench.store, second.key, 1, bench.deployment)
+    lease = lifecycle.next_wave(bench.store, second.key, 1, bench.installation)
     assert lease.assignments[0].params["x"] == min(tried)
     found = Advice.read(warmed(bench, "thursday").earlier)
     assert [one.run for one in found.runs] == [third.id, first.id]

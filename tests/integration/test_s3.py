@@ -13,17 +13,21 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from hpo_lib import artifacts, cli, fingerprint, runs
-from hpo_lib.backends import Ending, Exit, Request
+from hpo_lib.backends import Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
+from hpo_lib.cli import main
 from hpo_lib.collectors import Source
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.trial import Cause
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.fingerprint import Inputs
-from hpo_lib.places import chunks, files, tail
-from hpo_lib.record import Attempt, RunKey
+from hpo_lib.files import artifacts
+from hpo_lib.files.places import chunks, files, tail
+from hpo_lib.installation import Inputs, Installation
+from hpo_lib.records import Attempt, RunKey
+from hpo_lib.runs import admission, fingerprint, lifecycle, outputs
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
-from hpo_lib.trial import Cause
+from hpo_lib.trials import outcome, runner
 
 CONF: dict[str, Any] = {
     "name": "iris",
@@ -158,7 +162,7 @@ def test_an_output_comes_and_goes(endpoint: str, uri: str, tmp_path: Path) -> No
     folder = artifacts.open_folder(f"{uri}/attempt-1", options(endpoint))
     other = artifacts.open_folder(f"{uri}/attempt-10", options(endpoint))
     assert artifacts.upload(tmp_path, folder) == artifacts.upload(tmp_path, other) == 1
-    artifacts.write_record(folder, {"trial": 1})
+    outputs.write_record(folder, {"trial": 1})
     names = [str(place).removeprefix(f"{folder}/") for place in files(folder)]
     assert names == ["model/weights", "result.json"]
     assert tail(folder / "model" / "weights", 3) == b"xxx"
@@ -183,9 +187,9 @@ def test_a_trial_is_judged_by_what_lies_in_the_bucket(endpoint: str, uri: str) -
     (output / "metrics.jsonl").write_bytes(b'{"step": 1, "loss": 0.5}\n')
     source = Source(output / "log.txt", output)
     spec = load(CONF)
-    assert runs.outcome(spec, Exit(Ending.EXITED, 0), source).value == 0.5
+    assert outcome.outcome(spec, Exit(Ending.EXITED, 0), source).value == 0.5
     missing = Source(output / "none.txt", output / "none")
-    assert runs.outcome(spec, Exit(Ending.EXITED, 0), missing).cause is Cause.OBJECTIVE_MISSING
+    assert outcome.outcome(spec, Exit(Ending.EXITED, 0), missing).cause is Cause.OBJECTIVE_MISSING
 
 
 @pytest.mark.parametrize("collector", ["stdout", "file", "jsonl", "tfevents", "xcom"])
@@ -193,7 +197,7 @@ def test_an_outage_fails_no_trial(collector: str, hurried: dict[str, Any]) -> No
     output = artifacts.open_folder("s3://bucket/x", hurried)
     spec = load(CONF | {"metrics": {"collector": collector}})
     with pytest.raises(TransientError, match="cannot be reached: Could not connect"):
-        runs.outcome(spec, Exit(Ending.EXITED, 0), Source(output / "log.txt", output))
+        outcome.outcome(spec, Exit(Ending.EXITED, 0), Source(output / "log.txt", output))
 
 
 class FakeCluster(KubernetesBackend):
@@ -222,7 +226,7 @@ def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
     upgrade(url)
     offers = {uri: lambda: options(endpoint)}
     backend = FakeCluster(home=tmp_path, connect=lambda: None, offers=offers)
-    deployment = runs.Deployment(tmp_path, {"kubernetes": lambda: backend}, artifacts=offers)
+    installation = Installation(tmp_path, {"kubernetes": lambda: backend}, artifacts=offers)
     conf = CONF | {
         "limits": {"max_trials": 1},
         "trial": {"backend": "kubernetes", "image": "i"},
@@ -235,11 +239,11 @@ def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
 
     key, facts = RunKey("hpo_kubernetes", "1"), {"triggered_by": "ada", "provenance": {}}
     with Store.open(url) as store:
-        run = runs.begin(store, key, conf, deployment, backend="kubernetes", **facts)
-        runs.next_wave(store, key, 1, deployment)
-        trial = runs.perform(store, run, 1, backend, lambda line: None, launch)
+        run = admission.begin(store, key, conf, installation, backend="kubernetes", **facts)
+        lifecycle.next_wave(store, key, 1, installation)
+        trial = runner.perform(store, run, 1, backend, lambda line: None, launch)
         assert trial.cause is Cause.OBJECTIVE_MISSING
-        runs.finish(store, key, deployment)
+        lifecycle.finish(store, key, installation)
 
     for name, value in {
         "AWS_ACCESS_KEY_ID": "a",
@@ -249,5 +253,5 @@ def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
         "HPO_HOME": str(tmp_path),
     }.items():
         monkeypatch.setenv(name, value)
-    assert cli.main(["collect", "1", "--url", url, *settings]) == 0
+    assert main.main(["collect", "1", "--url", url, *settings]) == 0
     assert "trial 1: loss = 0.25" in capsys.readouterr().out

@@ -16,7 +16,6 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from hpo_lib.artifacts import open_folder
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.sagemaker import SageMakerDeployer
 from hpo_lib.deployers.sagemaker_request import (
@@ -27,6 +26,7 @@ from hpo_lib.deployers.sagemaker_request import (
     version_of,
 )
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.files.artifacts import open_folder
 from tests.integration.deployer_contract import (
     EXPERIMENT,
     SAMPLE,

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
-from hpo_lib.schedule import Schedule
 from hpo_lib.spec import load
+from hpo_lib.spec.schedule import Schedule
 from hpo_lib.validation import parse
 
 ROOT = Path(__file__).resolve().parents[2]

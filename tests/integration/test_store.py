@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from hpo_lib.core.trial import History
 from hpo_lib.errors import HpoError, StoreError, TransientError
-from hpo_lib.record import Run, RunKey, RunStatus
+from hpo_lib.records import Run, RunKey, RunStatus
 from hpo_lib.store import Store, revision, upgrade
-from hpo_lib.trial import History
 from tests.integration.store_contract import KEY, Answer, Engineer, StoreContract, assignment
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class TestSqlite(StoreContract):
             with Store.open(url, lock_timeout_s=0) as hurried:
                 assert hurried.run(KEY) == run
                 with pytest.raises(TransientError, match="locked"):
-                    hurried.lease(run.id, "wave-01", Engineer())
+                    hurried.next_batch(run.id, "wave-01", Engineer())
 
     @pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:", "sqlite://hpo.db"])
     @USES
@@ -92,7 +92,7 @@ class TestSqlite(StoreContract):
         path = Path(make_url(url).database or "")
         path.chmod(0o400)
         with pytest.raises(StoreError, match=r"readonly.*must be writable"):
-            store.lease(run.id, "wave-01", Engineer())
+            store.next_batch(run.id, "wave-01", Engineer())
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     @USES
@@ -127,8 +127,8 @@ class TestPostgres(StoreContract):
             return Answer((assignment(0),))
 
         with pytest.raises(TransientError, match="try again"):
-            store.lease(run.id, "wave-01", ask)
-        assert store.leased(run.id, "wave-01") is None
+            store.next_batch(run.id, "wave-01", ask)
+        assert store.batch_of(run.id, "wave-01") is None
         assert store.history(run.id).trials == ()
 
     def test_a_database_that_is_gone_is_an_outage_to_an_open_store(self, postgres: Server) -> None:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from hpo_lib.record import Attempt, AttemptState, Run, RunKey, RunStatus, RunView, TrialView
+from hpo_lib.core.trial import Cause, Observation, Origin, Trial, TrialState, Value
+from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, RunView, TrialView
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, Observation, Origin, Trial, TrialState, Value
 
 START = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
 

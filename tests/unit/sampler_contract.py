@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_space import spaces
 
-from hpo_lib import engine
-from hpo_lib.constraint import Constraint
+from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Cause, Direction, History, Suggestion, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
 from hpo_lib.samplers import Sampler
-from hpo_lib.space import Space, key
-from hpo_lib.trial import Cause, Direction, History, Suggestion, Trial, TrialState
+from hpo_lib.search import suggesting
 
 #: 80 configurations: 4 x 4 x (1 x 2 + 1 x 3).
 GRID = Space.parse(
@@ -60,7 +60,7 @@ class Recipe:
     single: bool = False
 
     def build(self, space: Space, seed: int = 0, goal: Goal = MAXIMIZE) -> Sampler:
-        return engine.make_sampler(self.name, space, goal, seed=seed, settings=self.settings)
+        return suggesting.make_sampler(self.name, space, goal, seed=seed, settings=self.settings)
 
 
 def complete(number: int, params: Any, value: float) -> Trial:
@@ -183,17 +183,17 @@ class SamplerContract:
         assert len(recipe.build(space).suggest(history, count)) == count
 
     def test_no_configuration_comes_twice_until_all_were_tried(self, recipe: Recipe) -> None:
-        search = engine.Search(GRID, recipe.build(GRID), seed=0)
+        search = suggesting.Search(GRID, recipe.build(GRID), seed=0)
         history = History()
         for _ in range(12):
-            suggestions = engine.suggest(search, history, 5)
+            suggestions = suggesting.suggest(search, history, 5)
             assert len(suggestions) == 5
             history = extend(history, suggestions)
         assert len({key(trial.params) for trial in history.trials}) == 60
-        while suggestions := engine.suggest(search, history, 7):
+        while suggestions := suggesting.suggest(search, history, 7):
             history = extend(history, suggestions)
         assert len({key(trial.params) for trial in history.trials}) == len(history.trials) == 80
-        assert recipe.build(GRID).capacity([]) == 80
+        assert recipe.build(GRID).configurations([]) == 80
 
     def test_the_order_in_which_trials_are_listed_does_not_matter(
         self, recipe: Recipe, space: Space, histories: dict[str, History]
@@ -263,8 +263,8 @@ class SamplerContract:
         used = {key(trial.params) for trial in trials}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            suggestions = engine.suggest(
-                engine.Search(space, sampler, seed), History(tuple(trials)), 3
+            suggestions = suggesting.suggest(
+                suggesting.Search(space, sampler, seed), History(tuple(trials)), 3
             )
         check_suggestions(space, suggestions)
         fresh = {key(suggestion.params) for suggestion in suggestions}

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_spec import GOOD
 
-from hpo_lib import artifacts
+from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.invocation import attempt_uri
-from hpo_lib.record import Model, ModelStatus, RunView
-from hpo_lib.spec import Artifacts, load
-from hpo_lib.trial import Cause, TrialState
+from hpo_lib.files import artifacts
+from hpo_lib.records import Model, ModelStatus, RunView, attempt_uri
+from hpo_lib.runs import outputs
+from hpo_lib.spec import load
+from hpo_lib.spec.sections import Artifacts
 from hpo_lib.validation import parse
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class FolderContract:
 
     def test_a_record_can_be_written_again(self, folder: UPath) -> None:
         for reason in ("first", "second"):
-            artifacts.write_record(folder, {"reason": reason})
+            outputs.write_record(folder, {"reason": reason})
             assert json.loads((folder / "result.json").read_bytes()) == {"reason": reason}
         assert [place.name for place in artifacts.files(folder)] == ["result.json"]
 
@@ -273,7 +274,7 @@ def test_a_record_tells_what_the_store_knows() -> None:
     lost = factories.attempt(3, 0, 1, cause=Cause.LOST)
     last = factories.attempt(3, 2, 4, number=2, exit_code=0, reason="loss must be finite, got nan")
     view = factories.view(failed, lost, last)
-    record = artifacts.record_of(run, view, last)
+    record = outputs.record_of(run, view, last)
     assert json.loads(json.dumps(record, allow_nan=False)) == {
         "experiment": "wine-quality",
         "run": 12,
@@ -289,7 +290,7 @@ def test_a_record_tells_what_the_store_knows() -> None:
         "ended_at": "2026-11-21T07:00:04+00:00",
         "versions": dict(run.provenance),
     }
-    assert artifacts.record_of(run, view, lost)["metrics"] == {}
+    assert outputs.record_of(run, view, lost)["metrics"] == {}
 
 
 def _places(found: list[Any]) -> list[tuple[int, int]]:
@@ -328,7 +329,7 @@ def _run() -> RunView:
     ],
 )
 def test_what_is_kept(keep: str, protected: tuple[int, ...], kept: list[tuple[int, int]]) -> None:
-    stays, goes = artifacts.retain(_run(), keep, protected)
+    stays, goes = outputs.retain(_run(), keep, protected)
     assert _places(stays) == kept
     ended = [(0, 1), (1, 1), (1, 2), (2, 1), (5, 1), (5, 2)]
     assert sorted(_places(stays) + _places(goes)) == ended
@@ -345,7 +346,7 @@ def test_nothing_protected_or_running_is_ever_deleted(
 ) -> None:
     view = factories.good_run(trials, seed=seed)
     running = {one.trial.number for one in view.trials if one.trial.state is TrialState.RUNNING}
-    kept, doomed = artifacts.retain(view, keep, protected)
+    kept, doomed = outputs.retain(view, keep, protected)
     assert not {one.trial for one in doomed} & (protected | running)
     assert keep == "none" or set(view.front) <= {one.trial for one in kept}
 
@@ -361,12 +362,12 @@ def test_final_trials_are_kept_until_the_gate_has_judged() -> None:
         (replace(model, verdict={"promote": False}), False),
         (replace(model, verdict={"promote": True}, trial=6), True),
     ]:
-        stays, _ = artifacts.retain(replace(seen, model=waiting), "none")
+        stays, _ = outputs.retain(replace(seen, model=waiting), "none")
         assert ((6, 1) in _places(stays)) == kept
 
 
 def test_of_several_objectives_the_whole_front_is_kept() -> None:
     view = factories.front_run()
-    kept, _ = artifacts.retain(view, "best")
+    kept, _ = outputs.retain(view, "best")
     assert [one.trial for one in kept if one.cause is None] == view.front
     assert len(view.front) > 1

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import engine
-from hpo_lib.constraint import Constraint
-from hpo_lib.goal import Goal
-from hpo_lib.optimizer import Optimizer
+from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
+from hpo_lib.core.trial import Direction
 from hpo_lib.registry import SAMPLERS
 from hpo_lib.samplers.auto import choose, chosen
-from hpo_lib.space import Space
+from hpo_lib.search import engine, suggesting
+from hpo_lib.search.optimizer import Optimizer
 from hpo_lib.spec import load
-from hpo_lib.trial import Direction
 
 FINITE = Space.parse({"n": {"type": "int", "low": 1, "high": 6}})
 WIDE = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
@@ -96,7 +96,10 @@ def _spec(**changes: Any) -> Any:
 def test_a_run_is_searched_by_what_was_chosen(limits: dict[str, int], name: str) -> None:
     spec = _spec(limits=limits)
     assert chosen(spec)[0] == name
-    open_, named = engine.search(spec), engine.search(_spec(limits=limits, sampler={"name": name}))
+    open_, named = (
+        suggesting.search(spec),
+        suggesting.search(_spec(limits=limits, sampler={"name": name})),
+    )
     assert type(open_.sampler) is type(named.sampler)
 
 

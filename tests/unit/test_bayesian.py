@@ -13,27 +13,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampler_contract import MIXED, complete, extend, failed
 
-from hpo_lib import Optimizer, engine
-from hpo_lib.constraint import Constraint
-from hpo_lib.goal import Goal
-from hpo_lib.samplers import outputs, random_params
-from hpo_lib.samplers.cube import Cube
-from hpo_lib.samplers.evidence import gather, known, subset
-from hpo_lib.samplers.forest import Forest
-from hpo_lib.samplers.gaussian import Process
-from hpo_lib.space import Space, key
-from hpo_lib.trial import Direction, Earlier, History, Trial, TrialState
+from hpo_lib import Optimizer
+from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Direction, Earlier, History, Trial, TrialState
+from hpo_lib.samplers import random_params
+from hpo_lib.samplers.surrogate import outputs
+from hpo_lib.samplers.surrogate.cube import Cube
+from hpo_lib.samplers.surrogate.evidence import gather, known, subset
+from hpo_lib.samplers.surrogate.forest import Forest
+from hpo_lib.samplers.surrogate.gaussian import Process
+from hpo_lib.search import suggesting
 
 MINIMIZE = Goal.of(Direction.MINIMIZE)
 UNIT = {"type": "float", "low": 0.0, "high": 1.0}
 
 
 def build(space: Space, goal: Goal = MINIMIZE, seed: int = 0, **options: Any) -> Any:
-    return engine.make_sampler("bayesian", space, goal, seed=seed, settings=options)
+    return suggesting.make_sampler("bayesian", space, goal, seed=seed, settings=options)
 
 
 def sobol_history(count: int) -> History:
-    sampler = engine.make_sampler("sobol", MIXED, MINIMIZE, seed=0, settings={})
+    sampler = suggesting.make_sampler("sobol", MIXED, MINIMIZE, seed=0, settings={})
     return extend(History(), sampler.suggest(History(), count))
 
 
@@ -208,7 +210,7 @@ class TestWhatItIsTold:
         assert straight == turned
 
     def test_the_model_waits_for_its_initial_points_and_for_two_values(self) -> None:
-        sobol = engine.make_sampler("sobol", MIXED, MINIMIZE, seed=0, settings={})
+        sobol = suggesting.make_sampler("sobol", MIXED, MINIMIZE, seed=0, settings={})
         sampler, history = build(MIXED, initial=8), sobol_history(6)
         assert sampler.blind == 8
         mixed = sampler.suggest(history, 4)
@@ -260,7 +262,7 @@ class TestWhatItIsTold:
                 **{f"x{i}": UNIT for i in range(30)},
             }
         )
-        random = engine.make_sampler("random", space, MINIMIZE, seed=0, settings={})
+        random = suggesting.make_sampler("random", space, MINIMIZE, seed=0, settings={})
         history = extend(History(), random.suggest(History(), 30))
         assert len(build(space).suggest(history, 2)) == 2
 
@@ -335,10 +337,10 @@ def pursue(
 ) -> History:
     """Give the history of batches of 6 over the unit square; `outcome` gives value and metrics."""
     space = Space.parse({"x": UNIT, "y": UNIT})
-    search = engine.Search(space, build(space, goal), 0)
+    search = suggesting.Search(space, build(space, goal), 0)
     trials: list[Trial] = []
     for _ in range(rounds):
-        for suggestion in engine.suggest(search, History(tuple(trials)), 6):
+        for suggestion in suggesting.suggest(search, History(tuple(trials)), 6):
             x, y = (float(suggestion.params[name]) for name in "xy")
             value, metrics = outcome(x, y)
             number = len(trials) + 1
@@ -387,9 +389,11 @@ class TestAdvice:
     def after(self, earlier: tuple[Earlier, ...], count: int) -> float:
         """Give the best loss after so many trials, two at a time."""
         trials: list[Trial] = []
-        search = engine.Search(self.SPACE, build(self.SPACE, initial=4), 0)
+        search = suggesting.Search(self.SPACE, build(self.SPACE, initial=4), 0)
         while len(trials) < count:
-            for suggestion in engine.suggest(search, History(tuple(trials), earlier=earlier), 2):
+            for suggestion in suggesting.suggest(
+                search, History(tuple(trials), earlier=earlier), 2
+            ):
                 x, y = (float(suggestion.params[name]) for name in "xy")
                 trials.append(complete(len(trials) + 1, suggestion.params, self.loss(x, y)))
         return min(trial.value for trial in trials if trial.value is not None)

@@ -18,7 +18,7 @@ from benchmarks.nights.play import Night, cases
 from benchmarks.nights.weather import HARMLESS, STEPS, Fault, Weather
 from benchmarks.nights.world import Final
 from hpo_lib.errors import TransientError
-from hpo_lib.record import ModelStatus
+from hpo_lib.records import ModelStatus
 from hpo_lib.store import Store, upgrade
 
 FINAL = Final(seeds=2, examples=200)

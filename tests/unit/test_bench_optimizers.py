@@ -16,7 +16,7 @@ from benchmarks.optimizers.harness import Plan, Results
 from benchmarks.optimizers.problems import PROBLEMS, REPORT, TUNE
 from benchmarks.optimizers.score import Scale, expected_best, scale_of, score
 from benchmarks.optimizers.session import Protocol
-from hpo_lib.space import Space
+from hpo_lib.core.space import Space
 
 MAY_FAIL = {"boosting_friedman", "sgd_line", "mlp_diabetes"}
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import hpo_lib
-from hpo_lib import cli
-from hpo_lib.spec import MAX_BYTES
+from hpo_lib.cli import main
+from hpo_lib.spec.model import MAX_BYTES
 
 GOOD = """\
 name: demo
@@ -48,7 +48,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def test_a_good_file_is_ok(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["validate", str(good)]) == 0
+    assert main.main(["validate", str(good)]) == 0
     assert capsys.readouterr() == (f"{good}: ok\n", "")
 
 
@@ -57,7 +57,7 @@ def test_every_problem_of_every_file_gets_its_line(
 ) -> None:
     wrong = write("name: demo", "name: Demo\nmode: fast", "wrong.yaml")
     small = write("max_trials: 10", "max_trials: 61", "small.yaml")
-    assert cli.main(["validate", str(wrong), str(good), str(small)]) == 2
+    assert main.main(["validate", str(wrong), str(good), str(small)]) == 2
     out, err = capsys.readouterr()
     assert out == f"{good}: ok\n"
     assert err.splitlines() == [
@@ -74,15 +74,15 @@ NIGHTLY = "name: demo\nschedule: {cron: '30 3 * * *', timezone: Asia/Tokyo}"
 
 def test_a_file_with_a_schedule_says_when(write: Any, capsys: pytest.CaptureFixture[str]) -> None:
     nightly = write("name: demo", NIGHTLY, "nightly.yaml")
-    assert cli.main(["validate", str(nightly)]) == 0
+    assert main.main(["validate", str(nightly)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"{nightly}: ok (cron 30 3 * * * in Asia/Tokyo, ")
-    assert cli.main(["plan", str(nightly)]) == 0
+    assert main.main(["plan", str(nightly)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "schedule     cron 30 3 * * * in Asia/Tokyo" in lines
     (times,) = (line for line in lines if line.startswith("next runs"))
     assert times.count("03:30 JST") == 3
-    assert cli.main(["plan", str(nightly), "--json"]) == 0
+    assert main.main(["plan", str(nightly), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["schedule"], len(facts["next_runs"])) == ("cron 30 3 * * * in Asia/Tokyo", 3)
 
@@ -91,7 +91,7 @@ def test_a_file_that_can_have_no_dag_is_refused(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spaced = write("name: demo", NIGHTLY, "my file.yaml")
-    assert cli.main(["validate", str(spaced)]) == 2
+    assert main.main(["validate", str(spaced)]) == 2
     said = f"{spaced}: the file's name must be letters, digits, _ and -"
     assert capsys.readouterr().err.startswith(said)
 
@@ -101,7 +101,7 @@ def test_options_that_a_backend_does_not_have_are_refused(
 ) -> None:
     other = "backend: kubernetes, image: i, options: {namespaec: x}"
     wrong = write("timeout: 30m", other)
-    assert cli.main(["validate", str(wrong)]) == 2
+    assert main.main(["validate", str(wrong)]) == 2
     said = "trial.options: unknown key \"namespaec\", did you mean 'namespace'?"
     assert capsys.readouterr().err.startswith(f"{wrong}: {said}")
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_spec_is_refused(
 ) -> None:
     path = tmp_path / "odd.yaml"
     path.write_bytes(content)
-    assert cli.main(["plan", str(path)]) == 2
+    assert main.main(["plan", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"{path}: {message}")
@@ -134,12 +134,12 @@ def test_a_file_that_cannot_be_read_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     for path, why in ((tmp_path, "Is a directory"), (tmp_path / "x", "No such file or directory")):
-        assert cli.main([command, str(path)]) == 2
+        assert main.main([command, str(path)]) == 2
         assert capsys.readouterr().err == f"{path}: spec: must be a readable file: {why}\n"
 
 
 def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["plan", str(good), "--suggestions", "2"]) == 0
+    assert main.main(["plan", str(good), "--suggestions", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:9] == [
         "experiment   demo",
@@ -175,14 +175,14 @@ def test_what_auto_chose_is_told_and_why(
         "sampler: {name: random}\nfixed: {epochs: 3}\nlimits: {max_trials: 10, parallel_trials: 4}"
     )
     path = write(old, f"limits: {limits}")
-    cli.main(["plan", str(path), "--suggestions", "1"])
+    main.main(["plan", str(path), "--suggestions", "1"])
     out = capsys.readouterr().out
     assert f"\nsampler      auto: {line}" in out
     assert "), seed 0\n" in out
     facts = _plan(path, capsys, 1)
     assert facts["sampler"] == line.split()[0]
     assert facts["sampler_chosen_because"]
-    cli.main(["validate", str(path)])
+    main.main(["validate", str(path)])
     assert capsys.readouterr().out.startswith(f"{path}: ok (sampler auto: {line.split()[0]}, ")
 
 
@@ -190,7 +190,7 @@ def test_the_plan_tells_which_runs_would_advise(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write("sampler: {name: random}", "warm_start: {from: [a, b], weight: 0.5}")
-    cli.main(["plan", str(path), "--suggestions", "1"])
+    main.main(["plan", str(path), "--suggestions", "1"])
     line = (
         "10 trials of each of the newest 5 complete runs of a, b, weight 0.5, half after 7d; not "
         "in the suggestions below"
@@ -207,7 +207,7 @@ def test_the_plan_tells_every_objective_and_constraint(
         "objective: {metric: loss, direction: minimize}",
         f"{several}\nconstraints: [val_loss - loss <= 0.01, auc >= 0.5]",
     )
-    cli.main(["plan", str(path)])
+    main.main(["plan", str(path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == [
         "objective    minimize loss, maximize auc",
@@ -218,7 +218,7 @@ def test_the_plan_tells_every_objective_and_constraint(
 
 
 def _plan(path: Path, capsys: pytest.CaptureFixture[str], count: int = 99) -> dict[str, Any]:
-    assert cli.main(["plan", str(path), "--json", "--suggestions", str(count)]) == 0
+    assert main.main(["plan", str(path), "--json", "--suggestions", str(count)]) == 0
     return dict(json.loads(capsys.readouterr().out))
 
 
@@ -239,7 +239,7 @@ def test_the_plan_stops_where_results_begin_to_matter(
     path = write("name: random", "name: bayesian, initial: 5")
     facts = _plan(path, capsys)
     assert facts["results_matter_after"] == len(facts["suggestions"]) == 5
-    cli.main(["plan", str(path)])
+    main.main(["plan", str(path)])
     assert capsys.readouterr().out.endswith(
         "\nTrials after 5 depend on the results of those before them.\n"
     )
@@ -259,7 +259,7 @@ def test_the_plan_stops_where_results_begin_to_matter(
 def test_the_plan_says_how_large_the_space_is(
     write: Any, capsys: pytest.CaptureFixture[str], old: str, new: str, line: str
 ) -> None:
-    cli.main(["plan", str(write(old, new)), "--suggestions", "0"])
+    main.main(["plan", str(write(old, new)), "--suggestions", "0"])
     out = capsys.readouterr().out
     found = next(text for text in out.splitlines() if text.startswith("space"))
     assert found.split(maxsplit=1)[1] in {
@@ -272,7 +272,7 @@ def test_the_plan_says_how_large_the_space_is(
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
+        main.main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"hpo {hpo_lib.__version__}\n"
 
@@ -282,7 +282,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_wrong_call_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
     assert caught.value.code == 2
     assert "usage: hpo" in capsys.readouterr().err
 
@@ -290,7 +290,7 @@ def test_a_wrong_call_ends_with_2(arguments: list[str], capsys: pytest.CaptureFi
 @pytest.mark.parametrize("command", [[], ["validate"], ["plan"]])
 def test_help_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main([*command, "--help"])
+        main.main([*command, "--help"])
     assert caught.value.code == 0
     assert f"example: hpo {(command or ['plan'])[0]} " in capsys.readouterr().out
 

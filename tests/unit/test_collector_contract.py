@@ -13,11 +13,11 @@ from tfevents_writer import event, simple, tensor, written
 from upath import UPath
 
 from hpo_lib.collectors import Source
+from hpo_lib.core.trial import Observation
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.places import Place, tail
+from hpo_lib.files.places import Place, tail
 from hpo_lib.registry import ALLOWED_COLLECTORS, COLLECTORS, check, load
-from hpo_lib.spec import Metrics
-from hpo_lib.trial import Observation
+from hpo_lib.spec.sections import Metrics
 
 WANTED = frozenset({"loss", "val_loss"})
 Row = tuple[int, Mapping[str, float]]

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from hpo_lib.collectors import MAX_PER_METRIC, Source, reduce, stdout, thinned, to_float
 from hpo_lib.collectors.stdout import LineRules
+from hpo_lib.core.trial import Direction, Observation
 from hpo_lib.errors import TrialFailed
-from hpo_lib.lines import lines
+from hpo_lib.files.lines import lines
 from hpo_lib.registry import load
-from hpo_lib.spec import Metrics, Objective
-from hpo_lib.trial import Direction, Observation
+from hpo_lib.spec.sections import Metrics, Objective
 
 LOSS = Objective(metric="loss", direction=Direction.MINIMIZE)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.condition import Condition
+from hpo_lib.backends.condition import Condition
 from hpo_lib.errors import SpecError
 
 STATUS: dict[str, Any] = {

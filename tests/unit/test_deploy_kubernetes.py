@@ -26,9 +26,9 @@ from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s, packed
 from hpo_lib.deployers.manifests import (
     MAX_CONFIG_BYTES,
     SERVER,
-    KubernetesOptions,
-    Model,
     Plan,
+    ServedModel,
+    ServeOptions,
     ServeRules,
     addressed,
     label,
@@ -50,11 +50,11 @@ FILES = {"saved_model/1/saved_model.pb": b"\x00graph", "sample.json": b"{}", "mo
 
 
 def plan(experiment: str = "digits", rules: ServeRules = RULES, **options: Any) -> Plan:
-    return Plan(experiment, "s1", parse(KubernetesOptions, options), rules)
+    return Plan(experiment, "s1", parse(ServeOptions, options), rules)
 
 
-def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
-    return deployment["spec"]["template"]["spec"]
+def pod_of(installation: dict[str, Any]) -> dict[str, Any]:
+    return installation["spec"]["template"]["spec"]
 
 
 # Names
@@ -63,10 +63,10 @@ def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
 @given(NAMES, st.integers(1, 10**9))
 def test_names_are_dns_labels_and_always_the_same(experiment: str, version: int) -> None:
     one, other = plan(experiment), plan(experiment)
-    model = Model(version, FILES)
+    model = ServedModel(version, FILES)
     names = [one.name, one.named(version), one.config_map(model)["metadata"]["name"]]
     assert all(DNS_LABEL.fullmatch(name) for name in names)
-    assert one.deployment(model) == other.deployment(model)
+    assert one.installation(model) == other.installation(model)
     assert one.config_map(model) == other.config_map(model)
 
 
@@ -85,8 +85,8 @@ def test_versions_stay_apart(one: int, other: int) -> None:
 
 
 def test_small_models_travel_in_a_config_map_in_the_layout_of_tensorflow_serving() -> None:
-    model = Model(7, FILES)
-    config_map, pod = plan().config_map(model), pod_of(plan().deployment(model))
+    model = ServedModel(7, FILES)
+    config_map, pod = plan().config_map(model), pod_of(plan().installation(model))
     (volume,) = [one for one in pod["volumes"] if one["name"] == "hpo-model"]
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     data = config_map["binaryData"]
@@ -104,8 +104,8 @@ def test_large_models_are_fetched_by_a_container_that_alone_has_the_credentials(
         image="serve:1",
         pod_template={"spec": {"initContainers": [{"name": "fetch", **secret}]}},
     )
-    model = Model(7, {"sample.json": b"{}"}, "s3://bucket/model")
-    pod = pod_of(plan(rules=rules, image="own:2").deployment(model))
+    model = ServedModel(7, {"sample.json": b"{}"}, "s3://bucket/model")
+    pod = pod_of(plan(rules=rules, image="own:2").installation(model))
     (fetch,), (server,) = pod["initContainers"], pod["containers"]
     assert {"name": "MODEL_URI", "value": "s3://bucket/model"} in fetch["env"]
     assert fetch["envFrom"] == secret["envFrom"]
@@ -114,12 +114,12 @@ def test_large_models_are_fetched_by_a_container_that_alone_has_the_credentials(
     assert fetch["securityContext"] == server["securityContext"]
     mounts = [one for one in server["volumeMounts"] if one["name"] == "hpo-model"]
     assert mounts == [{"name": "hpo-model", "mountPath": "/models/digits", "readOnly": True}]
-    small = pod_of(plan(rules=rules).deployment(Model(7, FILES)))
+    small = pod_of(plan(rules=rules).installation(ServedModel(7, FILES)))
     assert "initContainers" not in small, "what fetches is not needed"
 
 
 def test_a_pod_that_serves_is_confined() -> None:
-    pod = pod_of(plan().deployment(Model(1, FILES)))
+    pod = pod_of(plan().installation(ServedModel(1, FILES)))
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     (server,) = pod["containers"]
@@ -129,23 +129,27 @@ def test_a_pod_that_serves_is_confined() -> None:
 
 def test_no_pod_that_serves_is_taken_for_one_that_trains() -> None:
     """The housekeeping of trials looks for `hpo.io/store`."""
-    template = plan().deployment(Model(1, FILES))["spec"]["template"]
+    template = plan().installation(ServedModel(1, FILES))["spec"]["template"]
     assert "hpo.io/store" not in template["metadata"]["labels"]
 
 
 def test_the_service_chooses_one_version() -> None:
     made = plan(port=9000)
-    service, deployment = made.service(2, "now"), made.deployment(Model(2, FILES))
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    service, installation = made.service(2, "now"), made.installation(ServedModel(2, FILES))
+    labels = installation["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert not service["spec"]["selector"].items() <= made.selector(3).items()
-    assert deployment["spec"]["selector"]["matchLabels"] == made.selector(2)
+    assert installation["spec"]["selector"]["matchLabels"] == made.selector(2)
     assert service["spec"]["ports"] == [{"name": "http", "port": 9000, "targetPort": "http"}]
 
 
 def test_what_is_served_shows_in_the_digest() -> None:
     other = FILES | {"model.keras": b"other"}
-    digests = {Model(1, FILES).digest, Model(1, other).digest, Model(1, {}, "s3://a").digest}
+    digests = {
+        ServedModel(1, FILES).digest,
+        ServedModel(1, other).digest,
+        ServedModel(1, {}, "s3://a").digest,
+    }
     assert len(digests) == 3
 
 
@@ -157,7 +161,7 @@ def test_without_a_namespace_in_the_deployment_nothing_is_served() -> None:
     rules = parse(ServeRules, shipped)
     assert rules == ServeRules(), "what the file shows is what holds without it"
     with pytest.raises(SpecError, match="not offered by this deployment; its operator can name"):
-        permit(KubernetesOptions(), rules)
+        permit(ServeOptions(), rules)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_without_a_namespace_in_the_deployment_nothing_is_served() -> None:
 def test_what_the_deployment_does_not_allow_is_refused(options: dict[str, Any], words: str) -> None:
     rules = ServeRules(namespaces=("models",), images=("good/*",))
     with pytest.raises(SpecError, match=re.escape(words)) as raised:
-        KubernetesDeployer("digits", parse(KubernetesOptions, options), lambda: None, rules)
+        KubernetesDeployer("digits", parse(ServeOptions, options), lambda: None, rules)
     assert str(raised.value).startswith("deploy.options.")
 
 
@@ -202,7 +206,7 @@ def test_what_the_deployment_does_not_allow_is_refused(options: dict[str, Any], 
 )
 def test_options_are_checked(options: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=re.escape(words)):
-        parse(KubernetesOptions, options, at="deploy.options")
+        parse(ServeOptions, options, at="deploy.options")
 
 
 def test_the_settings_give_what_the_operator_says(
@@ -266,7 +270,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 # What the cluster says
 
 
-def deployment(wanted: int, generation: int, *status: int) -> dict[str, Any]:
+def installation(wanted: int, generation: int, *status: int) -> dict[str, Any]:
     """Give a Deployment of which this is seen: generation, all, updated and ready pods."""
     names = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas")
     known = {"metadata": {"generation": generation}, "spec": {"replicas": wanted}}
@@ -276,13 +280,13 @@ def deployment(wanted: int, generation: int, *status: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("there", "ready"),
     [
-        (deployment(2, 1), False),
-        (deployment(2, 1, 1, 2, 2, 2), True),
+        (installation(2, 1), False),
+        (installation(2, 1, 1, 2, 2, 2), True),
         # The controller has not seen the last change.
-        (deployment(2, 2, 1, 2, 2, 2), False),
+        (installation(2, 2, 1, 2, 2, 2), False),
         # An old pod is there besides.
-        (deployment(2, 1, 1, 3, 2, 3), False),
-        (deployment(2, 1, 1, 2, 2, 1), False),
+        (installation(2, 1, 1, 3, 2, 3), False),
+        (installation(2, 1, 1, 2, 2, 1), False),
     ],
 )
 def test_a_rollout_is_over_when_all_pods_are_as_described(there: Any, ready: bool) -> None:

@@ -12,8 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.drift import MAX_CLASSES, MAX_FEATURES, Data, Night, Score, compare, nights, seen_by
-from hpo_lib.trial import Direction
+from hpo_lib.core.trial import Direction
+from hpo_lib.evaluation.drift import (
+    MAX_CLASSES,
+    MAX_FEATURES,
+    ChampionCheck,
+    Data,
+    Score,
+    checks_of,
+    compare,
+    seen_by,
+)
 
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -42,10 +51,10 @@ nearly = st.fixed_dictionaries(
 )
 
 
-def night(**changes: Any) -> Night:
+def night(**changes: Any) -> ChampionCheck:
     time = datetime(2026, 3, 1, 2, tzinfo=UTC)
     then, now = Score.of([0.9, 0.92]), Score.of([0.88, 0.9])
-    made = Night(7, time, 2, "auc", Direction.MAXIMIZE, then, now)
+    made = ChampionCheck(7, time, 2, "auc", Direction.MAXIMIZE, then, now)
     return replace(made, **changes)
 
 
@@ -206,18 +215,18 @@ def test_a_score_of_nothing_is_none() -> None:
 def test_a_night_is_read_as_it_was_written(one: Any, other: Any) -> None:
     made = night(data=compare(Data.read(one), Data.read(other)), program=["a was b, is c"])
     stored = json.loads(json.dumps(made.dump()))
-    read = Night.read(stored)
+    read = ChampionCheck.read(stored)
     assert read is not None
     assert list(read.sentences()) == list(made.sentences())
     assert read.dump() | {"data": None} == made.dump() | {"data": None}
     verdict = {"nights": [{"run": 7}, stored, "?"]}
-    assert nights(verdict) == [read]
+    assert checks_of(verdict) == [read]
     assert seen_by(7, verdict) == read
     assert seen_by(8, verdict) is None
 
 
 @given(json_values)
 def test_what_is_no_night_is_none(plain: Any) -> None:
-    assert Night.read(plain) is None
-    assert nights({"nights": plain}) == []
-    assert nights(None) == []
+    assert ChampionCheck.read(plain) is None
+    assert checks_of({"nights": plain}) == []
+    assert checks_of(None) == []

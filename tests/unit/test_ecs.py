@@ -13,11 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.backends import AttemptName, Ending, Request
-from hpo_lib.backends.ecs import EcsBackend, exit_of, no_place, overdue, refused, stream_of
+from hpo_lib.backends import AttemptName, Request
+from hpo_lib.backends.ecs import EcsBackend, stream_of
 from hpo_lib.backends.ecs_request import EcsOptions, EcsRules, fargate_size
+from hpo_lib.backends.ecs_status import exit_of, no_place, overdue, refused
+from hpo_lib.core.ending import Ending
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import Resources, TrialSpec, load
+from hpo_lib.spec import load
+from hpo_lib.spec.trial_section import Resources, TrialSpec
 from hpo_lib.validation import parse
 
 ROOT = Path(__file__).parents[2]

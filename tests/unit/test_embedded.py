@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_lib.embedded import Embedded
+from hpo_lib.cli.embedded import Embedded
 from hpo_lib.errors import HpoError
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from hpo_lib import engine
+from hpo_lib.core.space import key
+from hpo_lib.core.trial import Action, Cause, Decision, History, Origin, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.space import key
+from hpo_lib.search import engine, suggesting
 from hpo_lib.spec import Spec, load
-from hpo_lib.trial import Action, Cause, Decision, History, Origin, Trial, TrialState
 
 
 def spec(limits: dict[str, Any] | None = None, **parts: Any) -> Spec:
@@ -220,21 +220,21 @@ def test_the_last_unused_point_of_a_large_finite_space_is_found() -> None:
         "batch": {"type": "ordinal", "choices": list(range(1, 11))},
     }
     made = spec(space=space)
-    search = engine.search(made)
+    search = suggesting.search(made)
     grid = search.space.grid
     assert grid.size == 23_040
     left = {7, 20_000}
     past = History(tuple(Trial(n, grid[n]) for n in range(grid.size) if n not in left))
-    found = engine.suggest(search, past, 5)
+    found = suggesting.suggest(search, past, 5)
     assert sorted(grid.index(s.params) for s in found) == sorted(left)
     assert {s.origin for s in found} == {Origin.FALLBACK}
 
 
 def test_a_repeated_draw_is_replaced() -> None:
-    search = engine.search(spec())
+    search = suggesting.search(spec())
     past = History()
     keys: list[str] = []
-    while batch := engine.suggest(search, past, 1):
+    while batch := suggesting.suggest(search, past, 1):
         keys += [key(s.params) for s in batch]
         past = History((*past.trials, Trial(len(past.trials) + 1, batch[0].params)))
     assert len(set(keys)) == len(keys) == 12
@@ -242,8 +242,8 @@ def test_a_repeated_draw_is_replaced() -> None:
 
 def test_a_continuous_space_of_few_numbers_ends() -> None:
     made = spec(space={"x": {"type": "float", "low": 1e9, "high": 1e9 + 2}})
-    search = engine.search(made)
-    batch = engine.suggest(search, History(), 10)
+    search = suggesting.search(made)
+    batch = suggesting.suggest(search, History(), 10)
     assert len({key(s.params) for s in batch}) == len(batch) == 3
     past = History(tuple(Trial(n, s.params) for n, s in enumerate(batch, 1)))
     stop = engine.step(made, past, 1).stop
@@ -326,15 +326,15 @@ def test_what_the_model_of_the_spec_cannot_see_is_checked(made: Spec, message: s
 )
 def test_the_capacity_is_what_a_run_can_try(made: Spec, room: int | None) -> None:
     engine.check(made)
-    assert engine.capacity(made) == room
+    assert suggesting.configurations(made) == room
 
 
 def test_a_fraction_of_the_grid_and_its_initial_points_are_tried_to_the_last() -> None:
     points = [params(number) for number in range(1, 13)]
     made = spec(sampler={"name": "grid", "fraction": 0.4}, initial_points=points[:4])
-    room = engine.capacity(made)
+    room = suggesting.configurations(made)
     assert room is not None
-    batch = engine.suggest(engine.search(made), History(), 12)
+    batch = suggesting.suggest(suggesting.search(made), History(), 12)
     assert len(batch) == room
     past = History(tuple(Trial(n, s.params) for n, s in enumerate(batch, 1)))
     stop = engine.step(spec({"max_trials": 12}, **_parts(made)), past, 1).stop
@@ -435,19 +435,19 @@ def test_targets_and_patience_look_at_the_feasible_front(
 def test_a_run_without_a_feasible_trial_is_complete_and_names_the_nearest() -> None:
     made = spec(constraints=[GAP, "size <= 100"])
     past = rich((0.9, 500, 0.2), (0.1, 110, 0.3), (0.2, 300, 0.0))
-    assert engine.final(made, past, MAX) == Decision.stop(
+    assert engine.conclude(made, past, MAX) == Decision.stop(
         "no trial keeps the constraints: trial 3 comes nearest, where size <= 100 is exceeded by "
         "200; max trials reached: 2 of 2"
     )
-    assert engine.final(made, past, BUDGET) == BUDGET
-    off = engine.final(made, past, None)
+    assert engine.conclude(made, past, BUDGET) == BUDGET
+    off = engine.conclude(made, past, None)
     assert off.failed
     assert off.reason.startswith("broken off: ")
 
 
 def test_a_run_with_a_feasible_trial_ends_as_it_stopped() -> None:
     made = spec(constraints=[GAP])
-    assert engine.final(made, rich((0.9, 1, 0.2), (0.1, 1, 0.0)), MAX) == MAX
+    assert engine.conclude(made, rich((0.9, 1, 0.2), (0.1, 1, 0.0)), MAX) == MAX
 
 
 BUDGET = Decision.stop("failure budget spent: …", failed=True)
@@ -483,4 +483,4 @@ MAX = Decision.stop("max trials reached: 2 of 2")
 def test_a_run_without_a_complete_trial_has_failed(
     past: History, stop: Decision | None, verdict: Decision
 ) -> None:
-    assert engine.final(spec(), past, stop) == verdict
+    assert engine.conclude(spec(), past, stop) == verdict

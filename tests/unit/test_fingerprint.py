@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib import artifacts, fingerprint
+from hpo_lib.core.trial import Origin, Trial
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.fingerprint import Inputs
-from hpo_lib.invocation import seed
+from hpo_lib.files import artifacts
+from hpo_lib.installation import Inputs
+from hpo_lib.runs import fingerprint
 from hpo_lib.spec import Spec, load
-from hpo_lib.trial import Origin, Trial
+from hpo_lib.spec.command_line import seed
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 CONF: dict[str, Any] = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
-from hpo_lib.gate import Guard, Made, Rule, Scores, Verdict, judge
-from hpo_lib.trial import Direction
+from hpo_lib.evaluation.gate import Guard, Made, Rule, Scores, Verdict, judge
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
 RULE = Rule("auc", MAXIMIZE, min_improvement=0.01)

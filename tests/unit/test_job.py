@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib import invocation
-from hpo_lib.backends import AttemptName, Ending, Exit, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import (
@@ -23,10 +22,12 @@ from hpo_lib.backends.resource import (
     verdict,
     with_templates,
 )
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.trial import Trial
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import TrialSpec, load
-from hpo_lib.specfile import from_yaml
-from hpo_lib.trial import Trial
+from hpo_lib.spec import command_line, load
+from hpo_lib.spec.trial_section import TrialSpec
+from hpo_lib.spec.yaml_file import from_yaml
 from hpo_lib.validation import parse
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -236,7 +237,7 @@ def test_the_example_gets_the_values_of_a_trial() -> None:
     made.permit(spec.trial)
     params = {"learning_rate": 0.01, "units": 64, "layers": 2, "batch_size": 32}
     params |= {"dropout": 0.1, "optimizer": "adam"}
-    found = invocation.invocation(spec, Trial(1, params), run=1, attempt=1, output="/o")
+    found = command_line.invocation(spec, Trial(1, params), run=1, attempt=1, output="/o")
     handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, spec.trial.options))
     asked = request(found.options, args=found.args)
     ((_, pod),) = templates(made.wanted(handle, asked))

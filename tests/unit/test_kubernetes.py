@@ -10,18 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.backends import AttemptName, Ending, Request
+from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
-from hpo_lib.backends.pods import (
-    KubernetesRules,
-    deadline_s,
-    exit_of,
-    merged,
-    refusals,
-    refused,
-)
+from hpo_lib.backends.pod_status import exit_of, refused
+from hpo_lib.backends.pods import KubernetesRules, deadline_s, merged, refusals
+from hpo_lib.core.ending import Ending
 from hpo_lib.errors import SpecError
-from hpo_lib.spec import TrialSpec
+from hpo_lib.spec.trial_section import TrialSpec
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 HOST = {"name": "host", "hostPath": {"path": "/"}}

@@ -16,7 +16,7 @@ import pytest
 from hpo_airflow import settings, tasks
 from hpo_airflow.operators import trial
 from hpo_lib.errors import TransientError
-from hpo_lib.record import Attempt, AttemptState
+from hpo_lib.records import Attempt, AttemptState
 
 ATTEMPT = Attempt(1, 1, 3, 1, {"name": "x"}, AttemptState.RUNNING, datetime.now(UTC))
 

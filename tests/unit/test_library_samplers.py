@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from sampler_contract import GRID, MIXED, Recipe, SamplerContract, complete, extend, failed
 
-from hpo_lib import engine
-from hpo_lib.constraint import Constraint
+from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Direction, History, Origin, Params, Trial
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
-from hpo_lib.space import Space, key
-from hpo_lib.trial import Direction, History, Origin, Params, Trial
+from hpo_lib.search import suggesting
 
 MINIMIZE = Goal.of(Direction.MINIMIZE)
 WITHOUT_TORCH = find_spec("torch") is None
@@ -138,7 +138,7 @@ def bowl(params: Params) -> float:
 
 
 def build(name: str, space: Space, seed: int = 0, goal: Goal = MINIMIZE, **settings: Any) -> Any:
-    return engine.make_sampler(name, space, goal, seed=seed, settings=settings)
+    return suggesting.make_sampler(name, space, goal, seed=seed, settings=settings)
 
 
 def tuned(
@@ -150,13 +150,13 @@ def tuned(
     start: History | None = None,
 ) -> History:
     """Complete waves of trials, each suggested by what only the history can tell."""
-    search, history = engine.Search(sampler.space, sampler, sampler.seed), start or History()
+    search, history = suggesting.Search(sampler.space, sampler, sampler.seed), start or History()
     while len(history.trials) < trials:
         count = min(wave, trials - len(history.trials))
         first = len(history.trials) + 1
         made = [
             replace(complete(number, made.params, loss(made.params)), origin=made.origin)
-            for number, made in enumerate(engine.suggest(search, history, count), first)
+            for number, made in enumerate(suggesting.suggest(search, history, count), first)
         ]
         history = History((*history.trials, *made))
     return history
@@ -374,14 +374,16 @@ def test_several_objectives_are_weighed(name: str, settings: Mapping[str, Any]) 
     space = Space.parse({n: {"type": "float", "low": 0.0, "high": 1.0} for n in ("x", "y")})
     goal = Goal.of(Direction.MINIMIZE, Direction.MAXIMIZE)
     sampler = build(name, space, goal=goal, **settings)
-    search, history = engine.Search(space, sampler, 0), History()
+    search, history = suggesting.Search(space, sampler, 0), History()
     for _ in range(25):
         made = [
             replace(
                 complete(number, s.params, float(s.params["x"])),
                 metrics={"objective_2": float(s.params["x"]) - float(s.params["y"])},
             )
-            for number, s in enumerate(engine.suggest(search, history, 8), len(history.trials) + 1)
+            for number, s in enumerate(
+                suggesting.suggest(search, history, 8), len(history.trials) + 1
+            )
         ]
         history = History((*history.trials, *made))
     last = history.trials[-40:]

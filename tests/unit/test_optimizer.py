@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import hpo_lib
-from hpo_lib import engine
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Cause, History, Origin, Suggestion, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.optimizer import Optimizer
 from hpo_lib.registry import AUTO, SAMPLERS
 from hpo_lib.samplers import NoSettings, Sampler
-from hpo_lib.space import Space, key
+from hpo_lib.search import engine
+from hpo_lib.search.optimizer import Optimizer
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, History, Origin, Suggestion, Trial, TrialState
 
 SPACE: dict[str, Any] = {
     "lr": {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"},

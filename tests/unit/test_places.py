@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from hpo_lib.errors import TransientError
-from hpo_lib.places import Place, below, chunks, files, opened, tail
+from hpo_lib.files.places import Place, below, chunks, files, opened, tail
 
 READERS: list[Callable[[Place], Any]] = [
     lambda place: list(chunks(place)),

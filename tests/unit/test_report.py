@@ -21,15 +21,24 @@ import factories
 import pytest
 from factories import SPEC, attempt, good_run, run, trial, view
 
-from hpo_lib import drift, report, words
-from hpo_lib.record import AttemptState, Model, ModelStatus, RunKey, RunStatus, RunView
+from hpo_lib import report, words
+from hpo_lib.core.trial import Cause, Direction, Observation, Origin, Trial, TrialState
+from hpo_lib.evaluation import drift
+from hpo_lib.records import (
+    Advice,
+    AttemptState,
+    Model,
+    ModelStatus,
+    RunKey,
+    RunStatus,
+    RunView,
+    Told,
+)
 from hpo_lib.report import markup, overfitting, timeline
 from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command
 from hpo_lib.spec import load
-from hpo_lib.trial import Cause, Direction, Observation, Origin, Trial, TrialState
-from hpo_lib.warmstart import Advice, Told
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -163,7 +172,7 @@ def night_of(run_id: int, evil: str = "auc", **changes: Any) -> dict[str, Any]:
         "fingerprint": f"{evil}2",
         "features": {evil: {"mean": 2, "std": 1, "missing": 1}},
     }
-    made = drift.Night(
+    made = drift.ChampionCheck(
         run=run_id,
         time=factories.START + timedelta(days=run_id),
         version=3,
@@ -654,7 +663,7 @@ class TestCommand:
         return SPEC | {"space": space}
 
     def test_is_what_the_runner_would_run(self) -> None:
-        runs = pytest.importorskip("hpo_lib.runs")
+        runs = pytest.importorskip("hpo_lib.trials.runner")
         made, spec = trial(5, 0.9, params=NASTY), load(self.spec())
         made_run = run(self.spec())
         words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", made_run)

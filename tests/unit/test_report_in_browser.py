@@ -12,8 +12,8 @@ import factories
 import pytest
 
 from hpo_lib import report
-from hpo_lib.record import RunView
-from hpo_lib.trial import Origin
+from hpo_lib.core.trial import Origin
+from hpo_lib.records import RunView
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 _SCRIPT = re.compile(r"<script.*?</script>", re.S)

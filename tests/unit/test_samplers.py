@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sampler_contract import GRID, MIXED, Recipe, SamplerContract, complete, extend, failed
 
-from hpo_lib import engine
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Direction, History, Trial
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
 from hpo_lib.registry import SAMPLERS
 from hpo_lib.samplers import shuffled
-from hpo_lib.space import Space, key
-from hpo_lib.trial import Direction, History, Trial
+from hpo_lib.search import suggesting
 
 
 class TestRandom(SamplerContract):
@@ -63,7 +63,7 @@ def test_a_grid_beyond_64_bits_is_shuffled_all_the_same(settings: dict[str, Any]
 
 
 def _build(name: str, space: Space, seed: int = 0, **settings: Any) -> Any:
-    return engine.make_sampler(
+    return suggesting.make_sampler(
         name, space, Goal.of(Direction.MINIMIZE), seed=seed, settings=settings
     )
 
@@ -106,11 +106,11 @@ def test_a_fraction_of_the_grid_is_a_seeded_subset(
 ) -> None:
     sampler = _build("grid", GRID, fraction=fraction, shuffle=shuffle)
     keys = [key(params) for params in _all(sampler, 100)]
-    assert len(set(keys)) == len(keys) == sampler.capacity([]) == count
+    assert len(set(keys)) == len(keys) == sampler.configurations([]) == count
     inside = [GRID.grid[i] for i in range(80) if key(GRID.grid[i]) in keys]
     outside = [GRID.grid[i] for i in range(80) if key(GRID.grid[i]) not in keys]
-    assert sampler.capacity(inside) == count
-    assert sampler.capacity([*inside[:1], *outside]) == 80
+    assert sampler.configurations(inside) == count
+    assert sampler.configurations([*inside[:1], *outside]) == 80
     if 8 <= count <= 41:
         other = _build("grid", GRID, seed=1, fraction=fraction, shuffle=shuffle)
         assert keys != [key(params) for params in _all(other, 100)]
@@ -123,7 +123,7 @@ def test_a_grid_of_a_trillion_points_is_quick(fraction: float, shuffle: bool) ->
     started = time.monotonic()
     sampler = _build("grid", space, fraction=fraction, shuffle=shuffle)
     assert len({key(params) for params in _all(sampler, 500)}) == 500
-    assert sampler.capacity([space.grid[5]]) in (int(10**12 * fraction), 10**11 + 1)
+    assert sampler.configurations([space.grid[5]]) in (int(10**12 * fraction), 10**11 + 1)
     assert time.monotonic() - started < 5
 
 

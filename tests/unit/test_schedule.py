@@ -9,9 +9,9 @@ import factories
 import pytest
 
 from hpo_lib.errors import SpecError
-from hpo_lib.schedule import Schedule
 from hpo_lib.spec import load
-from hpo_lib.specfile import from_yaml, to_yaml
+from hpo_lib.spec.schedule import Schedule
+from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 from hpo_lib.validation import parse
 
 NIGHTLY = {"cron": "0 3 * * *", "timezone": "Europe/Berlin", "assets": ["s3://bucket/data.csv"]}

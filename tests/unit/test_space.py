@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from hpo_lib.core.space import Space, key, same
 from hpo_lib.errors import SpecError
-from hpo_lib.space import Space, key, same
 
 MIXED = {
     "lr": {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"},

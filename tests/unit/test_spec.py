@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
-from hpo_lib.goal import Goal
 from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
 from hpo_lib.spec import Spec, load
-from hpo_lib.specfile import from_yaml, to_yaml
-from hpo_lib.trial import Direction
+from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 
 GOOD: dict[str, Any] = {
     "name": "wine-quality",

@@ -12,7 +12,7 @@ from tfevents_writer import counted, event, record, simple, tensor, varint, writ
 
 from hpo_lib.collectors import Source
 from hpo_lib.collectors.tfevents import Scalar, TfeventsCollector, checksum, names
-from hpo_lib.spec import Metrics
+from hpo_lib.spec.sections import Metrics
 
 #: Written by TensorFlow 2.21 and Keras 3.14: model.fit of 3 epochs with the TensorBoard callback,
 #: and tf.compat.v1.summary.FileWriter.

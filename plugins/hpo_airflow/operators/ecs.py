@@ -10,14 +10,16 @@ from airflow.providers.amazon.aws.exceptions import EcsOperatorError
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 
 from hpo_airflow.operators.trial import TrialOperator
-from hpo_lib.backends.ecs import no_place, refused, service, stream_of
+from hpo_lib.backends.ecs import service, stream_of
 from hpo_lib.backends.ecs_request import CONTAINER
+from hpo_lib.backends.ecs_status import no_place, refused
 from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
-    from hpo_lib.backends import Exit, Request
+    from hpo_lib.backends import Request
     from hpo_lib.backends.ecs import EcsBackend
-    from hpo_lib.record import Attempt
+    from hpo_lib.core.ending import Exit
+    from hpo_lib.records import Attempt
 
 _CHECK_S, _PLACE_S, _AGAIN_S = 3.0, 15.0, 5.0
 _LOG_INTERVAL = timedelta(seconds=5)

@@ -12,8 +12,9 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException
 
 from hpo_airflow.operators.trial import TrialOperator
-from hpo_lib.backends import Ending, Exit
-from hpo_lib.backends.pods import CONTAINER, refused
+from hpo_lib.backends.pod_status import refused
+from hpo_lib.backends.pods import CONTAINER
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from hpo_lib.backends import Request
     from hpo_lib.backends.kubernetes import KubernetesBackend
-    from hpo_lib.record import Attempt
+    from hpo_lib.records import Attempt
 
 _CHECK_S, _AGAIN_S = 2, 5.0
 _NOT_FOUND = 404

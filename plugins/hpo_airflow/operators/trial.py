@@ -14,8 +14,9 @@ from airflow.sdk import BaseOperator
 from hpo_airflow import settings, tasks
 
 if TYPE_CHECKING:
-    from hpo_lib.backends import Exit, Request
-    from hpo_lib.record import Attempt
+    from hpo_lib.backends import Request
+    from hpo_lib.core.ending import Exit
+    from hpo_lib.records import Attempt
 
 #: Of the five seconds that Airflow leaves to a task.
 _AT_ONCE_S = 2.0
@@ -71,7 +72,7 @@ class TrialOperator(BaseOperator):
             time.sleep(_POLL_S)
 
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
-        from hpo_lib import runs
+        from hpo_lib.trials import runner
 
         self._attempt = attempt
-        return runs.follow(self._backend, attempt, request, tasks.emit)
+        return runner.follow(self._backend, attempt, request, tasks.emit)

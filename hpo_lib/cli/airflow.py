@@ -1,0 +1,137 @@
+"""`hpo up`, `down`, `run` and `demo`: run a spec on an Airflow, and show how it goes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.cli.console import NIGHTS, embedded, say
+from hpo_lib.cli.spec_file import read
+from hpo_lib.errors import HpoError
+from hpo_lib.records import RunKey, RunStatus
+from hpo_lib.spec import Spec
+
+if TYPE_CHECKING:
+    from hpo_lib.cli.airflow_api import Airflow
+    from hpo_lib.cli.embedded import Embedded
+
+_DAG = "hpo_local"
+
+
+def up(_: argparse.Namespace) -> int:
+    """Start the checkout's Airflow and say how to reach it."""
+    _say_address(embedded().up(say))
+    return 0
+
+
+def down(_: argparse.Namespace) -> int:
+    """Stop the checkout's Airflow and its trials, that of `hpo nights` too."""
+    embedded().down()
+    embedded(NIGHTS).down()
+    say("Airflow is down")
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trigger the DAG with a spec and show its progress; 0 only if all of it went well."""
+    spec = read(options.file)
+    own = embedded()
+    if not own.running():
+        raise HpoError("no Airflow runs here; start one with `make up`")
+    return _run(own, own.client(), spec)
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Start Airflow, run a spec, and stop Airflow again if it was started here."""
+    spec = read(options.file)
+    own = embedded()
+    with started(own, keep=options.keep or own.running()) as client:
+        return _run(own, client, spec)
+
+
+@contextmanager
+def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
+    """Have Airflow run, and stop it in the end, whatever happens, unless it is to be kept."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    try:
+        client = own.up(say)
+        _say_address(client)
+        yield client
+    finally:
+        if not keep:
+            say(f"stopping Airflow; what it has made stays in {own.results}")
+            own.down()
+
+
+def _run(own: Embedded, client: Airflow, spec: Spec) -> int:
+    key = RunKey(_DAG, client.trigger(_DAG, spec.unscheduled().dump()))
+    return 0 if follow(own, client, key) else 1
+
+
+def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
+    """Show a DAG run's progress and its end, and say whether all of it went well."""
+    from hpo_lib.cli.progress import ending, watch
+    from hpo_lib.store import Store
+
+    url = client.run_url(key.dag_id, key.dag_run_id)
+    say(f"triggered {key.dag_id}: {url}")
+    with Store.open(own.store_url) as opened:
+        ended = watch(client, opened, key, say, own.running)
+        if ended is None:
+            raise HpoError(f"the DAG run failed before it began; see {url}")
+        say(ending(opened, ended, own.results, url))
+    if client.state(key.dag_id, key.dag_run_id) == "success":
+        return ended.status is RunStatus.COMPLETE
+    tasks = client.failed_tasks(key.dag_id, key.dag_run_id)
+    say(f"failed      {', '.join(tasks) or 'the DAG run'}: see the log in Airflow")
+    return False
+
+
+def _leave(number: int, _: object) -> None:
+    """Leave in an orderly way, so that what was started is stopped."""
+    raise SystemExit(128 + number)
+
+
+def _say_address(client: Airflow) -> None:
+    say(f"Airflow is up: {client.url}   user {client.user}   password {client.password}")
+
+
+def _add_up(commands: Any) -> None:
+    text = "start an Airflow of this checkout's own: SQLite, LocalExecutor, loopback only"
+    commands.add_parser("up", help=text, description=text).set_defaults(run=up)
+
+
+def _add_down(commands: Any) -> None:
+    text = "stop that Airflow and the trials that run on it"
+    commands.add_parser("down", help=text, description=text).set_defaults(run=down)
+
+
+def _add_run(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a spec on that Airflow and show its progress",
+        description="Trigger the DAG hpo_local with a spec, show progress until the run has ended.",
+        epilog="example: hpo run config/experiments/digits.yaml",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    parser.set_defaults(run=run)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="up, run and down in one",
+        description="Start Airflow, run a spec on it, show progress and result, stop Airflow.",
+        epilog="example: hpo demo config/experiments/digits.yaml --keep",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    parser.add_argument("--keep", action="store_true", help="leave Airflow running afterwards")
+    parser.set_defaults(run=demo)
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_up, _add_down, _add_run, _add_demo]

@@ -1,0 +1,68 @@
+"""What the commands share: where this checkout's Airflow and its store are, and how they speak."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo_lib.errors import HpoError, SpecError
+
+if TYPE_CHECKING:
+    from hpo_lib.cli.embedded import Embedded
+
+REFUSED, FAILED = 2, 1
+#: The folder of the Airflow on which `hpo nights` plays.
+NIGHTS = "nights"
+#: What the embedded Airflow takes from the environment; places and names are its own.
+_SETTINGS = (
+    *("HPO_COLLECTORS", "HPO_DATA", "HPO_EXPERIMENTS", "HPO_GRACE_S", "HPO_MAX_PARALLEL"),
+    *("HPO_MAX_WAVES", "HPO_STORE", "HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+)
+_PLACES = ("HPO_EXPERIMENTS", "HPO_STORE")
+
+
+def store_url(options: argparse.Namespace) -> str:
+    """Give the store's address: the option, HPO_STORE, or that of the checkout's Airflow."""
+    return str(options.url or os.environ.get("HPO_STORE") or embedded().store_url)
+
+
+def home() -> Path:
+    """Give the folder of attempts and reports: HPO_HOME, or that of the checkout's Airflow."""
+    named = os.environ.get("HPO_HOME")
+    return Path(named).absolute() if named else embedded().results
+
+
+def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded:
+    """Give the checkout's Airflow, or one in a `folder` of it that shares no store or files.
+
+    `own` are settings of that one, which win.
+    """
+    from hpo_lib.cli.embedded import Embedded
+
+    passed_on = [name for name in _SETTINGS if not folder or name not in _PLACES]
+    settings = {name: os.environ[name] for name in passed_on if name in os.environ}
+    return Embedded(root(), root() / ".airflow" / folder, settings | dict(own or {}))
+
+
+def root() -> Path:
+    """Give the checkout that the commands are about."""
+    found = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[2])
+    if not (found / "dags" / "hpo_on_demand.py").exists():
+        raise HpoError(f"no checkout of this project at {found}; name one in HPO_ROOT")
+    return found
+
+
+def complain(error: HpoError) -> int:
+    """Print an error; give 2 if the user has to correct something, else 1."""
+    print(error, file=sys.stderr)
+    return REFUSED if isinstance(error, SpecError) else FAILED
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,283 @@
+"""An Airflow of its own for one checkout: SQLite, LocalExecutor, loopback, nothing left behind.
+
+Everything it writes is below its home. Its processes are found again by their environment
+(HPO_EMBEDDED) and, where Airflow has written a title over that, by the session they belong to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from hpo_lib.cli.airflow_api import Airflow
+from hpo_lib.errors import HpoError, TransientError
+from hpo_lib.store import upgrade
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_START_S = 300.0
+_STOP_S = 20.0
+_POLL_S = 0.25
+_MARK = "HPO_EMBEDDED"
+_POOL, _POOL_SLOTS = "hpo_trials", 6
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The Airflow of the checkout at `root`, with its files in `home` (its AIRFLOW_HOME).
+
+    `settings` are further environment variables; they win.
+    """
+
+    root: Path
+    home: Path
+    settings: Mapping[str, str]
+
+    @property
+    def results(self) -> Path:
+        """Folder of attempts and reports."""
+        return self.home / "hpo"
+
+    @property
+    def store_url(self) -> str:
+        """Address of the experiments' store."""
+        return self.settings.get("HPO_STORE") or f"sqlite:///{self.results / 'hpo.db'}"
+
+    def client(self) -> Airflow:
+        """Give a client of the running Airflow; HpoError if none was started."""
+        facts = self._facts()
+        if facts is None:
+            raise HpoError("no Airflow runs here; start one with `make up`")
+        return Airflow(f"http://127.0.0.1:{facts['port']}", "admin", facts["password"])
+
+    def running(self) -> bool:
+        """Say whether any process of this Airflow lives; a trial's guard is none."""
+        return any(not _is_guard(process) for process in self.processes())
+
+    def processes(self) -> Iterator[psutil.Process]:
+        """Give every living process of this Airflow, its trials' guards included."""
+        sessions = self._sessions()
+        for process in psutil.process_iter():
+            try:
+                ours = _belongs(process, str(self.home), sessions)
+                if ours and process.pid != os.getpid() and process.status() != "zombie":
+                    yield process
+            except (psutil.Error, OSError):
+                continue
+
+    def up(self, say: Callable[[str], None]) -> Airflow:
+        """Start every component that does not run and wait until the DAGs can be triggered."""
+        facts = self._facts(create=True)
+        env = self.environment(facts)
+        if not self._complete():
+            self.kill()
+            say("preparing Airflow's database and the store")
+            self._prepare(env)
+            say(f"starting Airflow on http://127.0.0.1:{facts['port']}")
+            sessions: list[int] = []
+            for component in COMPONENTS:
+                sessions.append(self._start(component, env))
+                _write_private(self.home / "sessions.json", sessions)
+        client = self.client()
+        self._wait(client, "hpo_local")
+        return client
+
+    def down(self) -> None:
+        """End every process of this Airflow and every trial it has started."""
+        self._signal(signal.SIGTERM)
+        end = time.monotonic() + _STOP_S
+        while any(self.processes()) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+        while any(self.processes()):
+            self._signal(signal.SIGKILL)
+            time.sleep(_POLL_S)
+        self._sweep()
+
+    def kill(self) -> None:
+        """SIGKILL all of Airflow at once, as a crash would, and leave its trials alone."""
+        while self.running():
+            for process in list(self.processes()):
+                if not _is_guard(process):
+                    _send(process, signal.SIGKILL)
+
+    def environment(self, facts: Mapping[str, Any]) -> dict[str, str]:
+        """Give the environment that makes `airflow` ours."""
+        keys = {
+            "AIRFLOW_HOME": self.home,
+            "AIRFLOW_CONFIG": self.root / "config" / "airflow.cfg",
+            "AIRFLOW__CORE__DAGS_FOLDER": self.root / "dags",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": self.root / "plugins",
+            "AIRFLOW__CORE__FERNET_KEY": facts["fernet"],
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": (
+                f"http://127.0.0.1:{facts['port']}/execution/"
+            ),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": self.home / "logs",
+            "AIRFLOW__API__PORT": facts["port"],
+            "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{facts['port']}",
+            "AIRFLOW__API__SECRET_KEY": facts["secret"],
+            "AIRFLOW__API_AUTH__JWT_SECRET": facts["jwt"],
+            _MARK: self.home,
+            "HPO_HOME": self.results,
+            "HPO_STORE": self.store_url,
+            "HPO_POOL": _POOL,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONPATH": self.root / "config",
+            "PYTHONUNBUFFERED": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "HPO_"))}
+        return inherited | {name: str(value) for name, value in keys.items()} | dict(self.settings)
+
+    def airflow(self, *words: str) -> None:
+        """Run an `airflow` command to its end; HpoError shows what it printed if it fails."""
+        env = self.environment(self._facts(create=True))
+        _run([sys.executable, "-m", "airflow", *words], env)
+
+    def _prepare(self, env: Mapping[str, str]) -> None:
+        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        upgrade(self.store_url)
+        _run([sys.executable, "-m", "airflow", "db", "migrate"], env)
+        words = ["pools", "set", _POOL, str(_POOL_SLOTS), "trials of hyperparameter tuning"]
+        _run([sys.executable, "-m", "airflow", *words], env)
+
+    def _start(self, component: str, env: Mapping[str, str]) -> int:
+        """Start a component as the leader of a new session and give the session's number."""
+        with (self.home / "logs" / f"{component}.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - Airflow itself
+                [sys.executable, "-m", "airflow", component],
+                env=dict(env),
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            ).pid
+
+    def _wait(self, client: Airflow, dag_id: str) -> None:
+        end = time.monotonic() + _START_S
+        while not client.is_ready(dag_id):
+            if errors := client.import_errors():
+                raise HpoError(f"Airflow cannot import the DAGs:\n{errors}")
+            if time.monotonic() > end or not self.running():
+                logs = self.home / "logs"
+                raise TransientError(f"Airflow did not come up within {_START_S:.0f} s; see {logs}")
+            time.sleep(_POLL_S)
+
+    def _facts(self, *, create: bool = False) -> Any:
+        """Read port and secrets, generated once, readable by the owner only."""
+        path = self.home / "embedded.json"
+        if path.exists():
+            facts = json.loads(path.read_text())
+            if create and not self.running() and not _is_free(facts["port"]):
+                facts["port"] = _free_port()
+                _write_private(path, facts)
+            return facts
+        if not create:
+            return None
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = {
+            "port": _free_port(),
+            "password": secrets.token_urlsafe(12),
+            "fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "secret": secrets.token_urlsafe(32),
+            "jwt": secrets.token_urlsafe(64),
+        }
+        _write_private(self.home / "passwords.json", {"admin": facts["password"]})
+        _write_private(path, facts)
+        return facts
+
+    def _complete(self) -> bool:
+        """Say whether every component lives."""
+        leaders = {process.pid for process in self.processes()}
+        sessions = self._sessions()
+        return len(sessions) == len(COMPONENTS) and sessions <= leaders
+
+    def _sessions(self) -> set[int]:
+        path = self.home / "sessions.json"
+        return set(json.loads(path.read_text())) if path.exists() else set()
+
+    def _signal(self, number: int) -> None:
+        for process in list(self.processes()):
+            _send(process, number)
+
+    def _sweep(self) -> None:
+        """End trials whose guard did not live to do it."""
+        mark = str(self.results / "runs")
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("HPO_ATTEMPT_DIR", "").startswith(mark):
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue
+
+
+def _belongs(process: psutil.Process, home: str, sessions: set[int]) -> bool:
+    if process.environ().get(_MARK) == home:
+        return True
+    if os.getsid(process.pid) not in sessions:
+        return False
+    return "airflow" in " ".join(process.cmdline())
+
+
+def _is_guard(process: psutil.Process) -> bool:
+    try:
+        return any(word.endswith("local_guard.py") for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _send(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return
+
+
+def _run(command: list[str], env: Mapping[str, str]) -> None:
+    done = subprocess.run(  # noqa: S603 - Airflow itself
+        command,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr)[-4_000:]
+        raise HpoError(f"`{' '.join(command[2:])}` failed:\n{said}")
+
+
+def _write_private(path: Path, content: Any) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file)
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

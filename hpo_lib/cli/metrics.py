@@ -1,0 +1,140 @@
+"""The commands about metrics: `hpo check-metrics` tries a collector, `hpo collect` reads again."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.cli.console import home, store_url
+from hpo_lib.cli.spec_file import read
+
+if TYPE_CHECKING:
+    from hpo_lib.installation import Installation
+    from hpo_lib.records import Run
+    from hpo_lib.trials.recollect import Reread
+
+_SETTINGS = ("collector", "format", "path")
+
+
+def check_metrics(options: argparse.Namespace) -> int:
+    """Show what the spec's collector reads of a log or folder; 1 if the trial would fail."""
+    from hpo_lib.trials.check_metrics import examine, page, source_at
+    from hpo_lib.trials.outcome import with_metrics
+
+    spec = with_metrics(read(options.spec), settings(options))
+    source, spec = source_at(options.source, spec)
+    found = examine(spec, source)
+    print(f"{options.source} by collector {spec.metrics.collector}")
+    print("\n".join(page(found)))
+    return 0 if found.cause is None else 1
+
+
+def collect(options: argparse.Namespace) -> int:
+    """Read a run's metrics again; 1 if a trial is still without its objective."""
+    from hpo_lib.runs.outputs import write_report
+    from hpo_lib.store import Store
+    from hpo_lib.trials.recollect import recollect
+
+    with Store.open(store_url(options)) as store:
+        run = store.run_by_id(options.number)
+        installation = _deployment(run)
+        run, found = recollect(
+            store,
+            run,
+            installation,
+            settings(options),
+            everything=options.all,
+        )
+        for one in found:
+            print(_told(one))
+        print(f"run {run.id} of {run.experiment}: {run.status} ({run.reason or 'running'})")
+        print(f"report: {write_report(store, run, installation)}")
+    return 1 if any(one.read.cause is not None for one in found) else 0
+
+
+def _told(one: Reread) -> str:
+    changed = one.before != one.after
+    if one.read.cause is not None:
+        return f"trial {one.before.number}: left as it was; {one.read.reason}"
+    return f"trial {one.before.number}: {'' if changed else 'as before: '}{one.read.reason}"
+
+
+def _deployment(run: Run) -> Installation:
+    """Offer what a shell can reach: this machine's disk, and the run's artifacts with its own keys.
+
+    Where these lie was allowed when the run began; the connections of Airflow are not known here.
+    """
+    from hpo_lib.files.artifacts import offers
+    from hpo_lib.installation import Installation
+
+    uri = (run.spec.get("artifacts") or {}).get("uri")
+    return Installation(home(), {}, artifacts=offers({uri: None} if uri else {}, lambda _: {}))
+
+
+def settings(options: argparse.Namespace) -> dict[str, str]:
+    """Give the metrics settings that the command line replaces."""
+    given = {name: getattr(options, name) for name in _SETTINGS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how metrics are read, instead of what the spec says")
+    group.add_argument(
+        "--collector", metavar="NAME", help="stdout, file, jsonl, tfevents, xcom or your own"
+    )
+    group.add_argument(
+        "--format",
+        metavar="REGEX",
+        help="regular expression with the groups name and value (stdout, file)",
+    )
+    group.add_argument(
+        "--path", metavar="PATH", help="file or folder in the output folder (file, jsonl, tfevents)"
+    )
+
+
+def _add_check_metrics(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check-metrics",
+        help="show what a collector reads of a log",
+        description=(
+            "Show which metrics the spec's collector reads of a log, what a trial would get of "
+            "them, and what looks like a metric but is passed over. Exit code 1 if a trial with "
+            "these metrics would fail."
+        ),
+        epilog=(
+            r"example: hpo check-metrics my.yaml train.log --format '(?P<name>\w+): (?P<value>\S+)'"
+        ),
+    )
+    parser.add_argument("spec", metavar="SPEC", type=Path, help="a spec in YAML or JSON")
+    parser.add_argument(
+        "source",
+        metavar="LOGFILE",
+        type=Path,
+        help="a log or a metrics file; or the folder of an attempt, or its output folder",
+    )
+    _add_settings(parser)
+    parser.set_defaults(run=check_metrics)
+
+
+def _add_collect(commands: Any) -> None:
+    parser = commands.add_parser(
+        "collect",
+        help="read a run's metrics again, without training",
+        description=(
+            "Read again, from the logs and outputs that were kept, the trials of a run whose "
+            "objective was missing or not finite, correct the store and write the report anew. "
+            "Nothing is trained. In Airflow, clear the failed tasks afterwards: they find their "
+            "trials complete. Exit code 1 if a trial is still without its objective."
+        ),
+        epilog=r"example: hpo collect 12 --format '(?P<name>\w+): (?P<value>\S+)'",
+    )
+    parser.add_argument("number", metavar="RUN", type=int, help="the run's number in the store")
+    parser.add_argument("--all", action="store_true", help="read complete trials again too")
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    _add_settings(parser)
+    parser.set_defaults(run=collect)
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_check_metrics, _add_collect]

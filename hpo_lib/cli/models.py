@@ -1,0 +1,143 @@
+"""The commands about models: `hpo models` lists them, `hpo rollback` brings an earlier one back."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.cli.console import home, store_url
+from hpo_lib.errors import HpoError
+from hpo_lib.records import ModelStatus
+from hpo_lib.words import moment, number, utc
+
+if TYPE_CHECKING:
+    from hpo_lib.deployers import Deployer
+    from hpo_lib.installation import Installation
+    from hpo_lib.records import Model, ModelEvent
+    from hpo_lib.spec import Spec
+
+
+def models(options: argparse.Namespace) -> int:
+    """List the models of an experiment, or the champions of all; 1 if there are none."""
+    from hpo_lib.store import Store
+
+    with Store.open(store_url(options)) as store:
+        if options.experiment is None:
+            names = store.models.experiments()
+            found = [one for name in names if (one := store.models.champion(name)) is not None]
+        else:
+            found = store.models.of(options.experiment)
+        for model in found:
+            print(_line(model))
+        if options.history and options.experiment:
+            for said in _history(store.models.events(options.experiment), found):
+                print(said)
+    if not found:
+        print("no models")
+    return 0 if found else 1
+
+
+def _history(events: Sequence[ModelEvent], known: Sequence[Model]) -> Iterator[str]:
+    """Say what became of models and what runs saw of champions, in the order of time."""
+    from hpo_lib.evaluation import drift
+
+    told = [(utc(one.time), f"v{one.version} {one.status}: {one.reason}") for one in events]
+    for model in known:
+        for night in drift.checks_of(model.verdict):
+            told += [(night.time, f"run {night.run}: {said}") for said in night.sentences()]
+    for time, said in sorted(told, key=lambda one: one[0]):
+        yield f"{moment(time)}  {said}"
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Make an earlier champion the champion again, and serve it if that can be done from here."""
+    from hpo_lib.promotion import deployment
+    from hpo_lib.store import Store
+
+    with Store.open(store_url(options)) as store:
+        who = f"{_user()}: {options.why}" if options.why else _user()
+        champion = deployment.roll_back(store, options.experiment, options.to, who)
+        print(f"{options.experiment}: version {champion.version} is the champion")
+        try:
+            deployment.serve(store, options.experiment, _deployment(), print)
+        except HpoError as error:
+            print(f"it is not served from here: {error}")
+            print(
+                "what served before goes on; the DAG hpo_housekeeping, or the next run, makes "
+                "the champion serve as soon as it can"
+            )
+    return 0
+
+
+def _user() -> str:
+    """Name who is at the keyboard; in a container that may be nobody with a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _line(model: Model) -> str:
+    metrics = " ".join(f"{name}={number(value, 6)}" for name, value in model.metrics.items())
+    when = moment(model.changed_at)
+    name = f"{model.experiment} v{model.version}"
+    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}{_lost(model)}"
+
+
+def _lost(model: Model) -> str:
+    """Say so if a model's files should be on a disk, and are not to be seen from here."""
+    kept = model.status in (ModelStatus.CHAMPION, ModelStatus.RETIRED) and "://" not in model.files
+    return f"  (no files at {model.files})" if kept and not Path(model.files).is_dir() else ""
+
+
+def _deployment() -> Installation:
+    """Offer what this machine can deploy by itself: packages on its disk."""
+    from hpo_lib.installation import Installation
+
+    return Installation(home(), {}, deployers=_deployer)
+
+
+def _deployer(spec: Spec, _: str) -> Deployer:
+    from hpo_lib.deployers.package import PackageDeployer
+
+    asked = spec.deploy
+    if asked is None or asked.to != "package":
+        raise HpoError(f"deploy.to is {asked.to if asked else 'not set'}")
+    return PackageDeployer.at(spec.name, asked.options, home(), {})
+
+
+def _add_models(commands: Any) -> None:
+    parser = commands.add_parser(
+        "models",
+        help="list models: champions, challengers, and those of the past",
+        description="List the models of an experiment, or without one the champions of all.",
+    )
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
+    parser.add_argument("--history", action="store_true", help="say how each became what it is")
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    parser.set_defaults(run=models)
+
+
+def _add_rollback(commands: Any) -> None:
+    parser = commands.add_parser(
+        "rollback",
+        help="make an earlier champion the champion again",
+        description=(
+            "Make an earlier champion the champion again: the last one, or --to VERSION. "
+            "It serves at once where that can be done from here, and else as soon as Airflow's "
+            "housekeeping comes by."
+        ),
+        epilog="example: hpo rollback churn --to 3 --why 'wrong labels since Tuesday'",
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT")
+    parser.add_argument("--to", type=int, metavar="VERSION", help="which one (default: the last)")
+    parser.add_argument("--why", metavar="REASON", help="kept in the history")
+    parser.add_argument("--url", help="the store's address (default: HPO_STORE)")
+    parser.set_defaults(run=rollback)
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_models, _add_rollback]

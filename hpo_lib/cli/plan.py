@@ -1,0 +1,263 @@
+"""`hpo validate` and `hpo plan`: what is wrong with a spec, and what a run of it would do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hpo_lib.cli.console import complain
+from hpo_lib.cli.spec_file import read
+from hpo_lib.core.trial import Assignment, History, Trial
+from hpo_lib.errors import SpecError
+from hpo_lib.runs import scheduled_files
+from hpo_lib.samplers.auto import chosen
+from hpo_lib.search import engine, suggesting
+from hpo_lib.spec import Spec
+from hpo_lib.words import count, duration, number
+
+_SHOWN_RUNS = 3
+
+
+def validate(options: argparse.Namespace) -> int:
+    """Check every file; all problems of all files are told."""
+    code = 0
+    for path in options.files:
+        try:
+            spec = _read(path)
+        except SpecError as error:
+            code = complain(error)
+        else:
+            print(f"{path}: ok{_chosen(spec)}{_due(spec)}")
+    return code
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what a run of the file would do, without doing it."""
+    spec = _read(options.file)
+    facts = _facts(spec, options.suggestions)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
+    return 0
+
+
+def _read(path: Path) -> Spec:
+    """Check a file also as one that asks for a DAG, if it does."""
+    spec = read(path)
+    if found := scheduled_files.problem(path, spec):
+        raise SpecError(f"{path}: {found}")
+    return spec
+
+
+def _due(spec: Spec) -> str:
+    if spec.schedule is None:
+        return ""
+    return f" ({', '.join([spec.schedule.words(), *_next_runs(spec)[:1]])})"
+
+
+def _next_runs(spec: Spec) -> list[str]:
+    times = spec.schedule.upcoming(datetime.now(UTC), _SHOWN_RUNS) if spec.schedule else []
+    return [f"{time:%a %Y-%m-%d %H:%M %Z}" for time in times]
+
+
+def _chosen(spec: Spec) -> str:
+    name, reason = chosen(spec)
+    return f" (sampler auto: {name}, {reason})" if reason else ""
+
+
+def _facts(spec: Spec, count: int) -> dict[str, Any]:
+    room, limits = suggesting.configurations(spec), spec.limits
+    sampler = suggesting.search(spec).sampler
+    name, reason = chosen(spec)
+    shown = list(_first(spec, count))
+    return {
+        "experiment": spec.name,
+        "objective": ", ".join(f"{one.direction} {one.metric}" for one in spec.objectives),
+        "constraints": list(spec.constraints),
+        "trials": limits.max_trials,
+        "waves": engine.waves(spec),
+        "parallel_trials": limits.parallel_trials,
+        "space_size": spec.search_space.size,
+        "continuous": spec.search_space.continuous,
+        "configurations": room,
+        "sampler": name,
+        "sampler_chosen_because": reason,
+        "seed": spec.sampler.seed,
+        "warm_start": _advisers(spec),
+        "results_matter_after": _blind(spec, sampler.blind),
+        "duplicates": _duplicates(spec, room),
+        "worst_case_s": engine.waves(spec) * spec.trial.timeout_s,
+        "max_duration": limits.max_duration,
+        "schedule": spec.schedule.words() if spec.schedule else None,
+        "next_runs": _next_runs(spec),
+        "command": _command(spec, shown[0]) if shown else None,
+        "suggestions": [_row(assignment) for assignment in shown],
+    }
+
+
+def _advisers(spec: Spec) -> str | None:
+    """Say which runs would advise one; which of them there are, the store knows."""
+    asked = spec.warm_start
+    if asked is None:
+        return None
+    runs = f"the newest {count(asked.runs, 'complete run')} of {', '.join(spec.advised_by)}"
+    return (
+        f"{count(asked.top, 'trial')} of each of {runs}, weight {number(asked.weight)}, half after "
+        f"{asked.half_life}; not in the suggestions below"
+    )
+
+
+def _blind(spec: Spec, blind: int | None) -> int | None:
+    """Count the first trials that are known beforehand: at least the first wave; None: all."""
+    if blind is None:
+        return None
+    return min(max(blind, spec.limits.parallel_trials), spec.limits.max_trials)
+
+
+def _first(spec: Spec, count: int) -> Iterator[Assignment]:
+    """Go through the first waves as far as they depend on no result."""
+    blind = _blind(spec, suggesting.search(spec).sampler.blind)
+    most = min(count, spec.limits.max_trials if blind is None else blind)
+    trials: list[Trial] = []
+    while len(trials) < most:
+        slots = min(spec.limits.parallel_trials, most - len(trials))
+        wave = engine.step(spec, History(tuple(trials)), slots).assignments
+        if not wave:
+            return
+        trials += [Trial(a.trial, a.params, origin=a.origin) for a in wave]
+        yield from wave
+
+
+def _row(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "trial": assignment.trial,
+        "origin": str(assignment.origin),
+        "params": dict(assignment.params),
+    }
+
+
+def _command(spec: Spec, assignment: Assignment) -> list[str]:
+    facts = {
+        "experiment": spec.name,
+        "run": "RUN",
+        "trial.number": assignment.trial,
+        "attempt": 1,
+        "seed": "SEED",
+        "output": "OUTPUT",
+    }
+    return spec.arguments({**spec.fixed, **assignment.params}, facts)
+
+
+def _duplicates(spec: Spec, room: int | None) -> str:
+    replaced = "a configuration that was tried is never tried again"
+    if room is None:
+        return f"none: {replaced}"
+    return f"none: {spec.limits.max_trials} trials of {room:,} configurations, {replaced}"
+
+
+def _page(facts: Mapping[str, Any]) -> str:
+    lines = [f"{name:<13}{text}" for name, text in _lines(facts)]
+    return "\n".join([*lines, "", *_table(facts["suggestions"]), *_notes(facts)])
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "experiment", facts["experiment"]
+    yield "objective", facts["objective"]
+    if facts["constraints"]:
+        yield "constraints", ", ".join(facts["constraints"])
+    yield (
+        "trials",
+        f"{facts['trials']} in {facts['waves']} waves, {facts['parallel_trials']} at once",
+    )
+    yield "space", _space(facts)
+    yield "sampler", _sampler(facts)
+    if facts["warm_start"]:
+        yield "warm start", facts["warm_start"]
+    yield "duplicates", facts["duplicates"]
+    limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
+    yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"
+    if facts["schedule"]:
+        yield "schedule", facts["schedule"]
+    if facts["next_runs"]:
+        yield "next runs", ", ".join(facts["next_runs"])
+    if facts["command"]:
+        yield "trial 1", shlex.join(facts["command"])
+
+
+def _sampler(facts: Mapping[str, Any]) -> str:
+    name, reason = facts["sampler"], facts["sampler_chosen_because"]
+    told = f"auto: {name} ({reason})" if reason else name
+    return f"{told}, seed {facts['seed']}"
+
+
+def _space(facts: Mapping[str, Any]) -> str:
+    if facts["continuous"]:
+        return f"continuous ({', '.join(facts['continuous'])})"
+    if facts["space_size"] is None:
+        return "finite, too large to count"
+    text = f"{facts['space_size']:,} configurations"
+    same = facts["configurations"] == facts["space_size"]
+    return text if same else f"{text}, of which {facts['configurations']:,} can be tried"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row["params"]))
+    cells = [["trial", "origin", *names]]
+    cells += [
+        [str(row["trial"]), row["origin"], *(str(row["params"].get(name, "-")) for name in names)]
+        for row in rows
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+
+
+def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
+    blind = facts["results_matter_after"]
+    if blind is not None and blind < facts["trials"]:
+        yield ""
+        yield f"Trials after {blind} depend on the results of those before them."
+
+
+def _add_validate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "validate",
+        help="check spec files",
+        description="Check spec files and tell every problem, one a line.",
+        epilog="example: hpo validate config/experiments/*.yaml",
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", type=Path, help="a spec in YAML or JSON"
+    )
+    parser.set_defaults(run=validate)
+
+
+def _add_plan(commands: Any) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="show what a run would do",
+        description="Show trials, waves, space, first suggestions and command of a spec.",
+        epilog="example: hpo plan config/experiments/digits.yaml --suggestions 10",
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    parser.add_argument(
+        "--suggestions", type=_count, default=5, metavar="N", help="how many to show (default: 5)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=plan)
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if not 0 <= count <= 10_000:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 10000, got {text!r}")
+    return count
+
+
+COMMANDS: list[Callable[[Any], None]] = [_add_validate, _add_plan]

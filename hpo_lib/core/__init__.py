@@ -1,0 +1,1 @@
+"""The nouns: search space, objective, trial, and what follows a failure. Pure values."""

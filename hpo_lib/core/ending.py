@@ -1,0 +1,58 @@
+"""How an attempt came to its end: the words that every backend shares, and the cause they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hpo_lib.core.trial import Cause
+
+
+class Ending(StrEnum):
+    """How an attempt came to its end.
+
+    UNSTARTABLE: it asks for what cannot be run at all. FAILED: it says so, but not of what.
+    """
+
+    EXITED = "exited"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    LOG_TOO_LARGE = "log_too_large"
+    STOPPED = "stopped"
+    ABANDONED = "abandoned"
+    FAILED = "failed"
+    UNSTARTABLE = "unstartable"
+    IMAGE_NOT_PULLABLE = "image_not_pullable"
+    UNSCHEDULABLE = "unschedulable"
+    PREEMPTED = "preempted"
+    EVICTED = "evicted"
+    NODE_LOST = "node_lost"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The end of an attempt; a negative code is the signal that ended it, as in subprocess."""
+
+    ending: Ending
+    code: int | None = None
+    detail: str = ""
+
+
+#: What an ending says was the cause of a failure; EXITED alone says nothing.
+CAUSES: Mapping[Ending, Cause] = {
+    Ending.TIMEOUT: Cause.TIMEOUT,
+    Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
+    Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
+    Ending.FAILED: Cause.USER_ERROR,
+    Ending.UNSTARTABLE: Cause.USER_ERROR,
+    Ending.STOPPED: Cause.STOPPED,
+    Ending.ABANDONED: Cause.STOPPED,
+    Ending.IMAGE_NOT_PULLABLE: Cause.IMAGE_NOT_PULLABLE,
+    Ending.UNSCHEDULABLE: Cause.UNSCHEDULABLE,
+    Ending.PREEMPTED: Cause.PREEMPTED,
+    Ending.EVICTED: Cause.EVICTED,
+    Ending.NODE_LOST: Cause.NODE_LOST,
+    Ending.LOST: Cause.LOST,
+}

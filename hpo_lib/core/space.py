@@ -1,0 +1,547 @@
+"""The search space: parameters, scales, conditions, canonical form, unit cube and grid.
+
+A configuration maps the names of the *active* parameters to values. Its canonical form has each
+value on its step, floats at 10 significant digits and inactive parameters dropped; two
+configurations are the same trial exactly when their canonical forms are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from hpo_lib.core.trial import Params, Value
+from hpo_lib.errors import SpecError
+from hpo_lib.validation import MAX_WHOLE, Number, Scalar, Strict, parse, rule, shown
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_MAX_PARAMETERS = 200
+_MAX_CHOICES = 10_000
+_MAX_BRANCHES = 100_000
+#: Beyond these a double cannot hold every value's place in the unit cube.
+_MAX_WHOLE_VALUES = 2**50
+_MAX_LOG_WHOLE = 10**12
+
+_T = TypeVar("_T", bound=Value)
+When = Mapping[str, list[Scalar]]
+
+
+def rounded(value: float) -> float:
+    """Give a float its canonical form: 10 significant digits, no negative zero."""
+    return float(f"{value:.10g}") + 0.0
+
+
+def same(left: Value, right: Value) -> bool:
+    """Compare values as the user wrote them: 1 equals 1.0, but not true."""
+    return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+class _Parameter(Strict):
+    when: When | None = None
+
+    @field_validator("when")
+    @classmethod
+    def _not_empty(cls, when: When | None) -> When | None:
+        if when is None:
+            return None
+        if not when or not all(when.values()):
+            raise rule(f"when must name a parameter and at least one value, got {shown(when)}")
+        return when
+
+
+class _Range(_Parameter):
+    """What float and int share; low and high belong to the range."""
+
+    @model_validator(mode="after")
+    def _consistent(self: Any) -> Any:
+        ends = f"got low={self.low}, high={self.high}"
+        if not self.low < self.high:
+            raise rule(f"low must be < high, {ends}")
+        if not math.isfinite(self.high - self.low):
+            raise rule(f"high - low must be finite, {ends}")
+        if self.scale == "log" and not self.low > 0:
+            raise rule(f"low must be > 0 on a log scale, {ends}")
+        if self.scale == "reverse_log" and not (self.low >= 0 and self.high < 1):
+            raise rule(f"0 <= low and high < 1 must hold on a reverse_log scale, {ends}")
+        if self.step is not None and not 0 < self.step <= (self.high - self.low) * (1 + 1e-9):
+            raise rule(f"step must be > 0 and <= high - low, got step={self.step}, {ends[4:]}")
+        return self
+
+
+class FloatParameter(_Range):
+    """A real number in [low, high], on `low + k * step` if there is a step (linear scale only)."""
+
+    type: Literal["float"] = "float"
+    low: float
+    high: float
+    scale: Literal["linear", "log", "reverse_log"] = "linear"
+    step: float | None = None
+
+    @model_validator(mode="after")
+    def _step_is_linear(self) -> Self:
+        if self.step is not None and self.scale != "linear":
+            raise rule(
+                f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_differ(self) -> Self:
+        size = self.size
+        if size and (self.at(0) == self.at(1) or self.at(size - 2) == self.at(size - 1)):
+            raise rule(
+                f"step must be at least a 10**9th of low and high, got step={self.step}, "
+                f"low={self.low}, high={self.high}"
+            )
+        return self
+
+    @property
+    def size(self) -> int | None:
+        """Number of values; None if they are not countable."""
+        if self.step is None:
+            return None
+        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
+    def at(self, index: int) -> float:
+        """Give the value at an index of the grid."""
+        return rounded(self.low + index * (self.step or 0.0))
+
+    def index(self, value: Value) -> int:
+        """Give the index of the nearest value on the grid."""
+        index = round((float(value) - self.low) / (self.step or 1.0))
+        return min(max(index, 0), (self.size or 1) - 1)
+
+    def canonical(self, value: Value) -> float:
+        """Put a number into range and on its step; SpecError if it is not one or is outside."""
+        number = _number(value)
+        slack = 1e-9 * (self.high - self.low)
+        if not self.low - slack <= number <= self.high + slack:
+            raise SpecError(f"must be within [{self.low}, {self.high}], got {number}")
+        return self._held(number) if self.step is None else self.at(self.index(number))
+
+    def to_unit(self, value: Value) -> float:
+        """Map a value into [0, 1]."""
+        if self.size is not None:
+            return (self.index(value) + 0.5) / self.size
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return min(max((self._scaled(float(value)) - low) / (high - low), 0.0), 1.0)
+
+    def from_unit(self, unit: float) -> float:
+        """Map [0, 1] onto the values."""
+        if self.size is not None:
+            return self.at(_bin(unit, self.size))
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return self._held(self._unscaled(low + unit * (high - low)))
+
+    def _held(self, number: float) -> float:
+        """Round to what the unit cube can tell apart, which cancellation limits below zero."""
+        if self.low < 0:
+            number = round(number, 11 - math.ceil(math.log10(self.high - self.low)))
+        return min(max(rounded(number), self.low), self.high)
+
+    def _scaled(self, value: float) -> float:
+        if self.scale == "log":
+            return math.log(value)
+        if self.scale == "reverse_log":
+            return -math.log1p(-value)
+        return value
+
+    def _unscaled(self, scaled: float) -> float:
+        if self.scale == "log":
+            return math.exp(scaled)
+        if self.scale == "reverse_log":
+            return -math.expm1(-scaled)
+        return scaled
+
+
+class IntParameter(_Range):
+    """A whole number in [low, high] on `low + k * step`."""
+
+    type: Literal["int"] = "int"
+    low: int = Field(ge=-MAX_WHOLE, le=MAX_WHOLE)
+    high: int = Field(ge=-MAX_WHOLE, le=MAX_WHOLE)
+    scale: Literal["linear", "log"] = "linear"
+    step: int = 1
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        if self.size > _MAX_WHOLE_VALUES:
+            raise rule(
+                f"must have at most 2**50 values, got low={self.low}, high={self.high}, "
+                f"step={self.step}"
+            )
+        if self.scale == "log" and self.high > _MAX_LOG_WHOLE:
+            raise rule(f"high must be <= 10**12 on a log scale, got high={self.high}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return (self.high - self.low) // self.step + 1
+
+    def at(self, index: int) -> int:
+        """Give the value at an index of the grid."""
+        return self.low + index * self.step
+
+    def canonical(self, value: Value) -> int:
+        """Put a whole number on its step; SpecError if it is not one or is outside."""
+        number = _number(value)
+        if number != int(number):
+            raise SpecError(f"must be a whole number, got {number}")
+        if not self.low <= number <= self.high:
+            raise SpecError(f"must be within [{self.low}, {self.high}], got {int(number)}")
+        return self.at(self.index(number))
+
+    def index(self, value: Value) -> int:
+        """Give the index of the nearest value on the grid."""
+        return min(max(round((float(value) - self.low) / self.step), 0), self.size - 1)
+
+    def to_unit(self, value: Value) -> float:
+        """Map a value into (0, 1): the middle of its share of the scale."""
+        if self.scale == "linear":
+            return (self.index(value) + 0.5) / self.size
+        low, high = self._log_ends()
+        return (math.log(float(value)) - low) / (high - low)
+
+    def from_unit(self, unit: float) -> int:
+        """Map [0, 1] onto the values."""
+        if self.scale == "linear":
+            return self.at(_bin(unit, self.size))
+        low, high = self._log_ends()
+        return self.at(self.index(math.exp(low + unit * (high - low))))
+
+    def _log_ends(self) -> tuple[float, float]:
+        half = self.step / 2
+        last = self.at(self.size - 1)
+        return math.log(max(self.low - half, self.low / 2)), math.log(last + half)
+
+
+class _Choices(_Parameter):
+    """What categorical and ordinal share: finitely many values, listed."""
+
+    @property
+    def size(self: Any) -> int:
+        """Number of values."""
+        return len(self.choices)
+
+    def at(self: Any, index: int) -> Any:
+        """Give the value at an index of the grid."""
+        return self.choices[index]
+
+    def index(self: Any, value: Value) -> int:
+        """Give the index of a choice on the grid."""
+        place: int = self._places[isinstance(value, bool), value]
+        return place
+
+    @cached_property
+    def _places(self: Any) -> dict[tuple[bool, Value], int]:
+        return {(isinstance(c, bool), c): index for index, c in enumerate(self.choices)}
+
+    def canonical(self: Any, value: Value) -> Any:
+        """Give the choice that equals the value; SpecError if there is none."""
+        for choice in self.choices:
+            if same(choice, value):
+                return choice
+        raise SpecError(f"must be one of {shown(list(self.choices))}, got {shown(value)}")
+
+    def to_unit(self: Any, value: Value) -> float:
+        """Map a choice to the middle of its share of [0, 1]."""
+        return float((self.index(value) + 0.5) / len(self.choices))
+
+    def from_unit(self: Any, unit: float) -> Any:
+        """Map [0, 1] onto the choices, in equal shares."""
+        return self.choices[_bin(unit, len(self.choices))]
+
+
+class CategoricalParameter(_Choices):
+    """One of several values without an order."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Scalar, ...] = Field(strict=False)
+
+    @field_validator("choices")
+    @classmethod
+    def _check(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
+        return _distinct(choices)
+
+
+class OrdinalParameter(_Choices):
+    """One of several numbers, in ascending order, about equally far apart for the sampler."""
+
+    type: Literal["ordinal"] = "ordinal"
+    choices: tuple[Number, ...] = Field(strict=False)
+
+    @field_validator("choices")
+    @classmethod
+    def _check(cls, choices: tuple[float, ...]) -> tuple[float, ...]:
+        if any(left >= right for left, right in itertools.pairwise(choices)):
+            raise rule(f"choices of an ordinal must ascend, got {shown(list(choices))}")
+        _distinct(choices)
+        return choices
+
+
+Parameter = Annotated[
+    FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter,
+    Field(discriminator="type"),
+]
+
+
+class SpaceModel(Strict):
+    """The `space` of a spec as pydantic sees it; Space is what the rest of the code uses."""
+
+    space: dict[str, Parameter]
+
+
+class Grid(Protocol):
+    """The finite space as `size` canonical configurations by index, without holding them."""
+
+    @property
+    def size(self) -> int: ...
+    def __getitem__(self, index: int) -> dict[str, Value]: ...
+    def index(self, params: Params) -> int: ...
+
+
+class Space:
+    """A validated search space; parameters are ordered so that conditions look backwards."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        """Take parameter models by name; SpecError names what does not fit together."""
+        _check_names(parameters)
+        self.parameters: dict[str, Any] = _in_order_of_conditions(parameters)
+
+    @classmethod
+    def parse(cls, space: Mapping[str, Any]) -> Space:
+        """Validate the `space` part of a spec (plain dicts); SpecError lists every problem."""
+        return cls(parse(SpaceModel, {"space": space}).space)
+
+    def __len__(self) -> int:
+        """Count the parameters: the dimensions of the unit cube."""
+        return len(self.parameters)
+
+    def is_active(self, name: str, params: Params) -> bool:
+        """Say whether a parameter counts, given the values of those it depends on."""
+        when = self.parameters[name].when or {}
+        return all(
+            parent in params and any(same(params[parent], value) for value in values)
+            for parent, values in when.items()
+        )
+
+    def canonical(self, params: Params) -> dict[str, Value]:
+        """Give the canonical form; SpecError names a missing, unknown or illegal value."""
+        for name in params:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters)
+                raise SpecError(f"{shown(name)} is not a parameter of the space; known: {known}")
+        result: dict[str, Value] = {}
+        for name, parameter in self.parameters.items():
+            if not self.is_active(name, result):
+                continue
+            if name not in params:
+                raise SpecError(f"{name}: is required")
+            try:
+                result[name] = parameter.canonical(params[name])
+            except SpecError as error:
+                raise SpecError(f"{name}: {error}") from None
+        return result
+
+    def from_unit(self, point: Sequence[float]) -> dict[str, Value]:
+        """Map a point of the unit cube, shape (len(self),), to a canonical configuration."""
+        result: dict[str, Value] = {}
+        for unit, (name, parameter) in zip(point, self.parameters.items(), strict=True):
+            if self.is_active(name, result):
+                result[name] = parameter.from_unit(min(max(float(unit), 0.0), 1.0))
+        return result
+
+    def to_unit(self, params: Params) -> list[float]:
+        """Map a canonical configuration to the unit cube; an inactive parameter is at 0.5."""
+        return [
+            parameter.to_unit(params[name]) if name in params else 0.5
+            for name, parameter in self.parameters.items()
+        ]
+
+    @cached_property
+    def size(self) -> int | None:
+        """Number of distinct configurations; None if continuous or too many to count."""
+        if self.continuous:
+            return None
+        try:
+            return self.grid.size
+        except SpecError:
+            return None
+
+    @property
+    def continuous(self) -> list[str]:
+        """The names of the parameters whose values are not countable."""
+        return [name for name, parameter in self.parameters.items() if parameter.size is None]
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Every configuration by index; SpecError names the parameters that are continuous."""
+        if self.continuous:
+            raise SpecError(
+                f"space: a grid needs finitely many values, got {', '.join(self.continuous)} "
+                "without end; give a step, or list the values as an ordinal"
+            )
+        return _Grid(self)
+
+
+class _Grid:
+    """Blocks of equal structure (one per assignment of the parents), each a mixed-radix counter."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        parents = {p for q in space.parameters.values() for p in (q.when or {})}
+        self._parents = parents
+        self._blocks: list[tuple[dict[str, Value], list[str]]] = []
+        self._ends: list[int] = []
+        total = 0
+        for fixed in _assignments(space, [n for n in space.parameters if n in parents]):
+            free = [
+                name
+                for name in space.parameters
+                if name not in parents and space.is_active(name, fixed)
+            ]
+            total += math.prod(space.parameters[name].size for name in free)
+            self._blocks.append((fixed, free))
+            self._ends.append(total)
+
+    @property
+    def size(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Value]:
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        block = bisect_right(self._ends, index)
+        rest = index - (self._ends[block - 1] if block else 0)
+        fixed, free = self._blocks[block]
+        values = dict(fixed)
+        for name in reversed(free):
+            parameter = self._space.parameters[name]
+            rest, digit = divmod(rest, parameter.size)
+            values[name] = parameter.at(digit)
+        return {name: values[name] for name in self._space.parameters if name in values}
+
+    def index(self, params: Params) -> int:
+        """Give the index of a canonical configuration."""
+        block = self._block_of[key({n: v for n, v in params.items() if n in self._parents})]
+        rest = 0
+        for name in self._blocks[block][1]:
+            parameter = self._space.parameters[name]
+            rest = rest * parameter.size + parameter.index(params[name])
+        return rest + (self._ends[block - 1] if block else 0)
+
+    @cached_property
+    def _block_of(self) -> dict[str, int]:
+        return {key(fixed): block for block, (fixed, _) in enumerate(self._blocks)}
+
+
+def _assignments(space: Space, parents: list[str]) -> Iterator[dict[str, Value]]:
+    """Enumerate the values of the parameters that conditions look at."""
+    found: list[dict[str, Value]] = [{}]
+    for name in parents:
+        parameter = space.parameters[name]
+        grown: list[dict[str, Value]] = []
+        for partial in found:
+            if not space.is_active(name, partial):
+                grown.append(partial)
+                continue
+            if len(grown) + parameter.size > _MAX_BRANCHES:
+                raise SpecError(
+                    f"space: conditions make more than {_MAX_BRANCHES} branches; "
+                    "let them depend on parameters with fewer values"
+                )
+            grown.extend({**partial, name: parameter.at(i)} for i in range(parameter.size))
+        found = grown
+    yield from found
+
+
+def key(params: Params) -> str:
+    """Hash a canonical configuration: equal exactly for equal configurations, on any machine."""
+    text = json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _bin(unit: float, size: int) -> int:
+    return min(int(unit * size), size - 1)
+
+
+def _number(value: Value) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SpecError(f"must be a finite number, got {shown(value)}")
+    return float(value)
+
+
+def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
+    if not choices:
+        raise rule("choices must hold at least one value, got []")
+    if len(choices) > _MAX_CHOICES:
+        raise rule(f"choices must hold at most {_MAX_CHOICES} values, got {len(choices)}")
+    if len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
+        raise rule(f"choices must differ, got {shown(list(choices))}")
+    return choices
+
+
+def _check_names(parameters: Mapping[str, Any]) -> None:
+    if not parameters:
+        raise SpecError("space: must hold at least one parameter, got none")
+    if len(parameters) > _MAX_PARAMETERS:
+        raise SpecError(
+            f"space: must hold at most {_MAX_PARAMETERS} parameters, got {len(parameters)}"
+        )
+    check_names("space", parameters)
+
+
+def check_names(path: str, names: Mapping[str, Any]) -> None:
+    """Refuse names that could not be a command-line flag; SpecError names the first."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise SpecError(
+                f"{path}: a name must be a letter and then letters, digits, _ or - "
+                f"(at most 64), got {shown(name)}"
+            )
+
+
+def _in_order_of_conditions(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort parents before children, else as written; SpecError on cycles and bad conditions."""
+    for name, parameter in parameters.items():
+        for parent, values in (parameter.when or {}).items():
+            _check_condition(name, parent, values, parameters)
+    ordered: dict[str, Any] = {}
+    waiting = dict(parameters)
+    while waiting:
+        ready = [n for n, p in waiting.items() if all(q in ordered for q in (p.when or {}))]
+        if not ready:
+            raise SpecError(f"space: conditions must not form a cycle, got {', '.join(waiting)}")
+        ordered[ready[0]] = waiting.pop(ready[0])
+    return ordered
+
+
+def _check_condition(
+    name: str, parent: str, values: Sequence[Value], parameters: Mapping[str, Any]
+) -> None:
+    path = f"space.{name}.when"
+    if parent not in parameters:
+        known = ", ".join(parameters)
+        raise SpecError(f"{path}: unknown parameter {shown(parent)}; known: {known}")
+    if parameters[parent].size is None:
+        raise SpecError(f"{path}: {parent} must have finitely many values, but it is continuous")
+    for value in values:
+        try:
+            canonical = parameters[parent].canonical(value)
+        except SpecError as error:
+            raise SpecError(f"{path}.{parent}: {error}") from None
+        if not same(canonical, value):
+            raise SpecError(
+                f"{path}.{parent}: must be a value that {parent} can take, got {shown(value)}; "
+                f"nearest: {shown(canonical)}"
+            )

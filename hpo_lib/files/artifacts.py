@@ -1,0 +1,173 @@
+"""What attempts leave in an object store: where it may lie, and how it gets there."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.files.places import Place, files, reaching, said
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+_EXTRAS = {"s3": "s3fs: pip install 'hpo-lib[s3]'", "gs": "gcsfs", "abfs": "adlfs"}
+#: Object stores whose listings fsspec keeps, although other processes write to them.
+_LISTED = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+Options = Mapping[str, Any]
+#: What a deployment offers: URIs below which artifacts may lie, and how to get there.
+Offers = Mapping[str, Callable[[], Options]]
+
+
+def offers(places: Mapping[str, str | None], options_of: Callable[[str], Options]) -> Offers:
+    """Take URIs with the connection that leads there, if any.
+
+    `options_of` is asked for a connection's storage options only when a spec needs them.
+    """
+    return {uri: partial(options_of, name) if name else dict for uri, name in places.items()}
+
+
+def offer_of(uri: str, offers: Offers) -> str | None:
+    """Name the longest offer that a URI lies below, None if there is none."""
+    fitting = [offer for offer in offers if f"{uri}/".startswith(f"{offer.rstrip('/')}/")]
+    return max(fitting, key=len, default=None)
+
+
+def options_for(uri: str, offers: Offers) -> Options:
+    """Give the storage options of the longest offer that a URI lies below; SpecError if none is."""
+    offer = offer_of(uri, offers)
+    if offer is not None:
+        return offers[offer]()
+    if not offers:
+        raise SpecError(
+            "artifacts: this deployment offers no place for them; its operator can name URIs in "
+            "config/deployment.yaml, or leave artifacts out"
+        )
+    raise SpecError(
+        f"artifacts.uri: must lie below one of {', '.join(sorted(offers))}, got {uri}; the "
+        "operator can name others in config/deployment.yaml"
+    )
+
+
+def open_folder(uri: str, options: Options, *, field: str = "artifacts.uri") -> UPath:
+    """Give a folder, which does not have to exist; SpecError if fsspec cannot reach its kind.
+
+    `field` is what the message calls the place.
+    """
+    from upath import UPath
+
+    scheme, _, path = uri.partition("://")
+    if scheme == "file":
+        return UPath(path)
+    listed = {"use_listings_cache": False} if scheme in _LISTED else {}
+    settings: Any = {**listed, **options}
+    try:
+        folder: UPath = UPath(uri, **settings)
+        _ = folder.fs
+    except ImportError:
+        needed = _EXTRAS.get(scheme, f"the fsspec package for {scheme}")
+        raise SpecError(f"{field}: {scheme}:// needs {needed}") from None
+    except ValueError as error:
+        raise SpecError(f"{field}: {uri}: {said(error)}") from None
+    return folder
+
+
+def probe(uri: str, options: Options) -> None:
+    """Prove that one may write, read and delete below a URI.
+
+    SpecError if the credentials or the bucket are wrong, TransientError if nobody answers.
+    """
+    place = open_folder(uri, options) / f".hpo-probe-{uuid.uuid4().hex}"
+    with explained(uri, "write"):
+        write(place, b"hpo")
+    with explained(uri, "read"):
+        found = place.read_bytes()
+    with explained(uri, "delete"):
+        place.unlink()
+    if found != b"hpo":
+        raise TransientError(f"artifacts.uri: {uri}: what was written is not what is read")
+
+
+@contextmanager
+def explained(uri: str, deed: str, *, field: str = "artifacts.uri") -> Iterator[None]:
+    """Say what an error of a store means for whoever wrote the spec."""
+    begin = f"{field}: {uri}: cannot {deed} there"
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise SpecError(f"{begin}: no such bucket or folder: {said(error)}") from None
+    except Exception as error:
+        if _is_refusal(error):
+            raise SpecError(
+                f"{begin}: the deployment's credentials are missing, wrong, or do not allow it: "
+                f"{said(error)}"
+            ) from None
+        raise TransientError(f"{begin}: no answer, try again: {said(error)}") from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    if (
+        isinstance(error, PermissionError | TypeError | ValueError)
+        or "Credential" in type(error).__name__
+    ):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EPERM)
+
+
+def write(place: Place, content: bytes) -> None:
+    """Write a small file so that a reader sees all of it or nothing; TransientError."""
+    if not isinstance(place, Path):
+        place.write_bytes(content)  # a put is atomic in every object store
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = _part_of(place)
+    part.write_bytes(content)
+    part.replace(place)
+
+
+def _part_of(place: Path) -> Path:
+    """Name a file that becomes another one, apart from everybody else's."""
+    return place.with_name(f".{uuid.uuid4().hex}.part")
+
+
+def put(path: Place, target: Place) -> None:
+    """Copy a file of a disk so that a reader sees all of it or nothing; TransientError."""
+    with reaching(target):
+        if not isinstance(target, Path):
+            target.fs.put_file(str(path), target.path)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _part_of(target)
+        shutil.copyfile(str(path), part)
+        part.replace(target)
+
+
+def upload(output: Path, folder: UPath) -> int:
+    """Copy what a trial has left on a disk, links left out; gives the number of files.
+
+    Done again, it writes the same again. What lies there already, on a disk that workers share,
+    is not copied onto itself. TransientError if the store does not answer.
+    """
+    if isinstance(folder, Path) and folder.resolve() == output.resolve():
+        return 0
+    found = files(output)
+    for path in found:
+        put(path, folder / str(path).removeprefix(f"{output}/"))
+    return len(found)
+
+
+def delete(folder: Place) -> None:
+    """Delete a folder with all in it; one that is gone already is fine. TransientError."""
+    with reaching(folder):
+        if isinstance(folder, Path):
+            if folder.exists():
+                shutil.rmtree(folder)
+            return
+        if found := [place.path for place in files(folder) if not isinstance(place, Path)]:
+            folder.fs.rm(found)

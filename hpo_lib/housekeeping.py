@@ -1,0 +1,95 @@
+"""Housekeeping: what nobody looks after any more is ended, and it is said that it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hpo_lib.backends import Backend
+from hpo_lib.installation import Installation, backend_of
+from hpo_lib.promotion.deployment import heal
+from hpo_lib.records import AttemptState, Run, RunKey
+from hpo_lib.runs import lifecycle, outputs
+from hpo_lib.store import Store
+
+#: How long a run may wait for its file, from when it began.
+_WAIT_S = 24 * 3_600.0
+
+
+def sweep(
+    store: Store,
+    installation: Installation,
+    is_over: Callable[[RunKey], bool],
+    orphaned: Callable[[Run], str | None] = lambda _: None,
+) -> Iterator[str]:
+    """End what is left over, and yield a sentence for each thing done or not possible.
+
+    That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; runs
+    that have no DAG any more, for what `orphaned` says; then processes, containers and pods that
+    bear this store's name without a live attempt in it; and models that serve although the store
+    names another. What goes wrong with one of them keeps nothing from the others.
+    """
+    going = store.running()
+    for run in going:
+        try:
+            if is_over(run.key):
+                yield _closed(store, run, installation, "its DAG run is over")
+            elif why := orphaned(run):
+                yield _left(store, run, installation, why)
+        except Exception as error:
+            yield f"run {run.id}: could not be closed: {error or repr(error)}"
+    for name in sorted({name for run in [*going, *store.runs()] for name in _backends(run)}):
+        try:
+            yield from _leftovers(store, name, installation.backends[name]())
+        except Exception as error:
+            yield f"{name}: could not be swept: {error or repr(error)}"
+    # Last, for a deployment may take all the time that there is.
+    yield from heal(store, installation, is_over)
+
+
+def _backends(run: Run) -> Iterator[str]:
+    """Name what a run's trials are run by; nothing of one that was refused."""
+    for part in (run.spec, run.spec.get("final") or {}):
+        if name := part.get("trial", {}).get("backend"):
+            yield str(name)
+
+
+def _left(store: Store, run: Run, installation: Installation, why: str) -> str:
+    """Close a run that has no DAG any more, unless a trial runs or its file may yet come back."""
+    if store.history(run.id).elapsed_s < _WAIT_S or _goes_on(store, run, installation):
+        return (
+            f"run {run.id} waits: {why}; it goes on when the file is back, and is closed when its "
+            "DAG run is marked failed, or a day after it began"
+        )
+    return _closed(store, run, installation, "it has waited for a day", why)
+
+
+def _goes_on(store: Store, run: Run, installation: Installation) -> bool:
+    """Say whether a trial of a run still runs, whatever has become of its Airflow task."""
+    view = store.view(run.id)
+    tried = [one for one in [*view.trials, *view.finals] if one.attempts]
+    live = [one for one in tried if one.attempts[-1].state is AttemptState.RUNNING]
+    return any(
+        backend_of(run, one.trial, installation).poll(one.attempts[-1].handle) is None
+        for one in live
+    )
+
+
+def _closed(
+    store: Store, run: Run, installation: Installation, because: str, why: str | None = None
+) -> str:
+    ended = lifecycle.finish(store, run.key, installation, lambda _: why)
+    model = store.models.of_run(run.id)
+    if model is not None and model.awaits_verdict:
+        store.models.reject(model, "its run ended before the gate could judge it")
+    report = outputs.write_report(store, ended, installation)
+    outputs.keep_artifacts(store, ended, installation)
+    return f"run {run.id}: {ended.status}, {because}: {ended.reason} ({report})"
+
+
+def _leftovers(store: Store, name: str, backend: Backend) -> Iterator[str]:
+    for found in list(backend.found(store.id)):
+        if not store.is_live(found.run, found.trial, found.attempt):
+            backend.stop(found.handle)
+            backend.discard(found.handle)
+            what = f"attempt {found.attempt} of trial {found.trial} of run {found.run}"
+            yield f"{name}: ended what was left of {what}"

@@ -1,0 +1,267 @@
+"""From a run's winner to a model with a verdict: the control tasks between search and deployment.
+
+As in `hpo_lib.trials.runner`, each function may be called again at any moment and gives the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hpo_lib.core import retry_policy
+from hpo_lib.core.space import key as params_key
+from hpo_lib.core.trial import Decision, Params, TrialState
+from hpo_lib.errors import NotFound, TransientError
+from hpo_lib.evaluation import gate
+from hpo_lib.evaluation.training_diff import program
+from hpo_lib.files import artifacts
+from hpo_lib.files.places import Place, files, json_object
+from hpo_lib.installation import Installation
+from hpo_lib.promotion import monitoring
+from hpo_lib.promotion.monitoring import MAX_METADATA, METADATA, MODEL
+from hpo_lib.records import (
+    Model,
+    ModelStatus,
+    Run,
+    RunKey,
+    RunStatus,
+    RunView,
+    TrialView,
+    attempt_uri,
+)
+from hpo_lib.runs import lifecycle, outputs
+from hpo_lib.search import engine
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store
+from hpo_lib.store.batches import Batch
+
+SLOT = "final"
+#: In a final trial's output: by metric the scores of single examples.
+HOLDOUT = "holdout.json"
+#: In a verdict: by whom the model was approved.
+APPROVED = "approved"
+_MAX_HOLDOUT = 64 * 1024 * 1024
+
+
+def choose(store: Store, key: RunKey, installation: Installation) -> Batch:
+    """End the search, then give the final trials, or the reason why there are none."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return Batch((), Decision.stop("the run was never started", failed=True))
+    if run.status is RunStatus.REFUSED:
+        return Batch((), Decision.stop(run.reason or "refused", failed=True))
+    spec = load(run.spec)
+    if spec.final is None:
+        return Batch((), Decision.stop("the spec asks for no final training"))
+    lease = store.batch_of(run.id, SLOT) or _chosen(store, run, spec, installation)
+    if lease.stop is not None and not lease.stop.failed:
+        _unchallenged(store, run, spec, installation)
+    return lease
+
+
+def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> Batch:
+    verdict = lifecycle.searched(store, run, installation)
+    if verdict.failed:
+        return Batch((), verdict)
+
+    def ask(history: Any, champion: Model | None) -> engine.FinalStep:
+        return engine.final_step(spec, history, None if champion is None else champion.params)
+
+    return store.next_final_batch(run.id, SLOT, ask)
+
+
+def _unchallenged(store: Store, run: Run, spec: Spec, installation: Installation) -> None:
+    """Note how a champion that stays went in the search; a night is not lost for want of that."""
+    champion = store.models.champion(run.experiment)
+    if champion is None:
+        return
+    trained = [one for one in store.view(run.id).trials if _is(one, champion.params)]
+    with suppress(TransientError):
+        monitoring.note(store, run, spec, rule_of(spec), champion, trained, installation)
+
+
+def decide(store: Store, key: RunKey, installation: Installation) -> Model | None:
+    """Settle the final trials, judge the challenger, and give it; None if there is none.
+
+    A challenger that is not to be promoted is rejected here. One that is waits for its deployment,
+    or, where the spec names none, stays a challenger.
+    """
+    run = store.run(key)
+    model = store.models.of_run(run.id)
+    if model is None and _unasked(store, run):
+        raise TransientError("final.choose has not said what is to be trained: see its log")
+    if model is None or model.status is not ModelStatus.CHALLENGER:
+        return model
+    spec = load(run.spec).for_final
+    if model.awaits_verdict:
+        model = _judged(store, run, spec, model, installation)
+    verdict = model.verdict or {}
+    if not verdict.get("promote"):
+        return store.models.reject(model, str(verdict.get("reason")))
+    if spec.deploy is not None and not model.files:
+        lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
+        return store.models.reject(model, lack)
+    if model.trial is not None:
+        outputs.keep_output(store, run, model.trial, installation)
+    return model
+
+
+def _unasked(store: Store, run: Run) -> bool:
+    """Say whether final training is wanted, and nobody has asked for it yet."""
+    wanted = run.status is RunStatus.RUNNING and load(run.spec).final is not None
+    return wanted and store.batch_of(run.id, SLOT) is None
+
+
+def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Installation) -> Model:
+    """Settle the final trials, and give the model with its verdict and what training made."""
+    lifecycle.settle(store, run, "gate", installation)
+    view, rule = store.view(run.id), rule_of(spec)
+    mine = _of(view, model.params)
+    theirs = [one for one in view.finals if not _is(one, model.params)]
+    night = None
+    if model.against is not None:
+        champion = store.models.get(run.experiment, model.against)
+        night = monitoring.note(store, run, spec, rule, champion, theirs, installation)
+    challenger, rival = (_scores(rule, spec, side, installation) for side in (mine, theirs))
+    made = gate.Made(night.then.mean, night.program) if night and night.then else None
+    verdict = gate.judge(rule, challenger, None if model.against is None else rival, made)
+    found: dict[str, Any] = {"verdict": asdict(verdict)}
+    best = spec.goal.ranked(one.trial for one in mine)
+    if best:
+        first = next(one for one in mine if one.trial.number == best[0].number)
+        found |= _made(spec, run, first, installation)
+        found["manifest"]["scores"] = monitoring.record(rule, mine)
+    return store.models.trained(model, found)
+
+
+def files_of(model: Model, installation: Installation) -> Place:
+    """Give the folder of a model's files; NotFound if training left none."""
+    if not model.files:
+        raise NotFound(f"version {model.version} of {model.experiment} has no files")
+    if "://" not in model.files:
+        return Path(model.files)
+    options = artifacts.options_for(model.files, installation.artifacts)
+    return artifacts.open_folder(model.files, options)
+
+
+def rule_of(spec: Spec) -> gate.Rule:
+    """Give what a challenger of a spec has to show."""
+    known = dict(spec.goal.objectives)
+    deploy = spec.deploy
+    if deploy is None:
+        metric, direction = spec.goal.objectives[0]
+        return gate.Rule(metric, direction)
+    metric = deploy.metric or spec.objective.metric
+    guards = [
+        gate.Guard(
+            metric=one.metric,
+            at_most=one.at_most,
+            at_least=one.at_least,
+            not_worse_than=one.not_worse_than,
+            direction=one.direction or known.get(one.metric),
+        )
+        for one in deploy.guards
+    ]
+    return gate.Rule(
+        metric=metric,
+        direction=deploy.direction or known[metric],
+        min_improvement=deploy.min_improvement,
+        confidence=deploy.confidence,
+        guards=guards,
+        attended=deploy.approval == "manual",
+    )
+
+
+def _of(view: RunView, params: Params) -> list[TrialView]:
+    return [one for one in view.finals if _is(one, params)]
+
+
+def _is(one: TrialView, params: Params) -> bool:
+    return params_key(one.trial.params) == params_key(params)
+
+
+def _scores(
+    rule: gate.Rule, spec: Spec, trained: Sequence[TrialView], installation: Installation
+) -> gate.Scores:
+    """Read what a configuration's final trials scored, by seed."""
+    ordered = sorted(trained, key=lambda one: one.trial.repeat)
+    done = [one.trial.state is TrialState.COMPLETE for one in ordered]
+    metrics = [_metrics(one, rule.metric) for one in ordered]
+    backend = installation.backend(spec)
+    examples = [
+        _examples(backend.output(one.attempts[-1].handle), rule.metric) if complete else None
+        for one, complete in zip(ordered, done, strict=True)
+    ]
+    whole = [one for one in examples if one is not None]
+    if not whole or len(whole) != len(examples):
+        return gate.Scores(metrics)
+    return gate.Scores(metrics, {rule.metric: whole})
+
+
+def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
+    """Give a final trial's metrics: nothing if the world spoilt it, NaN if it failed by itself."""
+    if one.trial.state is TrialState.COMPLETE:
+        return one.trial.metrics
+    return {metric: math.nan} if retry_policy.counts(one.trial.cause) else {}
+
+
+def _examples(output: Place, metric: str) -> list[float] | None:
+    """Read the scores of single examples; what is not a list of numbers is as if it was not."""
+    found = json_object(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
+    if not isinstance(found, list) or not found:
+        return None
+    if not all(isinstance(one, int | float) for one in found):
+        return None
+    try:
+        return [float(one) for one in found]
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+
+
+def _made(spec: Spec, run: Run, view: TrialView, installation: Installation) -> dict[str, Any]:
+    """Say what final training made: whose files, what is in them, and of what they are made."""
+    attempt, trial = view.attempts[-1], view.trial
+    output = installation.backend(spec).output(attempt.handle)
+    folder = output / MODEL
+    there, training = bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
+    name = str(folder)
+    if spec.artifacts is not None:
+        name = f"{attempt_uri(spec.artifacts.uri, run, trial.number, attempt.number)}/{MODEL}"
+    return {
+        "trial": trial.number,
+        "files": name if there else "",
+        "metrics": dict(trial.metrics),
+        "manifest": {
+            "experiment": run.experiment,
+            "run": run.id,
+            "dag_run": run.key.dag_run_id,
+            "trial": trial.number,
+            "params": {**spec.fixed, **trial.params},
+            "metrics": dict(trial.metrics),
+            "image": spec.trial.image,
+            "versions": dict(run.provenance),
+            "program": program(spec, trial.params, training.get("versions")),
+            "training": training,
+        },
+    }
+
+
+def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
+    """Write down what a person, or nobody in time, said of a run's challenger."""
+    model = store.models.of_run(store.run(key).id)
+    if model is None or model.verdict is None:
+        raise TransientError("the gate has not decided")
+    if not approved:
+        return store.models.reject(model, reason)
+    return store.models.trained(model, {"verdict": {**model.verdict, APPROVED: reason}})
+
+
+def approved(model: Model) -> str | None:
+    """Say who has approved a model, None if nobody has."""
+    found = (model.verdict or {}).get(APPROVED)
+    return None if found is None else str(found)

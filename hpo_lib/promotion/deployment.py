@@ -1,0 +1,127 @@
+"""Which model serves, by experiment: deploying a run's challenger, rolling back, making it so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hpo_lib.deployers import Deployer
+from hpo_lib.errors import NotFound, SpecError
+from hpo_lib.installation import Installation
+from hpo_lib.promotion import challenger, rollout
+from hpo_lib.promotion.rollout import Emit
+from hpo_lib.records import Model, ModelStatus, RunKey
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store
+
+
+def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) -> Model | None:
+    """Deploy a run's challenger if its verdict says so, and give what became of it.
+
+    Whatever became of it, what serves is made what the store names. The champion from before is
+    looked after only if it stays: its place may be gone, and this run has come to leave it.
+    SpecError if people have to approve the challenger, and have not.
+    """
+    run = store.run(key)
+    spec = load(run.spec)
+    model = store.models.of_run(run.id)
+    if model is not None and model.files and (model.verdict or {}).get("promote"):
+        _check_approved(spec, model)
+        deployers, files = _deployers(store, installation), _files(installation)
+        model = rollout.roll_out(store.models, model, deployers, files, emit)
+    if model is None or model.status is not ModelStatus.CHAMPION:
+        serve(store, run.experiment, installation, emit)
+    return model
+
+
+def _check_approved(spec: Spec, model: Model) -> None:
+    """Ask for the answer itself: a task that was marked as done is none."""
+    asked = spec.deploy is not None and spec.deploy.approval == "manual"
+    if asked and model.status is ModelStatus.CHALLENGER and not challenger.approved(model):
+        raise SpecError(
+            f"deploy.approval: nobody has approved version {model.version} of "
+            f"{model.experiment}; clear the task approve, and answer it"
+        )
+
+
+def serve(store: Store, experiment: str, installation: Installation, emit: Emit) -> Model | None:
+    """Make what serves the champion that the store names, and give it."""
+    deployers, files = _deployers(store, installation), _files(installation)
+    return rollout.reconcile(store.models, experiment, deployers, files, emit)
+
+
+def roll_back(store: Store, experiment: str, version: int | None, who: str) -> Model:
+    """Make an earlier champion the champion again; what serves follows with `serve`."""
+    champion = store.models.champion(experiment)
+    if champion is None:
+        raise NotFound(f"experiment {experiment} has no champion")
+    return rollout.roll_back(store.models, champion, version, f"rolled back by {who}")
+
+
+def heal(
+    store: Store, installation: Installation, is_over: Callable[[RunKey], bool]
+) -> Iterator[str]:
+    """Make every experiment serve its champion, and reject challengers that nobody will deploy.
+
+    Those are the ones whose DAG run `is_over`. Yields a sentence for each thing done.
+    """
+    experiments = store.models.experiments()
+    deployers, files = _deployers(store, installation), _files(installation)
+    for experiment in experiments:
+        said: list[str] = []
+        with _telling(said.append):
+            _reject_left_over(store, experiment, installation, is_over, said.append)
+        with _telling(said.append):
+            rollout.follow(store.models, experiment, deployers, files, said.append)
+        yield from (f"{experiment}: {sentence}" for sentence in said)
+    # Places that were left long ago may take their time, when all champions serve.
+    for experiment in experiments:
+        said = []
+        with _telling(said.append):
+            rollout.leave(store.models, experiment, deployers, said.append)
+        yield from (f"{experiment}: {sentence}" for sentence in said)
+
+
+@contextmanager
+def _telling(emit: Emit) -> Iterator[None]:
+    """Say what goes wrong, and go on with what else there is to do."""
+    try:
+        yield
+    except Exception as error:
+        emit(f"could not be looked after: {str(error) or repr(error)}")
+
+
+def _reject_left_over(
+    store: Store,
+    experiment: str,
+    installation: Installation,
+    is_over: Callable[[RunKey], bool],
+    emit: Emit,
+) -> None:
+    """Reject challengers of runs that are over, and drop what those had staged already."""
+    for model in store.models.of(experiment):
+        run = store.run_by_id(model.run_id)
+        waits = model.status is ModelStatus.CHALLENGER and run.spec.get("deploy")
+        if waits and is_over(run.key):
+            _deployers(store, installation)(model).drop(model.version)
+            store.models.reject(model, "its run ended before it was deployed")
+            emit(f"version {model.version} is rejected: its run ended before it was deployed")
+
+
+def _deployers(store: Store, installation: Installation) -> rollout.Deployers:
+    """Give what builds a model's deployer: one for all that were deployed in the same way."""
+    built: dict[str, Deployer] = {}
+
+    def deployer_of(model: Model) -> Deployer:
+        spec = store.run_by_id(model.run_id).spec
+        way = json.dumps([spec["name"], spec.get("deploy")], sort_keys=True)
+        if way not in built:
+            built[way] = installation.deployer(load(spec), store.id)
+        return built[way]
+
+    return deployer_of
+
+
+def _files(installation: Installation) -> rollout.Files:
+    return lambda model: challenger.files_of(model, installation)

@@ -1,0 +1,108 @@
+"""What a run sees of its experiment's champion, whose configuration it has trained again.
+
+It is noted with the champion's verdict, be the champion challenged or not; done again it is the
+same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo_lib.core.trial import Origin, TrialState
+from hpo_lib.errors import NotFound
+from hpo_lib.evaluation.drift import ChampionCheck, Data, Score, compare, seen_by
+from hpo_lib.evaluation.gate import Rule
+from hpo_lib.evaluation.training_diff import changes, program, recorded
+from hpo_lib.files.places import json_object
+from hpo_lib.installation import Installation, backend_of
+from hpo_lib.records import Model, Run, RunKey, TrialView
+from hpo_lib.spec import Spec
+from hpo_lib.store import Store
+
+#: In a trial's output: what is served, and what the training says of it.
+MODEL, METADATA = "model", "metadata.json"
+MAX_METADATA = 64 * 1024
+
+
+def note(
+    store: Store,
+    run: Run,
+    spec: Spec,
+    rule: Rule,
+    champion: Model,
+    trained: Sequence[TrialView],
+    installation: Installation,
+) -> ChampionCheck | None:
+    """Note how trials of the champion's configuration went; None if there are none.
+
+    They may be trials of the search or final ones. TransientError if an output cannot be reached.
+    """
+    if not trained:
+        return None
+    training = _training(run, trained, installation)
+    then = recorded(champion.manifest, champion.params)
+    search = all(one.trial.origin is not Origin.FINAL for one in trained)
+    # A search may train elsewhere than final training does: its versions are no news then.
+    differs = search and spec.for_final is not spec
+    now = program(spec.for_final, champion.params, None if differs else training.get("versions"))
+    before = champion.manifest.get("training")
+    night = ChampionCheck(
+        run=run.id,
+        time=run.started_at,
+        version=champion.version,
+        metric=rule.metric,
+        direction=rule.direction,
+        then=_recorded(champion, rule.metric),
+        now=Score.of(_scores(rule.metric, trained)),
+        search=search,
+        data=compare(
+            Data.read(before.get("data") if isinstance(before, Mapping) else None),
+            Data.read(training.get("data")),
+        ),
+        program=tuple(changes(then, now)),
+    )
+    store.models.noted(champion, night.dump())
+    return night
+
+
+def said(store: Store, key: RunKey) -> list[str]:
+    """Say what a run has noted; nothing of one that has noted nothing, or was never started."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return []
+    champion = store.models.seen_by(run)
+    night = None if champion is None else seen_by(run.id, champion.verdict)
+    return [] if night is None else list(night.sentences())
+
+
+def record(rule: Rule, trained: Sequence[TrialView]) -> dict[str, Any]:
+    """Give what a manifest keeps of what a model's configuration scored, for later nights."""
+    return {"metric": rule.metric, "values": _scores(rule.metric, trained)}
+
+
+def _recorded(champion: Model, metric: str) -> Score | None:
+    """Read what a champion scored when it was made: of all seeds, or of its files' own alone."""
+    kept = champion.manifest.get("scores")
+    if isinstance(kept, Mapping) and kept.get("metric") == metric:
+        return Score.of(kept.get("values") or ())
+    return Score.of([champion.metrics.get(metric)])
+
+
+def _scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
+    done = [one.trial.metrics for one in trained if one.trial.state is TrialState.COMPLETE]
+    return [metrics[metric] for metrics in done if metric in metrics]
+
+
+def _training(
+    run: Run, trained: Sequence[TrialView], installation: Installation
+) -> Mapping[str, Any]:
+    """Read what the first trial that has left something says of its training."""
+    for one in trained:
+        if one.trial.state is TrialState.COMPLETE and one.attempts:
+            backend = backend_of(run, one.trial, installation)
+            output = backend.output(one.attempts[-1].handle)
+            if found := json_object(output / MODEL / METADATA, MAX_METADATA):
+                return found
+    return {}

@@ -1,0 +1,132 @@
+"""A run with its trials, as the store knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.trial import Observation, Origin, Trial, TrialState
+from hpo_lib.records.attempt import Attempt
+from hpo_lib.records.model import Model
+from hpo_lib.spec import Spec, load
+
+#: Where a run's provenance has the name of its store.
+STORE = "store"
+
+
+class RunStatus(StrEnum):
+    """Where a run is; only RUNNING is not final."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run's name in the outside world: one Airflow DAG run is one run."""
+
+    dag_id: str
+    dag_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of an experiment; `spec` is its canonical plain form, empty when refused.
+
+    `earlier` is the plain form of what advises it (`hpo_lib.search.warm_start`), kept when it
+    began; so is `fingerprint`: results of trials are shared by runs that have the same one.
+    """
+
+    id: int
+    key: RunKey
+    experiment: str
+    status: RunStatus
+    spec: Mapping[str, Any]
+    reason: str | None
+    triggered_by: str
+    provenance: Mapping[str, str]
+    started_at: datetime
+    ended_at: datetime | None = None
+    earlier: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A complete run with its trials, and how long ago it ended."""
+
+    run: Run
+    trials: Sequence[Trial]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialView:
+    """A trial with its place, its attempts by number and the observations of the last of them."""
+
+    trial: Trial
+    slot: str
+    attempts: Sequence[Attempt] = ()
+    observations: Sequence[Observation] = ()
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A whole run, trials by number, and how they stand by the run's goal.
+
+    `trials` are those of the search; `finals`, of the final training, are no part of it. `champion`
+    is the one that the run has trained again, and noted something of.
+    """
+
+    run: Run
+    trials: Sequence[TrialView] = field(default=())
+    finals: Sequence[TrialView] = field(default=())
+    model: Model | None = None
+    champion: Model | None = None
+
+    @cached_property
+    def goal(self) -> Goal | None:
+        """What the run is after; None if its spec does not say."""
+        return Goal.read(self.run.spec)
+
+    @cached_property
+    def front(self) -> list[int]:
+        """The numbers of the trials on the Pareto front: of one objective, the best one's."""
+        return [trial.number for trial in self.goal.front(self._tried)] if self.goal else []
+
+    @cached_property
+    def feasible(self) -> list[int]:
+        """The numbers of the complete trials that keep every constraint."""
+        if self.goal is None:
+            return []
+        complete = (trial for trial in self._tried if trial.state is TrialState.COMPLETE)
+        return [trial.number for trial in complete if self.goal.feasible(trial)]
+
+    @property
+    def _tried(self) -> list[Trial]:
+        return [view.trial for view in self.trials]
+
+
+def spec_of(run: Run, trial: Trial) -> Spec:
+    """Give the spec as one of the run's trials has it."""
+    spec = load(run.spec)
+    return spec.for_final if trial.origin is Origin.FINAL else spec
+
+
+def slug_of(run: Run) -> str:
+    """Name a run's folder: its number and its experiment's name, which the spec has checked."""
+    return f"{run.id:06d}-{run.experiment}"
+
+
+def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
+    """Name an attempt's folder below the URI of a spec's artifacts, apart from other stores'."""
+    tag = run.provenance.get(STORE, "")[:6]
+    own = f"run-{run.id:06d}-{tag}" if tag else f"run-{run.id:06d}"
+    return f"{uri}/{run.experiment}/{own}/trial-{trial:04d}/attempt-{attempt}"

@@ -1,0 +1,1 @@
+"""A run from conf to report: the functions that Airflow's tasks call."""

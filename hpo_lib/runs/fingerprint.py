@@ -1,0 +1,196 @@
+"""What a trial's result depends on besides its parameters, as one hash, before it is trained.
+
+Of two runs with one fingerprint, and of two trials of theirs with the same parameters, one is
+enough. What cannot be known is never taken for the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib import __version__
+from hpo_lib.collectors import wanted
+from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.files.artifacts import explained, offer_of, open_folder
+from hpo_lib.files.places import Place, below, listed, said, sha256
+from hpo_lib.installation import Inputs
+from hpo_lib.spec import Spec
+from hpo_lib.spec.placeholders import texts
+from hpo_lib.spec.reuse import is_uri
+from hpo_lib.spec.trial_section import TrialSpec
+from hpo_lib.validation import shown
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+_MAX_FILES = 100_000
+_PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+#: Of a trial, what decides when it is given up and where it runs, not what comes of it.
+_NO_MATTER = {"timeout", "start_timeout", "spot"}
+#: What object stores say of an object that changes with its content, the surest first.
+_STAMPS = (
+    *("ETag", "etag", "md5Hash", "content_md5"),
+    *("LastModified", "last_modified", "mtime", "updated", "created"),
+)
+
+
+def take(spec: Spec, inputs: Inputs) -> tuple[str | None, str | None]:
+    """Give the fingerprint of a run of this spec that began now; else why nothing is reused.
+
+    Neither if the spec asks for no reuse. SpecError names a place that is not there or not allowed.
+    """
+    if spec.reuse is None:
+        return None, None
+    why = _unpinned(spec.trial)
+    if why is not None:
+        return None, f"no result is reused: {why}"
+    places = sorted(
+        (at.rpartition(".")[0], named, _content(named, at, inputs))
+        for at, named in spec.reuse.places
+    )
+    return _hash(_program(spec) | {"places": places}), None
+
+
+def _program(spec: Spec) -> dict[str, Any]:
+    """Give all of a spec that a trial's result depends on."""
+    return {
+        "hpo_lib": __version__,
+        "trial": spec.trial.model_dump(mode="json", exclude_none=True, exclude=_NO_MATTER),
+        "fixed": dict(spec.fixed),
+        "seed": spec.sampler.seed,
+        "scheduler": spec.scheduler.model_dump(mode="json"),
+        "objectives": [one.model_dump(mode="json", exclude={"target"}) for one in spec.objectives],
+        "metrics": spec.metrics.model_dump(mode="json"),
+        "required": sorted(spec.goal.metrics),
+        "wanted": sorted(wanted(spec)),
+    }
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _unpinned(trial: TrialSpec) -> str | None:
+    """Say which image may be another one tomorrow; None if none is."""
+    if trial.backend == "local":
+        return None
+    if "task_definition" in trial.options:
+        return "trial.options.task_definition: its image is not known by digest"
+    named = texts(trial.options, "trial.options")
+    images = [one for one in named if one[0].endswith(".image")]
+    if trial.backend == "job" and not images:
+        return "trial.options.resource: names no image"
+    images += [("trial.image", trial.image)] if trial.image else []
+    for path, image in images:
+        if not _PINNED.fullmatch(image):
+            return f"{path}: must be named by its digest, name@sha256:…, got {shown(image)}"
+    return None if images else "trial.image: is required"
+
+
+def _content(named: str, at: str, inputs: Inputs) -> str:
+    place = _offered(named, at, inputs) if is_uri(named) else _relative(named, at, inputs)
+    stamps = _of_disk(place, at) if isinstance(place, Path) else _of_store(place, at)
+    files: dict[str, Any] = {}
+    for name, stamp in stamps:
+        files[name] = stamp
+        if len(files) > _MAX_FILES:
+            raise SpecError(f"{at}: must hold at most {_MAX_FILES:,} files, got {shown(named)}")
+    if not files:
+        raise SpecError(f"{at}: must be a file, or a folder with files, got {shown(named)}")
+    return _hash(files)
+
+
+def _relative(named: str, at: str, inputs: Inputs) -> Path:
+    """Give the first place of that name; a link is no way out of the folders."""
+    for folder in inputs.folders:
+        if not os.path.lexists(folder / named):
+            continue
+        found = below(folder, named)
+        if not isinstance(found, Path):
+            raise SpecError(f"{at}: must not lead elsewhere by a link, got {shown(named)}")
+        return found
+    raise SpecError(
+        f"{at}: must be a file or folder where local trials run or in HPO_DATA, got {shown(named)}"
+    )
+
+
+def _offered(uri: str, at: str, inputs: Inputs) -> Place:
+    offer = offer_of(uri, inputs.offers)
+    if offer is None:
+        places = ", ".join(sorted(inputs.offers)) or "none"
+        raise SpecError(
+            f"{at}: must lie below a place that this deployment offers ({places}), got {uri}; the "
+            "operator can name others under `inputs` in config/deployment.yaml"
+        )
+    options = inputs.offers[offer]()
+    root = open_folder(offer, options, field=at)
+    if not isinstance(root, Path):
+        return open_folder(uri, options, field=at)
+    found = below(root, uri[len(offer) :].strip("/"))
+    if found is None:
+        raise SpecError(f"{at}: must not lead elsewhere by a link, got {uri}")
+    return found
+
+
+def _of_disk(place: Path, at: str) -> Iterator[tuple[str, str]]:
+    """Give the files at a place by name, with a hash of what is in them."""
+    if not place.is_dir():
+        if place.is_file():
+            yield "", _read(place, at)
+        return
+    for parent, folders, files in os.walk(place, onerror=_raised):
+        folders[:] = sorted(name for name in folders if _matters(name))
+        for name in [*folders, *sorted(filter(_matters, files))]:
+            path = Path(parent, name)
+            if path.is_symlink():
+                raise SpecError(f"{at}: must hold no links, got {shown(_within(path, place))}")
+            if path.is_file():
+                yield _within(path, place), _read(path, at)
+
+
+def _raised(error: OSError) -> None:
+    """Let no folder that cannot be read pass for an empty one."""
+    raise TransientError(f"{error.filename}: cannot be read: {said(error)}") from error
+
+
+def _of_store(place: UPath, at: str) -> Iterator[tuple[str, Any]]:
+    """Give the objects at a place by name, with what their store says of their content."""
+    with explained(str(place), "read", field=at):
+        found = place.fs.info(place.path)
+        entries = [(place, found)]
+        if found["type"] != "file":
+            entries = list(islice(listed(place), _MAX_FILES + 1))
+    for one, entry in entries:
+        name = _within(one, place)
+        if all(_matters(part) for part in name.split("/")):
+            yield name, _stamp(one, entry, at)
+
+
+def _stamp(place: UPath, entry: Mapping[str, Any], at: str) -> list[str]:
+    for name in _STAMPS:
+        if entry.get(name):
+            return [name, str(entry[name]), str(entry.get("size"))]
+    return ["sha256", _read(place, at)]
+
+
+def _matters(name: str) -> bool:
+    """Leave out what is hidden, and what Python writes beside code that it has run."""
+    return not name.startswith(".") and name != "__pycache__"
+
+
+def _within(path: Place, folder: Place) -> str:
+    return str(path).removeprefix(str(folder)).lstrip("/")
+
+
+def _read(place: Place, at: str) -> str:
+    digest = sha256(place)
+    if digest is None:
+        raise SpecError(f"{at}: must be files that can be read, got {place.name}")
+    return digest

@@ -1,0 +1,127 @@
+"""A run under way: its waves one after the other, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hpo_lib.backends import Backend
+from hpo_lib.core.ending import Ending
+from hpo_lib.core.trial import Cause, Decision, Trial, TrialState
+from hpo_lib.errors import (
+    HpoError,
+    NotFound,
+    SpecError,
+)
+from hpo_lib.installation import Installation
+from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, spec_of
+from hpo_lib.runs import fingerprint
+from hpo_lib.search import engine
+from hpo_lib.spec import Spec, load
+from hpo_lib.store import Store
+from hpo_lib.store.batches import Batch
+from hpo_lib.trials.outcome import outcome
+from hpo_lib.trials.runner import source_of
+
+
+def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) -> Batch:
+    """Settle what earlier waves left behind, then give this wave's assignments or the stop."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return Batch((), Decision.stop("the run was never started", failed=True))
+    if run.status is RunStatus.REFUSED:
+        return Batch((), Decision.stop(run.reason or "refused", failed=True))
+    slot = f"wave-{wave:02d}"
+    known = store.batch_of(run.id, slot)
+    if known is not None:
+        return known
+    stop = store.stop_of(run.id)
+    if stop is not None:
+        return Batch((), stop)
+    spec = load(run.spec)
+    settle(store, run, slot, installation)
+    slots = spec.limits.parallel_trials
+    return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, slots))
+
+
+def finish(
+    store: Store,
+    key: RunKey,
+    installation: Installation,
+    strayed: Callable[[Run], str | None] = lambda _: None,
+) -> Run:
+    """End the run in an honest state and give it; a refused or absent run raises SpecError.
+
+    `strayed` says why a run that nothing has stopped got no further, if it knows.
+    """
+    try:
+        run = store.run(key)
+    except NotFound as error:
+        raise SpecError(f"nothing to report: {error}") from None
+    if run.status is RunStatus.REFUSED:
+        raise SpecError(run.reason or "refused")
+    verdict = searched(store, run, installation, strayed)
+    if run.status is RunStatus.RUNNING and not _stands_still(run, installation):
+        store.forget_fingerprint(run.id)
+    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
+    return store.finish_run(run.id, status, verdict.reason)
+
+
+def _stands_still(run: Run, installation: Installation) -> bool:
+    """Say whether data and code are known to be what they were when the run began."""
+    if run.fingerprint is None:
+        return True
+    try:
+        return fingerprint.take(load(run.spec), installation.inputs)[0] == run.fingerprint
+    except HpoError:
+        return False
+
+
+def searched(
+    store: Store,
+    run: Run,
+    installation: Installation,
+    strayed: Callable[[Run], str | None] = lambda _: None,
+) -> Decision:
+    """End the run's search, what is left running included, and give the verdict on it."""
+    spec = load(run.spec)
+    settle(store, run, "end", installation)
+    stop = store.stop_of(run.id)
+    if stop is None:
+        stop = store.next_batch(run.id, "end", lambda history: engine.step(spec, history, 0)).stop
+    if stop is None and (why := strayed(run)):
+        made = f"{len(store.history(run.id).trials)} of {spec.limits.max_trials} trials"
+        stop = Decision.stop(f"broken off after {made}: {why}", failed=True)
+    return engine.conclude(spec, store.history(run.id), stop)
+
+
+def settle(store: Store, run: Run, slot: str, installation: Installation) -> None:
+    """End every trial of other slots that its Airflow task left unfinished."""
+    view = store.view(run.id)
+    for one in [*view.trials, *view.finals]:
+        if one.trial.state is TrialState.RUNNING and one.slot != slot:
+            attempt = one.attempts[-1] if one.attempts else None
+            spec = spec_of(run, one.trial)
+            _settle_trial(store, run, spec, one.trial, attempt, installation.backend(spec))
+
+
+def _settle_trial(
+    store: Store, run: Run, spec: Spec, trial: Trial, attempt: Attempt | None, backend: Backend
+) -> None:
+    if attempt is None:
+        why = "its Airflow task ended before it could start"
+        store.fail_trial(run.id, trial.number, Cause.LOST, why)
+        return
+    end = backend.poll(attempt.handle)
+    if end is None:
+        backend.stop(attempt.handle)
+        end = backend.poll(attempt.handle)
+        end = end if end and end.ending is not Ending.LOST else None
+    if attempt.state is AttemptState.RUNNING and end and end.ending is not Ending.STOPPED:
+        backend.fetch(attempt.handle)
+        found = outcome(spec, end, source_of(backend, attempt))
+        store.close_attempt(attempt.id, found, final=True)
+    else:
+        why = "its Airflow task was ended before the trial was"
+        store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)
+    backend.discard(attempt.handle)

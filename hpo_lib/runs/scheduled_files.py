@@ -1,0 +1,226 @@
+"""Files in config/experiments that ask for a DAG of their own, and the runs of these DAGs.
+
+Read at every parse of the DAG file: what is heavy is imported in functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.errors import NotFound, SpecError
+from hpo_lib.records import Run, RunKey, RunStatus
+from hpo_lib.search import engine
+from hpo_lib.spec import Spec, load
+from hpo_lib.spec.yaml_file import parse_file
+
+if TYPE_CHECKING:
+    from hpo_lib.installation import Installation
+    from hpo_lib.store import Store
+
+PREFIX = "hpo_scheduled_"
+#: Where the provenance of a file's run has the file's name.
+FILE = "file"
+SUFFIXES = (".yaml", ".yml")
+#: A DAG of more waves takes the scheduler minutes, and with them everybody else's DAGs.
+MAX_WAVES = 500
+_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledFile:
+    """A file's DAG: the spec that it runs, or what is wrong with the file."""
+
+    dag_id: str
+    name: str
+    spec: Spec | None = None
+    error: str = ""
+
+    @property
+    def waves(self) -> int:
+        """Count the waves that its DAG has; none of a broken file."""
+        return engine.waves(self.spec) if self.spec else 0
+
+    def broken(self, error: str) -> ScheduledFile:
+        """Give the same file with an error in place of its spec."""
+        return ScheduledFile(self.dag_id, self.name, error=error)
+
+
+def scheduled_files(folder: Path, dag_id: str | None = None) -> Iterator[ScheduledFile]:
+    """Read the files that ask for a DAG and those that cannot be read; all, or one DAG's.
+
+    One broken file is one broken DAG: nothing about a file is raised.
+    """
+    for name, paths in sorted(_by_dag(folder).items()):
+        if dag_id in (None, name):
+            found = _read(name, paths)
+            if found is not None:
+                yield found
+
+
+def _by_dag(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in SUFFIXES and not path.name.startswith(".") and not path.is_dir():
+            found.setdefault(dag_id_of(path), []).append(path)
+    return found
+
+
+def dag_id_of(path: Path) -> str:
+    """Name a file's DAG by its stem; what does not fit into a name is replaced."""
+    if _STEM.fullmatch(path.stem):
+        return PREFIX + path.stem
+    mark = hashlib.sha256(path.stem.encode(errors="surrogateescape")).hexdigest()[:6]
+    return PREFIX + re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:60] + f"-{mark}"
+
+
+def _read(dag_id: str, paths: Sequence[Path]) -> ScheduledFile | None:
+    path = paths[0]
+    made = ScheduledFile(dag_id, _shown(path))
+    if len(paths) > 1:
+        names = " and ".join(_shown(one) for one in paths)
+        return made.broken(f"{names} ask for one DAG, {dag_id}: rename one of them")
+    if not path.is_file():
+        return made.broken("must be a file that can be read")
+    try:
+        spec = parse_file(path)
+    except SpecError as error:
+        return made.broken(str(error))
+    except Exception as error:
+        return made.broken(f"{type(error).__name__}: {error}")
+    if spec.schedule is None:
+        return None
+    found = problem(path, spec)
+    return made.broken(found) if found else replace(made, spec=spec)
+
+
+def problem(path: Path, spec: Spec) -> str | None:
+    """Say why a file of a sound spec cannot have a DAG, if it asks for one."""
+    if spec.schedule is None:
+        return None
+    if not _STEM.fullmatch(path.stem):
+        return (
+            "the file's name must be letters, digits, _ and -, at most 100, beginning with a "
+            f"letter or digit, got {_shown(path)}"
+        )
+    waves = engine.waves(spec)
+    if waves > MAX_WAVES:
+        return (
+            f"limits: {spec.limits.max_trials} trials, {spec.limits.parallel_trials} in parallel, "
+            f"need {waves} waves, and a DAG has at most {MAX_WAVES}; raise parallel_trials"
+        )
+    return None
+
+
+def _shown(path: Path) -> str:
+    return path.name.encode(errors="backslashreplace").decode()
+
+
+def begin(
+    store: Store,
+    key: RunKey,
+    file: ScheduledFile,
+    conf: Mapping[str, Any] | None,
+    installation: Installation,
+    *,
+    triggered_by: str,
+    provenance: Mapping[str, str],
+) -> Run:
+    """Start a run of the file's spec, or give the one started before, whatever the file says now.
+
+    A broken file and a conf are refused. As the DAG was built for the spec, the deployment's bounds
+    on waves and parallel trials, those of conf-triggered DAGs, do not hold.
+    """
+    from hpo_lib.runs import admission
+
+    known = begun(store, key)
+    if known is not None:
+        return known
+    spec, refusal = file.spec, _refusal(file, conf)
+    if refusal or spec is None:
+        store.refuse_run(key, refusal, triggered_by=triggered_by)
+        raise SpecError(refusal)
+    spec = spec.unscheduled()
+    return admission.begin(
+        store,
+        key,
+        spec.dump(),
+        replace(installation, max_waves=file.waves, max_parallel=spec.limits.parallel_trials),
+        backend=spec.trial.backend,
+        triggered_by=triggered_by,
+        provenance={**provenance, FILE: file.name},
+        by_file=True,
+    )
+
+
+def begun(store: Store, key: RunKey) -> Run | None:
+    """Give the run that was started by this name; None if there is none, or only a refusal."""
+    try:
+        run = store.run(key)
+    except NotFound:
+        return None
+    return None if run.status is RunStatus.REFUSED else run
+
+
+def _refusal(file: ScheduledFile, conf: Mapping[str, Any] | None) -> str:
+    if file.error:
+        return "\n".join(f"{file.name}: {line}" for line in file.error.splitlines())
+    if conf:
+        return (
+            f"conf: must be empty, for this DAG runs {file.name} as it is; a conf of your own "
+            f"is for hpo_local and its like, got the keys {', '.join(sorted(map(str, conf)))[:200]}"
+        )
+    return ""
+
+
+def strayed_final(run: Run, file: ScheduledFile) -> str | None:
+    """Say why the DAG of the file as it is now cannot train a run's winner; None if it need not."""
+    if not run.spec.get("final"):
+        return None
+    if file.spec is None or file.spec.final is None:
+        return f"{file.name} asks for no final training any more"
+    return _moved(file, load(run.spec).for_final, file.spec.for_final)
+
+
+def _moved(file: ScheduledFile, before: Spec, now: Spec) -> str | None:
+    mine, its = before.trial.backend, now.trial.backend
+    if mine == its:
+        return None
+    return f"{file.name} was changed to backend {its} while it ran on {mine}"
+
+
+def strayed(run: Run, file: ScheduledFile) -> str | None:
+    """Say why the DAG of the file as it is now cannot see a run through; None if it can.
+
+    A run keeps its spec, but has the tasks that its DAG has by now.
+    """
+    if file.spec is None:
+        return f"{file.name} has become unreadable while it ran: {file.error}"
+    spec = load(run.spec)
+    if moved := _moved(file, spec, file.spec):
+        return moved
+    if engine.waves(spec) > file.waves:
+        return (
+            f"{file.name} was changed while it ran, its DAG has {file.waves} waves by now, "
+            f"and this run needs {engine.waves(spec)}"
+        )
+    return None
+
+
+def orphaned(run: Run, folder: Path) -> str | None:
+    """Say why Airflow has no DAG any more for the run of a file; None if it has one, or none knows.
+
+    Of a folder that is not there itself nothing is known.
+    """
+    file = run.provenance.get(FILE)
+    if file is None or not folder.is_dir():
+        return None
+    if next(scheduled_files(folder, run.key.dag_id), None) is not None:
+        return None
+    if run.key.dag_id in _by_dag(folder):
+        return f"{file} has no schedule any more"
+    return f"{file} was removed while it ran"

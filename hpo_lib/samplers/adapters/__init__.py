@@ -1,0 +1,1 @@
+"""Other libraries' samplers behind our protocol."""

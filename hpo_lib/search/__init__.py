@@ -1,0 +1,1 @@
+"""From a spec and a history to what is tried next. Pure."""

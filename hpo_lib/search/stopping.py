@@ -1,0 +1,128 @@
+"""When a run stops, and the reason that the user reads."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from hpo_lib.core.retry_policy import counts
+from hpo_lib.core.trial import (
+    Decision,
+    Direction,
+    History,
+    Trial,
+    TrialState,
+)
+from hpo_lib.search.suggesting import Search, used_keys
+from hpo_lib.spec import Spec
+from hpo_lib.words import duration
+
+
+def stop(spec: Spec, history: History, made: Search) -> Decision | None:
+    """Apply the stop rules in the order that decides which reason the user reads."""
+    return (
+        _target_reached(spec, history)
+        or _failure_budget_spent(spec, history)
+        or _out_of_time(spec, history)
+        or _all_trials_made(spec, history)
+        or _nothing_left(history, made)
+        or _patience_lost(spec, history)
+    )
+
+
+def _target_reached(spec: Spec, history: History) -> Decision | None:
+    """Look for one feasible trial that reaches every target there is."""
+    reached = {trial.number: _reached(spec, trial) for trial in history.trials}
+    best = spec.goal.best(trial for trial in history.trials if reached[trial.number])
+    if best is None:
+        return None
+    listing = ", ".join(reached[best.number])
+    return Decision.stop(f"target reached: {listing} in trial {best.number}")
+
+
+def _reached(spec: Spec, trial: Trial) -> list[str]:
+    """Say by objective how a trial reaches its target; nothing if it misses one."""
+    said = []
+    for objective, value in zip(spec.objectives, spec.goal.values(trial) or (), strict=False):
+        if objective.target is None:
+            continue
+        if objective.direction.better(objective.target, than=value):
+            return []
+        sign = ">=" if objective.direction is Direction.MAXIMIZE else "<="
+        said.append(f"{objective.metric} {value:.6g} {sign} {objective.target:.6g}")
+    return said
+
+
+def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
+    failed = [t for t in history.of(TrialState.FAILED) if counts(t.cause)]
+    budget = spec.limits.max_failed_trials
+    if len(failed) <= budget:
+        return None
+    return Decision.stop(
+        f"failure budget spent: {causes(failed)}, limits.max_failed_trials is {budget}",
+        failed=True,
+    )
+
+
+def causes(failed: Sequence[Trial]) -> str:
+    counts = Counter(str(trial.cause or "unknown") for trial in failed)
+    listing = ", ".join(f"{cause} {count}" for cause, count in counts.most_common())
+    return f"{len(failed)} failed" + (f" ({listing})" if listing else "")
+
+
+def _out_of_time(spec: Spec, history: History) -> Decision | None:
+    limit = spec.limits.max_duration_s
+    if limit is None:
+        return None
+    known = [trial for trial in history.trials if trial.state is not TrialState.RUNNING]
+    durations = [trial.duration_s for trial in known if trial.duration_s is not None]
+    if len(history.trials) >= spec.limits.max_trials:
+        durations = []  # Nothing more would be started, so nothing more is predicted.
+    next_s = statistics.median(durations) if durations else 0.0
+    if history.elapsed_s < limit and history.elapsed_s + next_s <= limit:
+        return None
+    ahead = f", a trial takes {duration(next_s)} (median of {len(durations)})" if durations else ""
+    return Decision.stop(
+        f"duration: {duration(history.elapsed_s)} have passed{ahead}, "
+        f"limits.max_duration is {spec.limits.max_duration}"
+    )
+
+
+def _all_trials_made(spec: Spec, history: History) -> Decision | None:
+    made, most = len(history.trials), spec.limits.max_trials
+    if made < most:
+        return None
+    return Decision.stop(f"max trials reached: {made} of {most}")
+
+
+def _nothing_left(history: History, made: Search) -> Decision | None:
+    room = made.sampler.configurations(made.initial)
+    if room is None or len(history.trials) < room or len(used_keys(made.space, history)) < room:
+        return None
+    return exhausted(history)
+
+
+def exhausted(history: History) -> Decision:
+    return Decision.stop(
+        f"space exhausted: {len(history.trials)} trials have tried every configuration"
+    )
+
+
+def _patience_lost(spec: Spec, history: History) -> Decision | None:
+    """Look for what came after the front's newest trial: whatever changes the front joins it."""
+    patience = spec.limits.patience
+    front = spec.goal.front(history.trials) if patience else []
+    if patience is None or not front:
+        return None
+    newest = front[-1]
+    since = sum(trial.number > newest.number for trial in history.of(TrialState.COMPLETE))
+    if since < patience:
+        return None
+    stands = f"best {spec.objective.metric} {newest.value:.6g} in trial {newest.number}"
+    if spec.goal.several:
+        stands = f"{len(front)} trials on the Pareto front, the newest is trial {newest.number}"
+    return Decision.stop(
+        f"patience: no improvement in the last {since} complete trials, limits.patience is "
+        f"{patience}; {stands}"
+    )

@@ -1,0 +1,151 @@
+"""New configurations: initial points, then the sampler's, none of them twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import (
+    History,
+    Origin,
+    Params,
+    Suggestion,
+    Trial,
+)
+from hpo_lib.errors import SpecError, nearest
+from hpo_lib.registry import AUTO, load
+from hpo_lib.samplers import Sampler, random_params, shuffled
+from hpo_lib.samplers.auto import choose, chosen
+from hpo_lib.spec import Spec
+from hpo_lib.validation import parse, shown
+
+_ASKS = 3
+_DRAWS = 20
+_DRAWS_CONTINUOUS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What suggestions are made from; `initial` holds canonical configurations that go first."""
+
+    space: Space
+    sampler: Sampler
+    seed: int
+    initial: Sequence[Params] = ()
+
+
+def configurations(spec: Spec) -> int | None:
+    """Count the distinct configurations that a run can try; None if there is no end to them."""
+    made = search(spec)
+    return made.sampler.configurations(made.initial)
+
+
+def search(spec: Spec) -> Search:
+    """Build what a spec asks for; SpecError names a setting that its sampler does not take."""
+    space = spec.search_space
+    sampler = make_sampler(
+        chosen(spec)[0],
+        space,
+        spec.goal,
+        seed=spec.sampler.seed,
+        settings=spec.sampler.settings,
+    )
+    initial = [space.canonical(point) for point in spec.initial_points]
+    return Search(space, sampler, spec.sampler.seed, initial)
+
+
+def make_sampler(
+    name: str, space: Space, goal: Goal, *, seed: int, settings: Mapping[str, Any]
+) -> Sampler:
+    """Build a sampler from plain settings; SpecError says what they must be.
+
+    `auto` is chosen as for a run of which nobody knows how long it will be.
+    """
+    if name == AUTO:
+        name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)
+    kind = load("sampler", name)
+    known = ["name", "seed", *kind.Settings.model_fields]
+    for unknown in (setting for setting in settings if setting not in known):
+        hint, listing = nearest(unknown, known), ", ".join(known)
+        raise SpecError(f"sampler: unknown key {shown(unknown)}{hint}; known to {name}: {listing}")
+    sampler: Sampler = kind(space, goal, seed, parse(kind.Settings, settings, at="sampler"))
+    return sampler
+
+
+def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
+    """Propose `count` configurations, none twice and none of the history's.
+
+    Initial points come first, then the sampler's; what it repeats is replaced by random draws and,
+    in a finite space, by whatever is unused. Fewer come only when the space (or the part of it
+    that the sampler wants) is used up.
+    """
+    used = used_keys(search.space, history)
+    batch = list(_fresh(search, _initial(search), used, count))
+    for _ in range(_ASKS):
+        wanted = count - len(batch)
+        if wanted <= 0:
+            return batch
+        offered = search.sampler.suggest(_with(history, batch), wanted)
+        fresh = list(_fresh(search, offered, used, wanted))
+        batch += fresh
+        if len(offered) < wanted:
+            return batch
+        if not fresh:
+            break
+    number = len(history.trials) + len(batch) + 1
+    return batch + list(_fresh(search, _fallback(search, number), used, count - len(batch)))
+
+
+def _initial(search: Search) -> Iterator[Suggestion]:
+    return (Suggestion(params, Origin.INITIAL) for params in search.initial)
+
+
+def _fresh(
+    search: Search, offered: Iterable[Suggestion], used: set[str], count: int
+) -> Iterator[Suggestion]:
+    """Let through up to `count` that are not used, and mark them as used."""
+    if count <= 0:
+        return
+    for suggestion in offered:
+        params = search.space.canonical(suggestion.params)
+        digest = key(params)
+        if digest in used:
+            continue
+        used.add(digest)
+        yield replace(suggestion, params=params)
+        count -= 1
+        if count == 0:
+            return
+
+
+def _fallback(search: Search, number: int) -> Iterator[Suggestion]:
+    """Draw at random for a while, then go through a finite space in random order."""
+    space, seed = search.space, search.seed
+    draws = _DRAWS if space.size else _DRAWS_CONTINUOUS
+    # From 1: numpy's seed sequences take (seed, number, 0) for (seed, number).
+    for draw in range(1, draws + 1):
+        yield Suggestion(random_params(space, seed, number, draw), Origin.FALLBACK)
+    if space.size:
+        for index in shuffled(space.size, seed, number):
+            yield Suggestion(space.grid[index], Origin.FALLBACK)
+
+
+def _with(history: History, batch: Sequence[Suggestion]) -> History:
+    """Add a batch to the history as trials under way."""
+    first = len(history.trials) + 1
+    trials = [Trial(number, s.params, origin=s.origin) for number, s in enumerate(batch, first)]
+    return replace(history, trials=(*history.trials, *trials))
+
+
+def used_keys(space: Space, history: History) -> set[str]:
+    """Hash the configurations of the history, also those that the space no longer allows."""
+    keys = set()
+    for trial in history.trials:
+        try:
+            keys.add(key(space.canonical(trial.params)))
+        except SpecError:
+            keys.add(key(trial.params))
+    return keys

@@ -1,0 +1,7 @@
+"""The spec of an experiment: the one model for conf JSON and YAML file."""
+
+from __future__ import annotations
+
+from hpo_lib.spec.model import Spec, load
+
+__all__ = ["Spec", "load"]

@@ -1,0 +1,77 @@
+"""How a trial is invoked: command line, environment and options, by every backend and by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_lib.core.space import key
+from hpo_lib.core.trial import Origin, Trial
+from hpo_lib.spec.model import Spec
+
+#: More than any search has trials.
+_FINAL_SEEDS = 500_000
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command without a shell, and the variables that it needs beside its backend's own.
+
+    Without a command of the spec's own, `args` go to the one of the image. `options` are the
+    backend's own, with the trial's values in them.
+    """
+
+    command: Sequence[str]
+    args: Sequence[str]
+    env: Mapping[str, str]
+    options: Mapping[str, Any]
+
+
+def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str) -> Invocation:
+    """Build what runs an attempt; `output` is the place that it knows as HPO_OUTPUT."""
+    params = {**spec.fixed, **trial.params}
+    facts = {
+        "experiment": spec.name,
+        "run": run,
+        "trial.number": trial.number,
+        "attempt": attempt,
+        "seed": seed(spec, trial),
+        "phase": "final" if trial.origin is Origin.FINAL else "search",
+        "output": output,
+    }
+    told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
+    told["HPO_PARAMS"] = json.dumps(params)
+    line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
+    options = spec.options(params, facts)
+    command, args = (line, ()) if spec.trial.command else ((), line)
+    return Invocation(command, args, env, options)
+
+
+def seed(spec: Spec, trial: Trial) -> int:
+    """Give a trial a seed of its own, below 2**31, the same for each of its attempts.
+
+    Final trials share theirs by their repeat, whatever is trained: they are compared in pairs.
+    Where results are reused, a configuration has the same seed under whatever number it is tried.
+    """
+    own = trial.number
+    if trial.origin is Origin.FINAL:
+        own = _FINAL_SEEDS + trial.repeat
+    elif spec.reuse is not None:
+        own = int(key(trial.params)[:8], 16)
+    return (spec.sampler.seed * 1_000_003 + own) % 2**31
+
+
+def _threads(spec: Spec) -> dict[str, str]:
+    """Hint the number of CPUs to numeric libraries, which would take every core they see."""
+    cpu = spec.trial.resources.cpu
+    return dict.fromkeys(_THREADS, str(math.ceil(cpu))) if cpu else {}

@@ -1,0 +1,292 @@
+"""The sections of a spec: objective, sampler, limits, trial, metrics, deploy and so on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.trial import Direction
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS
+from hpo_lib.spec import uris
+from hpo_lib.spec.trial_section import Later, registered
+from hpo_lib.spec.units import seconds
+from hpo_lib.validation import Strict, rule, shown
+
+_MAX_FROM = 10
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
+
+
+def experiment_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise rule(
+            "must be lower-case letters, digits and -, at most 63, not beginning or ending "
+            f"with -, got {shown(name)}"
+        )
+    return name
+
+
+def metric_name(name: str) -> str:
+    if not _METRIC.fullmatch(name):
+        raise rule(
+            "a metric must be a letter or _ and then letters, digits or _ . / - "
+            f"(at most 128), got {shown(name)}"
+        )
+    return name
+
+
+def constraint_text(text: str) -> str:
+    try:
+        constraint = Constraint.parse(text)
+    except SpecError as error:
+        raise rule(str(error)) from None
+    for name in constraint.metrics:
+        metric_name(name)
+    return constraint.text
+
+
+class Objective(Strict):
+    """What is optimised; `reduce` says how a trial's series becomes its value."""
+
+    metric: str
+    direction: Direction = Field(strict=False)
+    target: float | None = None
+    reduce: Literal["last", "best"] = "last"
+
+    _check_metric = field_validator("metric")(metric_name)
+
+    @field_validator("direction", mode="before")
+    @classmethod
+    def _check_direction(cls, value: Any) -> Any:
+        if value not in ("minimize", "maximize"):
+            raise rule(f"must be minimize or maximize, got {shown(value)}")
+        return value
+
+
+class SamplerSpec(Strict):
+    """Which sampler, its seed, and its own settings (checked by the sampler itself)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "auto"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return registered("sampler", name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The sampler's own settings."""
+        return dict(self.model_extra or {})
+
+
+class SchedulerSpec(Strict):
+    """Which scheduler; only fifo (every trial at full resource) so far."""
+
+    name: str = "fifo"
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return registered("scheduler", name)
+
+
+class Limits(Strict):
+    """When a run ends; `max_failed_trials` failed trials are tolerated, one more ends it."""
+
+    max_trials: int = Field(default=20, ge=1, le=10_000)
+    parallel_trials: int = Field(default=1, ge=1, le=1_000)
+    max_failed_trials: int = Field(default=3, ge=0)
+    max_duration: str | None = None
+    patience: int | None = Field(default=None, ge=1)
+    max_cost_usd: Later = None
+
+    @field_validator("max_duration")
+    @classmethod
+    def _check_duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            seconds(text)
+        return text
+
+    @property
+    def max_duration_s(self) -> float | None:
+        """The time limit in seconds."""
+        return None if self.max_duration is None else seconds(self.max_duration)
+
+
+class Metrics(Strict):
+    """How metrics are read. `format` is a regular expression with the groups `name` and `value`.
+
+    `path` is relative to the attempt's output folder. Collectors take what the registry says.
+    """
+
+    collector: str = "stdout"
+    format: str | None = Field(default=None, max_length=500)
+    path: str | None = Field(default=None, max_length=200)
+
+    @field_validator("collector")
+    @classmethod
+    def _check_collector(cls, name: str) -> str:
+        return registered("collector", name)
+
+    @field_validator("format")
+    @classmethod
+    def _check_format(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            groups = re.compile(text).groupindex
+        except (re.error, OverflowError, RecursionError) as error:
+            raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
+        if not {"name", "value"} <= set(groups):
+            raise rule(f"must have the groups (?P<name>…) and (?P<value>…), got {shown(text)}")
+        return text
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        if text.startswith("/") or ".." in text.split("/") or "\0" in text or not text.strip("./"):
+            raise rule(f"must be a relative path without .., got {shown(text)}")
+        return text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("format", "path"):
+            if getattr(self, name) is not None and name not in _settings_of(self.collector):
+                those = ", ".join(one for one in COLLECTORS if name in _settings_of(one))
+                raise rule(f"{name} belongs to {those}, got collector={self.collector}")
+        return self
+
+
+def _settings_of(collector: str) -> set[str]:
+    return COLLECTOR_SETTINGS.get(collector, {"format", "path"})
+
+
+class Artifacts(Strict):
+    """Where attempts leave models, checkpoints and records, and whose are kept in the end.
+
+    `uri` is one that fsspec understands; whether a deployment lets it be used, and with which
+    credentials, is the deployment's own affair.
+    """
+
+    uri: str = Field(max_length=500)
+    keep: Literal["best", "all", "none"] = "best"
+
+    _check_uri = field_validator("uri")(uris.checked)
+
+
+class WarmStart(Strict):
+    """Which earlier runs advise: the newest complete ones `from` experiments, `top` trials of each.
+
+    Without `from` it is the experiment's own runs. `weight` is that of a run that has only just
+    ended; it halves with every `half_life`.
+    """
+
+    from_: tuple[str, ...] | None = Field(default=None, alias="from", strict=False, min_length=1)
+    top: int = Field(default=10, ge=1, le=200)
+    weight: float = Field(default=1.0, gt=0, le=1)
+    half_life: str = "7d"
+    runs: int = Field(default=5, ge=1, le=20)
+
+    @field_validator("from_")
+    @classmethod
+    def _check_from(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in names or ():
+            experiment_name(name)
+        if names is not None and len(set(names)) < len(names):
+            raise rule(f"must not name an experiment twice, got {shown(list(names))}")
+        if names is not None and len(names) > _MAX_FROM:
+            raise rule(f"must name at most {_MAX_FROM} experiments, got {len(names)}")
+        return names
+
+    @field_validator("half_life")
+    @classmethod
+    def _check_half_life(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def half_life_s(self) -> float:
+        """After how many seconds a run's weight is half of what it was."""
+        return seconds(self.half_life)
+
+
+class FinalTraining(Strict):
+    """The last training of a run's winner, once per seed.
+
+    `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
+    With another backend, `image`, `options` and `spot` of the spec's own mean nothing.
+    """
+
+    seeds: int = Field(default=5, ge=1, le=100)
+    trial: dict[str, Any] = Field(default_factory=dict)
+
+
+class GuardSpec(Strict):
+    """What a challenger must not break; `not_worse_than` is how far it may fall behind."""
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+    not_worse_than: float | None = Field(default=None, ge=0)
+    direction: Direction | None = Field(default=None, strict=False)
+
+    _check_metric = field_validator("metric")(metric_name)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.at_most, self.at_least, self.not_worse_than) == (None, None, None):
+            raise rule("needs at_most, at_least or not_worse_than")
+        return self
+
+
+class Deploy(Strict):
+    """Where a champion serves, and what a challenger must show to become it.
+
+    `metric` is measured by final trials on data that no search has seen; without it, it is the
+    first objective. `options` are the deployer's own.
+    """
+
+    to: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    metric: str | None = None
+    direction: Direction | None = Field(default=None, strict=False)
+    min_improvement: float = Field(default=0.0, ge=0)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    guards: tuple[GuardSpec, ...] = Field(default=(), strict=False, max_length=20)
+    approval: Literal["none", "manual"] = "none"
+    approval_timeout: str = "24h"
+
+    @field_validator("to")
+    @classmethod
+    def _check_to(cls, name: str) -> str:
+        return registered("deployer", name)
+
+    @field_validator("metric")
+    @classmethod
+    def _check_metric(cls, name: str | None) -> str | None:
+        return None if name is None else metric_name(name)
+
+    @field_validator("approval_timeout")
+    @classmethod
+    def _check_timeout(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def approval_timeout_s(self) -> float:
+        """How long an approval is waited for, in seconds; then it is refused."""
+        return seconds(self.approval_timeout)

@@ -1,0 +1,140 @@
+"""The section `trial` of a spec: what runs one trial, with what, and for how long."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    field_validator,
+)
+
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import check
+from hpo_lib.spec.units import memory_bytes, seconds
+from hpo_lib.validation import Strict, rule, shown
+
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+
+
+def _later(value: Any) -> Any:
+    if value is not None:
+        raise rule(f"is not supported yet; leave it out (got {shown(value)})")
+    return value
+
+
+Later = Annotated[Any, BeforeValidator(_later)]
+
+
+def looks_secret(name: str) -> bool:
+    """Say whether a variable of this name would hold a secret."""
+    return _SECRET.search(name) is not None
+
+
+def registered(kind: str, name: str) -> str:
+    try:
+        return check(kind, name)
+    except SpecError as error:
+        raise rule(str(error)) from None
+
+
+class Resources(Strict):
+    """What one trial may use: `cpu` cores, `memory` (enforced), `gpu` devices.
+
+    The local backend enforces no `cpu`: there it is a hint to numeric libraries.
+    """
+
+    cpu: float | None = Field(default=None, gt=0, le=10_000)
+    memory: str | None = None
+    gpu: int | None = Field(default=None, ge=1, le=1_000)
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, text: str | None) -> str | None:
+        if text is not None:
+            memory_bytes(text)
+        return text
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The memory limit in bytes."""
+        return None if self.memory is None else memory_bytes(self.memory)
+
+
+class TrialSpec(Strict):
+    """How one trial is run.
+
+    Without `args`, and if the command names no `${params.…}`, every parameter is appended as
+    `--name=value`. An argument that names an inactive parameter is left out. An image needs no
+    `command`: its own then gets the arguments. `options` are the backend's own.
+    """
+
+    backend: str = "local"
+    image: str | None = Field(default=None, max_length=500)
+    command: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+    args: tuple[str, ...] | None = Field(default=None, strict=False)
+    env: dict[str, str] = Field(default_factory=dict)
+    resources: Resources = Resources()
+    timeout: str = "1h"
+    start_timeout: str = "15m"
+    spot: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+    source: Later = None
+    notebook: Later = None
+
+    @field_validator("backend")
+    @classmethod
+    def _check_backend(cls, name: str) -> str:
+        return registered("backend", name)
+
+    @field_validator("image")
+    @classmethod
+    def _check_image(cls, name: str | None) -> str | None:
+        if name is not None and not _IMAGE.fullmatch(name):
+            raise rule(f"must be an image such as registry/name:tag, got {shown(name)}")
+        return name
+
+    @field_validator("command", "args")
+    @classmethod
+    def _no_nul(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for word in words or ():
+            if "\0" in word:
+                raise rule(f"must hold no NUL character, got {shown(word)}")
+        if words is not None and words[:1] == ("",):
+            raise rule("must not begin with an empty word")
+        return words
+
+    @field_validator("env")
+    @classmethod
+    def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            if not _ENV.fullmatch(name) or "\0" in value:
+                raise rule(f"a name must be letters, digits and _, got {shown(name)}")
+            if name.startswith(("HPO_", "AIRFLOW", "LD_")):
+                raise rule(f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}")
+            if looks_secret(name):
+                raise rule(
+                    f"{name} looks like a secret, which a spec must not hold; let the trial "
+                    "read it from a file or from the worker's own credentials"
+                )
+        return env
+
+    @field_validator("timeout", "start_timeout")
+    @classmethod
+    def _check_timeout(cls, text: str) -> str:
+        seconds(text)
+        return text
+
+    @property
+    def start_timeout_s(self) -> float:
+        """How long one attempt may wait for a place and its image, in seconds."""
+        return seconds(self.start_timeout)
+
+    @property
+    def timeout_s(self) -> float:
+        """The time limit of one attempt in seconds."""
+        return seconds(self.timeout)

@@ -1,0 +1,188 @@
+"""Attempts and trials from their beginning to their end, as rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, insert, select, update
+
+from hpo_lib.core.trial import Cause, Trial, TrialState
+from hpo_lib.errors import AlreadyFinished
+from hpo_lib.records import (
+    Attempt,
+    AttemptState,
+    Outcome,
+    Run,
+    RunStatus,
+)
+from hpo_lib.spec import Spec, load
+from hpo_lib.store.batches import stop_of_ended
+from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
+from hpo_lib.store.rows import (
+    observation_rows,
+)
+from hpo_lib.store.schema import attempts, observations, runs, trials
+from hpo_lib.store.writes import insert_all
+
+
+def is_live(connection: Connection, run_id: int, number: int, attempt: int) -> bool:
+    """Say whether an attempt is one of a run, and neither has ended; unknown ones are not."""
+    place = (attempts.c.run_id == run_id, attempts.c.trial == number)
+    query = (
+        select(attempts.c.id)
+        .join(runs, runs.c.id == attempts.c.run_id)
+        .where(*place, attempts.c.number == attempt)
+        .where(attempts.c.state == AttemptState.RUNNING, runs.c.status == RunStatus.RUNNING)
+    )
+    return connection.execute(query).first() is not None
+
+
+def take(
+    connection: Connection,
+    run_id: int,
+    number: int,
+    handle_for: Callable[[int], Mapping[str, Any]],
+    now: datetime,
+) -> Attempt:
+    """Give the live attempt of a trial, or begin the next one; AlreadyFinished."""
+    run = read_run(connection, run_id, lock=True)
+    trial = read_trial(connection, run_id, number)
+    if trial.state is not TrialState.RUNNING:
+        raise AlreadyFinished(f"trial {number} is {trial.state}: {trial.reason}")
+    tried = read_attempts(connection, run_id, number)
+    if tried and tried[-1].state is AttemptState.RUNNING:
+        return tried[-1]
+    if run.status is not RunStatus.RUNNING:
+        raise AlreadyFinished(f"trial {number} cannot go on: {stop_of_ended(run).reason}")
+    following = tried[-1].number + 1 if tried else 1
+    handle = dict(handle_for(following))
+    return _insert(connection, run_id, number, following, handle, now)
+
+
+def close(
+    connection: Connection, attempt_id: int, outcome: Outcome, now: datetime, *, final: bool
+) -> Trial:
+    """Record what became of an attempt and, if final, of its trial; the first writer wins."""
+    if outcome.state is AttemptState.RUNNING:
+        raise ValueError("an attempt can end succeeded or failed, got running")
+    result = _result(outcome) if final else None
+    run_id, number = place_of(connection, attempt_id)
+    read_run(connection, run_id, lock=True)
+    tried = read_attempts(connection, run_id, number)
+    attempt = next(one for one in tried if one.id == attempt_id)
+    if attempt.state is AttemptState.RUNNING:
+        _end(connection, attempt_id, outcome, now)
+        if result is not None and attempt == tried[-1]:
+            _end_trial(connection, run_id, number, result, now)
+    return read_trial(connection, run_id, number)
+
+
+def fail(
+    connection: Connection, run_id: int, number: int, cause: Cause, reason: str, now: datetime
+) -> Trial:
+    """End a trial and its live attempt, for want of an outcome; one that has ended stays."""
+    outcome = Outcome(AttemptState.FAILED, reason, cause=cause)
+    read_run(connection, run_id, lock=True)
+    trial = read_trial(connection, run_id, number)
+    if trial.state is not TrialState.RUNNING:
+        return trial
+    for attempt in read_attempts(connection, run_id, number):
+        if attempt.state is AttemptState.RUNNING:
+            _end(connection, attempt.id, outcome, now)
+    _end_trial(connection, run_id, number, _result(outcome), now)
+    return read_trial(connection, run_id, number)
+
+
+def read_again(connection: Connection, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
+    """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them."""
+    result = _result(outcome) | {"cause": None}
+    if outcome.state is not AttemptState.SUCCEEDED:
+        raise ValueError(f"only a success can be collected again, got {outcome.state}")
+    run_id, number = place_of(connection, attempt_id)
+    run = read_run(connection, run_id, lock=True)
+    _check_read_again(connection, run, number, attempt_id, spec)
+    read = {"state": outcome.state, "cause": None, "reason": outcome.reason}
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(read))
+    connection.execute(delete(observations).where(observations.c.attempt_id == attempt_id))
+    insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
+    this = and_(trials.c.run_id == run_id, trials.c.number == number)
+    connection.execute(update(trials).where(this).values(result))
+    changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
+    return read_trial(connection, run_id, number)
+
+
+def _insert(
+    connection: Connection,
+    run_id: int,
+    trial: int,
+    number: int,
+    handle: Mapping[str, Any],
+    now: datetime,
+) -> Attempt:
+    values = {
+        "run_id": run_id,
+        "trial": trial,
+        "number": number,
+        "handle": handle,
+        "state": AttemptState.RUNNING,
+        "started_at": now,
+        "log_tail": "",
+    }
+    connection.execute(insert(attempts).values(values))
+    this = and_(trials.c.run_id == run_id, trials.c.number == trial)
+    first = update(trials).where(this, trials.c.started_at.is_(None))
+    connection.execute(first.values(started_at=now))
+    return read_attempts(connection, run_id, trial)[-1]
+
+
+def _end(connection: Connection, attempt_id: int, outcome: Outcome, now: datetime) -> None:
+    values = {
+        "state": outcome.state,
+        "cause": outcome.cause,
+        "reason": outcome.reason,
+        "exit_code": outcome.exit_code,
+        "ended_at": now,
+        "log_tail": outcome.log_tail,
+    }
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
+    insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
+
+
+def _check_read_again(
+    connection: Connection, run: Run, number: int, attempt_id: int, spec: Spec
+) -> None:
+    if load(run.spec).model_copy(update={"metrics": spec.metrics}) != spec:
+        raise ValueError(f"run {run.id} can be collected again with other metrics only")
+    tried, trial = read_attempts(connection, run.id, number), read_trial(connection, run.id, number)
+    if trial.state is TrialState.RUNNING:
+        raise ValueError(f"trial {number} of run {run.id} is still running")
+    if tried[-1].id != attempt_id:
+        raise ValueError(f"attempt {tried[-1].number} of trial {number} is newer")
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """Give what a trial becomes by a final outcome; ValueError if the outcome does not say."""
+    shared = {"reason": outcome.reason, "metrics": dict(outcome.metrics)}
+    if outcome.state is AttemptState.SUCCEEDED:
+        if outcome.value is None or not math.isfinite(outcome.value):
+            raise ValueError(f"the value of a complete trial must be finite, got {outcome.value}")
+        return shared | {"state": TrialState.COMPLETE, "value": float(outcome.value)}
+    if outcome.cause is None:
+        raise ValueError(f"a failed trial must have a cause, got only {outcome.reason!r}")
+    return shared | {"state": TrialState.FAILED, "cause": outcome.cause}
+
+
+def _end_trial(
+    connection: Connection, run_id: int, number: int, result: Mapping[str, Any], now: datetime
+) -> None:
+    """End a trial that is still running."""
+    running = and_(
+        trials.c.run_id == run_id,
+        trials.c.number == number,
+        trials.c.state == TrialState.RUNNING,
+    )
+    connection.execute(update(trials).where(running).values({**result, "ended_at": now}))

@@ -1,0 +1,172 @@
+"""What a slot is to run: its batch of assignments, given once and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, and_, select
+
+from hpo_lib.core.space import key as params_key
+from hpo_lib.core.trial import (
+    Assignment,
+    Decision,
+    History,
+    Reused,
+    Trial,
+    TrialState,
+)
+from hpo_lib.records import (
+    Run,
+    RunStatus,
+)
+from hpo_lib.store.queries import history_of, read_run
+from hpo_lib.store.reuse import known as known_results
+from hpo_lib.store.rows import (
+    assignment_of,
+    assignment_row,
+    decision_of,
+    decision_row,
+    reused_of,
+)
+from hpo_lib.store.schema import leases, trials
+from hpo_lib.store.writes import insert_all
+
+#: Columns of `trials` that an assignment is read from, with its row of `leases`.
+_ASSIGNED = ("params", "origin", "repeat", "reused_run", "reused_trial")
+#: Those that a new trial has a value in only if its result is known.
+_OF_A_RESULT = ("value", "reason", "ended_at", "reused_run", "reused_trial")
+
+
+class Answer(Protocol):
+    """An answer of the engine: what to try next, and whether to stop."""
+
+    @property
+    def assignments(self) -> Sequence[Assignment]:
+        """What to try; a trial number that is new makes a new trial."""
+        ...
+
+    @property
+    def stop(self) -> Decision | None:
+        """Why nothing more should be asked, if so."""
+        ...
+
+
+class FinalAnswer(Answer, Protocol):
+    """An answer about final training: besides, who challenges the champion."""
+
+    @property
+    def challenger(self) -> Trial | None:
+        """The trial of the search whose configuration is trained again, if any is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a slot was answered, once and for all: assignments by position, and a stop.
+
+    `reused` are further trials of the slot that are complete already, with whose result they have.
+    """
+
+    assignments: Sequence[Assignment] = ()
+    stop: Decision | None = None
+    reused: Sequence[tuple[Assignment, Reused]] = ()
+
+
+def give(
+    connection: Connection,
+    run_id: int,
+    slot: str,
+    ask: Callable[[Connection, Run, History], Answer],
+    now: datetime,
+) -> Batch:
+    """Give what a slot was answered, or ask, and keep the answer and its new trials."""
+    run = read_run(connection, run_id, lock=True)
+    known = answered(connection, run_id, slot)
+    if known is not None:
+        return known
+    if run.status is not RunStatus.RUNNING:
+        return Batch(stop=stop_of_ended(run))
+    history = history_of(connection, run, now)
+    _keep(connection, run, slot, ask(connection, run, history), history, now)
+    return answered(connection, run_id, slot) or Batch()
+
+
+def stop_of_ended(run: Run) -> Decision:
+    """Say why a run that has ended goes no further."""
+    reason = f"the run is {run.status}: {run.reason}"
+    return Decision.stop(reason, failed=run.status is not RunStatus.COMPLETE)
+
+
+def first_stop(connection: Connection, run_id: int) -> Decision | None:
+    """Give the first stop that any slot of a run was answered."""
+    query = (
+        select(leases)
+        .where(leases.c.run_id == run_id, leases.c.action.is_not(None))
+        .order_by(leases.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else decision_of(row)
+
+
+def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
+    """Give what a slot was answered, None if it never asked."""
+    same_trial = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
+    query = (
+        select(leases, *(trials.c[name] for name in _ASSIGNED))
+        .outerjoin(trials, same_trial)
+        .where(leases.c.run_id == run_id, leases.c.slot == slot)
+        .order_by(leases.c.position)
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return None
+    stops = [decision_of(row) for row in rows if row.action is not None]
+    placed = [(assignment_of(row), reused_of(row)) for row in rows if row.trial is not None]
+    return Batch(
+        assignments=tuple(one for one, source in placed if source is None),
+        stop=stops[0] if stops else None,
+        reused=tuple((one, source) for one, source in placed if source is not None),
+    )
+
+
+def _keep(
+    connection: Connection, run: Run, slot: str, step: Answer, history: History, now: datetime
+) -> None:
+    there = {trial.number for trial in history.trials}
+    placed = list(enumerate(step.assignments))
+    fresh = [(position, one) for position, one in placed if one.trial not in there]
+    results = known_results(connection, run, [one for _, one in fresh])
+    ended = {number: result | {"ended_at": now} for number, result in results.items()}
+    new = [
+        _trial_values(one) | {"position": position} | ended.get(one.trial, {})
+        for position, one in fresh
+    ]
+    answer = [assignment_row(assignment) | {"position": at} for at, assignment in placed]
+    if step.stop is not None or not answer:
+        answer.append(decision_row(step.stop) | {"position": len(answer)})
+    common = {"run_id": run.id, "slot": slot, "created_at": now}
+    insert_all(connection, trials, [common | row for row in new])
+    insert_all(connection, leases, [common | row for row in answer])
+
+
+def _trial_values(assignment: Assignment) -> dict[str, Any]:
+    return {
+        "number": assignment.trial,
+        "params": dict(assignment.params),
+        "params_hash": _hash(assignment),
+        "repeat": assignment.repeat,
+        "origin": assignment.origin,
+        "state": TrialState.RUNNING,
+        "metrics": {},
+        **dict.fromkeys(_OF_A_RESULT),
+    }
+
+
+def _hash(assignment: Assignment) -> str:
+    """Hash what no two trials of a run share: a configuration, and its repeat in final training."""
+    digest = params_key(assignment.params)
+    return f"{digest}#{assignment.repeat}" if assignment.repeat else digest

@@ -1,0 +1,258 @@
+"""An experiment's models: challengers, its one champion, and how each came to be what it is.
+
+Every method is one transaction. Whoever changes a model's status holds its experiment's row, and
+the database itself refuses a second champion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Text, and_, func, insert, select, type_coerce, update
+
+from hpo_lib.core.trial import Params
+from hpo_lib.errors import NotFound, Superseded
+from hpo_lib.evaluation.drift import NIGHTS
+from hpo_lib.records import Model, ModelEvent, ModelStatus, Run
+from hpo_lib.store.database import Database
+from hpo_lib.store.rows import event_of, model_of
+from hpo_lib.store.schema import experiments, model_events, models
+
+#: How many nights are kept with a champion's verdict, the newest.
+_MAX_NIGHTS = 60
+_ENDED = (ModelStatus.REJECTED, ModelStatus.RETIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models of a store; `Store.models` gives it."""
+
+    database: Database
+    now: Callable[[], datetime]
+
+    def of(self, experiment: str) -> list[Model]:
+        """List an experiment's models, the newest first."""
+        query = select(models).where(models.c.experiment == experiment)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(models.c.version.desc()))
+            return [model_of(row) for row in rows]
+
+    def get(self, experiment: str, version: int) -> Model:
+        """Give a model; NotFound."""
+        with self.database.read() as connection:
+            return _get(connection, experiment, version)
+
+    def of_run(self, run_id: int) -> Model | None:
+        """Give the model of a run, None if it has none (yet)."""
+        with self.database.read() as connection:
+            return of_run(connection, run_id)
+
+    def seen_by(self, run: Run) -> Model | None:
+        """Give the champion that a run has noted something of, None if it has of none."""
+        with self.database.read() as connection:
+            return seen_by(connection, run.experiment, run.id)
+
+    def champion(self, experiment: str) -> Model | None:
+        """Give an experiment's champion, None if it has none."""
+        with self.database.read() as connection:
+            return champion(connection, experiment)
+
+    def experiments(self) -> list[str]:
+        """Name the experiments that have models."""
+        with self.database.read() as connection:
+            names = select(models.c.experiment).distinct().order_by(models.c.experiment)
+            return list(connection.execute(names).scalars())
+
+    def events(self, experiment: str) -> list[ModelEvent]:
+        """List what happened to an experiment's models, in order."""
+        query = select(model_events).where(model_events.c.experiment == experiment)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(model_events.c.id))
+            return [event_of(row) for row in rows]
+
+    def trained(self, model: Model, found: Mapping[str, Any]) -> Model:
+        """Add what final training gave: trial, files, metrics, manifest, verdict."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            _set(connection, model.experiment, model.version, found)
+            return _get(connection, model.experiment, model.version)
+
+    def noted(self, model: Model, night: Mapping[str, Any]) -> None:
+        """Add to a model's verdict what a later run saw of it, in place of what it saw before."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            verdict = dict(_get(connection, model.experiment, model.version).verdict or {})
+            known = [one for one in verdict.get(NIGHTS, []) if one["run"] != night["run"]]
+            newest = sorted([*known, night], key=lambda one: int(one["run"]))[-_MAX_NIGHTS:]
+            values = {"verdict": verdict | {NIGHTS: newest}}
+            _set(connection, model.experiment, model.version, values)
+
+    def serves(self, model: Model) -> None:
+        """Note that a champion has been seen serving well."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            _set(connection, model.experiment, model.version, {"served": True})
+
+    def reject(self, model: Model, reason: str) -> Model:
+        """Reject a challenger; a model that is something else by now stays what it is."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            now = _get(connection, model.experiment, model.version)
+            if now.status is ModelStatus.CHALLENGER:
+                self._change(connection, now, ModelStatus.REJECTED, reason)
+            return _get(connection, model.experiment, model.version)
+
+    def promote(self, model: Model, reason: str) -> Model:
+        """Make a challenger the champion, and retire the one before; done again, it does nothing.
+
+        Superseded if the champion is another one than it was compared with, or if the model has
+        been rejected or retired meanwhile.
+        """
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            now = _get(connection, model.experiment, model.version)
+            if now.status is ModelStatus.CHAMPION:
+                return now
+            before = champion(connection, model.experiment)
+            if now.status in _ENDED:
+                raise Superseded(f"version {now.version} is {now.status}: {now.reason}")
+            if (before.version if before else None) != now.against:
+                raise Superseded(_superseded(now, before))
+            if before is not None:
+                why = f"version {now.version} has taken its place"
+                self._change(connection, before, ModelStatus.RETIRED, why)
+            self._change(connection, now, ModelStatus.CHAMPION, reason)
+            return _get(connection, model.experiment, model.version)
+
+    def replace(
+        self, model: Model, status: ModelStatus, reason: str, *, by: int | None
+    ) -> Model | None:
+        """Take the championship from a model and give it to version `by`; give the champion.
+
+        `status` (REJECTED or RETIRED) is what becomes of the model. One that is not the champion
+        any more stays what it is. NotFound if there is no version `by`.
+        """
+        if status not in _ENDED:
+            raise ValueError(f"a champion can become rejected or retired, got {status}")
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            now = champion(connection, model.experiment)
+            if now is None or now.version != model.version:
+                return now
+            heir = None if by is None else _get(connection, model.experiment, by)
+            self._change(connection, now, status, reason)
+            if heir is not None:
+                why = f"in the place of version {now.version}: {reason}"
+                self._change(connection, heir, ModelStatus.CHAMPION, why)
+            return champion(connection, model.experiment)
+
+    def _change(
+        self, connection: Connection, model: Model, status: ModelStatus, reason: str
+    ) -> None:
+        change(connection, model.experiment, model.version, status, reason, self.now())
+
+
+def challenge(
+    connection: Connection,
+    experiment: str,
+    run_id: int,
+    source: int,
+    params: Params,
+    now: datetime,
+) -> None:
+    """Enter the challenger of a run, to be compared with the champion of this moment."""
+    lock(connection, experiment)
+    if of_run(connection, run_id) is not None:
+        return
+    before = champion(connection, experiment)
+    highest = select(func.max(models.c.version)).where(models.c.experiment == experiment)
+    version = (connection.execute(highest).scalar() or 0) + 1
+    values = {
+        "experiment": experiment,
+        "version": version,
+        "run_id": run_id,
+        "source": source,
+        "params": dict(params),
+        "against": before.version if before else None,
+        "files": "",
+        "metrics": {},
+        "manifest": {},
+        "status": ModelStatus.CHALLENGER,
+        "reason": "",
+        "created_at": now,
+        "changed_at": now,
+    }
+    connection.execute(insert(models).values(values))
+    why = f"trial {source} of run {run_id} is trained for the last time"
+    change(connection, experiment, version, ModelStatus.CHALLENGER, why, now)
+
+
+def change(
+    connection: Connection,
+    experiment: str,
+    version: int,
+    status: ModelStatus,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Change a model's status and write down why."""
+    values = {"status": status, "reason": reason, "changed_at": now}
+    _set(connection, experiment, version, values)
+    event = {"experiment": experiment, "version": version, "status": status, "reason": reason}
+    connection.execute(insert(model_events).values(event | {"time": now}))
+
+
+def champion(connection: Connection, experiment: str) -> Model | None:
+    """Give an experiment's champion."""
+    query = select(models).where(
+        models.c.experiment == experiment, models.c.status == ModelStatus.CHAMPION
+    )
+    row = connection.execute(query).first()
+    return None if row is None else model_of(row)
+
+
+def seen_by(connection: Connection, experiment: str, run_id: int) -> Model | None:
+    """Give the champion that a run has noted something of, None if it has of none."""
+    text = type_coerce(models.c.verdict, Text)
+    query = select(models).where(models.c.experiment == experiment, text.contains(f'"{NIGHTS}":'))
+    for row in connection.execute(query.order_by(models.c.version.desc())):
+        model = model_of(row)
+        if any(night["run"] == run_id for night in (model.verdict or {}).get(NIGHTS, ())):
+            return model
+    return None
+
+
+def of_run(connection: Connection, run_id: int) -> Model | None:
+    """Give the model of a run."""
+    row = connection.execute(select(models).where(models.c.run_id == run_id)).first()
+    return None if row is None else model_of(row)
+
+
+def lock(connection: Connection, experiment: str) -> None:
+    """Keep every other writer away from an experiment's models until the transaction ends."""
+    query = select(experiments.c.name).where(experiments.c.name == experiment)
+    connection.execute(query.with_for_update()).first()
+
+
+def _get(connection: Connection, experiment: str, version: int) -> Model:
+    row = connection.execute(select(models).where(_this(experiment, version))).first()
+    if row is None:
+        raise NotFound(f"experiment {experiment} has no model of version {version}")
+    return model_of(row)
+
+
+def _set(connection: Connection, experiment: str, version: int, values: Mapping[str, Any]) -> None:
+    connection.execute(update(models).where(_this(experiment, version)).values(**values))
+
+
+def _this(experiment: str, version: int) -> Any:
+    return and_(models.c.experiment == experiment, models.c.version == version)
+
+
+def _superseded(model: Model, champion: Model | None) -> str:
+    then = "no champion" if model.against is None else f"version {model.against}"
+    now = "there is no champion" if champion is None else f"version {champion.version} is champion"
+    return f"version {model.version} was compared with {then}, and now {now}"

@@ -1,0 +1,165 @@
+"""How a row of the store becomes a record, and a record a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.core.trial import (
+    Action,
+    Assignment,
+    Cause,
+    Decision,
+    Observation,
+    Origin,
+    Reused,
+    Trial,
+)
+from hpo_lib.core.trial import TrialState as State
+from hpo_lib.records import (
+    Attempt,
+    AttemptState,
+    Model,
+    ModelEvent,
+    ModelStatus,
+    Run,
+    RunKey,
+    RunStatus,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+_LARGEST_STEP = 2**63 - 1
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Read a row of `runs`."""
+    return Run(
+        id=row.id,
+        key=RunKey(row.dag_id, row.dag_run_id),
+        experiment=row.experiment or "",
+        status=RunStatus(row.status),
+        spec=row.spec or {},
+        reason=row.reason,
+        triggered_by=row.triggered_by,
+        provenance=row.provenance,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        earlier=row.earlier or {},
+        fingerprint=row.fingerprint,
+    )
+
+
+def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
+    """Read a row of `trials`."""
+    return Trial(
+        number=row.number,
+        params=row.params,
+        state=State(row.state),
+        value=row.value,
+        cause=None if row.cause is None else Cause(row.cause),
+        reason=row.reason,
+        origin=Origin(row.origin),
+        metrics=row.metrics,
+        duration_s=duration_s,
+        repeat=row.repeat,
+        reused=reused_of(row),
+    )
+
+
+def reused_of(row: Row[Any]) -> Reused | None:
+    """Read whose result a row of `trials` has."""
+    return None if row.reused_run is None else Reused(row.reused_run, row.reused_trial)
+
+
+def model_of(row: Row[Any]) -> Model:
+    """Read a row of `models`."""
+    values = dict(row._mapping)
+    return Model(**values | {"status": ModelStatus(row.status)})
+
+
+def event_of(row: Row[Any]) -> ModelEvent:
+    """Read a row of `model_events`."""
+    return ModelEvent(row.version, ModelStatus(row.status), row.reason, row.time)
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """Read a row of `attempts`."""
+    return Attempt(
+        id=row.id,
+        run_id=row.run_id,
+        trial=row.trial,
+        number=row.number,
+        handle=row.handle,
+        state=AttemptState(row.state),
+        started_at=row.started_at,
+        cause=None if row.cause is None else Cause(row.cause),
+        reason=row.reason,
+        exit_code=row.exit_code,
+        ended_at=row.ended_at,
+        log_tail=row.log_tail,
+    )
+
+
+def observation_of(row: Row[Any]) -> Observation:
+    """Read a row of `observations`."""
+    return Observation(row.metric, row.value, step=row.step, time=row.time)
+
+
+def observation_rows(attempt_id: int, series: Iterable[Observation]) -> list[dict[str, Any]]:
+    """Write rows of `observations` in their order.
+
+    A step beyond 64 bits and a time that is not finite say nothing and are dropped.
+    """
+    return [
+        {
+            "attempt_id": attempt_id,
+            "position": position,
+            "metric": seen.metric,
+            "value": seen.value,
+            "step": None if seen.step is None or abs(seen.step) > _LARGEST_STEP else seen.step,
+            "time": None if seen.time is None or not math.isfinite(seen.time) else seen.time,
+        }
+        for position, seen in enumerate(series)
+    ]
+
+
+def assignment_of(row: Row[Any]) -> Assignment:
+    """Read a row of `leases` that has a trial, joined with its `params`, `origin` and `repeat`."""
+    return Assignment(
+        row.trial,
+        row.params,
+        origin=Origin(row.origin),
+        resource=row.resource,
+        resume_from=row.resume_from,
+        repeat=row.repeat,
+    )
+
+
+def decision_of(row: Row[Any]) -> Decision:
+    """Read a row of `leases` that has an action."""
+    return Decision(Action(row.action), row.reason, row.failed)
+
+
+def assignment_row(assignment: Assignment) -> dict[str, Any]:
+    """Write what a row of `leases` keeps of an assignment; its trial has the rest."""
+    return _answer(
+        trial=assignment.trial,
+        resource=assignment.resource,
+        resume_from=assignment.resume_from,
+    )
+
+
+def decision_row(decision: Decision | None) -> dict[str, Any]:
+    """Write the row of `leases` that ends an answer; without a decision it holds its place."""
+    if decision is None:
+        return _answer()
+    return _answer(action=decision.action, reason=decision.reason, failed=decision.failed)
+
+
+def _answer(**values: Any) -> dict[str, Any]:
+    """Fill up a row: those that are inserted together need the same columns."""
+    names = ("trial", "resource", "resume_from", "action", "reason", "failed")
+    return dict.fromkeys(names) | values

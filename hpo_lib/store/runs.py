@@ -1,0 +1,108 @@
+"""Runs from their start to their end, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from hpo_lib.records import Past, Run, RunKey, RunStatus
+from hpo_lib.spec import Spec
+from hpo_lib.store.queries import read_run, searched_rows, seconds
+from hpo_lib.store.rows import run_of, trial_of
+from hpo_lib.store.schema import experiments, runs
+from hpo_lib.store.writes import insert_unless_there
+
+
+def start(connection: Connection, key: RunKey, spec: Spec, values: Mapping[str, Any]) -> Run:
+    """Start a run of a spec, or give the one that has this key."""
+    named = {"name": spec.name, "created_at": values["started_at"]}
+    insert_unless_there(connection, experiments, named)
+    fresh = {
+        "experiment": spec.name,
+        "spec": spec.dump(),
+        "digest": spec.digest,
+        "status": RunStatus.RUNNING,
+        "reason": None,
+        "ended_at": None,
+    }
+    return _put(connection, key, {**fresh, **values})
+
+
+def refuse(
+    connection: Connection, key: RunKey, reason: str, triggered_by: str, now: datetime
+) -> Run:
+    """Record a refusal; a run that was once accepted is given as it is."""
+    values = {
+        "status": RunStatus.REFUSED,
+        "reason": reason,
+        "triggered_by": triggered_by,
+        "provenance": {},
+        "started_at": now,
+        "ended_at": now,
+    }
+    return _put(connection, key, values)
+
+
+def _put(connection: Connection, key: RunKey, values: Mapping[str, Any]) -> Run:
+    """Write a run whose key is new or was refused: to both, nothing has happened yet."""
+    named = {"dag_id": key.dag_id, "dag_run_id": key.dag_run_id}
+    blank = {"status": RunStatus.REFUSED, "triggered_by": "", "provenance": {}}
+    new = named | blank | {"started_at": values["started_at"]}
+    insert_unless_there(connection, runs, new)
+    run = read_run(connection, key, lock=True)
+    if run.status is not RunStatus.REFUSED:
+        return run
+    return change(connection, run.id, **values)
+
+
+def change(connection: Connection, run_id: int, **values: Any) -> Run:
+    """Set columns of a run, and give it as it is then; NotFound."""
+    read_run(connection, run_id, lock=True)
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+    return read_run(connection, run_id)
+
+
+def finish(
+    connection: Connection, run_id: int, status: RunStatus, reason: str, now: datetime
+) -> Run:
+    """End a run; one that has ended stays as it is."""
+    run = read_run(connection, run_id, lock=True)
+    if run.status is not RunStatus.RUNNING:
+        return run
+    return change(connection, run_id, status=status, reason=reason, ended_at=now)
+
+
+def newest(connection: Connection, limit: int) -> list[Run]:
+    """List runs, the newest first."""
+    rows = connection.execute(select(runs).order_by(runs.c.id.desc()).limit(limit))
+    return [run_of(row) for row in rows]
+
+
+def running(connection: Connection) -> list[Run]:
+    """List the runs that have not ended, the oldest first."""
+    query = select(runs).where(runs.c.status == RunStatus.RUNNING).order_by(runs.c.id)
+    return [run_of(row) for row in connection.execute(query)]
+
+
+def past(
+    connection: Connection, experiments: Sequence[str], limit: int, now: datetime
+) -> list[Past]:
+    """Give the complete runs of some experiments with their trials, the newest first."""
+    query = (
+        select(runs)
+        .where(runs.c.experiment.in_(experiments), runs.c.status == RunStatus.COMPLETE)
+        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    found = [run_of(row) for row in connection.execute(query)]
+    return [
+        Past(
+            run,
+            tuple(trial_of(row, None) for row in searched_rows(connection, run.id)),
+            seconds(run.ended_at or now, now),
+        )
+        for run in found
+    ]

@@ -1,0 +1,291 @@
+"""The store of experiments: runs, trials, attempts, observations and models.
+
+Every method is one transaction, may be repeated, and may be called by any number of processes at
+once: whoever writes to a run holds its row (PostgreSQL) or the file's only writer's place
+(SQLite), so what is read before a write is still true when it is written. Methods that cannot get
+that place in time, or lose the server, raise TransientError and have changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Self
+
+from sqlalchemy import Connection, select
+
+from hpo_lib.core.trial import Cause, Decision, History, Trial
+from hpo_lib.records import Attempt, Model, Outcome, Past, Run, RunKey, RunStatus, RunView
+from hpo_lib.spec import Spec
+from hpo_lib.store import attempts, batches, runs
+from hpo_lib.store.batches import Answer, Batch, FinalAnswer
+from hpo_lib.store.database import Database, shown
+from hpo_lib.store.models import Models, challenge, champion, lock
+from hpo_lib.store.queries import history_of, read_attempts, read_run, read_trial, trial_row
+from hpo_lib.store.schema import identity
+from hpo_lib.store.views import view_of
+
+_LOCK_TIMEOUT_S = 30.0
+
+
+def upgrade(url: str) -> str:
+    """Bring the store's tables to this version, safe to be called by several at once.
+
+    Makes the file of an SQLite store and its folder. Gives the revision; StoreError says what is
+    in the way.
+    """
+    return Database.at(url, _LOCK_TIMEOUT_S).upgrade()
+
+
+def revision(url: str) -> str | None:
+    """Give the revision of a store's tables, None if it has none yet; makes nothing."""
+    return Database.at(url, _LOCK_TIMEOUT_S).revision()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """Runs and their trials; open it with `Store.open`."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime]) -> None:
+        """Use a database whose schema has been checked."""
+        self._database = database
+        self._now = now
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        lock_timeout_s: float = _LOCK_TIMEOUT_S,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> Store:
+        """Open a store that `upgrade` has prepared; StoreError says what to do otherwise.
+
+        Whoever waits for another writer longer than the timeout gets TransientError.
+        """
+        database = Database.at(url, lock_timeout_s)
+        database.check()
+        return cls(database, now)
+
+    def close(self) -> None:
+        """Let go of the database; nothing is lost without it."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        """Give the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Show where, never the password."""
+        return f"Store({shown(self._database.url)!r})"
+
+    @cached_property
+    def id(self) -> str:
+        """The store's name: 12 hexadecimal digits, made at random when its tables were."""
+        with self._database.read() as connection:
+            return str(connection.execute(select(identity.c.id)).scalar_one())
+
+    @property
+    def models(self) -> Models:
+        """The models of every experiment."""
+        return Models(self._database, self._now)
+
+    # Runs
+
+    def start_run(
+        self,
+        key: RunKey,
+        spec: Spec,
+        *,
+        triggered_by: str,
+        provenance: Mapping[str, str],
+        earlier: Mapping[str, Any] | None = None,
+        fingerprint: str | None = None,
+    ) -> Run:
+        """Start a run, or give the one that has this key, whatever spec it was started with.
+
+        A run that was refused before is started now: nothing of it was ever tried. `earlier` is
+        the plain form of what advises the run, which is kept for all of its steps. Results are
+        reused among runs of one `fingerprint`; without one the run neither takes nor gives any.
+        """
+        values = {
+            "triggered_by": triggered_by,
+            "provenance": dict(provenance),
+            "started_at": self._now(),
+            "earlier": dict(earlier) if earlier else None,
+            "fingerprint": fingerprint,
+        }
+        with self._database.write() as connection:
+            return runs.start(connection, key, spec, values)
+
+    def refuse_run(self, key: RunKey, reason: str, *, triggered_by: str) -> Run:
+        """Record that a conf was refused, and why; of several refusals the last one counts.
+
+        A run that was once accepted is not refused any more: it is given as it is.
+        """
+        with self._database.write() as connection:
+            return runs.refuse(connection, key, reason, triggered_by, self._now())
+
+    def run(self, key: RunKey) -> Run:
+        """Give a run by its name in the outside world; NotFound."""
+        with self._database.read() as connection:
+            return read_run(connection, key)
+
+    def run_by_id(self, run_id: int) -> Run:
+        """Give a run; NotFound."""
+        with self._database.read() as connection:
+            return read_run(connection, run_id)
+
+    def runs(self, limit: int = 50) -> list[Run]:
+        """List runs, the newest first."""
+        with self._database.read() as connection:
+            return runs.newest(connection, limit)
+
+    def running(self) -> list[Run]:
+        """List the runs that have not ended, the oldest first."""
+        with self._database.read() as connection:
+            return runs.running(connection)
+
+    def past(self, experiments: Sequence[str], limit: int) -> list[Past]:
+        """Give the complete runs of some experiments with their trials, the newest first."""
+        with self._database.read() as connection:
+            return runs.past(connection, experiments, limit, self._now())
+
+    def finish_run(self, run_id: int, status: RunStatus, reason: str) -> Run:
+        """End a run; one that has ended stays as it is."""
+        if status not in (RunStatus.COMPLETE, RunStatus.FAILED):
+            raise ValueError(f"a run can end complete or failed, got {status}")
+        with self._database.write() as connection:
+            return runs.finish(connection, run_id, status, reason, self._now())
+
+    def forget_fingerprint(self, run_id: int) -> None:
+        """Let no run reuse the results of this one, nor this one any more those of others."""
+        with self._database.write() as connection:
+            runs.change(connection, run_id, fingerprint=None)
+
+    def judge_run_again(self, run_id: int, status: RunStatus, reason: str) -> Run:
+        """Change the verdict on a run that has ended; one that has not stays as it is."""
+        with self._database.write() as connection:
+            run = read_run(connection, run_id, lock=True)
+            if run.status not in (RunStatus.COMPLETE, RunStatus.FAILED):
+                return run
+            return runs.change(connection, run_id, status=RunStatus(status), reason=reason)
+
+    # Batches
+
+    def next_batch(self, run_id: int, slot: str, ask: Callable[[History], Answer]) -> Batch:
+        """Give what a slot was answered, or ask and keep the answer and its new trials.
+
+        `ask` runs at most once per slot whose answer is kept, inside the transaction: it must not
+        write to this store. If it raises, nothing is kept. A run that has ended answers no new
+        slot: it stops, for the reason that it has ended for. New trials whose result is known from
+        another run of the same fingerprint are complete at once.
+        """
+        return self._next_batch(run_id, slot, lambda _, __, history: ask(history))
+
+    def next_final_batch(
+        self, run_id: int, slot: str, ask: Callable[[History, Model | None], FinalAnswer]
+    ) -> Batch:
+        """Do as `next_batch` for a run's final trials, and enter the challenger beside them.
+
+        `ask` is told the experiment's champion, whom the challenger will be compared with.
+        """
+
+        def answer(connection: Connection, run: Run, history: History) -> Answer:
+            lock(connection, run.experiment)
+            found = ask(history, champion(connection, run.experiment))
+            if (won := found.challenger) is not None:
+                now = self._now()
+                challenge(connection, run.experiment, run_id, won.number, won.params, now)
+            return found
+
+        return self._next_batch(run_id, slot, answer)
+
+    def _next_batch(
+        self, run_id: int, slot: str, ask: Callable[[Connection, Run, History], Answer]
+    ) -> Batch:
+        with self._database.write() as connection:
+            return batches.give(connection, run_id, slot, ask, self._now())
+
+    def batch_of(self, run_id: int, slot: str) -> Batch | None:
+        """Give what a slot was answered, None if it never asked."""
+        with self._database.read() as connection:
+            return batches.answered(connection, run_id, slot)
+
+    def stop_of(self, run_id: int) -> Decision | None:
+        """Give the first stop that any slot of a run was answered."""
+        with self._database.read() as connection:
+            return batches.first_stop(connection, run_id)
+
+    # Trials and attempts
+
+    def history(self, run_id: int) -> History:
+        """Give all that a decision may depend on; NotFound."""
+        with self._database.read() as connection:
+            return history_of(connection, read_run(connection, run_id), self._now())
+
+    def trial(self, run_id: int, number: int) -> Trial:
+        """Give a trial; NotFound."""
+        with self._database.read() as connection:
+            return read_trial(connection, run_id, number)
+
+    def attempts(self, run_id: int, number: int) -> list[Attempt]:
+        """List a trial's attempts by number; NotFound if there is no such trial."""
+        with self._database.read() as connection:
+            trial_row(connection, run_id, number)
+            return read_attempts(connection, run_id, number)
+
+    def is_live(self, run_id: int, number: int, attempt: int) -> bool:
+        """Say whether an attempt is one of a run, and neither has ended; unknown ones are not."""
+        with self._database.read() as connection:
+            return attempts.is_live(connection, run_id, number, attempt)
+
+    def view(self, run_id: int) -> RunView:
+        """Give everything about a run, in a handful of queries; NotFound."""
+        with self._database.read() as connection:
+            return view_of(connection, run_id)
+
+    def open_attempt(
+        self, run_id: int, number: int, handle_for: Callable[[int], Mapping[str, Any]]
+    ) -> Attempt:
+        """Give the live attempt of a trial, or begin the next one, with `handle_for(its number)`.
+
+        There is never more than one live attempt. AlreadyFinished if the trial has ended, or if
+        its run has and there is no live attempt to take over.
+        """
+        with self._database.write() as connection:
+            return attempts.take(connection, run_id, number, handle_for, self._now())
+
+    def close_attempt(self, attempt_id: int, outcome: Outcome, *, final: bool) -> Trial:
+        """Record what became of an attempt and, if final, of its trial; give the trial.
+
+        The first writer wins: an attempt that has ended, and a trial whose newest attempt is
+        another one, stay as they are. ValueError if a final outcome lacks what its trial needs:
+        a finite value, or a cause.
+        """
+        with self._database.write() as connection:
+            return attempts.close(connection, attempt_id, outcome, self._now(), final=final)
+
+    def recollect(self, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
+        """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them.
+
+        The one way from failed to complete: for metrics that were there and were not found, nothing
+        is run. The run gets the spec, which may differ in `metrics` alone, and no other run takes
+        its results over. ValueError if the outcome has no finite value, if the trial still runs,
+        or if the attempt is not its newest.
+        """
+        with self._database.write() as connection:
+            return attempts.read_again(connection, attempt_id, outcome, spec)
+
+    def fail_trial(self, run_id: int, number: int, cause: Cause, reason: str) -> Trial:
+        """End a trial and its live attempt, for want of an outcome; one that has ended stays."""
+        with self._database.write() as connection:
+            return attempts.fail(connection, run_id, number, cause, reason, self._now())

@@ -1,0 +1,212 @@
+"""What a collector reads of a log or an output folder, and what it passes over there."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+from hpo_lib.core.trial import Cause, Observation
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import COLLECTOR_SETTINGS
+from hpo_lib.registry import load as load_part
+from hpo_lib.spec import Spec
+from hpo_lib.spec.sections import Objective
+from hpo_lib.trials.outcome import judged, with_metrics
+from hpo_lib.words import NOTHING, count, number
+
+_SHOWN, _TEXT = 10, 80
+_EXAMPLE = r"(?P<name>\w+): (?P<value>\S+)"
+_NO_METRICS = frozenset({"epoch", "step", "time"})
+
+
+@dataclass
+class Series:
+    """What is read of one metric; `best` stays NaN for one that is no objective."""
+
+    values: int = 0
+    first: float = math.nan
+    last: float = math.nan
+    best: float = math.nan
+    steps: tuple[int, int] | None = None
+
+    def add(self, seen: Observation, objective: Objective | None) -> None:
+        """Take the next value."""
+        self.first = self.first if self.values else seen.value
+        self.values, self.last = self.values + 1, seen.value
+        if seen.step is not None:
+            low, high = self.steps or (seen.step, seen.step)
+            self.steps = min(low, seen.step), max(high, seen.step)
+        if objective is None or not math.isfinite(seen.value):
+            return
+        if math.isnan(self.best) or objective.direction.better(seen.value, than=self.best):
+            self.best = seen.value
+
+
+@dataclass
+class Stranger:
+    """A name that stands where the collector looks, but that gives no value of a metric."""
+
+    times: int
+    line: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was read by metric, what a trial would get of it, and what was passed over by name.
+
+    `unread` are metrics that stand there, but not as the collector reads them.
+    """
+
+    spec: Spec
+    series: Mapping[str, Series]
+    reduced: Mapping[str, float]
+    cause: Cause | None
+    reason: str
+    unread: Mapping[str, Stranger] = field(default_factory=dict)
+    others: Mapping[str, Stranger] = field(default_factory=dict)
+
+
+def examine(spec: Spec, source: Source) -> Examination:
+    """Read a source as the spec says; SpecError if its collector cannot be loaded."""
+    collector = load_part("collector", spec.metrics.collector)(spec.metrics)
+    objectives = {one.metric: one for one in spec.objectives}
+    series = {name: Series() for name in _in_order(spec)}
+
+    def noted() -> Iterator[Observation]:
+        for seen in map(plain, collector.collect(source, wanted(spec))):
+            if seen.metric in series:
+                series[seen.metric].add(seen, objectives.get(seen.metric))
+                yield seen
+
+    reduced = reduce(thinned(noted(), spec.objectives), spec.objectives)
+    cause, reason = judged(spec.goal, reduced)
+    sightings = collector.sightings(source) if hasattr(collector, "sightings") else ()
+    unread, others = _strangers(sightings, wanted(spec))
+    return Examination(spec, series, reduced, cause, reason, unread, others)
+
+
+def _in_order(spec: Spec) -> list[str]:
+    return list(dict.fromkeys([*spec.goal.metrics, *spec.extra_metrics]))
+
+
+def _strangers(
+    sightings: Iterable[Any], known: frozenset[str]
+) -> tuple[dict[str, Stranger], dict[str, Stranger]]:
+    unread: dict[str, Stranger] = {}
+    others: dict[str, Stranger] = {}
+    for seen in sightings:
+        if seen.name in _NO_METRICS or (seen.name in known and seen.read):
+            continue
+        group = unread if seen.name in known else others
+        group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1
+    return unread, others
+
+
+def source_at(path: Path, spec: Spec) -> tuple[Source, Spec]:
+    """Take a log, a metrics file, an output folder or an attempt's folder for what it is.
+
+    The spec is given back with the `path` that leads to the file. SpecError if nothing is there.
+    """
+    collector = spec.metrics.collector
+    if path.is_file():
+        if not _takes_path(collector):
+            return Source(log=path, output=path.parent), spec
+        settings = {**spec.dump()["metrics"], "path": path.name}
+        return Source(path, path.parent), with_metrics(spec, settings)
+    if not path.is_dir():
+        raise SpecError(f"{path}: no such file or folder")
+    output = path / "output" if (path / "output").is_dir() else path
+    return Source(log=path / "log.txt", output=output), spec
+
+
+def _takes_path(collector: str) -> bool:
+    return "path" in COLLECTOR_SETTINGS.get(collector, {"path"})
+
+
+# The page
+
+
+def page(found: Examination) -> Iterator[str]:
+    """Write the examination as lines for a terminal."""
+    yield from _table(found)
+    yield ""
+    if found.cause is None:
+        yield f"a trial with these metrics is complete: {found.reason}"
+    else:
+        yield f"a trial with these metrics has failed, {found.cause}: {found.reason}"
+    yield from _unread(found.unread)
+    yield from _others(found)
+
+
+def _table(found: Examination) -> Iterator[str]:
+    cells = [["metric", "", "values", "first", "last", "best", "steps", "of the trial"]]
+    cells += [_row(found, name, series) for name, series in found.series.items()]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+
+
+def _row(found: Examination, name: str, series: Series) -> list[str]:
+    seen = series.values > 0
+    steps = NOTHING if series.steps is None else "{}-{}".format(*series.steps)
+    best = NOTHING if math.isnan(series.best) else number(series.best)
+    ends = [number(series.first), number(series.last)] if seen else [NOTHING, NOTHING]
+    reduced = number(found.reduced[name]) if seen else "missing"
+    return [name, _role(found.spec, name), str(series.values), *ends, best, steps, reduced]
+
+
+def _role(spec: Spec, name: str) -> str:
+    for objective in spec.objectives:
+        if objective.metric == name:
+            return f"objective ({objective.reduce})"
+    return "constraint" if name in spec.goal.metrics else "extra"
+
+
+def _unread(unread: Mapping[str, Stranger]) -> Iterator[str]:
+    if not unread:
+        return
+    yield ""
+    yield "there, but not in a form that this collector reads:"
+    for name, one in unread.items():
+        yield f"  {_clean(name)}, {count(one.times, 'time')}, {_where(one)}"
+    yield f"metrics.format can be a regular expression for it, such as {_EXAMPLE}"
+
+
+def _others(found: Examination) -> Iterator[str]:
+    missing = [name for name, series in found.series.items() if not series.values]
+    close = {name: difflib.get_close_matches(name, missing, n=1) for name in found.others}
+    near = {name: matches[0] for name, matches in close.items() if matches}
+    shown = sorted(found.others, key=lambda name: (name not in near, -found.others[name].times))
+    if not shown:
+        if len(missing) == len(found.series) and not found.unread:
+            yield "nothing that looks like a metric was found"
+        return
+    yield ""
+    yield "passed over, for the spec does not name it:"
+    yield from (_other(name, found.others[name], near.get(name)) for name in shown[:_SHOWN])
+    if len(shown) > _SHOWN:
+        yield f"  and {count(len(shown) - _SHOWN, 'more name')}"
+
+
+def _other(name: str, one: Stranger, meant: str | None) -> str:
+    hint = f", is it {meant}?" if meant else ""
+    return f"  {_clean(name)}, {count(one.times, 'time')}, {_where(one)}{hint}"
+
+
+def _where(one: Stranger) -> str:
+    text = _clean(one.text)
+    return text if one.line is None else f"line {one.line}: {text}"
+
+
+def _clean(text: str) -> str:
+    """Make a trial's text fit for a terminal: short, and without codes that a terminal obeys."""
+    short = text if len(text) <= _TEXT else f"{text[:_TEXT]}…"
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in short
+    )

@@ -1,0 +1,100 @@
+"""What became of a trial: from its exit and its metrics to a value, or a cause of failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+from hpo_lib.core.ending import CAUSES, Ending, Exit
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.trial import Cause, Observation
+from hpo_lib.errors import (
+    HpoError,
+    TrialFailed,
+)
+from hpo_lib.files.places import tail
+from hpo_lib.records import AttemptState, Outcome
+from hpo_lib.registry import load as load_part
+from hpo_lib.spec import Spec, load
+
+#: The module that carries outputs to object stores, and what it ends with if it could not.
+_UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
+_TAIL_BYTES = 8_192
+
+
+def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
+    """Read an ended attempt's metrics and say what became of it."""
+    failed = _failure(spec, end)
+    found, trouble = _collected(spec, source)
+    metrics = reduce(found, spec.objectives)
+    cause, reason = failed or trouble or judged(spec.goal, metrics)
+    return Outcome(
+        state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
+        reason=reason,
+        value=metrics[spec.objective.metric] if cause is None else None,
+        cause=cause,
+        exit_code=end.code,
+        metrics=metrics,
+        observations=found,
+        log_tail=tail(source.log, _TAIL_BYTES).decode(errors="replace"),
+    )
+
+
+def _collected(
+    spec: Spec, source: Source
+) -> tuple[Sequence[Observation], tuple[Cause, str] | None]:
+    """Read the metrics that the spec names, or say why its collector could not."""
+    name, names = spec.metrics.collector, wanted(spec)
+    collector = load_part("collector", name)(spec.metrics)
+    try:
+        found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
+        return thinned(found, spec.objectives), None
+    except TrialFailed as error:
+        return (), (Cause.OBJECTIVE_MISSING, str(error))
+    except HpoError:
+        raise
+    except Exception as error:
+        why = f"the collector {name} failed: {type(error).__name__}: {error}"
+        return (), (Cause.OBJECTIVE_MISSING, why)
+
+
+def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
+    """Change how metrics are read: another collector begins anew, else the rest stays."""
+    if not settings:
+        return spec
+    kept = {} if "collector" in settings else spec.dump()["metrics"]
+    return load(spec.dump() | {"metrics": kept | dict(settings)})
+
+
+#: SIGHUP, SIGINT, SIGKILL, SIGTERM: signals that come from outside, also when seen by a shell.
+_OUTSIDE = frozenset({-1, -2, -9, -15, 129, 130, 137, 143})
+
+
+def _failure(spec: Spec, end: Exit) -> tuple[Cause, str] | None:
+    if end.ending is not Ending.EXITED:
+        return CAUSES[end.ending], end.detail
+    if end.code in _OUTSIDE:
+        signal = -end.code if end.code < 0 else end.code - 128
+        return Cause.LOST, f"killed from outside by signal {signal}"
+    if end.code == _NOT_COPIED and _UPLOAD in (spec.trial.command or ()):
+        return Cause.LOST, "its output could not be copied to the object store"
+    if end.code != 0:
+        said = f": {end.detail}" if end.detail else ""
+        return Cause.USER_ERROR, f"exit code {end.code}{said}"
+    return None
+
+
+def judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
+    """Say what becomes of a trial that ended well with these metrics: a cause if it failed."""
+    missing = [name for name in goal.metrics if name not in metrics]
+    if missing:
+        seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"
+        lack = f"{', '.join(missing)} {'was' if len(missing) == 1 else 'were'} expected"
+        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {seen} where {lack}"
+    for name in goal.metrics:
+        if not math.isfinite(metrics[name]):
+            return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
+    values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
+    return None, "; ".join([", ".join(values), *goal.broken(metrics)])

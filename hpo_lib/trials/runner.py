@@ -1,0 +1,164 @@
+"""The life of a trial: attempts until one of them gives an outcome, each taken over if killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hpo_lib.backends import AttemptName, Backend, Request
+from hpo_lib.collectors import Source
+from hpo_lib.core import retry_policy
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.trial import Cause, Trial, TrialState
+from hpo_lib.errors import (
+    AlreadyFinished,
+    SpecError,
+    TransientError,
+)
+from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
+from hpo_lib.spec import Spec
+from hpo_lib.spec.command_line import invocation
+from hpo_lib.store import Store
+from hpo_lib.trials.outcome import outcome
+
+_MAX_LINES, _MAX_LINE = 5_000, 2_000
+#: Sees an attempt through to its end; raises TransientError to be called again.
+Launch = Callable[[Attempt, Request], Exit]
+
+
+class Emit(Protocol):
+    """Takes one line for the task's log."""
+
+    def __call__(self, line: str, /) -> None: ...
+
+
+def perform(
+    store: Store, run: Run, number: int, backend: Backend, emit: Emit, launch: Launch
+) -> Trial:
+    """See a trial through to its end and give it; TransientError if it has to be tried again.
+
+    A finished trial is given as it is. A running attempt is taken over, not started again: that
+    is for `launch` to do, which gets the same attempt. What an attempt holds is let go of only
+    when its outcome is in the store.
+    """
+    trial = store.trial(run.id, number)
+    if trial.state is not TrialState.RUNNING:
+        emit(f"trial {number} is already {trial.state}: nothing is run again")
+        return _cleared(store, run, trial, backend)
+    spec = spec_of(run, trial)
+    try:
+        attempt = store.open_attempt(
+            run.id,
+            number,
+            lambda n: backend.handle(_name(store, spec, run, number, n)),
+        )
+    except AlreadyFinished:
+        return _cleared(store, run, store.trial(run.id, number), backend)
+    _end_stopped(store, attempt, backend)
+    emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
+    emit(str(backend.log(attempt.handle)))
+    output = str(backend.output(attempt.handle))
+    try:
+        end = launch(attempt, request(spec, run, trial, attempt.number, output, store=store.id))
+    except SpecError as error:
+        end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
+    backend.fetch(attempt.handle)
+    found = outcome(spec, end, source_of(backend, attempt))
+    trial = _closed(store, attempt, found)
+    backend.discard(attempt.handle)
+    if trial.state is TrialState.RUNNING:
+        raise _another(attempt, found)
+    return trial
+
+
+def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
+    """Record the end of an attempt whose task was ended by hand; if `over`, of its trial with it.
+
+    Else the trial is attempted again, by a task that first sees to it that nothing is left of this.
+    """
+    if over:
+        why = "its Airflow task was marked, or its run deleted"
+        store.fail_trial(attempt.run_id, attempt.trial, Cause.KILLED_BY_OPERATOR, why)
+    else:
+        found = Outcome(AttemptState.FAILED, "its Airflow task was cleared", cause=Cause.STOPPED)
+        store.close_attempt(attempt.id, found, final=False)
+
+
+def _end_stopped(store: Store, attempt: Attempt, backend: Backend) -> None:
+    """Wait until nothing is left of earlier attempts that were told to end."""
+    for one in store.attempts(attempt.run_id, attempt.trial):
+        if one.number < attempt.number and one.cause is Cause.STOPPED:
+            backend.stop(one.handle)
+            backend.discard(one.handle)
+
+
+def _name(store: Store, spec: Spec, run: Run, trial: int, attempt: int) -> AttemptName:
+    """Name an attempt, and where the spec wants what it leaves."""
+    uri = attempt_uri(spec.artifacts.uri, run, trial, attempt) if spec.artifacts else None
+    return AttemptName(store.id, slug_of(run), trial, attempt, spec.trial.options, uri)
+
+
+def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:
+    """Launch by the backend's own means: submit it, unless it runs, and wait for its end."""
+    backend.submit(attempt.handle, request)
+    for count, item in enumerate(backend.follow(attempt.handle), start=1):
+        if isinstance(item, Exit):
+            return item
+        if count <= _MAX_LINES:
+            emit(item[:_MAX_LINE])
+        if count == _MAX_LINES:
+            emit(f"… more than {_MAX_LINES} lines: the rest is in the file named above only")
+    raise TransientError("the backend gave no end")
+
+
+def request(
+    spec: Spec, run: Run, trial: Trial, attempt: int, output: str, *, store: str
+) -> Request:
+    """Build what an attempt runs: a pure function of its arguments."""
+    made = invocation(spec, trial, run=run.id, attempt=attempt, output=output)
+    resources = spec.trial.resources
+    return Request(
+        command=made.command,
+        args=made.args,
+        env=made.env,
+        timeout_s=spec.trial.timeout_s,
+        start_timeout_s=spec.trial.start_timeout_s,
+        image=spec.trial.image,
+        memory_bytes=resources.memory_bytes,
+        cpu=resources.cpu,
+        gpu=resources.gpu or 0,
+        spot=spec.trial.spot and not retry_policy.is_last(attempt),
+        options=made.options,
+        labels={
+            "store": store,
+            "experiment": spec.name,
+            "run": str(run.id),
+            "trial": str(trial.number),
+            "attempt": str(attempt),
+        },
+    )
+
+
+def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
+    """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
+    tried = store.attempts(attempt.run_id, attempt.trial)
+    before = [one.cause for one in tried if one.number < attempt.number]
+    return store.close_attempt(attempt.id, found, final=not retry_policy.again(found.cause, before))
+
+
+def _another(attempt: Attempt, found: Outcome) -> TransientError:
+    """Ask for the next attempt, if a trial is not done with: after its cause's pause."""
+    rule = retry_policy.RULES[found.cause or Cause.LOST]
+    said = f"attempt {attempt.number} failed: {found.cause}: {found.reason}; there is another"
+    return TransientError(said, after_s=rule.delay_s)
+
+
+def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
+    """Let go of what the last attempt of an ended trial held, if a killed task could not."""
+    for attempt in store.attempts(run.id, trial.number)[-1:]:
+        backend.discard(attempt.handle)
+    return trial
+
+
+def source_of(backend: Backend, attempt: Attempt) -> Source:
+    return Source(log=backend.log(attempt.handle), output=backend.output(attempt.handle))

@@ -1,0 +1,233 @@
+"""What follows the search: `choose`, final trials, `gate`, `approve`, `deploy`, as tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import BaseOperator, TaskGroup, get_current_context, task
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
+
+from hpo_airflow import settings, tasks
+from hpo_airflow.tasks import emit, errors, key_of, label
+
+if TYPE_CHECKING:
+    from hpo_lib.runs.scheduled_files import ScheduledFile
+
+log = logging.getLogger(__name__)
+APPROVE, REJECT = "Approve", "Reject"
+_AFTER_CHOOSE = ["final.trial", "gate", "approve", "deploy"]
+
+
+def final_tasks(
+    before: BaseOperator,
+    report: BaseOperator,
+    operator: Callable[..., Any],
+    control: Mapping[str, Any],
+    at_once: int,
+    file: ScheduledFile | None = None,
+) -> None:
+    """Put final training, gate, approval and deployment between the last wave and the end.
+
+    No more than `at_once` final trials run together, however many seeds there are.
+    Where the spec asks for none of it they are skipped. `report` follows the gate, so that whoever
+    approves has it before them.
+    """
+    with TaskGroup("final"):
+
+        @task(task_id="choose", trigger_rule="all_done", **control)
+        def choose() -> list[dict[str, Any]]:
+            """End the search and ask for its winner's last training."""
+            context = get_current_context()
+            assignments = _choose(context, file)
+            if not assignments:
+                context["ti"].xcom_push(key="return_value", value=[])
+                raise DownstreamTasksSkipped(tasks=_left_out(context))
+            return assignments
+
+        asked = choose()
+        trained = operator(
+            task_id="trial",
+            pool=settings.pool(),
+            max_active_tis_per_dagrun=at_once,
+            map_index_template="{{ task.assignment['label'] }}",
+        ).expand(assignment=asked)
+
+    @task(task_id="gate", trigger_rule="all_done", **control)
+    def gate() -> dict[str, Any]:
+        """Compare champion and challenger, and say in sentences which is better."""
+        return _gate(get_current_context())
+
+    @task(task_id="deploy", trigger_rule="none_failed", **control)
+    def deploy() -> dict[str, Any]:
+        """Serve the champion that the store names, which may be a new one."""
+        return _deploy(get_current_context())
+
+    decided = gate().operator
+    before >> asked.operator
+    trained >> decided >> [report, _approval()]
+    report.dag.get_task("approve") >> deploy().operator
+
+
+def _approval() -> BaseOperator:
+    """Build the task that asks; asked again soon if Airflow loses an answer given at once."""
+    return Approval(task_id="approve", retries=10, retry_delay=timedelta(seconds=5))
+
+
+class Approval(HITLOperator):
+    """Asks people, where the spec wants it; nobody's answer in time means no.
+
+    What is asked is put together when it is asked, from the store: it is never a template.
+    """
+
+    template_fields = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Offer the two answers."""
+        super().__init__(
+            subject="Deploy?",
+            options=[APPROVE, REJECT],
+            defaults=[REJECT],
+            trigger_rule="none_failed",
+            **kwargs,
+        )
+
+    def execute(self, context: Any) -> Any:
+        """Ask, unless there is nothing to ask."""
+        question = _question(context)
+        if question is None:
+            raise AirflowSkipException("nothing to approve")
+        self.subject, self.body, self.response_timeout = question
+        return super().execute(context)
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Write the answer down."""
+        answer = super().execute_complete(context, event)
+        _answered(context, answer)
+        return answer
+
+
+def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict[str, Any]]:
+    from hpo_lib.promotion import challenger
+
+    with errors(), settings.open_store() as store:
+        if why := tasks.no_final(store, key_of(context), file):
+            log.error("no final training: %s", why)
+            return []
+        lease = challenger.choose(store, key_of(context), settings.installation())
+        _log_drift(store, context)
+    if lease.stop is not None:
+        log.info("no final training: %s", lease.stop.reason)
+    return [
+        {"trial": one.trial, "label": f"{label(one.trial, one.params)} (seed {one.repeat})"}
+        for one in lease.assignments
+    ]
+
+
+def _left_out(context: Mapping[str, Any]) -> list[str]:
+    """Name what is skipped without final trials: what serves is looked after all the same."""
+    with errors(), settings.open_store() as store:
+        return _AFTER_CHOOSE[:-1] if _deploys(store, context) else _AFTER_CHOOSE
+
+
+def _deploys(store: Any, context: Mapping[str, Any]) -> bool:
+    from hpo_lib.errors import NotFound
+
+    try:
+        return bool(store.run(key_of(context)).spec.get("deploy"))
+    except NotFound:
+        return False
+
+
+def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
+    from hpo_lib.promotion import challenger
+
+    with errors(), settings.open_store() as store:
+        model = challenger.decide(store, key_of(context), settings.installation())
+        _log_drift(store, context)
+    if model is None:
+        raise AirflowSkipException("there is no challenger")
+    reason = (model.verdict or {}).get("reason")
+    log.info("version %s of %s: %s", model.version, model.experiment, reason)
+    return {"version": model.version, "status": str(model.status), "reason": reason}
+
+
+def _log_drift(store: Any, context: Mapping[str, Any]) -> None:
+    """Log what the run has seen of the champion, if it has."""
+    from hpo_lib.promotion import monitoring
+
+    for sentence in monitoring.said(store, key_of(context)):
+        log.info("%s", sentence)
+
+
+def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
+    """Give subject, text and time limit of what is to be approved."""
+    from hpo_lib.records import ModelStatus
+    from hpo_lib.runs.outputs import report_path
+    from hpo_lib.spec import load
+
+    with errors(), settings.open_store() as store:
+        run = store.run(key_of(context))
+        model = store.models.of_run(run.id)
+        spec = load(run.spec)
+    decided = model is not None and (model.verdict or {}).get("promote")
+    waits = decided and model is not None and model.status is ModelStatus.CHALLENGER
+    if model is None or not waits or spec.deploy is None or spec.deploy.approval != "manual":
+        return None
+    lines = [
+        f"{(model.verdict or {}).get('reason')}",
+        "",
+        f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
+        f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",
+        f"* Report: `{report_path(run, settings.installation())}`",
+        f"* Without an answer within {spec.deploy.approval_timeout} it is not deployed.",
+    ]
+    limit = timedelta(seconds=spec.deploy.approval_timeout_s)
+    return f"Deploy {model.experiment} version {model.version}?", "\n".join(lines), limit
+
+
+def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    from hpo_lib.promotion import challenger
+
+    by = (answer.get("responded_by_user") or {}).get("name")
+    approved = answer["chosen_options"] == [APPROVE]
+    refused = f"not approved by {by}" if by else "nobody approved it in time"
+    reason = f"Approved by {by or 'somebody'}." if approved else refused
+    log.info("%s", reason)
+    with errors(), settings.open_store() as store:
+        challenger.approve(store, key_of(context), approved=approved, reason=reason)
+
+
+def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
+    from hpo_lib.promotion import deployment
+    from hpo_lib.records import ModelStatus
+    from hpo_lib.runs import outputs
+
+    installation = settings.installation()
+    with errors(), settings.open_store() as store:
+        run = store.run(key_of(context))
+        if not run.spec.get("deploy"):
+            raise AirflowSkipException("the spec names no deployment")
+        waited = _waits(store, run.id)
+        model = deployment.deploy(store, run.key, installation, emit)
+        champion = store.models.champion(run.experiment)
+        outputs.write_report(store, run, installation)
+    if waited and model is not None and model.status is ModelStatus.REJECTED:
+        raise AirflowFailException(f"version {model.version} was not deployed: {model.reason}")
+    log.info("champion: %s", f"version {champion.version}" if champion else "none")
+    return {"champion": champion.version if champion else None}
+
+
+def _waits(store: Any, run_id: int) -> bool:
+    """Say whether a run's challenger is still to be deployed."""
+    from hpo_lib.records import ModelStatus
+
+    model = store.models.of_run(run_id)
+    return model is not None and model.status is not ModelStatus.REJECTED

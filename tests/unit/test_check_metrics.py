@@ -1,0 +1,135 @@
+"""`hpo check-metrics`: what is read, what a trial would get of it, and what was passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_tfevents import REAL
+
+from hpo_lib.cli import main
+from hpo_lib.collectors import stdout
+
+SPEC = """\
+name: demo
+objective: {metric: val_loss, direction: minimize, reduce: best}
+constraints: [size <= 9]
+extra_metrics: [loss]
+space: {lr: {type: float, low: 0.1, high: 1.0}}
+trial: {command: [python, train.py]}
+"""
+LOG = """\
+step=1 loss=0.5 val_loss=0.75 size=3
+step=2 loss=0.25 val_loss=0.5
+step=4 loss=nan val_loss=1
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> str:
+    path = tmp_path / "demo.yaml"
+    path.write_text(SPEC)
+    return str(path)
+
+
+def check(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, list[str]]:
+    code = main.main(["check-metrics", *map(str, words)])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_the_table_shows_what_a_trial_would_get(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(LOG)
+    assert check(capsys, spec, log) == (
+        0,
+        [
+            f"{log} by collector stdout",
+            "metric                      values  first  last  best  steps  of the trial",
+            "val_loss  objective (best)  3       0.75   1     0.5   1-4    0.5",
+            "size      constraint        1       3      3     –     1-1    3",
+            "loss      extra             3       0.5    NaN   –     1-4    0.25",
+            "",
+            "a trial with these metrics is complete: val_loss = 0.5",
+        ],
+    )
+
+
+def test_what_is_missing_is_looked_for_among_what_is_there(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("step=1 size=2 val_los=3\nval_loss: 0.5\n\x1b[1m'val_loss': 1\x1b[0m lr=1\n")
+    code, lines = check(capsys, spec, log)
+    assert code == 1
+    assert lines[6:] == [
+        "a trial with these metrics has failed, objective_missing: exit code 0, but only size "
+        "where val_loss was expected",
+        "",
+        "there, but not in a form that this collector reads:",
+        "  val_loss, 2 times, line 2: val_loss: 0.5",
+        r"metrics.format can be a regular expression for it, such as (?P<name>\w+): (?P<value>\S+)",
+        "",
+        "passed over, for the spec does not name it:",
+        "  val_los, 1 time, line 1: step=1 size=2 val_los=3, is it val_loss?",
+        "  lr, 1 time, line 3: 'val_loss': 1 lr=1",
+    ]
+
+
+def test_a_format_can_be_tried_without_touching_the_spec(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("val_loss: 0.5 size: 1\n")
+    form = r"(?P<name>\w+): (?P<value>\S+)"
+    assert check(capsys, spec, log)[0] == 1
+    assert check(capsys, spec, log, "--format", form)[0] == 0
+    assert main.main(["check-metrics", spec, str(log), "--format", "x"]) == 2
+    assert "metrics.format: must have the groups" in capsys.readouterr().err
+
+
+def test_a_format_without_end_is_told(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    log = tmp_path / "train.log"
+    log.write_text("val_loss " + "a" * 4_000)
+    words = ["check-metrics", spec, str(log), "--format", "(?P<name>(a+)+)=(?P<value>b)"]
+    assert main.main(words) == 1
+    assert "metrics.format: must match a log within 1 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["metrics.jsonl", "", "output"])
+def test_a_file_an_output_folder_and_an_attempts_folder_are_taken_for_what_they_are(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    folder = tmp_path / "attempt-1"
+    (folder / "output").mkdir(parents=True)
+    line = json.dumps({"step": 1, "val_loss": 0.5, "size": 1, "\x1b[2J": 3})
+    (folder / "output" / "metrics.jsonl").write_text(f"{line}\n")
+    path = folder if not place else folder / "output" / place.removeprefix("output")
+    code, lines = check(capsys, spec, path, "--collector", "jsonl")
+    assert code == 0
+    assert lines[2].split() == ["val_loss", "objective", "(best)", "1", *["0.5"] * 3, "1-1", "0.5"]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_event_files_are_shown_with_their_tags(
+    spec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines = check(capsys, spec, REAL, "--collector", "tfevents", "--path", "keras")
+    assert code == 1  # size is nowhere
+    assert lines[4].split()[2:] == ["3", "1.6197", "1.3006", "–", "0-2", "1.3006"]
+    assert "  mae, 3 times, tag epoch_mae in train/" in lines
+
+
+def test_where_nothing_is_that_is_said(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").touch()
+    code, lines = check(capsys, spec, tmp_path / "empty")
+    assert (code, lines[-1]) == (1, "nothing that looks like a metric was found")
+    assert main.main(["check-metrics", spec, str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'none'}: no such file or folder\n"
