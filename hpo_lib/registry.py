@@ -58,9 +58,15 @@ DEPLOYERS = {
     "package": "hpo_lib.deployers.package:PackageDeployer",
     "sagemaker": "hpo_lib.deployers.sagemaker:SageMakerDeployer",
 }
-#: Name the packages and modules that a deployment allows parts of its own to come from.
+#: Variables that name the packages and modules which an installation allows parts to come from.
 ALLOWED_COLLECTORS, ALLOWED_DEPLOYERS = "HPO_COLLECTORS", "HPO_DEPLOYERS"
-_OWN = {"collector": ALLOWED_COLLECTORS, "deployer": ALLOWED_DEPLOYERS}
+ALLOWED_SAMPLERS, ALLOWED_SCHEDULERS = "HPO_SAMPLERS", "HPO_SCHEDULERS"
+_OWN = {
+    "collector": ALLOWED_COLLECTORS,
+    "deployer": ALLOWED_DEPLOYERS,
+    "sampler": ALLOWED_SAMPLERS,
+    "scheduler": ALLOWED_SCHEDULERS,
+}
 _KINDS = {
     "sampler": SAMPLERS,
     "scheduler": SCHEDULERS,
@@ -85,8 +91,7 @@ _DOTTED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-
 def check(kind: str, name: str) -> str:
     """Give `name` back if a part of that kind has it; SpecError says what exists.
 
-    A collector or a deployer may also be one's own, `package.module:Class`, if the deployment
-    allows it.
+    All but a backend may also be one's own, `package.module:Class`, if the installation allows it.
     """
     known = [*_KINDS[kind], *([AUTO] if kind == "sampler" else [])]
     if name in known:

@@ -23,6 +23,7 @@ class Request:
 
     Without `command` an image runs its own, followed by `args`. `start_timeout_s` is how long the
     attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
+    `resume_from` is a folder, or a URI, that the attempt has to be able to read.
     """
 
     command: Sequence[str]
@@ -37,6 +38,7 @@ class Request:
     spot: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    resume_from: str | None = None
 
 
 class NoOptions(Strict):

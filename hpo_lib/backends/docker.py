@@ -125,7 +125,7 @@ class DockerBackend:
             "environment": dict(request.env) | {"HOME": _HOME},
             "labels": {f"{_LABEL}{name}": value for name, value in request.labels.items()}
             | {_OWNER: handle["store"], _TIMEOUT: str(request.timeout_s)},
-            "volumes": {output: {"bind": output, "mode": "rw"}},
+            "volumes": _volumes(output, request.resume_from),
             "network": self.rules.network,
             "user": f"{user}:{group}",
             "mem_limit": request.memory_bytes,
@@ -276,6 +276,14 @@ def _age_s(state: Mapping[str, Any]) -> float:
 
 def _keep(handle: Mapping[str, Any], ending: Ending, error: APIError) -> None:
     keep_unstarted(handle, Exit(ending, detail=str(error.explanation or error)))
+
+
+def _volumes(output: str, resume_from: str | None) -> dict[str, dict[str, str]]:
+    """Let a container write its own output, and read the one that it goes on from."""
+    volumes = {output: {"bind": output, "mode": "rw"}}
+    if resume_from is not None and resume_from != output:
+        volumes[resume_from] = {"bind": resume_from, "mode": "ro"}
+    return volumes
 
 
 def _user() -> tuple[int, int]:

@@ -84,8 +84,13 @@ def progress(spec: Spec, history: History) -> str:
     """Say trials done of total, running, failed, best so far and when it will end."""
     failed = len(history.of(TrialState.FAILED))
     running = len(history.of(TrialState.RUNNING))
-    done = len(history.trials) - running
+    waiting, stopped = (
+        len(history.of(state)) for state in (TrialState.WAITING, TrialState.STOPPED)
+    )
+    done = len(history.trials) - running - waiting
     parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
+    parts += [f"{waiting} waiting"] if waiting else []
+    parts += [f"{stopped} stopped"] if stopped else []
     parts.append(f"{failed} failed")
     reused = sum(trial.reused is not None for trial in history.trials)
     parts += [f"{reused} reused"] if reused else []

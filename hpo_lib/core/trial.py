@@ -26,10 +26,16 @@ class Direction(StrEnum):
 
 
 class TrialState(StrEnum):
-    """Where a trial is; only RUNNING is not final."""
+    """Where a trial is; RUNNING and WAITING are not final.
+
+    WAITING: it has reached a rung, and its scheduler may yet let it go on. STOPPED: its scheduler
+    has ended it on purpose, below the full resource; that is no failure.
+    """
 
     RUNNING = "running"
+    WAITING = "waiting"
     COMPLETE = "complete"
+    STOPPED = "stopped"
     FAILED = "failed"
 
 
@@ -84,7 +90,7 @@ class Reused:
 class Trial:
     """One configuration and what became of it; `value` is set exactly when it is complete.
 
-    `rungs` holds the objective by resource for what ran at less than the full one. `repeat` is 0
+    `rungs` holds the first objective by the resource at which it was reached. `repeat` is 0
     in the search; a run's final trials train a configuration again, with their repeat as seed.
     `reused` names the trial that was trained, if it was not this one.
     """
@@ -129,14 +135,22 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What an attempt is asked to do: one trial at one resource, optionally from a checkpoint."""
+    """What an attempt is asked to do: one trial, up to one resource.
+
+    `resource` is an amount in the scheduler's unit, epochs say; None: whatever the program takes.
+    A `partial` one is a rung: the trial waits there, and is not complete. `resume_from` is the
+    number of the trial, mostly itself, whose newest checkpoint it goes on from. `reason` says why
+    a trial that waited is promoted.
+    """
 
     trial: int
     params: Params
     origin: Origin = Origin.SAMPLER
     resource: float | None = None
-    resume_from: str | None = None
+    resume_from: int | None = None
     repeat: int = 0
+    partial: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +168,7 @@ class Action(StrEnum):
 
     GO_ON = "go_on"
     STOP = "stop"
+    PROMOTE = "promote"
 
 
 @dataclass(frozen=True, slots=True)

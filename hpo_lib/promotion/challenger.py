@@ -119,7 +119,7 @@ def _unasked(store: Store, run: Run) -> bool:
 
 def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Installation) -> Model:
     """Settle the final trials, and give the model with its verdict and what training made."""
-    lifecycle.settle(store, run, "gate", installation)
+    lifecycle.settle(store, run, installation)
     view, rule = store.view(run.id), rule_of(spec)
     mine = _of(view, model.params)
     theirs = [one for one in view.finals if not _is(one, model.params)]

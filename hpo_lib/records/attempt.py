@@ -24,7 +24,10 @@ class AttemptState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of one trial; `handle` is what its backend needs to find it again."""
+    """One try of one trial; `handle` is what its backend needs to find it again.
+
+    `resource` is what it was to reach, None if its trial has no rungs.
+    """
 
     id: int
     run_id: int
@@ -37,6 +40,7 @@ class Attempt:
     reason: str | None = None
     exit_code: int | None = None
     ended_at: datetime | None = None
+    resource: float | None = None
     log_tail: str = ""
 
 

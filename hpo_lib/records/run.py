@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.trial import Observation, Origin, Trial, TrialState
+from hpo_lib.core.trial import Action, Observation, Origin, Trial, TrialState
 from hpo_lib.records.attempt import Attempt
 from hpo_lib.records.model import Model
 from hpo_lib.spec import Spec, load
@@ -68,8 +68,22 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialDecision:
+    """What a scheduler has decided of a trial: PROMOTE, to a resource, or STOP; and why."""
+
+    trial: int
+    action: Action
+    reason: str
+    resource: float | None
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TrialView:
-    """A trial with its place, its attempts by number and the observations of the last of them."""
+    """A trial with the slot that it was last given to, its attempts by number, and a series.
+
+    `observations` are those of the newest attempt.
+    """
 
     trial: Trial
     slot: str
@@ -82,7 +96,8 @@ class RunView:
     """A whole run, trials by number, and how they stand by the run's goal.
 
     `trials` are those of the search; `finals`, of the final training, are no part of it. `champion`
-    is the one that the run has trained again, and noted something of.
+    is the one that the run has trained again, and noted something of. `decisions` are those of the
+    scheduler, in their order.
     """
 
     run: Run
@@ -90,6 +105,7 @@ class RunView:
     finals: Sequence[TrialView] = field(default=())
     model: Model | None = None
     champion: Model | None = None
+    decisions: Sequence[TrialDecision] = field(default=())
 
     @cached_property
     def goal(self) -> Goal | None:

@@ -19,6 +19,8 @@ INK, MUTED, GRID, PAGE = "var(--ink)", "var(--muted)", "var(--line)", "var(--pag
 BEST, TARGET, BROKEN = "var(--best)", "var(--target)", "var(--broken)"
 STATE = {
     TrialState.COMPLETE: "var(--complete)",
+    TrialState.WAITING: "var(--running)",
+    TrialState.STOPPED: "var(--stopped)",
     TrialState.FAILED: "var(--failed)",
     TrialState.RUNNING: "var(--running)",
 }

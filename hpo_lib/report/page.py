@@ -15,6 +15,7 @@ from hpo_lib.report import (
     front,
     overfitting,
     parameters,
+    rungs,
     sections,
     timeline,
     trials,
@@ -68,7 +69,7 @@ def html(view: RunView) -> str:
 
 def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
     """List the sections; where nothing succeeded, why comes first."""
-    rest = [_trials, _panels, _parallel, _learning, _overfitting]
+    rest = [_trials, _rungs, _panels, _parallel, _learning, _overfitting]
     last = [_timeline, _earlier, _provenance]
     if facts.complete:
         return [_best, _final, _drift, _front, _progress, *rest, _failures, *last]
@@ -262,6 +263,14 @@ def _failures(facts: Facts) -> Section | None:
         return None
     lead = "By cause. Open a trial for the last lines of its log."
     return Section("failures", "Failures", sections.failures(facts), lead)
+
+
+def _rungs(facts: Facts) -> Section | None:
+    if not rungs.have_any(facts):
+        return None
+    body = join([rungs.table(facts), rungs.decisions(facts)])
+    lead = "How far the scheduler let trials go; one that was stopped is no failure."
+    return Section("rungs", rungs.title(facts), body, lead)
 
 
 def _timeline(facts: Facts) -> Section | None:

@@ -187,7 +187,7 @@ def _trials_tile(facts: Facts) -> Markup:
     ]
     budget = facts.says("limits", "max_trials")
     total = f" of at most {budget:,}" if isinstance(budget, int) else ""
-    done = len(facts.trials) - counts[TrialState.RUNNING]
+    done = len(facts.trials) - counts[TrialState.RUNNING] - counts[TrialState.WAITING]
     reused = sum(view.trial.reused is not None for view in facts.trials)
     said = [f"{reused:,} reused", *said] if reused else said
     return _tile(

@@ -5,16 +5,16 @@ from __future__ import annotations
 _LIGHT = """
 color-scheme: light; --page: #ffffff; --ink: #1c2127; --muted: #626b76; --line: #e3e7ec;
 --surface: #f6f7f9; --band: #fbfcfd; --veil: rgba(255,255,255,.82);
---complete: #2f74b5; --failed: #c9501c; --running: #8b929b; --best: #00876c; --target: #9a6b00;
---broken: #a1508f; --tint-failed: #fdf3ee; --tint-best: #e8f6f2;
+--complete: #2f74b5; --failed: #c9501c; --running: #8b929b; --stopped: #7d6fa8; --best: #00876c;
+--target: #9a6b00; --broken: #a1508f; --tint-failed: #fdf3ee; --tint-best: #e8f6f2;
 --ramp0: #d9dee5; --ramp1: #c0d0e2; --ramp2: #98b9d8; --ramp3: #6a9cca; --ramp4: #3f7fba;
 --ramp5: #1f5d99;
 """
 _DARK = """
 color-scheme: dark; --page: #14171b; --ink: #e4e7eb; --muted: #9aa3ae; --line: #2d333b;
 --surface: #1c2026; --band: #171b1f; --veil: rgba(20,23,27,.82);
---complete: #5aa5e0; --failed: #ee8250; --running: #878f99; --best: #36c3a1; --target: #d9ab45;
---broken: #d795c7; --tint-failed: #2a1e18; --tint-best: #14291f;
+--complete: #5aa5e0; --failed: #ee8250; --running: #878f99; --stopped: #a99be0; --best: #36c3a1;
+--target: #d9ab45; --broken: #d795c7; --tint-failed: #2a1e18; --tint-best: #14291f;
 --ramp0: #2b323b; --ramp1: #31475e; --ramp2: #376186; --ramp3: #4280b3; --ramp4: #5b9fd6;
 --ramp5: #a3d2fa;
 """
@@ -57,7 +57,7 @@ h3 { font-size: 13px; font-weight: 600; color: var(--muted); margin-bottom: 6px;
 .shares { display: flex; gap: 2px; height: 6px; margin: 4px 0 6px; }
 .shares i { border-radius: 3px; min-width: 3px; }
 i.complete { background: var(--complete); } i.failed { background: var(--failed); }
-i.running { background: var(--running); }
+i.running, i.waiting { background: var(--running); } i.stopped { background: var(--stopped); }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin-top: 22px; font-size: 14px; }
 a { color: var(--complete); text-decoration: none; } a:hover { text-decoration: underline; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(250px, 1fr));
@@ -111,6 +111,7 @@ tr.shown td { box-shadow: inset 0 2px var(--complete), inset 0 -2px var(--comple
   border-radius: 50%; background: var(--running); }
 .state.complete::before { background: var(--complete); }
 .state.failed::before { background: var(--failed); border-radius: 1px; transform: rotate(45deg); }
+.state.stopped::before { background: var(--stopped); border-radius: 1px; }
 .state.broken::before { background: none; border: 2px solid var(--broken); }
 summary { cursor: pointer; }
 td summary { list-style: none; } td summary::-webkit-details-marker { display: none; }

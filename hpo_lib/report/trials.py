@@ -138,9 +138,10 @@ def _state(view: TrialView) -> Markup:
 
 
 def _told(view: TrialView) -> str:
-    """Say why a trial failed, and what else is out of the ordinary."""
+    """Say why a trial failed or was stopped, and what else is out of the ordinary."""
     trial = view.trial
-    parts = [trial.reason] if trial.reason and trial.state is TrialState.FAILED else []
+    ended_early = trial.state in (TrialState.FAILED, TrialState.STOPPED)
+    parts = [trial.reason] if trial.reason and ended_early else []
     parts += [f"reused from {trial.reused}"] if trial.reused else []
     if trial.origin is Origin.FALLBACK:
         parts.append("origin: fallback")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hpo_lib.backends import Backend
 from hpo_lib.core.ending import Ending
@@ -31,7 +31,7 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
         return Batch((), Decision.stop("the run was never started", failed=True))
     if run.status is RunStatus.REFUSED:
         return Batch((), Decision.stop(run.reason or "refused", failed=True))
-    slot = f"wave-{wave:02d}"
+    slot = slot_of(wave)
     known = store.batch_of(run.id, slot)
     if known is not None:
         return known
@@ -39,9 +39,14 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
     if stop is not None:
         return Batch((), stop)
     spec = load(run.spec)
-    settle(store, run, slot, installation)
-    slots = spec.limits.parallel_trials
-    return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, slots))
+    settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
+    capacity = spec.limits.parallel_trials
+    return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, capacity))
+
+
+def slot_of(wave: int) -> str:
+    """Name the slot whose batch a wave is."""
+    return f"wave-{wave:02d}"
 
 
 def finish(
@@ -85,7 +90,7 @@ def searched(
 ) -> Decision:
     """End the run's search, what is left running included, and give the verdict on it."""
     spec = load(run.spec)
-    settle(store, run, "end", installation)
+    settle(store, run, installation)
     stop = store.stop_of(run.id)
     if stop is None:
         stop = store.next_batch(run.id, "end", lambda history: engine.step(spec, history, 0)).stop
@@ -95,11 +100,18 @@ def searched(
     return engine.conclude(spec, store.history(run.id), stop)
 
 
-def settle(store: Store, run: Run, slot: str, installation: Installation) -> None:
-    """End every trial of other slots that its Airflow task left unfinished."""
+def settle(
+    store: Store, run: Run, installation: Installation, *, slots: Collection[str] | None = None
+) -> None:
+    """End every trial that its Airflow task left unfinished: of some slots, or of all.
+
+    The caller knows that no task of these slots goes on. It says so by naming them: where trials
+    run side by side without waves, those of other slots are others' to end.
+    """
     view = store.view(run.id)
     for one in [*view.trials, *view.finals]:
-        if one.trial.state is TrialState.RUNNING and one.slot != slot:
+        meant = slots is None or one.slot in slots
+        if one.trial.state is TrialState.RUNNING and meant:
             attempt = one.attempts[-1] if one.attempts else None
             spec = spec_of(run, one.trial)
             _settle_trial(store, run, spec, one.trial, attempt, installation.backend(spec))
@@ -121,6 +133,8 @@ def _settle_trial(
         backend.fetch(attempt.handle)
         found = outcome(spec, end, source_of(backend, attempt))
         store.close_attempt(attempt.id, found, final=True)
+    elif (stopped := store.told_to_stop(run.id, trial.number)) is not None:
+        store.stop_trial(run.id, trial.number, stopped)
     else:
         why = "its Airflow task was ended before the trial was"
         store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)

@@ -25,6 +25,7 @@ __all__ = [
     "params",
     "report",
     "resource",
+    "resume_from",
     "seed",
     "should_stop",
     "terminated",
@@ -64,6 +65,15 @@ def resource() -> int | float | None:
     except ValueError:
         raise ValueError(f"HPO_RESOURCE must be a number, got {text!r}") from None
     return int(value) if value.is_integer() else value
+
+
+def resume_from() -> str | None:
+    """Where the checkpoint lies that this attempt goes on from; None to begin anew.
+
+    A folder, or a URI of an object store: `checkpoint` below HPO_RESUME_FROM.
+    """
+    earlier = os.environ.get("HPO_RESUME_FROM")
+    return f"{earlier.rstrip('/')}/checkpoint" if earlier else None
 
 
 def report(step: int | None = None, **metrics: SupportsFloat) -> None:

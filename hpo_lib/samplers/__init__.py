@@ -1,4 +1,26 @@
-"""Samplers: what to try next. One file each, registered in `hpo_lib.registry`."""
+"""Samplers: what to try next. One file each, registered in `hpo_lib.registry`.
+
+A sampler is one file, one row and one class of tests that inherits `SamplerContract`. One that
+steps away from the best trial so far:
+
+    class StepSettings(Strict):
+        width: float = 0.1
+
+    class StepSampler(Sampler):
+        Settings = StepSettings
+
+        def suggest(self, history, count):
+            best = self.goal.best(history.trials)
+            if best is None:
+                first = len(history.trials)
+                drawn = (random_params(self.space, self.seed, first + n) for n in range(count))
+                return [Suggestion(params) for params in drawn]
+            centre = self.space.to_unit(best.params)
+            draw = draws(self.seed, len(history.trials))
+            width = self.settings.width
+            steps = ([x + draw.uniform(-width, width) for x in centre] for _ in range(count))
+            return [Suggestion(self.space.from_unit(point)) for point in steps]
+"""
 
 from __future__ import annotations
 

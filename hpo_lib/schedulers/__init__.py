@@ -1,23 +1,83 @@
-"""Schedulers: who runs, at which resource, and who stops early. Registered in `registry`."""
+"""Schedulers: how far each trial is trained, and which are stopped early. One file each.
+
+A scheduler like ASHA or Hyperband goes here: a file, a row in `hpo_lib.registry`, and a class of
+tests that inherits `SchedulerContract`. One that lets every trial wait after two epochs:
+
+    class TwiceScheduler(Scheduler):
+        Settings = NoSettings
+        promotes = True
+
+        def waves(self, trials: int, capacity: int) -> int:
+            return 2 * math.ceil(trials / capacity)
+
+        def admit(self, history, suggest, capacity):
+            waiting = history.of(TrialState.WAITING)[:capacity]
+            again = [
+                Assignment(t.number, t.params, t.origin, resume_from=t.number, reason="next")
+                for t in waiting
+            ]
+            fresh = suggest(history, capacity - len(again))
+            return again + [
+                Assignment(number, one.params, one.origin, resource=2.0, partial=True)
+                for number, one in enumerate(fresh, start=len(history.trials) + 1)
+            ]
+
+        def judge(self, trial, history):
+            return Decision.go_on("everything goes on")
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Assignment, Decision, History, Suggestion, Trial
+from hpo_lib.validation import Strict
 
-#: Gives up to so many new configurations for a history.
+#: Gives up to so many new configurations for a history; fewer when a run may make no more trials.
 Suggest = Callable[[History, int], list[Suggestion]]
 
 
-class Scheduler(Protocol):
-    """Built anew for every call; all state is in the history."""
+class NoSettings(Strict):
+    """The settings of a scheduler that has none."""
 
-    def admit(self, history: History, suggest: Suggest, slots: int) -> list[Assignment]:
-        """Fill up to `slots` places; new trials are numbered from len(history.trials) + 1."""
+
+class Scheduler(Protocol):
+    """Built anew for every call from what the spec says; all state is in the history.
+
+    `Settings` is the model of the scheduler's own keys in `scheduler:`. `promotes` says whether
+    trials may go on after they have waited: a run then ends only when nothing is left to promote.
+    """
+
+    Settings: ClassVar[type[Strict]]
+    promotes: ClassVar[bool] = False
+    goal: Goal
+    seed: int
+    settings: Strict
+
+    def __init__(self, goal: Goal, seed: int, settings: Strict) -> None:
+        self.goal = goal
+        self.seed = seed
+        self.settings = settings
+
+    def waves(self, trials: int, capacity: int) -> int:
+        """How many waves of `capacity` places a run of `trials` trials takes at most."""
+        return math.ceil(trials / capacity)
+
+    def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
+        """Fill up to `capacity` free places with new trials and with trials that wait.
+
+        New trials are numbered from len(history.trials) + 1, one after the other. A trial that
+        waits goes on to more than it has reached; no other trial is assigned again.
+        """
         ...
 
     def judge(self, trial: Trial, history: History) -> Decision:
-        """Say whether a running trial goes on or stops, and why."""
+        """Say whether a trial that runs or waits may go on, or stops, and why.
+
+        It is asked about each of them whenever anything is decided. The history is what is known
+        so far, the trial's own rungs included.
+        """
         ...

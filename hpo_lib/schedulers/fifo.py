@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from hpo_lib.core.trial import Assignment, Decision, History, Trial
-from hpo_lib.schedulers import Scheduler, Suggest
+from hpo_lib.schedulers import NoSettings, Scheduler, Suggest
 
 
 class FifoScheduler(Scheduler):
     """Starts each suggestion as a new trial."""
 
-    def admit(self, history: History, suggest: Suggest, slots: int) -> list[Assignment]:
+    Settings = NoSettings
+
+    def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
         """Number the suggestions in order."""
         first = len(history.trials) + 1
         return [
             Assignment(number, suggestion.params, suggestion.origin)
-            for number, suggestion in enumerate(suggest(history, slots), start=first)
+            for number, suggestion in enumerate(suggest(history, capacity), start=first)
         ]
 
     def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002

@@ -5,10 +5,8 @@ Pure: no clock, no I/O, no state; the same spec and history give the same step o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from hpo_lib.core.space import key
 from hpo_lib.core.trial import (
@@ -17,21 +15,23 @@ from hpo_lib.core.trial import (
     History,
     Origin,
     Params,
+    Suggestion,
     Trial,
     TrialState,
 )
 from hpo_lib.errors import SpecError
-from hpo_lib.registry import load
-from hpo_lib.search.stopping import causes, exhausted, stop
-from hpo_lib.search.suggesting import configurations, search, suggest
+from hpo_lib.search.scheduling import after, checked, judged, scheduler_of
+from hpo_lib.search.stopping import causes, exhausted, no_more_trials, patience_lost, stop
+from hpo_lib.search.suggesting import Search, configurations, search, suggest
 from hpo_lib.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next: trials to start, decisions by number of a running trial, or the stop.
+    """What to do next: trials to start, decisions by number of other trials, or the stop.
 
     With a stop nothing is started. Without one, no assignments mean that nothing is free or due.
+    Decisions are about trials that run or wait; those of trials that may go on change nothing.
     """
 
     assignments: Sequence[Assignment] = ()
@@ -46,6 +46,7 @@ class FinalStep:
     assignments: Sequence[Assignment] = ()
     challenger: Trial | None = None
     stop: Decision | None = None
+    decisions: Mapping[int, Decision] = field(default_factory=dict)
 
 
 def check(spec: Spec) -> None:
@@ -54,6 +55,10 @@ def check(spec: Spec) -> None:
     most, points = spec.limits.max_trials, len(spec.initial_points)
     if points > most:
         lines.append(f"initial_points: must be at most {most}, the limits.max_trials, got {points}")
+    try:
+        scheduler_of(spec)
+    except SpecError as error:
+        lines.append(str(error))
     try:
         room = configurations(spec)
     except SpecError as error:
@@ -70,22 +75,60 @@ def check(spec: Spec) -> None:
 
 def waves(spec: Spec) -> int:
     """Count the waves that the trials of a run make at most."""
-    return math.ceil(spec.limits.max_trials / spec.limits.parallel_trials)
+    return scheduler_of(spec).waves(spec.limits.max_trials, spec.limits.parallel_trials)
 
 
-def step(spec: Spec, history: History, slots: int) -> Step:
-    """Decide what happens next, with room for `slots` new trials."""
+def step(spec: Spec, history: History, capacity: int) -> Step:
+    """Decide what happens next, with free places for `capacity` trials."""
     made = search(spec)
-    if reason := stop(spec, history, made):
-        return Step(stop=reason)
-    scheduler = load("scheduler", spec.scheduler.name)()
-    running = history.of(TrialState.RUNNING)
-    decisions = {trial.number: scheduler.judge(trial, history) for trial in running}
-    room = max(min(slots, spec.limits.max_trials - len(history.trials)), 0)
-    assignments = scheduler.admit(history, partial(suggest, made), room) if room else []
-    if room and not assignments:
-        return Step(decisions=decisions, stop=exhausted(history))
-    return Step(assignments, decisions)
+    if reason := stop(spec, history):
+        return Step(decisions=_not_promoted(history, {}, reason), stop=reason)
+    made_all = no_more_trials(spec, history, made)
+    if made_all is None and (reason := patience_lost(spec, history)):
+        return Step(decisions=_not_promoted(history, {}, reason), stop=reason)
+    scheduler = scheduler_of(spec)
+    decisions = judged(scheduler, history)
+    known = after(history, decisions)
+    source = _Suggestions(made, 0 if made_all else spec.limits.max_trials - len(known.trials))
+    # Nobody asks for a trial when a run is to end: is there one that should still go on?
+    asked = capacity or int(scheduler.promotes)
+    admitted = scheduler.admit(known, source, asked) if asked else []
+    due = checked(admitted, known, asked, spec.scheduler.name)
+    ends = made_all or (source.said(known) if capacity else None)
+    if due or ends is None or (scheduler.promotes and known.of(TrialState.RUNNING)):
+        return Step(due if capacity else (), decisions)
+    return Step(decisions=_not_promoted(known, decisions, ends), stop=ends)
+
+
+@dataclass
+class _Suggestions:
+    """What a scheduler takes new configurations from: as many as the run may still have."""
+
+    search: Search
+    room: int
+    short: bool = False
+
+    def __call__(self, history: History, count: int) -> list[Suggestion]:
+        """Give up to `count`."""
+        wanted = max(min(count, self.room), 0)
+        found = suggest(self.search, history, wanted) if wanted else []
+        self.short = self.short or len(found) < wanted
+        self.room -= len(found)
+        return found
+
+    def said(self, history: History) -> Decision:
+        """Say why a scheduler that was asked has admitted nothing."""
+        if self.short:
+            return exhausted(history)
+        return Decision.stop("the scheduler lets no further trial begin, and none goes on")
+
+
+def _not_promoted(
+    history: History, decisions: Mapping[int, Decision], why: Decision
+) -> dict[int, Decision]:
+    """Stop, besides what a scheduler has decided, every trial that waits: the run stops."""
+    ended = Decision.stop(f"not promoted: {why.reason}")
+    return {**decisions, **{trial.number: ended for trial in history.of(TrialState.WAITING)}}
 
 
 def conclude(spec: Spec, history: History, stop: Decision | None) -> Decision:

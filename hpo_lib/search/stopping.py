@@ -19,16 +19,22 @@ from hpo_lib.spec import Spec
 from hpo_lib.words import duration
 
 
-def stop(spec: Spec, history: History, made: Search) -> Decision | None:
-    """Apply the stop rules in the order that decides which reason the user reads."""
+def stop(spec: Spec, history: History) -> Decision | None:
+    """Say why a run stops at once, whatever could still be tried or promoted.
+
+    The rules stand in the order that decides which reason the user reads; those of
+    `no_more_trials` follow, then `patience_lost`. A limit on cost goes here too.
+    """
     return (
         _target_reached(spec, history)
         or _failure_budget_spent(spec, history)
         or _out_of_time(spec, history)
-        or _all_trials_made(spec, history)
-        or _nothing_left(history, made)
-        or _patience_lost(spec, history)
     )
+
+
+def no_more_trials(spec: Spec, history: History, made: Search) -> Decision | None:
+    """Say why a run may begin no new trial; trials that wait may still be promoted."""
+    return _all_trials_made(spec, history) or _nothing_left(history, made)
 
 
 def _target_reached(spec: Spec, history: History) -> Decision | None:
@@ -66,6 +72,7 @@ def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
 
 
 def causes(failed: Sequence[Trial]) -> str:
+    """Say how many have failed, and of what."""
     counts = Counter(str(trial.cause or "unknown") for trial in failed)
     listing = ", ".join(f"{cause} {count}" for cause, count in counts.most_common())
     return f"{len(failed)} failed" + (f" ({listing})" if listing else "")
@@ -104,12 +111,13 @@ def _nothing_left(history: History, made: Search) -> Decision | None:
 
 
 def exhausted(history: History) -> Decision:
+    """Stop because no configuration is left."""
     return Decision.stop(
         f"space exhausted: {len(history.trials)} trials have tried every configuration"
     )
 
 
-def _patience_lost(spec: Spec, history: History) -> Decision | None:
+def patience_lost(spec: Spec, history: History) -> Decision | None:
     """Look for what came after the front's newest trial: whatever changes the front joins it."""
     patience = spec.limits.patience
     front = spec.goal.front(history.trials) if patience else []

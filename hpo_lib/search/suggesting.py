@@ -14,13 +14,14 @@ from hpo_lib.core.trial import (
     Params,
     Suggestion,
     Trial,
+    TrialState,
 )
 from hpo_lib.errors import SpecError, nearest
 from hpo_lib.registry import AUTO, load
 from hpo_lib.samplers import Sampler, random_params, shuffled
 from hpo_lib.samplers.auto import choose, chosen
 from hpo_lib.spec import Spec
-from hpo_lib.validation import parse, shown
+from hpo_lib.validation import Strict, parse, shown
 
 _ASKS = 3
 _DRAWS = 20
@@ -67,12 +68,24 @@ def make_sampler(
     if name == AUTO:
         name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)
     kind = load("sampler", name)
-    known = ["name", "seed", *kind.Settings.model_fields]
+    asked = settings_for(kind, settings, at="sampler", name=name, besides=["name", "seed"])
+    sampler: Sampler = kind(space, goal, seed, asked)
+    return sampler
+
+
+def settings_for(
+    kind: Any, settings: Mapping[str, Any], *, at: str, name: str, besides: Sequence[str]
+) -> Strict:
+    """Read the settings of a part by its own model; SpecError names what it does not know.
+
+    `besides` are the keys of the spec's section that belong to every part of its kind.
+    """
+    known = [*besides, *kind.Settings.model_fields]
     for unknown in (setting for setting in settings if setting not in known):
         hint, listing = nearest(unknown, known), ", ".join(known)
-        raise SpecError(f"sampler: unknown key {shown(unknown)}{hint}; known to {name}: {listing}")
-    sampler: Sampler = kind(space, goal, seed, parse(kind.Settings, settings, at="sampler"))
-    return sampler
+        raise SpecError(f"{at}: unknown key {shown(unknown)}{hint}; known to {name}: {listing}")
+    read: Strict = parse(kind.Settings, settings, at=at)
+    return read
 
 
 def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
@@ -82,7 +95,7 @@ def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
     in a finite space, by whatever is unused. Fewer come only when the space (or the part of it
     that the sampler wants) is used up.
     """
-    used = used_keys(search.space, history)
+    used, history = used_keys(search.space, history), as_samplers_know(history)
     batch = list(_fresh(search, _initial(search), used, count))
     for _ in range(_ASKS):
         wanted = count - len(batch)
@@ -97,6 +110,19 @@ def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
             break
     number = len(history.trials) + len(batch) + 1
     return batch + list(_fresh(search, _fallback(search, number), used, count - len(batch)))
+
+
+def as_samplers_know(history: History) -> History:
+    """Show trials that wait at a rung, or were stopped there, as running: with their rungs.
+
+    Their value at full resource is not known; a sampler that reads rungs learns from them.
+    """
+    open_ = (TrialState.WAITING, TrialState.STOPPED)
+    trials = tuple(
+        replace(trial, state=TrialState.RUNNING) if trial.state in open_ else trial
+        for trial in history.trials
+    )
+    return replace(history, trials=trials)
 
 
 def _initial(search: Search) -> Iterator[Suggestion]:

@@ -37,8 +37,21 @@ class Invocation:
     options: Mapping[str, Any]
 
 
-def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str) -> Invocation:
-    """Build what runs an attempt; `output` is the place that it knows as HPO_OUTPUT."""
+def invocation(
+    spec: Spec,
+    trial: Trial,
+    *,
+    run: int,
+    attempt: int,
+    output: str,
+    resource: float | None = None,
+    resume_from: str | None = None,
+) -> Invocation:
+    """Build what runs an attempt; `output` is the place that it knows as HPO_OUTPUT.
+
+    `resume_from` is the output of an attempt whose checkpoint it goes on from, `resource` how far
+    it goes; neither is told if it is None.
+    """
     params = {**spec.fixed, **trial.params}
     facts = {
         "experiment": spec.name,
@@ -48,13 +61,21 @@ def invocation(spec: Spec, trial: Trial, *, run: int, attempt: int, output: str)
         "seed": seed(spec, trial),
         "phase": "final" if trial.origin is Origin.FINAL else "search",
         "output": output,
+        "resource": None if resource is None else _plain(resource),
+        "resume_from": resume_from,
     }
-    told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in facts.items()}
+    given = {name: value for name, value in facts.items() if value is not None}
+    told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in given.items()}
     told["HPO_PARAMS"] = json.dumps(params)
     line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
     options = spec.options(params, facts)
     command, args = (line, ()) if spec.trial.command else ((), line)
     return Invocation(command, args, env, options)
+
+
+def _plain(resource: float) -> int | float:
+    """Write whole amounts, of epochs say, as programs expect them."""
+    return int(resource) if resource == int(resource) else resource
 
 
 def seed(spec: Spec, trial: Trial) -> int:

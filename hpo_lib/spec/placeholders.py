@@ -11,7 +11,10 @@ from hpo_lib.errors import nearest
 from hpo_lib.validation import rule
 
 #: What there is besides parameters.
-FACTS = ("experiment", "run", "trial.number", "attempt", "seed", "phase", "output")
+FACTS = (
+    *("experiment", "run", "trial.number", "attempt", "seed", "phase", "output"),
+    *("resource", "resume_from"),
+)
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _LEFT_OUT = object()
 

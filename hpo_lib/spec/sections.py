@@ -92,7 +92,9 @@ class SamplerSpec(Strict):
 
 
 class SchedulerSpec(Strict):
-    """Which scheduler; only fifo (every trial at full resource) so far."""
+    """Which scheduler, and its own settings (checked by the scheduler itself)."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = "fifo"
 
@@ -100,6 +102,11 @@ class SchedulerSpec(Strict):
     @classmethod
     def _check_name(cls, name: str) -> str:
         return registered("scheduler", name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The scheduler's own settings."""
+        return dict(self.model_extra or {})
 
 
 class Limits(Strict):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from hpo_lib.core.trial import Cause, Trial, TrialState
+from hpo_lib.core.trial import Assignment, Cause, Trial, TrialState
 from hpo_lib.errors import AlreadyFinished
 from hpo_lib.records import (
     Attempt,
@@ -19,12 +19,12 @@ from hpo_lib.records import (
     RunStatus,
 )
 from hpo_lib.spec import Spec, load
-from hpo_lib.store.batches import stop_of_ended
+from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
 from hpo_lib.store.rows import (
     observation_rows,
 )
-from hpo_lib.store.schema import attempts, observations, runs, trials
+from hpo_lib.store.schema import attempts, observations, rungs, runs, trials
 from hpo_lib.store.writes import insert_all
 
 
@@ -58,8 +58,14 @@ def take(
     if run.status is not RunStatus.RUNNING:
         raise AlreadyFinished(f"trial {number} cannot go on: {stop_of_ended(run).reason}")
     following = tried[-1].number + 1 if tried else 1
-    handle = dict(handle_for(following))
-    return _insert(connection, run_id, number, following, handle, now)
+    handle, asked = dict(handle_for(following)), _asked(connection, run_id, number)
+    return _insert(connection, run_id, number, following, asked.resource, handle, now)
+
+
+def _asked(connection: Connection, run_id: int, number: int) -> Assignment:
+    """Give what a trial is to do; a trial that no slot was given goes to its end."""
+    found = newest_assignment(connection, run_id, number)
+    return Assignment(number, {}) if found is None else found[1]
 
 
 def close(
@@ -76,7 +82,47 @@ def close(
     if attempt.state is AttemptState.RUNNING:
         _end(connection, attempt_id, outcome, now)
         if result is not None and attempt == tried[-1]:
-            _end_trial(connection, run_id, number, result, now)
+            asked = _asked(connection, run_id, number)
+            ended = _waiting(result) if asked.partial else result
+            _end_trial(connection, run_id, number, ended, now)
+            _keep_rung(connection, run_id, number, asked.resource, result, now)
+    return read_trial(connection, run_id, number)
+
+
+def _waiting(result: dict[str, Any]) -> dict[str, Any]:
+    """Give what becomes of a trial that was to reach a rung: it waits there, or has failed."""
+    if result["state"] is not TrialState.COMPLETE:
+        return result
+    return result | {"state": TrialState.WAITING, "value": None}
+
+
+def _keep_rung(
+    connection: Connection,
+    run_id: int,
+    number: int,
+    resource: float | None,
+    result: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Keep what a trial has reached at a resource, the last word counts; nothing of a failure."""
+    if resource is None or result["state"] is not TrialState.COMPLETE:
+        return
+    this = and_(rungs.c.run_id == run_id, rungs.c.trial == number, rungs.c.resource == resource)
+    connection.execute(delete(rungs).where(this))
+    place = {"run_id": run_id, "trial": number, "resource": resource}
+    insert_all(connection, rungs, [place | {"value": result["value"], "created_at": now}])
+
+
+def stop(connection: Connection, run_id: int, number: int, reason: str, now: datetime) -> Trial:
+    """Stop a trial on purpose, its live attempt with it; one that has ended stays as it is."""
+    read_run(connection, run_id, lock=True)
+    ended = Outcome(AttemptState.FAILED, reason, cause=Cause.STOPPED)
+    if read_trial(connection, run_id, number).state is TrialState.RUNNING:
+        for attempt in read_attempts(connection, run_id, number):
+            if attempt.state is AttemptState.RUNNING:
+                _end(connection, attempt.id, ended, now)
+        stopped = {"state": TrialState.STOPPED, "reason": reason}
+        _end_trial(connection, run_id, number, stopped, now)
     return read_trial(connection, run_id, number)
 
 
@@ -96,7 +142,9 @@ def fail(
     return read_trial(connection, run_id, number)
 
 
-def read_again(connection: Connection, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
+def read_again(
+    connection: Connection, attempt_id: int, outcome: Outcome, spec: Spec, now: datetime
+) -> Trial:
     """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them."""
     result = _result(outcome) | {"cause": None}
     if outcome.state is not AttemptState.SUCCEEDED:
@@ -109,6 +157,10 @@ def read_again(connection: Connection, attempt_id: int, outcome: Outcome, spec: 
     connection.execute(delete(observations).where(observations.c.attempt_id == attempt_id))
     insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
     this = and_(trials.c.run_id == run_id, trials.c.number == number)
+    asked = _asked(connection, run_id, number)
+    _keep_rung(connection, run_id, number, asked.resource, result, now)
+    if asked.partial:
+        result |= {"state": TrialState.STOPPED, "value": None}
     connection.execute(update(trials).where(this).values(result))
     changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
     connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
@@ -120,6 +172,7 @@ def _insert(
     run_id: int,
     trial: int,
     number: int,
+    resource: float | None,
     handle: Mapping[str, Any],
     now: datetime,
 ) -> Attempt:
@@ -127,6 +180,7 @@ def _insert(
         "run_id": run_id,
         "trial": trial,
         "number": number,
+        "resource": resource,
         "handle": handle,
         "state": AttemptState.RUNNING,
         "started_at": now,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -21,7 +21,9 @@ from hpo_lib.core.trial import (
 from hpo_lib.records import (
     Run,
     RunStatus,
+    TrialDecision,
 )
+from hpo_lib.store.decisions import keep_promotions, keep_stops, read_decisions
 from hpo_lib.store.queries import history_of, read_run
 from hpo_lib.store.reuse import known as known_results
 from hpo_lib.store.rows import (
@@ -36,6 +38,7 @@ from hpo_lib.store.writes import insert_all
 
 #: Columns of `trials` that an assignment is read from, with its row of `leases`.
 _ASSIGNED = ("params", "origin", "repeat", "reused_run", "reused_trial")
+_SAME_TRIAL = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
 #: Those that a new trial has a value in only if its result is known.
 _OF_A_RESULT = ("value", "reason", "ended_at", "reused_run", "reused_trial")
 
@@ -45,7 +48,12 @@ class Answer(Protocol):
 
     @property
     def assignments(self) -> Sequence[Assignment]:
-        """What to try; a trial number that is new makes a new trial."""
+        """What to try: new trials, and trials that waited and go on."""
+        ...
+
+    @property
+    def decisions(self) -> Mapping[int, Decision]:
+        """What the scheduler says of trials that run or wait, by number."""
         ...
 
     @property
@@ -68,11 +76,13 @@ class Batch:
     """What a slot was answered, once and for all: assignments by position, and a stop.
 
     `reused` are further trials of the slot that are complete already, with whose result they have.
+    `decisions` are what the scheduler decided when it was asked.
     """
 
     assignments: Sequence[Assignment] = ()
     stop: Decision | None = None
     reused: Sequence[tuple[Assignment, Reused]] = ()
+    decisions: Sequence[TrialDecision] = ()
 
 
 def give(
@@ -92,6 +102,21 @@ def give(
     history = history_of(connection, run, now)
     _keep(connection, run, slot, ask(connection, run, history), history, now)
     return answered(connection, run_id, slot) or Batch()
+
+
+def newest_assignment(
+    connection: Connection, run_id: int, number: int
+) -> tuple[str, Assignment] | None:
+    """Give the slot that a trial was last given to, and what it is to do there."""
+    query = (
+        select(leases, *(trials.c[name] for name in _ASSIGNED))
+        .join(trials, _SAME_TRIAL)
+        .where(leases.c.run_id == run_id, leases.c.trial == number)
+        .order_by(leases.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else (row.slot, assignment_of(row))
 
 
 def stop_of_ended(run: Run) -> Decision:
@@ -114,10 +139,9 @@ def first_stop(connection: Connection, run_id: int) -> Decision | None:
 
 def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
     """Give what a slot was answered, None if it never asked."""
-    same_trial = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
     query = (
         select(leases, *(trials.c[name] for name in _ASSIGNED))
-        .outerjoin(trials, same_trial)
+        .outerjoin(trials, _SAME_TRIAL)
         .where(leases.c.run_id == run_id, leases.c.slot == slot)
         .order_by(leases.c.position)
     )
@@ -130,6 +154,7 @@ def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
         assignments=tuple(one for one, source in placed if source is None),
         stop=stops[0] if stops else None,
         reused=tuple((one, source) for one, source in placed if source is not None),
+        decisions=tuple(read_decisions(connection, run_id, slot)),
     )
 
 
@@ -138,6 +163,9 @@ def _keep(
 ) -> None:
     there = {trial.number for trial in history.trials}
     placed = list(enumerate(step.assignments))
+    keep_stops(connection, run.id, slot, step.decisions, now)
+    promoted = [(position, one) for position, one in placed if one.trial in there]
+    keep_promotions(connection, run.id, slot, promoted, now)
     fresh = [(position, one) for position, one in placed if one.trial not in there]
     results = known_results(connection, run, [one for _, one in fresh])
     ended = {number: result | {"ended_at": now} for number, result in results.items()}

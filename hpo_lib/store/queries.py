@@ -27,7 +27,7 @@ from hpo_lib.store.rows import (
     run_of,
     trial_of,
 )
-from hpo_lib.store.schema import attempts, runs, trials
+from hpo_lib.store.schema import attempts, rungs, runs, trials
 
 Span = tuple[datetime, datetime | None]
 
@@ -65,9 +65,11 @@ def history_of(connection: Connection, run: Run, now: datetime) -> History:
     spans: dict[int, list[Span]] = defaultdict(list)
     for row in connection.execute(query):
         spans[row.trial].append((row.started_at, row.ended_at))
-    rows = searched_rows(connection, run.id)
+    rows, reached = searched_rows(connection, run.id), read_rungs(connection, run.id)
     return History(
-        trials=tuple(trial_of(row, duration_s(spans[row.number])) for row in rows),
+        trials=tuple(
+            trial_of(row, duration_s(spans[row.number]), reached.get(row.number)) for row in rows
+        ),
         elapsed_s=seconds(run.started_at, run.ended_at or now),
         earlier=Advice.read(run.earlier).earlier,
     )
@@ -111,8 +113,22 @@ def trial_row(connection: Connection, run_id: int, number: int) -> Row[Any]:
 
 def read_trial(connection: Connection, run_id: int, number: int) -> Trial:
     """Give a trial; NotFound."""
-    row = trial_row(connection, run_id, number)
-    return trial_of(row, duration_s(spans_of(read_attempts(connection, run_id, number))))
+    row, tried = trial_row(connection, run_id, number), read_attempts(connection, run_id, number)
+    reached = read_rungs(connection, run_id, number)
+    return trial_of(row, duration_s(spans_of(tried)), reached.get(number))
+
+
+def read_rungs(
+    connection: Connection, run_id: int, number: int | None = None
+) -> dict[int, dict[float, float]]:
+    """Give what a run's trials, or one of them, have reached: by number, then by resource."""
+    query = select(rungs).where(rungs.c.run_id == run_id)
+    if number is not None:
+        query = query.where(rungs.c.trial == number)
+    found: dict[int, dict[float, float]] = defaultdict(dict)
+    for row in connection.execute(query.order_by(rungs.c.trial, rungs.c.resource)):
+        found[row.trial][row.resource] = row.value
+    return found
 
 
 def read_attempts(connection: Connection, run_id: int, number: int | None = None) -> list[Attempt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.core.trial import (
@@ -26,6 +26,7 @@ from hpo_lib.records import (
     Run,
     RunKey,
     RunStatus,
+    TrialDecision,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def run_of(row: Row[Any]) -> Run:
     )
 
 
-def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
-    """Read a row of `trials`."""
+def trial_of(
+    row: Row[Any], duration_s: float | None, rungs: Mapping[float, float] | None = None
+) -> Trial:
+    """Read a row of `trials`, with the rungs that it has reached."""
     return Trial(
         number=row.number,
         params=row.params,
@@ -64,6 +67,7 @@ def trial_of(row: Row[Any], duration_s: float | None) -> Trial:
         origin=Origin(row.origin),
         metrics=row.metrics,
         duration_s=duration_s,
+        rungs=dict(rungs or {}),
         repeat=row.repeat,
         reused=reused_of(row),
     )
@@ -92,6 +96,7 @@ def attempt_of(row: Row[Any]) -> Attempt:
         run_id=row.run_id,
         trial=row.trial,
         number=row.number,
+        resource=row.resource,
         handle=row.handle,
         state=AttemptState(row.state),
         started_at=row.started_at,
@@ -133,9 +138,17 @@ def assignment_of(row: Row[Any]) -> Assignment:
         row.params,
         origin=Origin(row.origin),
         resource=row.resource,
-        resume_from=row.resume_from,
+        resume_from=None if row.resume_from is None else int(row.resume_from),
         repeat=row.repeat,
+        partial=row.partial,
+        reason=row.reason or "",
     )
+
+
+def trial_decision_of(row: Row[Any]) -> TrialDecision:
+    """Read a row of `decisions`."""
+    action, resource = Action(row.action), row.resource
+    return TrialDecision(row.trial, action, row.reason, resource, row.created_at)
 
 
 def decision_of(row: Row[Any]) -> Decision:
@@ -149,6 +162,8 @@ def assignment_row(assignment: Assignment) -> dict[str, Any]:
         trial=assignment.trial,
         resource=assignment.resource,
         resume_from=assignment.resume_from,
+        partial=assignment.partial,
+        reason=assignment.reason or None,
     )
 
 
@@ -162,4 +177,4 @@ def decision_row(decision: Decision | None) -> dict[str, Any]:
 def _answer(**values: Any) -> dict[str, Any]:
     """Fill up a row: those that are inserted together need the same columns."""
     names = ("trial", "resource", "resume_from", "action", "reason", "failed")
-    return dict.fromkeys(names) | values
+    return dict.fromkeys(names) | {"partial": False} | values

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from hpo_lib.records import Past, Run, RunKey, RunStatus
 from hpo_lib.spec import Spec
+from hpo_lib.store.decisions import stop_waiting
 from hpo_lib.store.queries import read_run, searched_rows, seconds
 from hpo_lib.store.rows import run_of, trial_of
 from hpo_lib.store.schema import experiments, runs
@@ -72,6 +73,7 @@ def finish(
     run = read_run(connection, run_id, lock=True)
     if run.status is not RunStatus.RUNNING:
         return run
+    stop_waiting(connection, run_id, f"not promoted: the run has ended: {reason}", now)
     return change(connection, run_id, status=status, reason=reason, ended_at=now)
 
 

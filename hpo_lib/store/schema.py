@@ -179,6 +179,7 @@ attempts = Table(
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("log_tail", Words, nullable=False),
+    Column("resource", Double),
     UniqueConstraint("run_id", "trial", "number", name="uq_attempts_number"),
     ForeignKeyConstraint(
         ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_attempts_trial"
@@ -228,11 +229,46 @@ leases = Table(
     Column("reason", Words),
     Column("failed", Boolean),
     Column("created_at", Instant, nullable=False),
+    Column("partial", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("run_id", "slot", "position", name="uq_leases_position"),
     ForeignKeyConstraint(
         ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_leases_trial"
     ),
 )
+#: What a trial had reached of its first objective, by the resource it was given.
+rungs = Table(
+    "rungs",
+    metadata,
+    Column("run_id", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("resource", Double, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    PrimaryKeyConstraint("run_id", "trial", "resource", name="pk_rungs"),
+    ForeignKeyConstraint(
+        ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_rungs_trial"
+    ),
+)
+
+#: What a scheduler has decided of a trial: promoted or stopped, why, and which slot had asked.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("slot", Words),
+    Column("action", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("resource", Double),
+    Column("created_at", Instant, nullable=False),
+    ForeignKeyConstraint(
+        ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_decisions_trial"
+    ),
+)
+
+Index("ix_decisions_trial", decisions.c.run_id, decisions.c.trial)
+
 #: What final training made, a row per run that came so far.
 models = Table(
     "models",

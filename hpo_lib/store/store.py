@@ -15,10 +15,11 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, select
 
-from hpo_lib.core.trial import Cause, Decision, History, Trial
+from hpo_lib.core.trial import Assignment, Cause, Decision, History, Trial
+from hpo_lib.errors import NotFound
 from hpo_lib.records import Attempt, Model, Outcome, Past, Run, RunKey, RunStatus, RunView
 from hpo_lib.spec import Spec
-from hpo_lib.store import attempts, batches, runs
+from hpo_lib.store import attempts, batches, decisions, runs
 from hpo_lib.store.batches import Answer, Batch, FinalAnswer
 from hpo_lib.store.database import Database, shown
 from hpo_lib.store.models import Models, challenge, champion, lock
@@ -237,6 +238,20 @@ class Store:
         with self._database.read() as connection:
             return read_trial(connection, run_id, number)
 
+    def assignment(self, run_id: int, number: int) -> tuple[str, Assignment]:
+        """Give the slot that a trial was last given to, and what it is to do; NotFound."""
+        with self._database.read() as connection:
+            trial_row(connection, run_id, number)
+            found = batches.newest_assignment(connection, run_id, number)
+            if found is None:
+                raise NotFound(f"trial {number} of run {run_id} was given to no slot")
+            return found
+
+    def told_to_stop(self, run_id: int, number: int) -> str | None:
+        """Say why a scheduler has decided that a trial stops, None if it has not."""
+        with self._database.read() as connection:
+            return decisions.told_to_stop(connection, run_id, number)
+
     def attempts(self, run_id: int, number: int) -> list[Attempt]:
         """List a trial's attempts by number; NotFound if there is no such trial."""
         with self._database.read() as connection:
@@ -268,7 +283,8 @@ class Store:
         """Record what became of an attempt and, if final, of its trial; give the trial.
 
         The first writer wins: an attempt that has ended, and a trial whose newest attempt is
-        another one, stay as they are. ValueError if a final outcome lacks what its trial needs:
+        another one, stay as they are. A trial that was asked to reach a rung waits there, its
+        value at the rung is kept. ValueError if a final outcome lacks what its trial needs:
         a finite value, or a cause.
         """
         with self._database.write() as connection:
@@ -283,7 +299,12 @@ class Store:
         or if the attempt is not its newest.
         """
         with self._database.write() as connection:
-            return attempts.read_again(connection, attempt_id, outcome, spec)
+            return attempts.read_again(connection, attempt_id, outcome, spec, self._now())
+
+    def stop_trial(self, run_id: int, number: int, reason: str) -> Trial:
+        """Stop a running trial on purpose, with its live attempt; one that has ended stays."""
+        with self._database.write() as connection:
+            return attempts.stop(connection, run_id, number, reason, self._now())
 
     def fail_trial(self, run_id: int, number: int, cause: Cause, reason: str) -> Trial:
         """End a trial and its live attempt, for want of an outcome; one that has ended stays."""

@@ -8,8 +8,16 @@ from sqlalchemy import Connection, func, select
 
 from hpo_lib.core.trial import Observation, Origin
 from hpo_lib.records import Attempt, RunView, TrialView
+from hpo_lib.store.decisions import read_decisions
 from hpo_lib.store.models import of_run, seen_by
-from hpo_lib.store.queries import duration_s, read_attempts, read_run, spans_of, trial_rows
+from hpo_lib.store.queries import (
+    duration_s,
+    read_attempts,
+    read_run,
+    read_rungs,
+    spans_of,
+    trial_rows,
+)
 from hpo_lib.store.reuse import curves
 from hpo_lib.store.rows import observation_of, trial_of
 from hpo_lib.store.schema import attempts, observations
@@ -21,11 +29,11 @@ def view_of(connection: Connection, run_id: int) -> RunView:
     tried: dict[int, list[Attempt]] = defaultdict(list)
     for attempt in read_attempts(connection, run_id):
         tried[attempt.trial].append(attempt)
-    rows = trial_rows(connection, run_id)
+    rows, reached = trial_rows(connection, run_id), read_rungs(connection, run_id)
     seen = {**_last_observations(connection, run_id), **curves(connection, rows)}
     views = [
         TrialView(
-            trial=trial_of(row, duration_s(spans_of(tried[row.number]))),
+            trial=trial_of(row, duration_s(spans_of(tried[row.number])), reached.get(row.number)),
             slot=row.slot,
             attempts=tried[row.number],
             observations=seen.get(row.number, []),
@@ -38,6 +46,7 @@ def view_of(connection: Connection, run_id: int) -> RunView:
         finals=[view for view in views if view.trial.origin is Origin.FINAL],
         model=of_run(connection, run_id),
         champion=seen_by(connection, run.experiment, run_id),
+        decisions=read_decisions(connection, run_id),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hpo_lib.backends import AttemptName, Backend, Request
 from hpo_lib.collectors import Source
 from hpo_lib.core import retry_policy
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.core.trial import Cause, Trial, TrialState
+from hpo_lib.core.trial import Assignment, Cause, Trial, TrialState
 from hpo_lib.errors import (
     AlreadyFinished,
     SpecError,
@@ -33,18 +33,31 @@ class Emit(Protocol):
 
 
 def perform(
-    store: Store, run: Run, number: int, backend: Backend, emit: Emit, launch: Launch
+    store: Store,
+    run: Run,
+    number: int,
+    backend: Backend,
+    emit: Emit,
+    launch: Launch,
+    slot: str | None = None,
 ) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
     A finished trial is given as it is. A running attempt is taken over, not started again: that
     is for `launch` to do, which gets the same attempt. What an attempt holds is let go of only
-    when its outcome is in the store.
+    when its outcome is in the store. A task of a `slot` that the trial has left, for it was
+    promoted since, runs nothing.
     """
-    trial = store.trial(run.id, number)
+    trial, (place, asked) = store.trial(run.id, number), store.assignment(run.id, number)
+    if slot not in (None, place):
+        emit(f"trial {number} has gone on in {place}: nothing is run here")
+        return trial
     if trial.state is not TrialState.RUNNING:
         emit(f"trial {number} is already {trial.state}: nothing is run again")
         return _cleared(store, run, trial, backend)
+    if (why := store.told_to_stop(run.id, number)) is not None:
+        emit(f"trial {number} is stopped: {why}")
+        return _stopped(store, run, trial, backend, why)
     spec = spec_of(run, trial)
     try:
         attempt = store.open_attempt(
@@ -57,9 +70,19 @@ def perform(
     _end_stopped(store, attempt, backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
-    output = str(backend.output(attempt.handle))
+    asks = request(
+        spec,
+        run,
+        trial,
+        asked,
+        attempt=attempt.number,
+        earlier=_earlier(store, attempt),
+        output=str(backend.output(attempt.handle)),
+        resume_from=_resumed(store, run, asked, backend, spec),
+        store=store.id,
+    )
     try:
-        end = launch(attempt, request(spec, run, trial, attempt.number, output, store=store.id))
+        end = launch(attempt, asks)
     except SpecError as error:
         end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
     backend.fetch(attempt.handle)
@@ -69,6 +92,30 @@ def perform(
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def _stopped(store: Store, run: Run, trial: Trial, backend: Backend, why: str) -> Trial:
+    """End a trial that its scheduler has stopped, and what still runs of it."""
+    for attempt in store.attempts(run.id, trial.number)[-1:]:
+        if attempt.state is AttemptState.RUNNING:
+            backend.stop(attempt.handle)
+    return _cleared(store, run, store.stop_trial(run.id, trial.number, why), backend)
+
+
+def _earlier(store: Store, attempt: Attempt) -> list[Attempt]:
+    """List the attempts before this one at the same resource: each rung is tried anew."""
+    tried = store.attempts(attempt.run_id, attempt.trial)
+    alike = [one for one in tried if one.resource == attempt.resource]
+    return [one for one in alike if one.number < attempt.number]
+
+
+def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: Spec) -> str | None:
+    """Name the output of the attempt whose checkpoint a trial goes on from, if one can be seen."""
+    if asked.resume_from is None or not (backend.keeps_output or spec.artifacts):
+        return None
+    tried = store.attempts(run.id, asked.resume_from)
+    done = [one for one in tried if one.state is AttemptState.SUCCEEDED]
+    return str(backend.output(done[-1].handle)) if done else None
 
 
 def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
@@ -112,10 +159,27 @@ def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> 
 
 
 def request(
-    spec: Spec, run: Run, trial: Trial, attempt: int, output: str, *, store: str
+    spec: Spec,
+    run: Run,
+    trial: Trial,
+    asked: Assignment,
+    *,
+    attempt: int,
+    output: str,
+    store: str,
+    earlier: Sequence[Attempt] = (),
+    resume_from: str | None = None,
 ) -> Request:
     """Build what an attempt runs: a pure function of its arguments."""
-    made = invocation(spec, trial, run=run.id, attempt=attempt, output=output)
+    made = invocation(
+        spec,
+        trial,
+        run=run.id,
+        attempt=attempt,
+        output=output,
+        resource=asked.resource,
+        resume_from=resume_from,
+    )
     resources = spec.trial.resources
     return Request(
         command=made.command,
@@ -127,8 +191,9 @@ def request(
         memory_bytes=resources.memory_bytes,
         cpu=resources.cpu,
         gpu=resources.gpu or 0,
-        spot=spec.trial.spot and not retry_policy.is_last(attempt),
+        spot=spec.trial.spot and not retry_policy.is_last(len(earlier) + 1),
         options=made.options,
+        resume_from=resume_from,
         labels={
             "store": store,
             "experiment": spec.name,
@@ -141,8 +206,7 @@ def request(
 
 def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
     """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
-    tried = store.attempts(attempt.run_id, attempt.trial)
-    before = [one.cause for one in tried if one.number < attempt.number]
+    before = [one.cause for one in _earlier(store, attempt)]
     return store.close_attempt(attempt.id, found, final=not retry_policy.again(found.cause, before))
 
 
@@ -161,4 +225,5 @@ def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
 
 
 def source_of(backend: Backend, attempt: Attempt) -> Source:
+    """Say where an attempt's log and output are."""
     return Source(log=backend.log(attempt.handle), output=backend.output(attempt.handle))

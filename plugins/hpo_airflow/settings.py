@@ -10,6 +10,8 @@ HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
 HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
 HPO_DEPLOYERS    the same for deploy.to
+HPO_SAMPLERS     the same for sampler.name
+HPO_SCHEDULERS   the same for scheduler.name
 HPO_POOL         Airflow pool of the trials (default_pool)
 HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
 HPO_EXPERIMENTS  folder of the files that get a DAG each (config/experiments beside dags/)

@@ -133,11 +133,17 @@ def suggest(
         return [], lease.stop.reason
     for assignment in lease.assignments:
         log.info("trial %s (%s): %s", assignment.trial, assignment.origin, assignment.params)
+    for decided in lease.decisions:
+        log.info("trial %s: %s: %s", decided.trial, decided.action, decided.reason)
     for one, source in lease.reused:
         said = "trial %s (%s): %s; reused from %s, not trained"
         log.info(said, one.trial, one.origin, one.params, source)
     return [
-        {"trial": assignment.trial, "label": label(assignment.trial, assignment.params)}
+        {
+            "trial": assignment.trial,
+            "slot": lifecycle.slot_of(wave),
+            "label": label(assignment.trial, assignment.params, assignment.resource),
+        }
         for assignment in lease.assignments
     ], None
 
@@ -168,7 +174,9 @@ def perform(
     with errors(), settings.open_store() as store:
         run = store.run(key_of(context))
         _check_backend(spec_of(run, store.trial(run.id, number)), backend)
-        trial = runner.perform(store, run, number, backend, emit, launch)
+        trial = runner.perform(
+            store, run, number, backend, emit, launch, slot=assignment.get("slot")
+        )
         if trial.state is TrialState.FAILED:
             raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
     log.info("trial %s: %s", number, trial.reason)
@@ -302,13 +310,13 @@ def summary(run: Run, path: str) -> dict[str, Any]:
     return {"run": run.id, "status": str(run.status), "reason": run.reason, "report": path}
 
 
-def label(number: int, params: Params) -> str:
-    """Name a mapped trial for the grid: its number and its parameters, short."""
+def label(number: int, params: Params, resource: float | None = None) -> str:
+    """Name a mapped trial for the grid: its number, its parameters, and how far it goes, short."""
     values = " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in params.items()
     )
-    text = f"{number}: {values}"
+    text = f"{number}: {values}" + ("" if resource is None else f" up to {resource:g}")
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 

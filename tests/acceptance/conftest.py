@@ -41,6 +41,7 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
     "HPO_MAX_WAVES": "6",
     "HPO_DEPLOYERS": "tests.acceptance.held",  # a deployer that waits to be killed
+    "HPO_SCHEDULERS": "tests.halves",  # one that promotes the better half
 }
 #: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
 DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}, "mlflow": {"connection": "mlflow"}}

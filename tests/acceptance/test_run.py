@@ -32,6 +32,40 @@ def conf(script: str = "echo loss=$1", **changes: Any) -> dict[str, Any]:
     return base | changes
 
 
+def test_a_scheduler_of_ones_own_promotes_the_better_half(up: Stack) -> None:
+    script = 'test -z "$3" || read before < "$3/done"; echo "$2" > "$HPO_OUTPUT/done"'
+    told = 'echo "loss=$1"; echo "resource=$HPO_RESOURCE"; echo "before=${before:-0}"'
+    spec = conf(
+        space={"x": {"type": "ordinal", "choices": [1, 2, 3, 4]}},
+        sampler={"name": "grid"},
+        extra_metrics=["resource", "before"],
+        scheduler={"name": "tests.halves:HalvesScheduler", "low": 2, "high": 7},
+        limits={"max_trials": 4, "parallel_trials": 4},
+        trial={
+            "command": ["sh", "-c", f"{script}; {told}", "trial"],
+            "args": ["${params.x}", "${resource}", "${resume_from}"],
+        },
+    )
+    key = up.trigger(spec)
+    view = up.complete(key)
+    trials = {one.trial.params["x"]: one.trial for one in view.trials}
+    assert {x: trial.state for x, trial in trials.items()} == {
+        1: TrialState.COMPLETE,
+        2: TrialState.COMPLETE,
+        3: TrialState.STOPPED,
+        4: TrialState.STOPPED,
+    }
+    assert trials[1].metrics == {"loss": 1.0, "resource": 7.0, "before": 2.0}
+    assert trials[4].metrics == {"loss": 4.0, "resource": 2.0, "before": 0.0}
+    assert trials[4].reason == "rung 2: 4 is not among the best 2"
+    assert up.states(key, "wave_01.trial") == ["success"] * 4
+    assert up.states(key, "wave_02.trial") == ["success"] * 2
+    labels = {t["rendered_map_index"] for t in up.tasks(key) if t["task_id"] == "wave_02.trial"}
+    assert labels == {f"{trials[x].number}: x={x} up to 7" for x in (1, 2)}
+    assert "promote: rung 2: 1 is among the best 2" in up.log(key, "wave_02.suggest")
+    assert "stop: rung 2: 4 is not among the best 2" in up.log(key, "wave_03.suggest")
+
+
 _MEMORY = Cause.OUT_OF_MEMORY
 BEHAVIOURS = {
     "well": ("echo loss=0.5", None),

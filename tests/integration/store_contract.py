@@ -79,6 +79,7 @@ class Answer:
 
     assignments: tuple[Assignment, ...] = ()
     stop: Decision | None = None
+    decisions: Mapping[int, Decision] = field(default_factory=dict)
 
 
 @dataclass
@@ -497,9 +498,10 @@ class LeaseContract:
         assert slots == ["wave-01", "wave-01", "wave-02", "wave-02"]
 
     def test_everything_about_an_assignment_is_kept(self, store: Store, run: Run) -> None:
-        first = assignment(0, origin=Origin.INITIAL, resource=2.5, resume_from="s3://b/checkpoint")
+        first = assignment(0, origin=Origin.INITIAL, resource=2.5, resume_from=7, partial=True)
         assert store.next_batch(run.id, "a", lambda _: Answer((first,))).assignments == (first,)
-        resumed = replace(first, resource=9.0)
+        store.close_attempt(attempt_of(store, run).id, succeeded(), final=True)
+        resumed = replace(first, resource=9.0, partial=False, reason="it leads")
         assert store.next_batch(run.id, "b", lambda _: Answer((resumed,))).assignments == (resumed,)
         assert store.batch_of(run.id, "a") == Batch((first,))
         assert len(store.history(run.id).trials) == 1
@@ -1033,7 +1035,7 @@ class ValueContract:
             view = store.view(run.id)
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        assert len([said for said in asked if said.startswith("SELECT")]) == 6
+        assert len([said for said in asked if said.startswith("SELECT")]) == 8
         assert [one.trial.number for one in view.trials] == list(range(30))
         assert view.run == run
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hpo_lib import runtime
 
-VARIABLES = ("HPO_PARAMS", "HPO_SEED", "HPO_RESOURCE", "HPO_OUTPUT")
+VARIABLES = ("HPO_PARAMS", "HPO_SEED", "HPO_RESOURCE", "HPO_RESUME_FROM", "HPO_OUTPUT")
 ROOT = Path(runtime.__file__).parents[2]
 
 
@@ -52,6 +52,12 @@ def test_inside_a_trial_they_come_from_the_environment(monkeypatch: pytest.Monke
     monkeypatch.setenv("HPO_RESOURCE", "2.5")
     assert runtime.params() == {"lr": 0.01, "optimizer": "sgd"}
     assert (runtime.seed(), runtime.resource()) == (7, 2.5)
+
+
+def test_the_place_to_go_on_from_is_the_earlier_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runtime.resume_from() is None
+    monkeypatch.setenv("HPO_RESUME_FROM", "s3://bucket/run/attempt-1/")
+    assert runtime.resume_from() == "s3://bucket/run/attempt-1/checkpoint"
 
 
 @pytest.mark.parametrize("text", ["9", "9.0", "9e0"])

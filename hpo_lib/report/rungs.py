@@ -1,0 +1,66 @@
+"""Rungs: how far the scheduler let trials go, whom it promoted or stopped, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hpo_lib.core.trial import Action
+from hpo_lib.records import TrialDecision
+from hpo_lib.report.facts import Facts
+from hpo_lib.report.markup import Markup, el, join
+from hpo_lib.words import count, number
+
+#: Of more decisions than these the newest are listed.
+_LISTED = 200
+
+
+def title(facts: Facts) -> str:
+    """Say how many trials went on, and how many did not."""
+    promoted = sum(one.action is Action.PROMOTE for one in facts.view.decisions)
+    stopped = sum(one.action is Action.STOP for one in facts.view.decisions)
+    return f"Rungs: {promoted:,} promoted, {stopped:,} stopped"
+
+
+def table(facts: Facts) -> Markup:
+    """List the rungs, the lowest first: who reached it, the best there, who was let go on to it."""
+    heads = ("rung", "reached", f"best {facts.objective.metric}", "promoted to it")
+    head = el("tr", *(el("th", text, class_="num") for text in heads))
+    rows = [el("tr", *(el("td", text, class_="num") for text in row)) for row in _rows(facts)]
+    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll")
+
+
+def _rows(facts: Facts) -> Iterator[list[str]]:
+    trials = [view.trial for view in facts.trials]
+    for resource in sorted({rung for trial in trials for rung in trial.rungs}):
+        values = [trial.rungs[resource] for trial in trials if resource in trial.rungs]
+        direction = facts.objective.direction
+        best = min(values, key=direction.loss) if direction else None
+        promoted = [one for one in facts.view.decisions if one.resource == resource]
+        yield [
+            number(resource),
+            count(len(values), "trial"),
+            number(best, 6),
+            f"{len(promoted):,}" if promoted else "",
+        ]
+
+
+def decisions(facts: Facts) -> Markup:
+    """List what was decided of trials, in order, each with its reason."""
+    told = facts.view.decisions[-_LISTED:]
+    items = [el("li", _said(one)) for one in told]
+    left_out = len(facts.view.decisions) - len(told)
+    note = el("p", f"{left_out:,} earlier ones are left out.", class_="note") if left_out else None
+    summary = el("summary", count(len(facts.view.decisions), "decision"))
+    return el("details", summary, join([note, el("ul", *items)]))
+
+
+def _said(one: TrialDecision) -> str:
+    if one.action is Action.STOP:
+        return f"trial {one.trial} stopped: {one.reason}"
+    to = "to its end" if one.resource is None else f"to {number(one.resource)}"
+    return f"trial {one.trial} promoted {to}: {one.reason}"
+
+
+def have_any(facts: Facts) -> Sequence[object]:
+    """Give what there is to tell: decisions, or rungs that were reached."""
+    return facts.view.decisions or [view for view in facts.trials if view.trial.rungs]

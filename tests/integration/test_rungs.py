@@ -1,0 +1,229 @@
+"""Rungs from end to end: a scheduler, real processes, and what store and report say of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_lib.core.ending import Exit
+from hpo_lib.core.trial import Action, Cause, Decision, TrialState
+from hpo_lib.errors import AlreadyFinished
+from hpo_lib.records import AttemptState, Run, RunKey, RunStatus
+from hpo_lib.registry import ALLOWED_SCHEDULERS
+from hpo_lib.runs import admission, lifecycle, outputs
+from hpo_lib.search import engine
+from hpo_lib.store import Store, upgrade
+from hpo_lib.store.batches import Batch
+from hpo_lib.trials import runner
+from tests.integration.databases import OnPostgresql, OnSqlite
+from tests.integration.loop import Loop, quietly
+from tests.integration.rungs_contract import RungContract
+
+KEY = RunKey("hpo_local", "rungs")
+#: Counts its epochs in a checkpoint; what it has found so far is the better, the smaller x is.
+PROGRAM = """
+import json, os, pathlib, sys
+told = {name: os.environ.get(name) for name in ("HPO_RESOURCE", "HPO_RESUME_FROM")}
+folder = pathlib.Path(os.environ["HPO_OUTPUT"])
+done = 0
+if told["HPO_RESUME_FROM"]:
+    done = json.loads((pathlib.Path(told["HPO_RESUME_FROM"]) / "checkpoint.json").read_text())
+x, limit = float(sys.argv[1]), int(sys.argv[2])
+assert limit == int(told["HPO_RESOURCE"])
+for epoch in range(done + 1, limit + 1):
+    print(f"step={epoch} loss={x + 1 / epoch}")
+(folder / "checkpoint.json").write_text(json.dumps(limit))
+(folder / "told.json").write_text(json.dumps(told | {"begun_at": done}))
+"""
+CONF: dict[str, Any] = {
+    "name": "rungs",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"x": {"type": "ordinal", "choices": [1, 2, 3, 4, 5, 6]}},
+    "sampler": {"name": "grid"},
+    "scheduler": {"name": "tests.halves:HalvesScheduler", "low": 2, "high": 5},
+    "limits": {"max_trials": 6, "parallel_trials": 4},
+    "trial": {
+        "command": [sys.executable, "-c", PROGRAM],
+        "args": ["${params.x}", "${resource}", "--from=${resume_from}"],
+        "timeout": "1m",
+    },
+}
+
+
+class TestSqlite(OnSqlite, RungContract):
+    """The contract of rungs on SQLite."""
+
+
+class TestPostgresql(OnPostgresql, RungContract):
+    """The contract of rungs on PostgreSQL."""
+
+
+class Bench(Loop):
+    def begin(self, **changes: Any) -> Run:
+        facts: dict[str, Any] = {"triggered_by": "ada", "provenance": {}}
+        return admission.begin(
+            self.store, KEY, CONF | changes, self.installation, backend="local", **facts
+        )
+
+    def wave(self, number: int) -> Batch:
+        return lifecycle.next_wave(self.store, KEY, number, self.installation)
+
+    def finish(self) -> Run:
+        return lifecycle.finish(self.store, KEY, self.installation)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setenv(ALLOWED_SCHEDULERS, "tests")
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        yield Bench(store, tmp_path)
+
+
+def test_two_rungs_run_to_their_end(bench: Bench) -> None:
+    run = bench.begin()
+    bench.waves(run)
+    ended = bench.finish()
+    assert (ended.status, ended.reason) == (RunStatus.COMPLETE, "max trials reached: 6 of 6")
+    view = bench.store.view(run.id)
+    by_x = {one.trial.params["x"]: one for one in view.trials}
+    states = {x: by_x[x].trial.state for x in sorted(by_x)}
+    assert states == {x: TrialState.COMPLETE if x <= 3 else TrialState.STOPPED for x in range(1, 7)}
+    assert by_x[1].trial.rungs == {2.0: 1.5, 5.0: 1.2}
+    assert by_x[1].trial.value == 1.2
+    assert by_x[6].trial.rungs == {2.0: 6.5}
+    assert by_x[6].trial.value is None
+    assert by_x[6].trial.reason == "rung 2: 6.5 is not among the best 3"
+    assert [one.resource for one in by_x[1].attempts] == [2.0, 5.0]
+
+
+def test_a_promoted_trial_goes_on_from_its_checkpoint(bench: Bench) -> None:
+    run = bench.begin()
+    bench.waves(run)
+    (best,) = [one for one in bench.store.view(run.id).trials if one.trial.params["x"] == 1]
+    first, second = (bench.backend.output(one.handle) for one in best.attempts)
+    assert json.loads((first / "told.json").read_text()) == {
+        "HPO_RESOURCE": "2",
+        "HPO_RESUME_FROM": None,
+        "begun_at": 0,
+    }
+    assert json.loads((second / "told.json").read_text()) == {
+        "HPO_RESOURCE": "5",
+        "HPO_RESUME_FROM": str(first),
+        "begun_at": 2,
+    }
+    assert [one.step for one in best.observations] == [3, 4, 5]
+
+
+def test_decisions_reach_store_slot_and_report(bench: Bench) -> None:
+    run = bench.begin()
+    bench.waves(run)
+    bench.finish()
+    view = bench.store.view(run.id)
+    assert [(one.trial, one.action) for one in view.decisions if one.resource] == [
+        (one.trial.number, Action.PROMOTE) for one in view.trials if one.trial.value is not None
+    ]
+    batches = [bench.store.batch_of(run.id, f"wave-0{wave}") for wave in (2, 3, 4)]
+    said = [{one.action for one in batch.decisions} for batch in batches if batch]
+    assert said == [set(), {Action.PROMOTE}, {Action.STOP}]
+    report = outputs.write_report(bench.store, view.run, bench.installation).read_text()
+    assert "rung 2: 6.5 is not among the best 3" in report
+    assert "rung 2: 1.5 is among the best 3" in report
+
+
+def test_a_task_of_the_first_rung_that_is_cleared_runs_nothing(bench: Bench) -> None:
+    run = bench.begin(limits={"max_trials": 2, "parallel_trials": 2})
+    first = bench.wave(1)
+    bench.perform(run, *(one.trial for one in first.assignments))
+    (promoted,) = bench.wave(2).assignments
+    said: list[str] = []
+
+    def launch(*_: Any) -> Exit:
+        raise AssertionError("it was launched")
+
+    trial = runner.perform(
+        bench.store, run, promoted.trial, bench.backend, said.append, launch, slot="wave-01"
+    )
+    assert trial.state is TrialState.RUNNING
+    assert said == [f"trial {promoted.trial} has gone on in wave-02: nothing is run here"]
+    assert [one.state for one in bench.store.attempts(run.id, promoted.trial)] == [
+        AttemptState.SUCCEEDED
+    ]
+
+
+def test_a_trial_that_waits_has_no_attempt_to_take(bench: Bench) -> None:
+    run = bench.begin(limits={"max_trials": 2, "parallel_trials": 2})
+    (one, *_) = bench.wave(1).assignments
+    bench.perform(run, one.trial)
+    assert bench.store.trial(run.id, one.trial).state is TrialState.WAITING
+    with pytest.raises(AlreadyFinished, match=f"trial {one.trial} is waiting"):
+        bench.store.open_attempt(run.id, one.trial, lambda _: {})
+
+
+def test_every_rung_has_its_own_tries(bench: Bench) -> None:
+    """Two attempts lost at the low rung leave three at the high one."""
+    run = bench.begin(limits={"max_trials": 1, "parallel_trials": 1})
+    for wave in (1, 2):
+        (one,) = bench.wave(wave).assignments
+        causes = iter([Cause.LOST, Cause.LOST])
+
+        def launch(attempt: Any, request: Any, causes: Iterator[Cause] = causes) -> Exit:
+            if next(causes, None) is not None:
+                return Exit(runner.Ending.LOST, detail="gone")
+            return runner.follow(bench.backend, attempt, request, quietly)
+
+        for _ in range(2):
+            with pytest.raises(runner.TransientError):
+                runner.perform(bench.store, run, one.trial, bench.backend, quietly, launch)
+        runner.perform(bench.store, run, one.trial, bench.backend, quietly, launch)
+    assert bench.store.trial(run.id, 1).state is TrialState.COMPLETE
+    assert [a.resource for a in bench.store.attempts(run.id, 1)] == [2, 2, 2, 5, 5, 5]
+
+
+def test_a_trial_that_is_told_to_stop_is_ended_by_whoever_runs_it(bench: Bench) -> None:
+    run = bench.begin(limits={"max_trials": 2, "parallel_trials": 2})
+    one = bench.wave(1).assignments[0].trial
+    stop = Decision.stop("it is hopeless")
+    bench.store.next_batch(run.id, "other", lambda _: engine.Step(decisions={one: stop}))
+    assert bench.store.trial(run.id, one).state is TrialState.RUNNING
+    said: list[str] = []
+
+    def launch(*_: Any) -> Exit:
+        raise AssertionError("it was launched")
+
+    trial = runner.perform(bench.store, run, one, bench.backend, said.append, launch)
+    assert (trial.state, trial.reason) == (TrialState.STOPPED, "it is hopeless")
+    assert said == [f"trial {one} is stopped: it is hopeless"]
+
+
+def test_a_run_that_ends_early_leaves_no_trial_waiting(bench: Bench) -> None:
+    run = bench.begin()
+    bench.perform(run, *(one.trial for one in bench.wave(1).assignments))
+    ended = bench.finish()
+    assert ended.status is RunStatus.FAILED
+    states = {one.trial.state for one in bench.store.view(run.id).trials}
+    assert states == {TrialState.STOPPED}
+    (reason, *_) = {one.trial.reason for one in bench.store.view(run.id).trials}
+    assert reason.startswith("not promoted: the run has ended: ")
+
+
+def test_asked_again_at_every_point_it_comes_to_the_same(bench: Bench, tmp_path: Path) -> None:
+    """Every task is killed after its answer was kept, and comes again."""
+    run = bench.begin()
+    for wave in range(1, 6):
+        batch = bench.wave(wave)
+        assert bench.wave(wave) == batch
+        for one in batch.assignments:
+            bench.perform(run, one.trial)
+            bench.perform(run, one.trial)
+        if batch.stop is not None:
+            break
+    assert bench.finish().status is RunStatus.COMPLETE
+    found = {t.trial.params["x"]: len(t.attempts) for t in bench.store.view(run.id).trials}
+    assert found == {1: 2, 2: 2, 3: 2, 4: 1, 5: 1, 6: 1}
