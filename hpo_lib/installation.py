@@ -1,12 +1,28 @@
-"""What this installation offers: backends, deployers, places for artifacts, and bounds."""
+"""What this installation offers: backends, deployers, places for artifacts, and bounds.
+
+`Environment` reads it, free of Airflow, from a file and from variables of the environment:
+
+HPO_HOME         folder for attempts and reports (AIRFLOW_HOME/hpo)
+HPO_TRIAL_DIR    where local trials run (the folder that holds dags/ and plugins/)
+HPO_DATA         folder that local trials are told, and in which `reuse` looks for their data
+HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin there, if it exists)
+HPO_GRACE_S      seconds that a local trial survives without its Airflow task (600)
+HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
+HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
+HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, Never, Protocol, TypeVar
 
-from hpo_lib.backends import Backend
+from hpo_lib import registry
+from hpo_lib.backends import Backend, Site
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
 from hpo_lib.errors import (
@@ -14,9 +30,12 @@ from hpo_lib.errors import (
     SpecError,
 )
 from hpo_lib.files import artifacts
-from hpo_lib.files.artifacts import Offers
+from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
 from hpo_lib.spec import Spec
+from hpo_lib.validation import Strict, parse
+
+_Rules = TypeVar("_Rules", bound=Strict)
 
 
 def _no_deployer(spec: Spec, store: str) -> Deployer:  # noqa: ARG001 - what others are like
@@ -65,3 +84,142 @@ class Installation:
 def backend_of(run: Run, trial: Trial, installation: Installation) -> Backend:
     """Build the backend that one of the run's trials is run by."""
     return installation.backend(spec_of(run, trial))
+
+
+class Connections(Protocol):
+    """How to reach what an installation's connections lead to."""
+
+    def cluster(self, connection: str | None) -> Any:
+        """Make a client of Kubernetes."""
+        ...
+
+    def aws(self, connection: str | None, region: str | None, service: str) -> Any:
+        """Make a client of one of Amazon's services."""
+        ...
+
+    def storage_options(self, connection: str) -> Options:
+        """Give what fsspec needs to reach an object store."""
+        ...
+
+
+class NoConnections:
+    """Those outside of Airflow: every one is refused, so nothing is reached from there."""
+
+    def cluster(self, connection: str | None) -> Never:
+        """Refuse."""
+        _refuse(connection)
+
+    def aws(self, connection: str | None, region: str | None, service: str) -> Never:  # noqa: ARG002
+        """Refuse."""
+        _refuse(connection)
+
+    def storage_options(self, connection: str) -> Never:
+        """Refuse."""
+        _refuse(connection)
+
+
+def _refuse(connection: str | None) -> Never:
+    raise SpecError(
+        f"connection {connection or 'of this machine'}: only Airflow knows its connections"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The Site that an operator has set up: see the top of this module.
+
+    `root` is the folder that holds dags/, plugins/ and config/. Everything is read when it is
+    asked for.
+    """
+
+    root: Path
+    connections: Connections = field(default_factory=NoConnections)
+    variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @property
+    def home(self) -> Path:
+        """The folder for attempts and reports."""
+        airflow_home = Path(self.variables.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+        return Path(self.variables.get("HPO_HOME") or airflow_home / "hpo").absolute()
+
+    @property
+    def workdir(self) -> Path:
+        """The folder in which local trials run."""
+        return Path(self.variables.get("HPO_TRIAL_DIR") or self.root)
+
+    @property
+    def path(self) -> str:
+        """What local trials find before the worker's own PATH."""
+        return self.variables.get("HPO_TRIAL_PATH") or str(self.root / ".venv-trial" / "bin")
+
+    @property
+    def grace_s(self) -> float:
+        """How long, in seconds, a local trial survives without its Airflow task."""
+        return float(self.variables.get("HPO_GRACE_S", "600"))
+
+    @property
+    def max_waves(self) -> int:
+        """The number of waves that conf-triggered DAGs unroll."""
+        return int(self.variables.get("HPO_MAX_WAVES", "40"))
+
+    @property
+    def max_parallel(self) -> int:
+        """The number of trials that conf-triggered DAGs run at once."""
+        return int(self.variables.get("HPO_MAX_PARALLEL", "8"))
+
+    @property
+    def offers(self) -> Offers:
+        """The URIs below which artifacts may lie, and how to get there."""
+        return self._offers("artifacts")
+
+    @property
+    def inputs(self) -> Inputs:
+        """Where data and code may lie whose change matters: where trials run, HPO_DATA, URIs."""
+        data = self.variables.get("HPO_DATA")
+        folders = [self.workdir, *([Path(data)] if data else [])]
+        return Inputs(folders, self._offers("artifacts", "inputs"))
+
+    def rules(self, section: str, kind: type[_Rules]) -> _Rules:
+        """Read what a conf may ask of a backend or a deployer; SpecError."""
+        asked = self._config().get(section) or {}
+        return parse(kind, asked, at=f"config/deployment.yaml: {section}")
+
+    def cluster(self, connection: str | None) -> Any:
+        """Make a client of Kubernetes."""
+        return self.connections.cluster(connection)
+
+    def aws(self, connection: str | None, region: str | None, service: str) -> Any:
+        """Make a client of one of Amazon's services."""
+        return self.connections.aws(connection, region, service)
+
+    def _offers(self, *sections: str) -> Offers:
+        config = self._config()
+        places = {uri: name for one in sections for uri, name in (config.get(one) or {}).items()}
+        return artifacts.offers(places, self.connections.storage_options)
+
+    def _config(self) -> dict[str, Any]:
+        import yaml
+
+        path = Path(self.variables.get("HPO_CONFIG") or self.root / "config" / "deployment.yaml")
+        return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+
+
+def installation_of(
+    environment: Environment, deployers: Callable[[Spec, str], Deployer] = _no_deployer
+) -> Installation:
+    """Put together what an operator has set up, with every backend that is registered."""
+    return Installation(
+        home=environment.home,
+        backends={name: partial(built, name, environment) for name in registry.backends()},
+        max_waves=environment.max_waves,
+        max_parallel=environment.max_parallel,
+        artifacts=environment.offers,
+        deployers=deployers,
+        inputs=environment.inputs,
+    )
+
+
+def built(name: str, site: Site) -> Backend:
+    """Build a backend by its name; SpecError if there is none, or its rules are wrong."""
+    kind: type[Backend] = registry.load("backend", name)
+    return kind.at(site)

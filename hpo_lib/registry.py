@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -45,12 +47,50 @@ COLLECTOR_SETTINGS: dict[str, set[str]] = {
     "tfevents": {"path"},
     "xcom": set(),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRow:
+    """What is known of a backend before anything of it is imported.
+
+    `target` is its class. `operator` runs its trials in Airflow. `needs` is a module that has to be
+    there, or the backend has no DAG. `example`, a file in config/experiments, fills the form that
+    triggers its DAG. `on_workers` says that a trial is a program on a worker's own disk: it has no
+    image, and sees the files beside it.
+    """
+
+    target: str
+    operator: str = "hpo_airflow.operators.trial:TrialOperator"
+    needs: str = "airflow"
+    example: str = "digits.yaml"
+    on_workers: bool = False
+
+
+#: A row is all that the rest of the code knows of a backend; `backends()` has the operator's too.
 BACKENDS = {
-    "docker": "hpo_lib.backends.docker:DockerBackend",
-    "ecs": "hpo_lib.backends.ecs:EcsBackend",
-    "job": "hpo_lib.backends.job:JobBackend",
-    "kubernetes": "hpo_lib.backends.kubernetes:KubernetesBackend",
-    "local": "hpo_lib.backends.local:LocalBackend",
+    "docker": BackendRow(
+        "hpo_lib.backends.docker:DockerBackend",
+        needs="docker.client",
+        example="digits-docker.yaml",
+    ),
+    "ecs": BackendRow(
+        "hpo_lib.backends.ecs:EcsBackend",
+        operator="hpo_airflow.operators.ecs:EcsTrialOperator",
+        needs="airflow.providers.amazon.aws.operators.ecs",
+        example="digits-ecs.yaml",
+    ),
+    "job": BackendRow(
+        "hpo_lib.backends.job:JobBackend",
+        needs="airflow.providers.cncf.kubernetes.hooks",
+        example="digits-job.yaml",
+    ),
+    "kubernetes": BackendRow(
+        "hpo_lib.backends.kubernetes:KubernetesBackend",
+        operator="hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
+        needs="airflow.providers.cncf.kubernetes.operators",
+        example="digits-kubernetes.yaml",
+    ),
+    "local": BackendRow("hpo_lib.backends.local:LocalBackend", on_workers=True),
 }
 DEPLOYERS = {
     "kubernetes": "hpo_lib.deployers.kubernetes:KubernetesDeployer",
@@ -61,17 +101,18 @@ DEPLOYERS = {
 #: Variables that name the packages and modules which an installation allows parts to come from.
 ALLOWED_COLLECTORS, ALLOWED_DEPLOYERS = "HPO_COLLECTORS", "HPO_DEPLOYERS"
 ALLOWED_SAMPLERS, ALLOWED_SCHEDULERS = "HPO_SAMPLERS", "HPO_SCHEDULERS"
+#: Names backends of the operator's own: `name=package.module:Class`, comma-separated.
+OWN_BACKENDS = "HPO_BACKENDS"
 _OWN = {
     "collector": ALLOWED_COLLECTORS,
     "deployer": ALLOWED_DEPLOYERS,
     "sampler": ALLOWED_SAMPLERS,
     "scheduler": ALLOWED_SCHEDULERS,
 }
-_KINDS = {
+_KINDS: dict[str, Mapping[str, str]] = {
     "sampler": SAMPLERS,
     "scheduler": SCHEDULERS,
     "collector": COLLECTORS,
-    "backend": BACKENDS,
     "deployer": DEPLOYERS,
 }
 
@@ -86,14 +127,38 @@ NOT_YET = {
 
 
 _DOTTED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)", re.ASCII)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def backends() -> Mapping[str, BackendRow]:
+    """Give every backend's row, those that the operator has added among them; SpecError."""
+    own = filter(None, (one.strip() for one in os.environ.get(OWN_BACKENDS, "").split(",")))
+    return {**BACKENDS, **dict(_own_backend(one) for one in own)}
+
+
+def _own_backend(text: str) -> tuple[str, BackendRow]:
+    name, _, target = (part.strip() for part in text.partition("="))
+    if not (_NAME.fullmatch(name) and _DOTTED.fullmatch(target)):
+        raise SpecError(f"{OWN_BACKENDS}: must be name=package.module:Class, got {text!r}")
+    if name in BACKENDS:
+        raise SpecError(f"{OWN_BACKENDS}: backend {name} is there already, got {text!r}")
+    return name, BackendRow(target)
+
+
+def _targets(kind: str) -> Mapping[str, str]:
+    """Give where the class of every part of a kind is."""
+    if kind == "backend":
+        return {name: row.target for name, row in backends().items()}
+    return _KINDS[kind]
 
 
 def check(kind: str, name: str) -> str:
     """Give `name` back if a part of that kind has it; SpecError says what exists.
 
     All but a backend may also be one's own, `package.module:Class`, if the installation allows it.
+    A backend of one's own has a name in HPO_BACKENDS.
     """
-    known = [*_KINDS[kind], *([AUTO] if kind == "sampler" else [])]
+    known = [*_targets(kind), *([AUTO] if kind == "sampler" else [])]
     if name in known:
         return name
     listing = f"known: {', '.join(sorted(known))}"
@@ -122,11 +187,16 @@ def _check_own(kind: str, name: str, listing: str) -> str:
 
 def load(kind: str, name: str) -> Any:
     """Import and give the class registered under `name`; SpecError if there is none."""
-    target = _KINDS[kind].get(check(kind, name), name)
-    module, _, attribute = target.partition(":")
-    if target != name:
-        return getattr(import_module(module), attribute)
+    target = _targets(kind).get(check(kind, name), name)
+    if target.startswith("hpo_lib."):
+        return imported(target)
     try:
-        return getattr(import_module(module), attribute)
+        return imported(target)
     except Exception as error:
         raise SpecError(f"{kind} {name!r} cannot be loaded: {error}") from error
+
+
+def imported(target: str) -> Any:
+    """Import what `package.module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

@@ -1,20 +1,43 @@
-"""Backends: where an attempt runs. One file each, registered in `hpo_lib.registry`."""
+"""Backends: where an attempt runs. One file each, one row each in `hpo_lib.registry`.
+
+A small one, that runs what the local backend runs under `nice`:
+
+    @dataclass(frozen=True)
+    class NiceBackend(LocalBackend):
+        level: int = 10
+
+        @classmethod
+        def at(cls, site):
+            level = site.rules("nice", NiceRules).level
+            return cls(site.home, site.workdir, site.path, site.grace_s, level=level)
+
+        def submit(self, handle, request):
+            command = ["nice", "-n", str(self.level), *request.command]
+            super().submit(handle, dataclasses.replace(request, command=command))
+
+With `HPO_BACKENDS=nice=package.module:NiceBackend` Airflow has a DAG `hpo_nice`.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError
 from hpo_lib.files.artifacts import Offers, open_folder, options_for
 from hpo_lib.files.places import Place
+from hpo_lib.spec.placeholders import texts
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict
+from hpo_lib.validation import Strict, shown
+
+_Rules = TypeVar("_Rules", bound=Strict)
+_PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +112,51 @@ class Found:
         return cls(run, trial, attempt, handle)
 
 
+class Site(Protocol):
+    """What an installation gives a backend that is built in it.
+
+    `cluster` and `aws` make clients, so a backend calls them when it first needs one. Outside of
+    Airflow, which alone knows its connections, they raise SpecError.
+    """
+
+    @property
+    def home(self) -> Path:
+        """The folder below which attempts keep what they print and leave."""
+        ...
+
+    @property
+    def workdir(self) -> Path:
+        """The folder in which programs on the workers run."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """What these find before the worker's own PATH."""
+        ...
+
+    @property
+    def grace_s(self) -> float:
+        """How long, in seconds, they may run without an Airflow task that looks after them."""
+        ...
+
+    @property
+    def offers(self) -> Offers:
+        """The URIs below which artifacts may lie, and how to get there."""
+        ...
+
+    def rules(self, section: str, kind: type[_Rules]) -> _Rules:
+        """Read a section of config/deployment.yaml, empty if it is left out; SpecError."""
+        ...
+
+    def cluster(self, connection: str | None) -> Any:
+        """Make a client of Kubernetes (CoreV1Api); None stands for the worker's own cluster."""
+        ...
+
+    def aws(self, connection: str | None, region: str | None, service: str) -> Any:
+        """Make a client of one of Amazon's services, such as `ecs`."""
+        ...
+
+
 class Backend(Protocol):
     """Every method is idempotent and may be called from a process that did not launch."""
 
@@ -96,6 +164,19 @@ class Backend(Protocol):
     keeps_output: ClassVar[bool]
     #: What `trial.options` may hold.
     Options: ClassVar[type[Strict]]
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it of what the installation gives; SpecError if its rules are wrong."""
+        ...
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> str | None:
+        """Say which image of a trial may be another one tomorrow; None if none is.
+
+        Results are reused only of trials whose program is known to be the same.
+        """
+        ...
 
     def permit(self, trial: TrialSpec) -> None:
         """Raise SpecError if this deployment does not let a conf ask for that."""
@@ -205,3 +286,19 @@ def check_image(trial: TrialSpec, allowed: Sequence[str]) -> None:
             f"trial.image: must match one of {', '.join(allowed)} in this deployment, "
             f"got {trial.image}"
         )
+
+
+def images_within(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give the images that `trial.options` name, each with its path."""
+    named = texts(options, "trial.options")
+    return [(path, image) for path, image in named if path.endswith(".image")]
+
+
+def unpinned_image(trial: TrialSpec) -> str | None:
+    """Say which image that a trial names is not named by its digest; None if all are."""
+    images = images_within(trial.options)
+    images += [("trial.image", trial.image)] if trial.image else []
+    for path, image in images:
+        if not _PINNED.fullmatch(image):
+            return f"{path}: must be named by its digest, name@sha256:…, got {shown(image)}"
+    return None if images else "trial.image: is required"

@@ -16,7 +16,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -25,9 +25,11 @@ from hpo_lib.backends import (
     Found,
     NoOptions,
     Request,
+    Site,
     check_image,
     keep_unstarted,
     log_of,
+    unpinned_image,
     unstarted,
 )
 from hpo_lib.core.ending import Ending, Exit
@@ -68,6 +70,16 @@ class DockerBackend:
 
     home: Path
     rules: DockerRules = field(default_factory=DockerRules)
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it for this worker's engine, which DOCKER_HOST names."""
+        return cls(site.home, site.rules("docker", DockerRules))
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> str | None:
+        """Say which image is not named by its digest."""
+        return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images that this deployment does not run."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
-from hpo_lib.backends import AttemptName, Found, Remote, Request, check_image
+from hpo_lib.backends import AttemptName, Found, Remote, Request, Site, check_image, unpinned_image
 from hpo_lib.backends.ecs_request import (
     CONTAINER,
     NAME,
@@ -59,6 +59,20 @@ class EcsBackend(Remote):
     connect: Callable[[str], Any]
     rules: EcsRules = field(default_factory=EcsRules)
     offers: Offers = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it for the account of its rules; it connects when it first has to."""
+        rules = site.rules("ecs", EcsRules)
+        connect = partial(site.aws, rules.connection, rules.region)
+        return cls(site.home, connect, rules, site.offers)
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> str | None:
+        """Say which image is not named by its digest."""
+        if "task_definition" in trial.options:
+            return "trial.options.task_definition: its image is not known by digest"
+        return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images, names and combinations that this deployment does not allow."""

@@ -7,19 +7,27 @@ pods; the metrics are in the log of those that are its primary ones.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from hpo_lib.backends import AttemptName, Found, Remote, Request, keep_unstarted, unstarted
+from hpo_lib.backends import (
+    AttemptName,
+    Found,
+    Remote,
+    Request,
+    Site,
+    images_within,
+    keep_unstarted,
+    unpinned_image,
+    unstarted,
+)
+from hpo_lib.backends.pod_logs import PodLogs
 from hpo_lib.backends.pod_status import refused
 from hpo_lib.backends.pods import (
     GRACE_S,
@@ -38,7 +46,6 @@ from hpo_lib.backends.pods import (
     safe,
     server,
     spread,
-    state_of,
 )
 from hpo_lib.backends.resource import (
     DEFAULTS,
@@ -62,7 +69,6 @@ from hpo_lib.backends.resource import (
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import Offers
-from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
 
@@ -70,7 +76,6 @@ if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, CustomObjectsApi
 
 _POLL_S, _STOP_S = 1.0, 60.0
-_TAIL = 1 << 14
 #: Controllers append to the name: `-worker-0`, five letters.
 _LONGEST_NAME = 48
 
@@ -89,6 +94,20 @@ class JobBackend(Remote):
     rules: KubernetesRules = field(default_factory=KubernetesRules)
     jobs: JobRules = field(default_factory=JobRules)
     offers: Offers = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it for the cluster and with the rules of backend kubernetes, and with its own."""
+        pods = site.rules(KubernetesRules.section, KubernetesRules)
+        connect = partial(site.cluster, pods.connection)
+        return cls(site.home, connect, pods, site.rules("job", JobRules), site.offers)
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> str | None:
+        """Say which image is not named by its digest."""
+        if not images_within(trial.options):
+            return "trial.options.resource: names no image"
+        return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse kinds, images, names and fields that this deployment does not allow."""
@@ -163,15 +182,12 @@ class JobBackend(Remote):
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the primary pods' lines as they come, and last the Exit."""
-        tails: dict[str, _Tail] = {}
+        logs = _logs(handle)
         while True:
             found, begun = self._look(handle)
             for pod, container in begun:
-                self._watch(tails, handle, pod, container)
-            end = time.monotonic() + (LATE_S if found else 0.0)
-            for tail in tails.values():
-                tail.copying.join(max(0.0, end - time.monotonic()))
-                yield from tail.lines.new(last=found is not None)
+                logs.watch(self.client, pod, container)
+            yield from logs.lines(LATE_S if found else 0.0, last=found is not None)
             if found is not None:
                 yield found
                 return
@@ -183,19 +199,10 @@ class JobBackend(Remote):
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
         """Put what the primary pods have printed together, as far as it is still to be had."""
+        logs = _logs(handle)
         for pod, container in self._look(handle)[1]:
-            file = _part(handle, pod, container)
-            if self._copy(pod, container, file.with_suffix(".part")):
-                file.with_suffix(".part").replace(file)
-        parts = sorted({file.with_suffix("") for file in _folder(handle).glob("*.*")})
-        if not parts:
-            return
-        whole = self.log(handle).with_suffix(".part")
-        with whole.open("wb") as log:
-            for part in parts:
-                with max(part.parent.glob(f"{part.name}.*"), key=_size).open("rb") as kept:
-                    shutil.copyfileobj(kept, log)
-        whole.replace(self.log(handle))
+            logs.fetch(self.client, pod, container)
+        logs.put_together(self.log(handle))
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Nothing: the resource goes on until its retry, its end, or its timeout."""
@@ -279,44 +286,6 @@ class JobBackend(Remote):
             return Exit(Ending.LOST, detail="its resource is gone: somebody has deleted it"), []
         return verdict(resource, pods, datetime.now(UTC)), primary(resource, pods)
 
-    def _watch(
-        self, tails: dict[str, _Tail], handle: Mapping[str, Any], pod: Json, container: str
-    ) -> None:
-        """Have what a pod prints copied, again if that was cut off while it runs."""
-        file = _part(handle, pod, container).with_suffix(".live")
-        tail = tails.get(file.name)
-        cut_off = tail and not tail.copying.is_alive() and "running" in state_of(pod, container)
-        if tail is not None and not cut_off:
-            return
-        said = max(0, _size(file) - _TAIL)
-        copying = Thread(target=partial(self._copy, pod, container, file, follow=True), daemon=True)
-        tails[file.name] = _Tail(tail.lines if tail else Growing(file, said), copying)
-        copying.start()
-
-    def _copy(self, pod: Json, container: str, file: Path, *, follow: bool = False) -> bool:
-        """Write what a pod's container prints to a file; say whether there was anything to be had.
-
-        Where it is followed, trouble ends it: `_watch` begins again.
-        """
-        from kubernetes.client.exceptions import ApiException
-
-        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        with server(), suppress(*([Exception] if follow else [])):
-            try:
-                response = self.client.read_namespaced_pod_log(
-                    name, namespace, container=container, follow=follow, _preload_content=False
-                )
-            except ApiException as error:
-                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
-                    return False
-                raise
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with file.open("wb") as kept:
-                for chunk in response.stream(1 << 16):
-                    kept.write(chunk)
-                    kept.flush()
-        return True
-
     def _resource(self, handle: Mapping[str, Any]) -> Json | None:
         """Read the attempt's resource; TransientError if that name is somebody else's."""
         from kubernetes.client.exceptions import ApiException
@@ -397,14 +366,6 @@ class JobBackend(Remote):
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """A pod's log on its way here."""
-
-    lines: Growing
-    copying: Thread
-
-
 def _open(container: Json, request: Request, amounts: Json) -> dict[str, Any]:
     """Give what the spec's trial says, for a container that may leave it out."""
     said: dict[str, Any] = {"image": request.image, "resources": amounts}
@@ -413,20 +374,8 @@ def _open(container: Json, request: Request, amounts: Json) -> dict[str, Any]:
     return {"name": container["name"]} | {name: value for name, value in said.items() if value}
 
 
-def _folder(handle: Mapping[str, Any]) -> Path:
-    return Path(handle["folder"]) / "pods"
-
-
-def _part(handle: Mapping[str, Any], pod: Json, container: str) -> Path:
-    """Name the file of what one container prints, restarted ones apart, in the pods' order."""
-    listed = pod["status"].get("containerStatuses", [])
-    again = sum(one.get("restartCount", 0) for one in listed if one["name"] == container)
-    when = "".join(char for char in pod["metadata"]["creationTimestamp"] if char.isdigit())
-    return _folder(handle) / f"{when}-{pod['metadata']['name']}-{again}.txt"
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+def _logs(handle: Mapping[str, Any]) -> PodLogs:
+    return PodLogs(Path(handle["folder"]) / "pods")
 
 
 def _selector(handle: Mapping[str, Any]) -> str:

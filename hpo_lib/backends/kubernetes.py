@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from hpo_lib.backends import AttemptName, Found, Remote, Request, check_image
+from hpo_lib.backends import AttemptName, Found, Remote, Request, Site, check_image, unpinned_image
 from hpo_lib.backends.pod_status import exit_of
 from hpo_lib.backends.pods import (
     CONTAINER,
@@ -82,6 +82,17 @@ class KubernetesBackend(Remote):
     connect: Callable[[], CoreV1Api]
     rules: KubernetesRules = field(default_factory=KubernetesRules)
     offers: Offers = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it for the cluster of its rules; it connects when it first has to."""
+        rules = site.rules(KubernetesRules.section, KubernetesRules)
+        return cls(site.home, partial(site.cluster, rules.connection), rules, site.offers)
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> str | None:
+        """Say which image is not named by its digest."""
+        return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images, names and fields that this deployment does not allow."""

@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from hpo_lib.backends import AttemptName, Found, NoOptions, Request, local_guard, log_of
+from hpo_lib.backends import AttemptName, Found, NoOptions, Request, Site, local_guard, log_of
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse
+
+if TYPE_CHECKING:
+    import psutil
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
@@ -66,6 +69,15 @@ class LocalBackend:
     path: str = ""
     grace_s: float = 600.0
     release_s: float = 30.0
+
+    @classmethod
+    def at(cls, site: Site) -> Self:
+        """Build it of the installation's folders and times."""
+        return cls(site.home, site.workdir, site.path, site.grace_s)
+
+    @classmethod
+    def unpinned(cls, trial: TrialSpec) -> None:
+        """Say nothing: a trial has no image, and its program is among `reuse.code`."""
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse what a process of this machine cannot have."""
@@ -149,18 +161,18 @@ class LocalBackend:
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Let go of the attempt: it ends after `release_s` unless someone follows it again."""
-        (_folder(handle) / "released").touch()
+        _ask(handle, "released")
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Ask the guard to end the attempt."""
-        (_folder(handle) / "stop").touch()
+        _ask(handle, "stop")
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Ask the guard to end the attempt; returns when it has, or after killing it."""
         folder = _folder(handle)
         if not folder.exists():
             return
-        (folder / "stop").touch()
+        _ask(handle, "stop")
         end = time.monotonic() + _STOP_S
         while self.poll(handle) is None and time.monotonic() < end:
             time.sleep(_POLL_S / 4)
@@ -173,7 +185,7 @@ class LocalBackend:
         mark, seen = str(self.home / "runs"), set()
         for process in psutil.process_iter():
             try:
-                folder = process.environ().get(_MARK, "")
+                folder = _attempt_of(process)
             except (psutil.Error, OSError):
                 continue
             ours = folder.startswith(mark) and folder.endswith(f"-{store[:6]}")
@@ -228,8 +240,21 @@ def _found(folder: Path) -> Found:
     return Found(int(run[:6]), int(trial[6:]), int(attempt.split("-")[1]), handle)
 
 
+def _attempt_of(process: psutil.Process) -> str:
+    """Name the folder of the attempt that a process is of, or guards; empty if it is neither."""
+    words = process.cmdline()
+    guarded = words[-1] if local_guard.__file__ in words else ""
+    return process.environ().get(_MARK, guarded)
+
+
 def _folder(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"])
+
+
+def _ask(handle: Mapping[str, Any], what: str) -> None:
+    """Leave word for the guard; an attempt that was never started has none."""
+    if _folder(handle).exists():
+        (_folder(handle) / what).touch()
 
 
 def _is_seen(handle: Mapping[str, Any]) -> bool:

@@ -44,7 +44,7 @@ class Deployer(Protocol):
     """Every method is idempotent, and raises TransientError if the world does not answer.
 
     A deployer is made with an experiment's name, what `deploy.options` say, checked, and what the
-    deployment gives (see `plugins/hpo_airflow/settings.py`).
+    deployment gives (see `plugins/hpo_airflow/deployers.py`).
     """
 
     #: What `deploy.options` may hold.

@@ -7,16 +7,14 @@ selector. Pods are asked through the API server, which needs no way into the clu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hpo_lib.backends.pod_status import refused
-from hpo_lib.backends.pods import Json, server
+from hpo_lib.backends.pods import Json
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.answers import (
     check_header,
@@ -24,13 +22,12 @@ from hpo_lib.deployers.answers import (
     predict_path,
     status_path,
 )
+from hpo_lib.deployers.api_server import asking, request_through
 from hpo_lib.deployers.manifests import (
     CONTENT,
-    MAX_CONFIG_BYTES,
     SERVES,
     SWITCHED,
     Plan,
-    ServedModel,
     ServeOptions,
     ServeRules,
     addressed,
@@ -41,20 +38,15 @@ from hpo_lib.deployers.manifests import (
     unready,
     version_of,
 )
+from hpo_lib.deployers.packing import packed
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.files.places import Place, chunks, files, reaching
 from hpo_lib.validation import Strict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kubernetes.client import AppsV1Api, CoreV1Api
 
 _POLL_S, _SETTLE_S, _SWITCH_S = 0.5, 10.0, 60.0
-_TRIES = 3
-_REQUEST_S = (5, 60)
-_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class KubernetesDeployer:
         """Have pods of its own made for a version; done again with other options, they change."""
         model = packed(release)
         config_map, installation = self.plan.config_map(model), self.plan.installation(model)
-        with _asking():
+        with asking():
             self._create(self.core.create_namespaced_config_map, config_map)
             there = self._deployment(release.version)
             if there is None:
@@ -101,7 +93,7 @@ class KubernetesDeployer:
 
     def switch(self, version: int) -> None:
         """Have the Service choose a version's pods; returns when it sends requests to no others."""
-        with _asking():
+        with asking():
             if not rolled_out(self._staged(version)):
                 raise TransientError(f"version {version} is not ready to be switched to")
             service = self._service()
@@ -136,7 +128,7 @@ class KubernetesDeployer:
 
     def drop(self, version: int) -> None:
         """Delete a version, when requests that were sent to it before a switch are answered."""
-        with _asking():
+        with asking():
             service = self._service()
             if service and version_of(service["spec"].get("selector", {})) == version:
                 raise SpecError(
@@ -149,7 +141,7 @@ class KubernetesDeployer:
 
     def withdraw(self) -> None:
         """Delete the Service; returns when it sends requests to nobody."""
-        with _asking():
+        with asking():
             if self._service() is None:
                 return
             self._remove(self.core.delete_namespaced_service, self.plan.name)
@@ -181,7 +173,7 @@ class KubernetesDeployer:
         """Wait until all pods of a version are ready, or none will be."""
         end = time.monotonic() + self.options.start_timeout_s
         while True:
-            with _asking():
+            with asking():
                 installation, pods = self._staged(version), self._pods(version)
             if rolled_out(installation):
                 return Check()
@@ -193,7 +185,7 @@ class KubernetesDeployer:
             time.sleep(_POLL_S)
 
     def _ask_pods(self, version: int) -> Check:
-        with _asking():
+        with asking():
             pods = self._pods(version)
         for pod in pods:
             place = f"pods/{pod['metadata']['name']}:{self.options.port}"
@@ -204,51 +196,25 @@ class KubernetesDeployer:
     def _ask(self, place: str, version: int) -> Check:
         """Ask a pod or a Service for its version and for the sample's rows."""
         try:
-            with _asking():
+            with asking():
                 sample = self._sample(version)
         except ValueError as error:
             return Check(str(error))
         name = self.plan.name
-        code, headers, body = self._http(place, status_path(name))
+        ask = partial(request_through, self.core, self.plan.namespace, place)
+        code, headers, body = ask(status_path(name))
         problem = _code(code, body) or check_header(headers, version) or check_status(body, version)
         if problem or sample is None:
             return problem
-        code, headers, body = self._http(place, predict_path(name), sample.request)
+        code, headers, body = ask(predict_path(name), sample.request)
         problem = _code(code, body) or check_header(headers, version)
         return problem or sample.check(body)
-
-    def _http(
-        self, place: str, path: str, body: bytes | None = None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request through the API server; tried again while nobody answers."""
-        client = self.core.api_client
-        headers = {**client.default_headers, "Accept": "application/json"}
-        headers["Content-Type"] = "application/json"
-        client.update_params_for_auth(headers, [], ["BearerToken"])
-        prefix = f"/api/v1/namespaces/{self.plan.namespace}/{place}/proxy"
-        url = f"{client.configuration.host}{prefix}{path}"
-        for rest in reversed(range(_TRIES)):
-            with server():
-                found = client.rest_client.pool_manager.request(
-                    "GET" if body is None else "POST",
-                    url,
-                    body=body,
-                    headers=headers,
-                    timeout=_timeout(),
-                    retries=False,
-                    redirect=False,
-                )
-            if found.status not in _AWAY or not rest:
-                break
-            time.sleep(_POLL_S)
-        _refuse_denial(found.status, found.data)
-        return found.status, found.headers, found.data
 
     # What is there
 
     def _settled(self) -> set[int]:
         """Give the versions that requests are sent to, when that is what the Service says."""
-        with _asking():
+        with asking():
             service = self._service()
         if service is None:
             return set()
@@ -258,7 +224,7 @@ class KubernetesDeployer:
 
     def _addressed(self) -> set[int]:
         """Give the versions whose pods the Service sends requests to."""
-        with _asking():
+        with asking():
             names = set(addressed(self._read(self.core.read_namespaced_endpoints, self.plan.name)))
             pods = self._listed(f"{SERVES}={self.plan.name}")
         labels = [pod["metadata"]["labels"] for pod in pods if pod["metadata"]["name"] in names]
@@ -364,38 +330,6 @@ class KubernetesDeployer:
         )
 
 
-def packed(release: Release) -> ServedModel:
-    """Take a model's files along if a ConfigMap holds them, else say where the pod finds them.
-
-    SpecError for a large model on this worker's disk, where no pod can fetch it.
-    """
-    with reaching(release.files):
-        found = {_relative(path, release.files): path for path in files(release.files)}
-        size = sum(path.stat().st_size for path in found.values())
-    if not found:
-        raise SpecError(f"deploy: {release.files} holds no model: a trial has to save one")
-    if size <= MAX_CONFIG_BYTES:
-        return ServedModel(
-            release.version, {name: _content_of(path) for name, path in found.items()}
-        )
-    uri = str(release.files)
-    if "://" not in uri or uri.startswith("file:"):
-        raise SpecError(
-            f"artifacts.uri: is required to serve this model on kubernetes: it has {size} bytes, "
-            f"and only up to {MAX_CONFIG_BYTES} can be served from the worker's disk ({uri})"
-        )
-    sample = {name: _content_of(path) for name, path in found.items() if name == SAMPLE}
-    return ServedModel(release.version, sample, uri)
-
-
-def _relative(path: Place, folder: Place) -> str:
-    return str(path).removeprefix(str(folder)).lstrip("/")
-
-
-def _content_of(path: Place | Path) -> bytes:
-    return b"".join(chunks(path))
-
-
 def _content(thing: Json) -> str:
     return str(thing["metadata"]["annotations"][CONTENT])
 
@@ -404,16 +338,6 @@ def _code(code: int, body: bytes) -> Check:
     if code == HTTPStatus.OK:
         return Check()
     return Check(f"it answers with {code}: {' '.join(body[:300].decode(errors='replace').split())}")
-
-
-def _refuse_denial(code: int, body: bytes) -> None:
-    """Tell the API server's own refusal from what a server behind it answers; SpecError."""
-    if (
-        code == HTTPStatus.FORBIDDEN
-        and b'"kind":"Status"' in body
-        and (end := refused(code, body.decode()))
-    ):
-        raise SpecError(f"deploy: kubernetes refuses: {end.detail}")
 
 
 def _written(labels: Mapping[str, str]) -> str:
@@ -437,24 +361,3 @@ def _rest_s(service: Json | None, grace_s: float) -> float:
         return 0.0
     since_s = (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
     return min(max(0.0, grace_s - since_s), grace_s)
-
-
-def _timeout() -> Any:
-    from urllib3 import Timeout
-
-    connect, read = _REQUEST_S
-    return Timeout(connect=connect, read=read)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Part what the cluster refuses, which no retry mends, from a cluster that is in trouble."""
-    from kubernetes.client.exceptions import ApiException
-
-    with server():
-        try:
-            yield
-        except ApiException as error:
-            if end := refused(error.status, error.body):
-                raise SpecError(f"deploy: kubernetes refuses: {end.detail}") from error
-            raise

@@ -9,29 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib import __version__
+from hpo_lib.backends import Backend
 from hpo_lib.collectors import wanted
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import explained, offer_of, open_folder
 from hpo_lib.files.places import Place, below, listed, said, sha256
 from hpo_lib.installation import Inputs
+from hpo_lib.registry import load
 from hpo_lib.spec import Spec
-from hpo_lib.spec.placeholders import texts
 from hpo_lib.spec.reuse import is_uri
-from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import shown
 
 if TYPE_CHECKING:
     from upath import UPath
 
 _MAX_FILES = 100_000
-_PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 #: Of a trial, what decides when it is given up and where it runs, not what comes of it.
 _NO_MATTER = {"timeout", "start_timeout", "spot"}
 #: What object stores say of an object that changes with its content, the surest first.
@@ -48,7 +46,8 @@ def take(spec: Spec, inputs: Inputs) -> tuple[str | None, str | None]:
     """
     if spec.reuse is None:
         return None, None
-    why = _unpinned(spec.trial)
+    backend: type[Backend] = load("backend", spec.trial.backend)
+    why = backend.unpinned(spec.trial)
     if why is not None:
         return None, f"no result is reused: {why}"
     places = sorted(
@@ -75,23 +74,6 @@ def _program(spec: Spec) -> dict[str, Any]:
 
 def _hash(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _unpinned(trial: TrialSpec) -> str | None:
-    """Say which image may be another one tomorrow; None if none is."""
-    if trial.backend == "local":
-        return None
-    if "task_definition" in trial.options:
-        return "trial.options.task_definition: its image is not known by digest"
-    named = texts(trial.options, "trial.options")
-    images = [one for one in named if one[0].endswith(".image")]
-    if trial.backend == "job" and not images:
-        return "trial.options.resource: names no image"
-    images += [("trial.image", trial.image)] if trial.image else []
-    for path, image in images:
-        if not _PINNED.fullmatch(image):
-            return f"{path}: must be named by its digest, name@sha256:…, got {shown(image)}"
-    return None if images else "trial.image: is required"
 
 
 def _content(named: str, at: str, inputs: Inputs) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from pydantic import Field, field_validator
 
+from hpo_lib.registry import backends
 from hpo_lib.spec import uris
 from hpo_lib.validation import Strict, rule, shown
 
 _MAX_PLACES = 50
 _SEGMENT = re.compile(r"[^.\x00-\x1f\x7f/\\][^\x00-\x1f\x7f/\\]*")
-#: The backend whose trials are programs on the workers' own disks.
-_LOCAL = "local"
 
 
 class Reuse(Strict):
@@ -42,9 +41,11 @@ class Reuse(Strict):
 
     def check(self, backend: str) -> None:
         """Raise unless the backend's trials can depend on such places, and on no others."""
-        if backend == _LOCAL:
+        if backends()[backend].on_workers:
             if not self.code:
-                raise rule("reuse.code: is required by backend local, whose program is no image")
+                raise rule(
+                    f"reuse.code: is required by backend {backend}, whose program is no image"
+                )
             return
         for field, place in self.places:
             if not is_uri(place):

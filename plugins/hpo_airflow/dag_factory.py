@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 from hpo_airflow import settings, tasks
 from hpo_airflow.final_tasks import final_tasks
 from hpo_airflow.retry_delay import PauseOfFailure
+from hpo_lib import registry
 
 if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
@@ -35,15 +35,6 @@ _PATIENTLY: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=2),
 }
 _TRIAL: dict[str, Any] = {**_PATIENTLY, "retry_policy": PauseOfFailure()}
-#: What runs a trial, by backend; imported only for the DAGs that need it.
-_OPERATORS = {
-    "docker": "hpo_airflow.operators.trial:TrialOperator",
-    "ecs": "hpo_airflow.operators.ecs:EcsTrialOperator",
-    "job": "hpo_airflow.operators.trial:TrialOperator",
-    "kubernetes": "hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
-    "local": "hpo_airflow.operators.trial:TrialOperator",
-}
-
 #: More waves than these make the graph unreadable, and most runs need no more.
 _SHOWN = 8
 
@@ -80,6 +71,7 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
         tags=["hpo", backend],
         description=f"Tune hyperparameters with trials on the {backend} backend",
         doc_md=_DOC.format(backend=backend),
+        auto_register=False,
     ) as dag:
         begin = validate(partial(tasks.validate, backend=backend))
         ending(unrolled(begin, backend, waves), backend)
@@ -128,9 +120,14 @@ def unrolled(
 
 
 def _operator(backend: str) -> Callable[..., Any]:
-    """Give what makes a backend's mapped trials from the rest of their settings."""
-    module, _, name = _OPERATORS[backend].partition(":")
-    return partial(getattr(import_module(module), name).partial, backend=backend, **_TRIAL)
+    """Give what makes a backend's mapped trials from the rest of their settings.
+
+    What runs a trial is imported only for the DAGs that need it. So is the backend itself, although
+    the DAG holds its name alone: one that cannot be imported is to break the DAG, not its trials.
+    """
+    registry.load("backend", backend)
+    operator = registry.imported(registry.backends()[backend].operator)
+    return partial(operator.partial, backend=backend, **_TRIAL)
 
 
 def form(example: Mapping[str, Any]) -> dict[str, Param]:

@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
 )
 
 from hpo_airflow import settings, tasks
+from hpo_airflow.installation import open_store, this_installation
 from hpo_airflow.tasks import emit, errors, key_of, label
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ class Approval(HITLOperator):
 def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict[str, Any]]:
     from hpo_lib.promotion import challenger
 
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         if why := tasks.no_final(store, key_of(context), file):
             log.error("no final training: %s", why)
             return []
-        lease = challenger.choose(store, key_of(context), settings.installation())
+        lease = challenger.choose(store, key_of(context), this_installation())
         _log_drift(store, context)
     if lease.stop is not None:
         log.info("no final training: %s", lease.stop.reason)
@@ -133,7 +134,7 @@ def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict
 
 def _left_out(context: Mapping[str, Any]) -> list[str]:
     """Name what is skipped without final trials: what serves is looked after all the same."""
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         return _AFTER_CHOOSE[:-1] if _deploys(store, context) else _AFTER_CHOOSE
 
 
@@ -149,8 +150,8 @@ def _deploys(store: Any, context: Mapping[str, Any]) -> bool:
 def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
     from hpo_lib.promotion import challenger
 
-    with errors(), settings.open_store() as store:
-        model = challenger.decide(store, key_of(context), settings.installation())
+    with errors(), open_store() as store:
+        model = challenger.decide(store, key_of(context), this_installation())
         _log_drift(store, context)
     if model is None:
         raise AirflowSkipException("there is no challenger")
@@ -173,7 +174,7 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
     from hpo_lib.runs.outputs import report_path
     from hpo_lib.spec import load
 
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         run = store.run(key_of(context))
         model = store.models.of_run(run.id)
         spec = load(run.spec)
@@ -186,7 +187,7 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
         "",
         f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
         f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",
-        f"* Report: `{report_path(run, settings.installation())}`",
+        f"* Report: `{report_path(run, this_installation())}`",
         f"* Without an answer within {spec.deploy.approval_timeout} it is not deployed.",
     ]
     limit = timedelta(seconds=spec.deploy.approval_timeout_s)
@@ -201,7 +202,7 @@ def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     refused = f"not approved by {by}" if by else "nobody approved it in time"
     reason = f"Approved by {by or 'somebody'}." if approved else refused
     log.info("%s", reason)
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         challenger.approve(store, key_of(context), approved=approved, reason=reason)
 
 
@@ -210,8 +211,8 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
     from hpo_lib.records import ModelStatus
     from hpo_lib.runs import outputs
 
-    installation = settings.installation()
-    with errors(), settings.open_store() as store:
+    installation = this_installation()
+    with errors(), open_store() as store:
         run = store.run(key_of(context))
         if not run.spec.get("deploy"):
             raise AirflowSkipException("the spec names no deployment")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
 from hpo_airflow import tasks
+from hpo_airflow.broken_dag import broken, fenced, first_line, inline
 from hpo_airflow.dag_factory import ending, report, unrolled, validate
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ its own, whatever becomes of the file. Triggered by hand it takes no conf.
 _BROKEN = """\
 **{file} is broken**: nothing runs until it is mended, which Airflow sees by itself.
 `hpo validate` says the same.
-
-{error}
 """
-_SUMMARY = 200
 #: How often `validate` looks whether Airflow has taken over a file that was changed: five minutes.
 _WAIT = 60
 
@@ -63,11 +60,11 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
         max_active_tasks=spec.limits.parallel_trials + 1,
         is_paused_upon_creation=False,
         tags=["hpo", backend, spec.name, *(["paused"] if paused else [])],
-        description=_first_line(spec.description) or f"Tune {spec.name} by {file.name}",
+        description=first_line(spec.description) or f"Tune {spec.name} by {file.name}",
         doc_md=_SCHEDULED.format(
-            file=_inline(file.name),
-            when=_inline(when.words() if when else "never"),
-            spec=_fenced(to_yaml(spec), "yaml"),
+            file=inline(file.name),
+            when=inline(when.words() if when else "never"),
+            spec=fenced(to_yaml(spec), "yaml"),
         ),
         auto_register=False,
     ) as dag:
@@ -82,22 +79,8 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
 
 
 def _broken(file: ScheduledFile) -> DAG:
-    """Build a DAG that is never due; it ends, honestly, runs that were under way."""
-    with DAG(
-        file.dag_id,
-        dag_display_name=f"{file.dag_id} (broken)",
-        schedule=None,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        tags=["hpo", "broken"],
-        description=f"broken: {_first_line(file.error)}",
-        doc_md=_BROKEN.format(file=_inline(file.name), error=_fenced(file.error)),
-        auto_register=False,
-    ) as dag:
-        begin = validate(partial(tasks.validate_file, file=file, last="report"))
-        begin >> report(file)
-    return dag
+    begin = partial(tasks.validate_file, file=file, last="report")
+    return broken(file.dag_id, _BROKEN.format(file=inline(file.name)), file.error, begin, file)
 
 
 def _timetable(when: Schedule) -> Any:
@@ -112,21 +95,3 @@ def _timetable(when: Schedule) -> Any:
         return assets
     cron = CronTriggerTimetable(when.cron, timezone=when.zone, run_immediately=timedelta(minutes=1))
     return AssetOrTimeSchedule(timetable=cron, assets=assets) if assets else cron
-
-
-def _first_line(text: str) -> str:
-    """Give the first line of a text, short."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
-
-
-def _inline(text: str) -> str:
-    """Write a text as Markdown code within a line."""
-    return f"`{text.replace('`', chr(39))}`"
-
-
-def _fenced(text: str, language: str = "") -> str:
-    """Write a text as a block of Markdown code, with a fence that nothing in it can close."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

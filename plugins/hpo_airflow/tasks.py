@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from hpo_airflow import settings
+from hpo_airflow.installation import open_store, this_installation
 from hpo_lib.errors import NotFound, SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.records import RunKey
-from hpo_lib.registry import BACKENDS
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
@@ -54,12 +53,12 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
 
     dag_run = context["dag_run"]
     conf = dag_run.conf or dict(context["params"])
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         run = admission.begin(
             store,
             key_of(context),
             conf,
-            settings.installation(),
+            this_installation(),
             backend=backend,
             triggered_by=_cause_of(dag_run),
             provenance=provenance(),
@@ -75,7 +74,7 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
     from hpo_lib.runs import scheduled_files
 
     dag_run, key = context["dag_run"], key_of(context)
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         run = scheduled_files.begun(store, key)
         if run is None:
             _wait_for(context["ti"], last, file.name)
@@ -84,11 +83,19 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
                 key,
                 file,
                 dag_run.conf,
-                settings.installation(),
+                this_installation(),
                 triggered_by=_cause_of(dag_run),
                 provenance=provenance(),
             )
     return _begun(run)
+
+
+def refuse(context: Mapping[str, Any], reason: str) -> Never:
+    """Refuse to start a run, whatever its conf: its DAG is broken."""
+    with errors(), open_store() as store:
+        cause = _cause_of(context["dag_run"])
+        store.refuse_run(key_of(context), reason, triggered_by=cause)
+        raise SpecError(reason)
 
 
 def _wait_for(ti: Any, task_id: str, file: str) -> None:
@@ -123,11 +130,11 @@ def suggest(
     """Give the wave's assignments for its mapped trials, and the reason to stop if there is one."""
     from hpo_lib.runs import lifecycle
 
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         if why := _other_backend(store, key_of(context), file):
             log.error("no further trials: %s", why)
             return [], why
-        lease = lifecycle.next_wave(store, key_of(context), wave, settings.installation())
+        lease = lifecycle.next_wave(store, key_of(context), wave, this_installation())
     if lease.stop is not None:
         log.info("no further trials: %s", lease.stop.reason)
         return [], lease.stop.reason
@@ -163,17 +170,24 @@ def _other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str
 
 
 def perform(
-    context: Mapping[str, Any], assignment: Mapping[str, Any], backend: Backend, launch: Launch
+    context: Mapping[str, Any],
+    assignment: Mapping[str, Any],
+    name: str,
+    backend: Backend,
+    launch: Launch,
 ) -> dict[str, Any]:
-    """See a trial through; give number, value and metrics, or fail with its cause."""
+    """See a trial through; give number, value and metrics, or fail with its cause.
+
+    `name` is that of the backend.
+    """
     from hpo_lib.core.trial import TrialState
     from hpo_lib.records import spec_of
     from hpo_lib.trials import runner
 
     number = int(assignment["trial"])
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         run = store.run(key_of(context))
-        _check_backend(spec_of(run, store.trial(run.id, number)), backend)
+        _check_backend(spec_of(run, store.trial(run.id, number)), name)
         trial = runner.perform(
             store, run, number, backend, emit, launch, slot=assignment.get("slot")
         )
@@ -183,15 +197,13 @@ def perform(
     return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
 
 
-def _check_backend(spec: Spec, backend: Backend) -> None:
+def _check_backend(spec: Spec, name: str) -> None:
     """Refuse to run a trial where its spec does not want it: its file may have been changed."""
-    names = {path: name for name, path in BACKENDS.items()}
-    mine = names.get(f"{type(backend).__module__}:{type(backend).__qualname__}")
     own = spec.trial.backend
-    if mine not in (None, own):
+    if name != own:
         raise SpecError(
             f"this trial is for backend {own}, and this task now runs "
-            f"{mine}: the DAG's file was changed while the run went on"
+            f"{name}: the DAG's file was changed while the run went on"
         )
 
 
@@ -214,7 +226,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
         raise TransientError("the task was asked to end; a running trial waits for a retry")
     log.info("this task was ended by hand: its attempt ends too")
     try:
-        with settings.open_store() as store:
+        with open_store() as store:
             runner.give_up(store, attempt, over=states <= _OVER)
     finally:
         # Last, as it may take longer than the seconds that Airflow leaves to a task.
@@ -255,8 +267,8 @@ def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dic
     def strayed(run: Run) -> str | None:
         return scheduled_files.strayed(run, file) if file else None
 
-    installation = settings.installation()
-    with errors(), settings.open_store() as store:
+    installation = this_installation()
+    with errors(), open_store() as store:
         run = lifecycle.finish(store, key_of(context), installation, strayed)
         path = outputs.write_report(store, run, installation)
         outputs.keep_artifacts(store, run, installation)
@@ -296,9 +308,9 @@ def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
         return not ti.get_dr_count(dag_id=key.dag_id, run_ids=[key.dag_run_id], states=going)
 
     said = []
-    with errors(), settings.open_store() as store:
+    with errors(), open_store() as store:
         for sentence in housekeeping.sweep(
-            store, settings.installation(), is_over, lambda run: orphaned(run, folder)
+            store, this_installation(), is_over, lambda run: orphaned(run, folder)
         ):
             log.info("%s", sentence)
             said.append(sentence)

@@ -68,7 +68,7 @@ class HeldPackages:
     Options: ClassVar[type[Strict]] = HeldOptions
 
     def __init__(self, experiment: str, options: HeldOptions) -> None:
-        """Take what `hpo_airflow.settings` makes a deployer of one's own with."""
+        """Take what `hpo_airflow.deployers` makes a deployer of one's own with."""
         self.packages = PackageDeployer(experiment, Path(options.root))
         self.steps = Path(options.steps)
 

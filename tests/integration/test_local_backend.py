@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from hpo_lib.backends import AttemptName, Request, local_guard
 from hpo_lib.backends.local import LocalBackend, environment
 from hpo_lib.core.ending import Ending, Exit
+from tests.integration.backend_contract import LABELS, BackendContract
 
 PATIENCE_S, STORE = 60.0, "0123456789ab"
 
@@ -42,6 +44,20 @@ def python(code: str, *, timeout_s: float = 60.0, memory_bytes: int | None = Non
     """Ask for a piece of Python."""
     command = [sys.executable, "-c", code]
     return Request(command, {"HPO_TRIAL": "1"}, timeout_s, memory_bytes)
+
+
+class TestLocalBackend(BackendContract):
+    """What it has in common with all others."""
+
+    no_program = Ending.EXITED
+
+    def request(self, script: str, **changes: Any) -> Request:
+        known = {"env": {"HPO_TRIAL": "1"}, "timeout_s": 60.0, "labels": LABELS}
+        return Request(**({"command": ["sh", "-c", script]} | known | changes))
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> LocalBackend:
+        return LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0)
 
 
 def end(backend: LocalBackend, handle: dict) -> tuple[list[str], Exit]:

@@ -22,7 +22,7 @@ from hpo_lib.deployers.answers import (
     check_header,
     check_status,
 )
-from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s, packed
+from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s
 from hpo_lib.deployers.manifests import (
     MAX_CONFIG_BYTES,
     SERVER,
@@ -37,6 +37,7 @@ from hpo_lib.deployers.manifests import (
     trouble,
     unready,
 )
+from hpo_lib.deployers.packing import packed
 from hpo_lib.deployers.sample import Sample, read_sample
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import Strict, parse
@@ -212,14 +213,15 @@ def test_options_are_checked(options: dict[str, Any], words: str) -> None:
 def test_the_settings_give_what_the_operator_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpo_airflow import settings
+    from hpo_airflow import deployers
+    from hpo_airflow.installation import this_site
 
     (tmp_path / "d.yaml").write_text("serve: {namespaces: [models], max_replicas: 2}")
     monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "d.yaml"))
-    deployer = settings.kubernetes_deployer("digits", {"replicas": 2}, "s1")
+    deployer = deployers.kubernetes(this_site(), "digits", {"replicas": 2}, "s1")
     assert (deployer.plan.namespace, deployer.plan.name) == ("models", "digits")
     with pytest.raises(SpecError, match=r"deploy\.options\.replicas: must be at most 2"):
-        settings.kubernetes_deployer("digits", {"replicas": 3}, "s1")
+        deployers.kubernetes(this_site(), "digits", {"replicas": 3}, "s1")
 
 
 @pytest.mark.parametrize("target", registry.DEPLOYERS.values())

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_airflow import settings
+from hpo_airflow import connections, deployers, settings
+from hpo_airflow.installation import this_site
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.deployers.sample import TOLERANCE, Sample, read_sample
 from hpo_lib.errors import SpecError
@@ -53,10 +54,10 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["mlflow", "sagemaker"])
 def test_a_deployer_is_built_as_it_is_registered(name: str) -> None:
-    made = settings.deployer(name, "iris", {})
+    made = deployers.deployer(this_site(), name, "iris", {})
     assert isinstance(made, load("deployer", name))
     with pytest.raises(SpecError, match=r"deploy\.options: unknown key \"url\""):
-        settings.deployer(name, "iris", {"url": "http://169.254.169.254"})
+        deployers.deployer(this_site(), name, "iris", {"url": "http://169.254.169.254"})
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ def test_places_differ_by_their_addresses_and_by_nothing_else(
     monkeypatch.setenv(
         "AIRFLOW_CONN_AWS_DEFAULT", '{"conn_type": "aws", "login": "a", "password": "b"}'
     )
-    found = [settings.deployer(name, "iris", one).address for one in options]
+    found = [deployers.deployer(this_site(), name, "iris", one).address for one in options]
     assert len(set(found)) == len(options)
     more = {"kubernetes": {"replicas": 2}, "sagemaker": {"instances": 1}}.get(name, {})
-    assert settings.deployer(name, "iris", more).address == found[0]
-    assert settings.deployer(name, "wine", {}).address != found[0]
+    assert deployers.deployer(this_site(), name, "iris", more).address == found[0]
+    assert deployers.deployer(this_site(), name, "wine", {}).address != found[0]
 
 
 def test_a_package_has_one_address_by_whatever_way_it_is_reached(tmp_path: Path) -> None:
@@ -86,26 +87,26 @@ def test_a_package_has_one_address_by_whatever_way_it_is_reached(tmp_path: Path)
     places = [PackageDeployer("iris", root) for root in (tmp_path, tmp_path / "link")]
     assert places[0].address == places[1].address
     with pytest.raises(SpecError, match=r"deploy\.options\.uri: must be a URI such as"):
-        settings.deployer("package", "iris", {"uri": "s3://bucket/../elsewhere"})
+        deployers.deployer(this_site(), "package", "iris", {"uri": "s3://bucket/../elsewhere"})
 
 
 def test_every_registered_deployer_has_a_builder() -> None:
-    assert {"mlflow", "sagemaker"} <= set(settings._DEPLOYERS)
-    assert set(settings._DEPLOYERS) == set(DEPLOYERS)
+    assert {"mlflow", "sagemaker"} <= set(deployers.DEPLOYERS)
+    assert set(deployers.DEPLOYERS) == set(DEPLOYERS)
 
 
 def test_what_is_not_allowed_is_refused_before_anything_is_asked() -> None:
     with pytest.raises(SpecError, match=r"options\.alias: this deployment allows champion"):
-        settings.deployer("mlflow", "iris", {"alias": "prod"})
+        deployers.deployer(this_site(), "mlflow", "iris", {"alias": "prod"})
     with pytest.raises(SpecError, match=r"options\.role: this deployment allows a-role"):
-        settings.deployer("sagemaker", "iris", {"role": "arn:aws:iam::1:role/admin"})
+        deployers.deployer(this_site(), "sagemaker", "iris", {"role": "arn:aws:iam::1:role/admin"})
 
 
 def test_the_file_of_this_repository_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPO_CONFIG", str(settings.ROOT / "config" / "deployment.yaml"))
-    settings.deployer("mlflow", "iris", {})
+    deployers.deployer(this_site(), "mlflow", "iris", {})
     with pytest.raises(SpecError, match=r"options\.image: this deployment allows none"):
-        settings.deployer("sagemaker", "iris", {})
+        deployers.deployer(this_site(), "sagemaker", "iris", {})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_a_connection_says_where_mlflow_is(
     monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], address: str, header: str | None
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW", json.dumps({"conn_type": "http", **connection}))
-    client = settings._mlflow("mlflow")
+    client = connections.mlflow("mlflow")
     assert str(client.base_url).rstrip("/") == address.rstrip("/")
     assert client.headers.get("authorization") == header
     assert (client.auth is not None) == ("login" in connection)
@@ -130,13 +131,13 @@ def test_a_connection_says_where_mlflow_is(
 def test_ones_own_is_allowed_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ALLOWED_DEPLOYERS, raising=False)
     with pytest.raises(SpecError, match=rf"operator can add {__name__} to HPO_DEPLOYERS"):
-        settings.deployer(OWN, "iris", {})
+        deployers.deployer(this_site(), OWN, "iris", {})
     monkeypatch.setenv(ALLOWED_DEPLOYERS, f"acme, {__name__}")
-    made: Any = settings.deployer(OWN, "iris", {"where": "there"})
+    made: Any = deployers.deployer(this_site(), OWN, "iris", {"where": "there"})
     assert isinstance(made, OwnDeployer)
     assert (made.experiment, made.options.where) == ("iris", "there")
     with pytest.raises(SpecError, match=r"deploy\.options: unknown key"):
-        settings.deployer(OWN, "iris", {"were": "there"})
+        deployers.deployer(this_site(), OWN, "iris", {"were": "there"})
 
 
 def test_collectors_and_deployers_are_allowed_apart(monkeypatch: pytest.MonkeyPatch) -> None:

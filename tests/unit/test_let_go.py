@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hpo_airflow import settings, tasks
+from hpo_airflow import tasks
 from hpo_airflow.operators import trial
 from hpo_lib.errors import TransientError
 from hpo_lib.records import Attempt, AttemptState
@@ -66,7 +66,7 @@ def did(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def open_store() -> Iterator[FakeStore]:
         yield FakeStore(done)
 
-    monkeypatch.setattr(settings, "open_store", open_store)
+    monkeypatch.setattr(tasks, "open_store", open_store)
     return done
 
 

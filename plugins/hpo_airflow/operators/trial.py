@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk import BaseOperator
 
-from hpo_airflow import settings, tasks
+from hpo_airflow import installation, tasks
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Request
@@ -44,8 +44,8 @@ class TrialOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Give number, value and metrics of the trial; fail with the cause of a failed one."""
         self._context, self._ti = context, context["ti"]
-        self._backend = settings.backend(self.backend)
-        return tasks.perform(context, self.assignment, self._backend, self._launch)
+        self._backend = installation.backend(self.backend)
+        return tasks.perform(context, self.assignment, self.backend, self._backend, self._launch)
 
     def on_kill(self) -> None:
         """End the trial if that is what somebody wants, else leave it to the task's retry.

@@ -1,0 +1,59 @@
+"""From a row of the table of backends to its conf-triggered DAG, also from a broken one."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hpo_airflow import settings, tasks
+from hpo_airflow.broken_dag import broken, inline
+from hpo_airflow.dag_factory import conf_triggered
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from hpo_lib.registry import BackendRow
+
+_BROKEN = """\
+**Backend {backend} is broken**: it runs no trial until it can be imported, which Airflow sees by
+itself.
+"""
+
+
+def installed(row: BackendRow) -> bool:
+    """Say whether that is installed which a backend needs; without it there is no DAG."""
+    try:
+        return find_spec(row.needs) is not None
+    except ModuleNotFoundError:
+        return False
+    except Exception:
+        # It is there, and broken: the DAG is going to say so.
+        return True
+
+
+def on_demand(dag_id: str, backend: str, row: BackendRow, examples: Path) -> DAG:
+    """Build the DAG of a backend, with a form that an example of that folder fills.
+
+    Whatever is wrong with the backend, there is a DAG: one that shows the error and fails with it.
+    """
+    try:
+        return conf_triggered(
+            dag_id,
+            backend=backend,
+            example=_example(backend, examples / row.example),
+            waves=settings.max_waves(),
+        )
+    except Exception as error:
+        why = f"backend {backend}: {type(error).__name__}: {error}"
+        doc = _BROKEN.format(backend=inline(backend))
+        return broken(dag_id, doc, why, partial(tasks.refuse, reason=why))
+
+
+def _example(backend: str, file: Path) -> dict[str, Any]:
+    """Read an example, which may be that of another backend."""
+    spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return {**spec, "trial": {**spec["trial"], "backend": backend}}

@@ -1,0 +1,91 @@
+"""What an operator has set up, as variables and a file say it, and backends built of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpo_lib.backends.docker import DockerBackend
+from hpo_lib.backends.kubernetes import KubernetesBackend
+from hpo_lib.backends.local import LocalBackend
+from hpo_lib.errors import SpecError
+from hpo_lib.installation import Environment, built, installation_of
+from hpo_lib.registry import BACKENDS, load
+
+CONFIG = """
+artifacts: {s3://bucket: aws_default, file:///shared: null}
+inputs: {s3://data: aws_default}
+docker: {images: [an-image]}
+kubernetes: {connection: a-cluster, namespaces: [trials]}
+job: {kinds: [kubeflow.org/v1/TFJob]}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "deployment.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
+    found = Environment(tmp_path, variables={"AIRFLOW_HOME": str(tmp_path / "a")})
+    assert (found.home, found.workdir) == (tmp_path / "a" / "hpo", tmp_path)
+    assert found.path == str(tmp_path / ".venv-trial" / "bin")
+    assert (found.grace_s, found.max_waves, found.max_parallel) == (600.0, 40, 8)
+    assert found.offers == {}
+    assert found.inputs.folders == [tmp_path]
+
+
+def test_variables_win(tmp_path: Path) -> None:
+    said = {
+        "HPO_HOME": str(tmp_path / "home"),
+        "HPO_TRIAL_DIR": str(tmp_path / "work"),
+        "HPO_TRIAL_PATH": "/opt/bin",
+        "HPO_GRACE_S": "5",
+        "HPO_MAX_WAVES": "3",
+        "HPO_MAX_PARALLEL": "2",
+        "HPO_DATA": str(tmp_path / "data"),
+    }
+    found = installation_of(Environment(tmp_path, variables=said))
+    assert (found.home, found.max_waves, found.max_parallel) == (tmp_path / "home", 3, 2)
+    assert found.inputs.folders == [tmp_path / "work", tmp_path / "data"]
+    local = found.backends["local"]()
+    assert local == LocalBackend(tmp_path / "home", tmp_path / "work", "/opt/bin", 5.0)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_builds_itself_without_a_connection(name: str, root: Path) -> None:
+    made = built(name, Environment(root, variables={}))
+    assert type(made) is load("backend", name)
+
+
+def test_backends_take_their_rules_from_the_file(root: Path) -> None:
+    site = Environment(root, variables={})
+    docker, pods = built("docker", site), built("kubernetes", site)
+    assert isinstance(docker, DockerBackend)
+    assert isinstance(pods, KubernetesBackend)
+    assert docker.rules.images == ("an-image",)
+    assert pods.rules.namespaces == ("trials",)
+    assert set(pods.offers) == {"s3://bucket", "file:///shared"}
+    assert set(site.inputs.offers) == {"s3://bucket", "file:///shared", "s3://data"}
+
+
+def test_what_is_wrong_in_the_file_is_told(root: Path) -> None:
+    (root / "config" / "deployment.yaml").write_text("docker: {image: x}")
+    with pytest.raises(SpecError, match=r'config/deployment\.yaml: docker: unknown key "image"'):
+        built("docker", Environment(root, variables={}))
+
+
+def test_only_airflow_knows_its_connections(root: Path) -> None:
+    site = Environment(root, variables={})
+    pods = built("kubernetes", site)
+    assert isinstance(pods, KubernetesBackend)
+    with pytest.raises(SpecError, match="connection a-cluster: only Airflow knows"):
+        _ = pods.client
+    with pytest.raises(SpecError, match="connection aws_default: only Airflow knows"):
+        site.offers["s3://bucket"]()
+    with pytest.raises(SpecError, match="connection of this machine: only Airflow knows"):
+        site.aws(None, None, "ecs")
+    assert site.offers["file:///shared"]() == {}
