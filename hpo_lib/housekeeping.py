@@ -37,20 +37,13 @@ def sweep(
                 yield _left(store, run, installation, why)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
-    for name in sorted({name for run in [*going, *store.runs()] for name in _backends(run)}):
+    for name in sorted({name for run in [*going, *store.runs()] for name in run.outline.backends}):
         try:
             yield from _leftovers(store, name, installation.backends[name]())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
     # Last, for a deployment may take all the time that there is.
     yield from heal(store, installation, is_over)
-
-
-def _backends(run: Run) -> Iterator[str]:
-    """Name what a run's trials are run by; nothing of one that was refused."""
-    for part in (run.spec, run.spec.get("final") or {}):
-        if name := part.get("trial", {}).get("backend"):
-            yield str(name)
 
 
 def _left(store: Store, run: Run, installation: Installation, why: str) -> str:

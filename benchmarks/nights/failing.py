@@ -27,7 +27,7 @@ from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import TransientError
 from hpo_lib.installation import Installation
 from hpo_lib.promotion import challenger, deployment
-from hpo_lib.records import Attempt, Model, ModelStatus, RunKey, RunStatus
+from hpo_lib.records import Attempt, Model, ModelStatus, Provenance, RunKey, RunStatus
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, upgrade
@@ -118,7 +118,7 @@ def begin(site: Site, key: RunKey, night: int) -> None:
         site.installation,
         backend="local",
         triggered_by="schedule",
-        provenance={},
+        provenance=Provenance(),
     )
     site.backend.nights[run.id] = night
 
@@ -305,7 +305,7 @@ def _check(site: Site, before: Model | None, now: Model | None) -> None:
     _assert(now is not None or before is None, f"{before} was not replaced, and is gone")
     if now is not None and now.version != (before and before.version):
         _assert(now.against == (before and before.version), f"{now} has replaced {before}")
-        _assert(bool((now.verdict or {}).get("promote")), f"{now} was not to be promoted")
+        _assert(now.promising, f"{now} was not to be promoted")
 
 
 def _check_whole(site: Site, night: int) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.nights.world import METRIC, NIGHTS, THRESHOLD, Final, Truth, World
 from hpo_lib.core.trial import Direction
-from hpo_lib.evaluation.gate import Rule, Scores, Verdict, judge
+from hpo_lib.evaluation.gate import Rule, Scores, judge
+from hpo_lib.evaluation.verdict import Verdict
 
 Decide = Callable[[Scores, Scores | None], Verdict]
 #: A real improvement has to be promoted within so many nights.

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.optimizers.training import Data
 from benchmarks.warmstart.tasks import Task
 from hpo_lib.core.trial import Cause, Earlier, History, Trial, TrialState
-from hpo_lib.records import Past, Run, RunKey, RunStatus
+from hpo_lib.records import Past, Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Spec, load
 
@@ -103,10 +103,10 @@ def _past(spec: Spec, trials: Sequence[Trial]) -> Past:
         key=RunKey("benchmark", "yesterday"),
         experiment=spec.name,
         status=RunStatus.COMPLETE,
-        spec=spec.dump(),
+        document=spec.dump(),
         reason=None,
         triggered_by="benchmark",
-        provenance={},
+        provenance=Provenance(),
         started_at=datetime(2000, 1, 1, tzinfo=UTC),
     )
     return Past(run, tuple(trials), DAY_S)

@@ -19,7 +19,14 @@ REFUSED, FAILED = 2, 1
 NIGHTS = "nights"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *("HPO_COLLECTORS", "HPO_DATA", "HPO_DEPLOYERS", "HPO_EXPERIMENTS", "HPO_GRACE_S"),
+    *(
+        "HPO_BACKENDS",
+        "HPO_COLLECTORS",
+        "HPO_DATA",
+        "HPO_DEPLOYERS",
+        "HPO_EXPERIMENTS",
+        "HPO_GRACE_S",
+    ),
     *("HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_SAMPLERS", "HPO_SCHEDULERS", "HPO_STORE"),
     *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )

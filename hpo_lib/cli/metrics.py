@@ -69,8 +69,9 @@ def _deployment(run: Run) -> Installation:
     from hpo_lib.files.artifacts import offers
     from hpo_lib.installation import Installation
 
-    uri = (run.spec.get("artifacts") or {}).get("uri")
-    return Installation(home(), {}, artifacts=offers({uri: None} if uri else {}, lambda _: {}))
+    kept = run.spec.artifacts
+    places = {} if kept is None else {kept.uri: None}
+    return Installation(home(), {}, artifacts=offers(places, lambda _: {}))
 
 
 def settings(options: argparse.Namespace) -> dict[str, str]:

@@ -43,12 +43,10 @@ def models(options: argparse.Namespace) -> int:
 
 def _history(events: Sequence[ModelEvent], known: Sequence[Model]) -> Iterator[str]:
     """Say what became of models and what runs saw of champions, in the order of time."""
-    from hpo_lib.evaluation import drift
-
     told = [(utc(one.time), f"v{one.version} {one.status}: {one.reason}") for one in events]
     for model in known:
-        for night in drift.checks_of(model.verdict):
-            told += [(night.time, f"run {night.run}: {said}") for said in night.sentences()]
+        for check in model.checks:
+            told += [(check.time, f"run {check.run}: {said}") for said in check.sentences()]
     for time, said in sorted(told, key=lambda one: one[0]):
         yield f"{moment(time)}  {said}"
 

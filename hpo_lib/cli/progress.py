@@ -13,7 +13,7 @@ from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import History, Trial, TrialState
 from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.records import ModelStatus, Run, RunKey, RunStatus, RunView, slug_of
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.words import count, duration
 
@@ -62,8 +62,8 @@ def line_of(store: Store, key: RunKey, state: str) -> str:
         return "refused"
     view = store.view(run.id)
     if view.finals:
-        return final(load(run.spec), view)
-    return progress(load(run.spec), store.history(run.id))
+        return final(run.spec, view)
+    return progress(run.spec, store.history(run.id))
 
 
 def final(spec: Spec, view: RunView) -> str:
@@ -75,7 +75,7 @@ def final(spec: Spec, view: RunView) -> str:
     if model is not None and model.verdict is not None:
         parts.append(f"model version {model.version} is {model.status}")
         waits = spec.deploy is not None and spec.deploy.approval == "manual"
-        if waits and model.status is ModelStatus.CHALLENGER and not model.verdict.get("approved"):
+        if waits and model.status is ModelStatus.CHALLENGER and model.approved is None:
             parts.append("it waits to be approved in Airflow, under Required Actions")
     return " · ".join(parts)
 
@@ -118,7 +118,7 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
     if run.status is RunStatus.RUNNING:
         return f"run {run.id} of {run.experiment} was ended from outside\nAirflow     {url}"
     lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
-    spec = load(run.spec)
+    spec = run.spec
     front = spec.goal.front(store.history(run.id).trials)
     lines += _front(spec.goal, front) if spec.goal.several else _best(spec.goal, front)
     model = store.models.of_run(run.id)

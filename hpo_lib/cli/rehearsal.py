@@ -26,7 +26,7 @@ from hpo_lib.deployers.package import ALIAS, LOADER, interpreter
 from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.records import Model, ModelStatus, RunKey
 from hpo_lib.runs import scheduled_files
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.spec.schedule import Schedule
 from hpo_lib.spec.yaml_file import to_yaml
 from hpo_lib.words import number
@@ -130,7 +130,7 @@ def standing(store: Store, spec: Spec, home: Path, python: Path | None) -> list[
         return ["champion    none"]
     params = ", ".join(f"{name}={number(value)}" for name, value in champion.params.items())
     lines = [f"champion    version {champion.version}: {params}"]
-    deploy = load(store.run_by_id(champion.run_id).spec).deploy
+    deploy = store.run_by_id(champion.run_id).spec.deploy
     if deploy is None:
         return [*lines, "served      nowhere: its spec has no `deploy`"]
     if deploy.to != "package" or deploy.options:
@@ -172,7 +172,7 @@ def story(store: Store, experiment: str) -> list[str]:
 
 def _line(model: Model) -> str:
     retired = model.status is ModelStatus.RETIRED
-    said = (model.verdict or {}).get("reason") if retired else model.reason
+    said = model.verdict_reason if retired else model.reason
     return f"version {model.version}  {model.status:<8}  {said}"
 
 

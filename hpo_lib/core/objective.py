@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.trial import Direction, Trial
@@ -28,18 +27,6 @@ class Goal:
         """Make the goal of objectives without names: `objective`, `objective_2` and so on."""
         names = [_UNNAMED, *(f"{_UNNAMED}_{n}" for n in range(2, len(directions) + 1))]
         return cls(tuple(zip(names, directions, strict=True)), tuple(constraints))
-
-    @classmethod
-    def read(cls, spec: Mapping[str, Any]) -> Goal | None:
-        """Read the goal of a stored spec, be it of another version; None if it does not say."""
-        said: Any = spec.get("objective")
-        listed: Sequence[Any] = said if isinstance(said, list | tuple) else [said]
-        try:
-            objectives = tuple((str(one["metric"]), Direction(one["direction"])) for one in listed)
-            constraints = tuple(Constraint.parse(text) for text in spec.get("constraints", ()))
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
-        return cls(objectives, constraints) if objectives else None
 
     @property
     def direction(self) -> Direction:

@@ -1,4 +1,4 @@
-"""Drift: what a champion scores on a later night's data, and how that data differs from its own.
+"""Drift: what a champion scores on a later run's data, and how that data differs from its own.
 
 Pure. What training has left is read leniently: what is malformed is as if it was not there.
 """
@@ -6,6 +6,7 @@ Pure. What training has left is read leniently: what is malformed is as if it wa
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -15,8 +16,6 @@ from hpo_lib.core.trial import Direction
 from hpo_lib.words import count, line, number, utc
 
 MAX_FEATURES, MAX_CLASSES = 64, 256
-#: Where a champion's verdict has its later nights.
-NIGHTS = "nights"
 _MAX_NAME, _MAX_ROWS = 128, 2**53
 #: A shift beyond this many standard deviations says no more than this.
 _MAX_SHIFT = 100.0
@@ -130,7 +129,7 @@ class Change:
 
 
 def compare(then: Data, now: Data) -> Change:
-    """Compare the data of two nights.
+    """Compare the data of two runs.
 
     A feature's shift is the difference of its means over the root of its mean variance: the
     standardised mean difference (Cohen 1988), 0.1 of which is commonly taken for small (Austin
@@ -183,7 +182,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ChampionCheck:
-    """A champion on a later night's data: its configuration trained again, and what had changed.
+    """A champion on a later run's data: its configuration trained again, and what had changed.
 
     `time` is when the run began. `search`: its score is that of one trial of the search, as no
     final ones were due. `program` says in words how the program that trains differs since.
@@ -242,31 +241,29 @@ class ChampionCheck:
 
     @classmethod
     def read(cls, plain: object) -> ChampionCheck | None:
-        """Read the plain form, None if it is none."""
+        """Read the plain form, None if it is none; what came later may be missing."""
         try:
             values = dict(plain)  # type: ignore[call-overload]
-            data = dict(values["data"])
-            shifts = [Shift(**{**one, "missing": tuple(one["missing"])}) for one in data["shifts"]]
-            values["data"] = Change(**{**data, "rows": tuple(data["rows"]), "shifts": shifts})
-            for name in ("then", "now"):
-                values[name] = None if values[name] is None else Score(**values[name])
+            values["run"] = operator.index(values["run"])
             values["time"] = utc(datetime.fromisoformat(values["time"]))
             values["direction"] = Direction(values["direction"])
+            values["data"] = _change(values.get("data") or {})
+            values["program"] = tuple(values.get("program") or ())
+            for name in ("then", "now"):
+                values[name] = Score(**values[name]) if values.get(name) else None
             return cls(**values)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
 
-def seen_by(run: int, verdict: Mapping[str, Any] | None) -> ChampionCheck | None:
-    """Give the night that a run has noted."""
-    return next((one for one in checks_of(verdict) if one.run == run), None)
-
-
-def checks_of(verdict: Mapping[str, Any] | None) -> list[ChampionCheck]:
-    """Read the nights that are noted with a champion's verdict, in their order."""
-    found = (verdict or {}).get(NIGHTS)
-    read = [ChampionCheck.read(one) for one in found] if isinstance(found, list) else []
-    return [one for one in read if one is not None]
+def _change(plain: Mapping[str, Any]) -> Change:
+    """Read the plain form of how data differs."""
+    shifts = [Shift(**{**one, "missing": tuple(one["missing"])}) for one in plain.get("shifts", ())]
+    values = {**plain, "shifts": tuple(shifts)}
+    for name in ("rows", "gone", "new"):
+        if name in plain:
+            values[name] = tuple(plain[name])
+    return Change(**values)
 
 
 def _shift(name: str, then: Feature, now: Feature) -> Shift:

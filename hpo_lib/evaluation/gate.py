@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
+from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.words import count, number
 
 if TYPE_CHECKING:
@@ -96,21 +97,6 @@ class Made:
 
     score: float
     otherwise: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether to promote, and why, in sentences; `broken` has a sentence per broken guard.
-
-    `improvement` is positive where the challenger is better, whatever the direction; `error` is
-    its standard error. Both are None where nothing could be compared.
-    """
-
-    promote: bool
-    reason: str
-    improvement: float | None = None
-    error: float | None = None
-    broken: Sequence[str] = ()
 
 
 def judge(

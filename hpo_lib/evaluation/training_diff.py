@@ -1,6 +1,6 @@
 """What trains a model, as far as its spec and its trial say: to see whether it is another by now.
 
-Writer and reader of a manifest's `program`. Its values go where a model goes, so what is long, and
+What a manifest has as `program`. Its values go where a model goes, so what is long, and
 may be anything, is there by its beginning and a digest.
 """
 
@@ -35,17 +35,6 @@ def program(spec: Spec, params: Params, versions: object) -> dict[str, Any]:
         "options": _digest(trial.options) if trial.options else "",
         "versions": _versions(versions),
     }
-
-
-def recorded(manifest: Mapping[str, Any], params: Params) -> Mapping[str, Any]:
-    """Give what a model's manifest says of its program; those of before say a part of it."""
-    known = manifest.get("program")
-    if isinstance(known, Mapping):
-        return known
-    trained = manifest.get("params")
-    pairs = trained.items() if isinstance(trained, Mapping) else ()
-    fixed = {name: value for name, value in pairs if name not in params}
-    return {"image": manifest.get("image") or "", "fixed": fixed} if manifest else {}
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

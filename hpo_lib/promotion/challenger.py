@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,32 @@ from hpo_lib.core.space import key as params_key
 from hpo_lib.core.trial import Decision, Params, TrialState
 from hpo_lib.errors import NotFound, TransientError
 from hpo_lib.evaluation import gate
-from hpo_lib.evaluation.training_diff import program
 from hpo_lib.files import artifacts
 from hpo_lib.files.places import Place, files, json_object
 from hpo_lib.installation import Installation
 from hpo_lib.promotion import monitoring
 from hpo_lib.promotion.monitoring import MAX_METADATA, METADATA, MODEL
 from hpo_lib.records import (
+    Manifest,
     Model,
     ModelStatus,
     Run,
     RunKey,
     RunStatus,
     RunView,
+    Trained,
     TrialView,
     attempt_uri,
 )
 from hpo_lib.runs import lifecycle, outputs
 from hpo_lib.search import engine
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
 
 SLOT = "final"
 #: In a final trial's output: by metric the scores of single examples.
 HOLDOUT = "holdout.json"
-#: In a verdict: by whom the model was approved.
-APPROVED = "approved"
 _MAX_HOLDOUT = 64 * 1024 * 1024
 
 
@@ -55,7 +53,7 @@ def choose(store: Store, key: RunKey, installation: Installation) -> Batch:
         return Batch((), Decision.stop("the run was never started", failed=True))
     if run.status is RunStatus.REFUSED:
         return Batch((), Decision.stop(run.reason or "refused", failed=True))
-    spec = load(run.spec)
+    spec = run.spec
     if spec.final is None:
         return Batch((), Decision.stop("the spec asks for no final training"))
     lease = store.batch_of(run.id, SLOT) or _chosen(store, run, spec, installation)
@@ -65,9 +63,9 @@ def choose(store: Store, key: RunKey, installation: Installation) -> Batch:
 
 
 def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> Batch:
-    verdict = lifecycle.searched(store, run, installation)
-    if verdict.failed:
-        return Batch((), verdict)
+    conclusion = lifecycle.searched(store, run, installation)
+    if conclusion.failed:
+        return Batch((), conclusion)
 
     def ask(history: Any, champion: Model | None) -> engine.FinalStep:
         return engine.final_step(spec, history, None if champion is None else champion.params)
@@ -76,7 +74,7 @@ def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> B
 
 
 def _unchallenged(store: Store, run: Run, spec: Spec, installation: Installation) -> None:
-    """Note how a champion that stays went in the search; a night is not lost for want of that."""
+    """Check a champion that stays, by the search; a run is not lost for want of that."""
     champion = store.models.champion(run.experiment)
     if champion is None:
         return
@@ -97,12 +95,11 @@ def decide(store: Store, key: RunKey, installation: Installation) -> Model | Non
         raise TransientError("final.choose has not said what is to be trained: see its log")
     if model is None or model.status is not ModelStatus.CHALLENGER:
         return model
-    spec = load(run.spec).for_final
+    spec = run.spec.for_final
     if model.awaits_verdict:
         model = _judged(store, run, spec, model, installation)
-    verdict = model.verdict or {}
-    if not verdict.get("promote"):
-        return store.models.reject(model, str(verdict.get("reason")))
+    if not model.promising:
+        return store.models.reject(model, model.verdict_reason)
     if spec.deploy is not None and not model.files:
         lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
         return store.models.reject(model, lack)
@@ -113,7 +110,7 @@ def decide(store: Store, key: RunKey, installation: Installation) -> Model | Non
 
 def _unasked(store: Store, run: Run) -> bool:
     """Say whether final training is wanted, and nobody has asked for it yet."""
-    wanted = run.status is RunStatus.RUNNING and load(run.spec).final is not None
+    wanted = run.status is RunStatus.RUNNING and run.spec.final is not None
     return wanted and store.batch_of(run.id, SLOT) is None
 
 
@@ -123,20 +120,14 @@ def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Inst
     view, rule = store.view(run.id), rule_of(spec)
     mine = _of(view, model.params)
     theirs = [one for one in view.finals if not _is(one, model.params)]
-    night = None
+    check = None
     if model.against is not None:
         champion = store.models.get(run.experiment, model.against)
-        night = monitoring.note(store, run, spec, rule, champion, theirs, installation)
+        check = monitoring.note(store, run, spec, rule, champion, theirs, installation)
     challenger, rival = (_scores(rule, spec, side, installation) for side in (mine, theirs))
-    made = gate.Made(night.then.mean, night.program) if night and night.then else None
+    made = gate.Made(check.then.mean, check.program) if check and check.then else None
     verdict = gate.judge(rule, challenger, None if model.against is None else rival, made)
-    found: dict[str, Any] = {"verdict": asdict(verdict)}
-    best = spec.goal.ranked(one.trial for one in mine)
-    if best:
-        first = next(one for one in mine if one.trial.number == best[0].number)
-        found |= _made(spec, run, first, installation)
-        found["manifest"]["scores"] = monitoring.record(rule, mine)
-    return store.models.trained(model, found)
+    return store.models.judged(model, verdict, _trained(spec, run, rule, mine, installation))
 
 
 def files_of(model: Model, installation: Installation) -> Place:
@@ -223,32 +214,31 @@ def _examples(output: Place, metric: str) -> list[float] | None:
         return None
 
 
-def _made(spec: Spec, run: Run, view: TrialView, installation: Installation) -> dict[str, Any]:
-    """Say what final training made: whose files, what is in them, and of what they are made."""
-    attempt, trial = view.attempts[-1], view.trial
-    output = installation.backend(spec).output(attempt.handle)
-    folder = output / MODEL
+def _trained(
+    spec: Spec, run: Run, rule: gate.Rule, finals: Sequence[TrialView], installation: Installation
+) -> Trained | None:
+    """Say what final training made: the files of its best trial; None if no trial is complete."""
+    ranked = spec.goal.ranked(one.trial for one in finals)
+    if not ranked:
+        return None
+    trial = ranked[0]
+    attempt = next(one for one in finals if one.trial.number == trial.number).attempts[-1]
+    folder = installation.backend(spec).output(attempt.handle) / MODEL
     there, training = bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
     name = str(folder)
     if spec.artifacts is not None:
         name = f"{attempt_uri(spec.artifacts.uri, run, trial.number, attempt.number)}/{MODEL}"
-    return {
-        "trial": trial.number,
-        "files": name if there else "",
-        "metrics": dict(trial.metrics),
-        "manifest": {
-            "experiment": run.experiment,
-            "run": run.id,
-            "dag_run": run.key.dag_run_id,
-            "trial": trial.number,
-            "params": {**spec.fixed, **trial.params},
-            "metrics": dict(trial.metrics),
-            "image": spec.trial.image,
-            "versions": dict(run.provenance),
-            "program": program(spec, trial.params, training.get("versions")),
-            "training": training,
-        },
-    }
+    manifest = Manifest.of(
+        spec,
+        trial,
+        run=run.id,
+        dag_run=run.key.dag_run_id,
+        versions=run.provenance.dump(),
+        training=training,
+        metric=rule.metric,
+        scores=monitoring.scores(rule.metric, finals),
+    )
+    return Trained(trial.number, name if there else "", trial.metrics, manifest)
 
 
 def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
@@ -258,10 +248,4 @@ def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model 
         raise TransientError("the gate has not decided")
     if not approved:
         return store.models.reject(model, reason)
-    return store.models.trained(model, {"verdict": {**model.verdict, APPROVED: reason}})
-
-
-def approved(model: Model) -> str | None:
-    """Say who has approved a model, None if nobody has."""
-    found = (model.verdict or {}).get(APPROVED)
-    return None if found is None else str(found)
+    return store.models.approved(model, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from hpo_lib.installation import Installation
 from hpo_lib.promotion import challenger, rollout
 from hpo_lib.promotion.rollout import Emit
 from hpo_lib.records import Model, ModelStatus, RunKey
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 
 
@@ -24,9 +23,9 @@ def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) ->
     SpecError if people have to approve the challenger, and have not.
     """
     run = store.run(key)
-    spec = load(run.spec)
+    spec = run.spec
     model = store.models.of_run(run.id)
-    if model is not None and model.files and (model.verdict or {}).get("promote"):
+    if model is not None and model.files and model.promising:
         _check_approved(spec, model)
         deployers, files = _deployers(store, installation), _files(installation)
         model = rollout.roll_out(store.models, model, deployers, files, emit)
@@ -38,7 +37,7 @@ def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) ->
 def _check_approved(spec: Spec, model: Model) -> None:
     """Ask for the answer itself: a task that was marked as done is none."""
     asked = spec.deploy is not None and spec.deploy.approval == "manual"
-    if asked and model.status is ModelStatus.CHALLENGER and not challenger.approved(model):
+    if asked and model.status is ModelStatus.CHALLENGER and model.approved is None:
         raise SpecError(
             f"deploy.approval: nobody has approved version {model.version} of "
             f"{model.experiment}; clear the task approve, and answer it"
@@ -70,8 +69,7 @@ def heal(
     deployers, files = _deployers(store, installation), _files(installation)
     for experiment in experiments:
         said: list[str] = []
-        with _telling(said.append):
-            _reject_left_over(store, experiment, installation, is_over, said.append)
+        _reject_left_over(store, experiment, installation, is_over, said.append)
         with _telling(said.append):
             rollout.follow(store.models, experiment, deployers, files, said.append)
         yield from (f"{experiment}: {sentence}" for sentence in said)
@@ -100,24 +98,36 @@ def _reject_left_over(
     emit: Emit,
 ) -> None:
     """Reject challengers of runs that are over, and drop what those had staged already."""
-    for model in store.models.of(experiment):
-        run = store.run_by_id(model.run_id)
-        waits = model.status is ModelStatus.CHALLENGER and run.spec.get("deploy")
-        if waits and is_over(run.key):
-            _deployers(store, installation)(model).drop(model.version)
-            store.models.reject(model, "its run ended before it was deployed")
-            emit(f"version {model.version} is rejected: its run ended before it was deployed")
+    with _telling(emit):
+        for model in store.models.of(experiment):
+            if model.status is ModelStatus.CHALLENGER:
+                with _telling(emit):
+                    _reject_if_left_over(store, model, installation, is_over, emit)
+
+
+def _reject_if_left_over(
+    store: Store,
+    model: Model,
+    installation: Installation,
+    is_over: Callable[[RunKey], bool],
+    emit: Emit,
+) -> None:
+    run = store.run_by_id(model.run_id)
+    if run.outline.deploy and is_over(run.key):
+        _deployers(store, installation)(model).drop(model.version)
+        store.models.reject(model, "its run ended before it was deployed")
+        emit(f"version {model.version} is rejected: its run ended before it was deployed")
 
 
 def _deployers(store: Store, installation: Installation) -> rollout.Deployers:
     """Give what builds a model's deployer: one for all that were deployed in the same way."""
-    built: dict[str, Deployer] = {}
+    built: dict[tuple[str, str], Deployer] = {}
 
     def deployer_of(model: Model) -> Deployer:
-        spec = store.run_by_id(model.run_id).spec
-        way = json.dumps([spec["name"], spec.get("deploy")], sort_keys=True)
+        run = store.run_by_id(model.run_id)
+        way = (run.experiment, run.outline.deploy)
         if way not in built:
-            built[way] = installation.deployer(load(spec), store.id)
+            built[way] = installation.deployer(run.spec, store.id)
         return built[way]
 
     return deployer_of

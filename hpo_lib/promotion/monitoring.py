@@ -1,7 +1,6 @@
-"""What a run sees of its experiment's champion, whose configuration it has trained again.
+"""Champion checks: what a run sees of the champion, whose configuration it has trained again.
 
-It is noted with the champion's verdict, be the champion challenged or not; done again it is the
-same.
+A check is kept with the champion, be that challenged or not; done again it is the same.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from typing import Any
 
 from hpo_lib.core.trial import Origin, TrialState
 from hpo_lib.errors import NotFound
-from hpo_lib.evaluation.drift import ChampionCheck, Data, Score, compare, seen_by
+from hpo_lib.evaluation.drift import ChampionCheck, Data, Score, compare
 from hpo_lib.evaluation.gate import Rule
-from hpo_lib.evaluation.training_diff import changes, program, recorded
+from hpo_lib.evaluation.training_diff import changes, program
 from hpo_lib.files.places import json_object
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.records import Model, Run, RunKey, TrialView
@@ -41,56 +40,44 @@ def note(
     if not trained:
         return None
     training = _training(run, trained, installation)
-    then = recorded(champion.manifest, champion.params)
     search = all(one.trial.origin is not Origin.FINAL for one in trained)
     # A search may train elsewhere than final training does: its versions are no news then.
     differs = search and spec.for_final is not spec
     now = program(spec.for_final, champion.params, None if differs else training.get("versions"))
-    before = champion.manifest.get("training")
-    night = ChampionCheck(
+    check = ChampionCheck(
         run=run.id,
         time=run.started_at,
         version=champion.version,
         metric=rule.metric,
         direction=rule.direction,
         then=_recorded(champion, rule.metric),
-        now=Score.of(_scores(rule.metric, trained)),
+        now=Score.of(scores(rule.metric, trained)),
         search=search,
-        data=compare(
-            Data.read(before.get("data") if isinstance(before, Mapping) else None),
-            Data.read(training.get("data")),
-        ),
-        program=tuple(changes(then, now)),
+        data=compare(champion.manifest.data, Data.read(training.get("data"))),
+        program=tuple(changes(champion.manifest.program(champion.params), now)),
     )
-    store.models.noted(champion, night.dump())
-    return night
+    store.models.noted(champion, check)
+    return check
 
 
 def said(store: Store, key: RunKey) -> list[str]:
-    """Say what a run has noted; nothing of one that has noted nothing, or was never started."""
+    """Say what a run's champion check has shown; nothing if the run has made none."""
     try:
         run = store.run(key)
     except NotFound:
         return []
     champion = store.models.seen_by(run)
-    night = None if champion is None else seen_by(run.id, champion.verdict)
-    return [] if night is None else list(night.sentences())
-
-
-def record(rule: Rule, trained: Sequence[TrialView]) -> dict[str, Any]:
-    """Give what a manifest keeps of what a model's configuration scored, for later nights."""
-    return {"metric": rule.metric, "values": _scores(rule.metric, trained)}
+    check = None if champion is None else champion.check_of(run.id)
+    return [] if check is None else list(check.sentences())
 
 
 def _recorded(champion: Model, metric: str) -> Score | None:
     """Read what a champion scored when it was made: of all seeds, or of its files' own alone."""
-    kept = champion.manifest.get("scores")
-    if isinstance(kept, Mapping) and kept.get("metric") == metric:
-        return Score.of(kept.get("values") or ())
-    return Score.of([champion.metrics.get(metric)])
+    return champion.manifest.score(metric) or Score.of([champion.metrics.get(metric)])
 
 
-def _scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
+def scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
+    """Give what the complete trials of a configuration scored."""
     done = [one.trial.metrics for one in trained if one.trial.state is TrialState.COMPLETE]
     return [metrics[metric] for metrics in done if metric in metrics]
 

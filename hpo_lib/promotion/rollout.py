@@ -205,10 +205,9 @@ def _refused(models: Models, model: Model, deployer: Deployer, reason: str) -> M
 
 
 def _why(model: Model) -> str:
-    verdict = model.verdict or {}
-    said = (verdict.get("reason") or "promoted", verdict.get("approved"))
-    return " ".join(str(one) for one in said if one)
+    said = model.verdict_reason or "promoted"
+    return f"{said} {model.approved}" if model.approved else said
 
 
 def _release(model: Model, files: Files) -> Release:
-    return Release(model.experiment, model.version, files(model), model.manifest)
+    return Release(model.experiment, model.version, files(model), model.manifest.document)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hpo_lib.records.advice import Advice, Told
 from hpo_lib.records.attempt import UNREAD, Attempt, AttemptState, Outcome
-from hpo_lib.records.model import Model, ModelEvent, ModelStatus
+from hpo_lib.records.manifest import Manifest
+from hpo_lib.records.model import Model, ModelEvent, ModelStatus, Trained
+from hpo_lib.records.provenance import Provenance
 from hpo_lib.records.run import (
-    STORE,
     Past,
     Run,
     RunKey,
@@ -20,21 +21,23 @@ from hpo_lib.records.run import (
 )
 
 __all__ = [
-    "STORE",
     "UNREAD",
     "Advice",
     "Attempt",
     "AttemptState",
+    "Manifest",
     "Model",
     "ModelEvent",
     "ModelStatus",
     "Outcome",
     "Past",
+    "Provenance",
     "Run",
     "RunKey",
     "RunStatus",
     "RunView",
     "Told",
+    "Trained",
     "TrialDecision",
     "TrialView",
     "attempt_uri",

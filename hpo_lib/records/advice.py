@@ -59,9 +59,12 @@ class Advice:
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Advice:
-        """Read the plain form."""
-        runs = tuple(_told(run) for run in plain.get("runs", ()))
-        return cls(runs, tuple(plain.get("dropped", ())))
+        """Read the plain form; of what is none only that it cannot be read."""
+        try:
+            runs = tuple(_told(run) for run in plain.get("runs", ()))
+            return cls(runs, tuple(str(sentence) for sentence in plain.get("dropped", ())))
+        except (AttributeError, KeyError, TypeError):
+            return cls(dropped=("what earlier runs told this one cannot be read any more",))
 
 
 def _plain(told: Told) -> dict[str, Any]:

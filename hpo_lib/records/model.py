@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+
+from hpo_lib.core.trial import Params
+from hpo_lib.evaluation.drift import ChampionCheck
+from hpo_lib.evaluation.verdict import Verdict
+from hpo_lib.records.manifest import Manifest
 
 
 class ModelStatus(StrEnum):
@@ -27,16 +31,15 @@ class Model:
 
     `source` is the trial that found the parameters, `trial` the final one whose files these are, at
     `files`: a URI or a path, empty until they are there. `against` is the champion that it was
-    compared with, `served` whether it has been seen serving well. `manifest` and `verdict` are
-    plain JSON; a champion's verdict has besides what later nights saw of it
-    (`hpo_lib.evaluation.drift`). `reason` says why the model is what it is.
+    compared with, `served` whether it has been seen serving well. `approved` says who has approved
+    it, `checks` are those of later runs, by run. `reason` says why the model is what it is.
     """
 
     experiment: str
     version: int
     run_id: int
     source: int
-    params: Mapping[str, Any]
+    params: Params
     status: ModelStatus
     reason: str
     created_at: datetime
@@ -46,13 +49,39 @@ class Model:
     trial: int | None = None
     files: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    manifest: Mapping[str, Any] = field(default_factory=dict)
-    verdict: Mapping[str, Any] | None = None
+    manifest: Manifest = field(default_factory=Manifest)
+    verdict: Verdict | None = None
+    approved: str | None = None
+    checks: Sequence[ChampionCheck] = ()
 
     @property
     def awaits_verdict(self) -> bool:
         """Say whether the gate has yet to judge it."""
         return self.status is ModelStatus.CHALLENGER and self.verdict is None
+
+    @property
+    def verdict_reason(self) -> str:
+        """What the gate said; empty if it has yet to judge the model."""
+        return "" if self.verdict is None else self.verdict.reason
+
+    @property
+    def promising(self) -> bool:
+        """Say whether the gate wants it promoted."""
+        return self.verdict is not None and self.verdict.promote
+
+    def check_of(self, run_id: int) -> ChampionCheck | None:
+        """Give the champion check of a run, None if it has made none."""
+        return next((one for one in self.checks if one.run == run_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What final training made: its files, at a URI or a path (empty: none), by which trial."""
+
+    trial: int
+    files: str
+    metrics: Mapping[str, float]
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)

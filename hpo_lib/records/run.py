@@ -11,12 +11,13 @@ from typing import Any
 
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Action, Observation, Origin, Trial, TrialState
+from hpo_lib.errors import SpecError
+from hpo_lib.records.advice import Advice
 from hpo_lib.records.attempt import Attempt
 from hpo_lib.records.model import Model
+from hpo_lib.records.provenance import Provenance
 from hpo_lib.spec import Spec, load
-
-#: Where a run's provenance has the name of its store.
-STORE = "store"
+from hpo_lib.spec.outline import Outline
 
 
 class RunStatus(StrEnum):
@@ -36,26 +37,39 @@ class RunKey:
     dag_run_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
-    """One execution of an experiment; `spec` is its canonical plain form, empty when refused.
+    """One execution of an experiment.
 
-    `earlier` is the plain form of what advises it (`hpo_lib.search.warm_start`), kept when it
-    began; so is `fingerprint`: results of trials are shared by runs that have the same one.
+    `document` is the spec in its canonical plain form, empty when the run was refused: it is there
+    to be kept and shown, and is read as `spec` or `outline`. `advice` is what earlier runs told
+    this one when it began. Runs of one `fingerprint` share the results of their trials.
     """
 
     id: int
     key: RunKey
     experiment: str
     status: RunStatus
-    spec: Mapping[str, Any]
+    document: Mapping[str, Any]
     reason: str | None
     triggered_by: str
-    provenance: Mapping[str, str]
+    provenance: Provenance
     started_at: datetime
     ended_at: datetime | None = None
-    earlier: Mapping[str, Any] = field(default_factory=dict)
+    advice: Advice = field(default_factory=Advice)
     fingerprint: str | None = None
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The run's spec; SpecError if the run was refused, or if the spec is none any more."""
+        if self.status is RunStatus.REFUSED:
+            raise SpecError(f"run {self.id} was refused, it has no trials: {self.reason}")
+        return load(self.document)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What the spec says as far as it can be read; empty for a run that was refused."""
+        return Outline.of(self.document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +110,8 @@ class RunView:
     """A whole run, trials by number, and how they stand by the run's goal.
 
     `trials` are those of the search; `finals`, of the final training, are no part of it. `champion`
-    is the one that the run has trained again, and noted something of. `decisions` are those of the
-    scheduler, in their order.
+    is the one that the run has trained again, and checked. `decisions` are those of the scheduler,
+    in their order.
     """
 
     run: Run
@@ -110,7 +124,7 @@ class RunView:
     @cached_property
     def goal(self) -> Goal | None:
         """What the run is after; None if its spec does not say."""
-        return Goal.read(self.run.spec)
+        return self.run.outline.goal
 
     @cached_property
     def front(self) -> list[int]:
@@ -132,8 +146,7 @@ class RunView:
 
 def spec_of(run: Run, trial: Trial) -> Spec:
     """Give the spec as one of the run's trials has it."""
-    spec = load(run.spec)
-    return spec.for_final if trial.origin is Origin.FINAL else spec
+    return run.spec.for_final if trial.origin is Origin.FINAL else run.spec
 
 
 def slug_of(run: Run) -> str:
@@ -143,6 +156,6 @@ def slug_of(run: Run) -> str:
 
 def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
     """Name an attempt's folder below the URI of a spec's artifacts, apart from other stores'."""
-    tag = run.provenance.get(STORE, "")[:6]
+    tag = run.provenance.store[:6]
     own = f"run-{run.id:06d}-{tag}" if tag else f"run-{run.id:06d}"
     return f"{uri}/{run.experiment}/{own}/trial-{trial:04d}/attempt-{attempt}"

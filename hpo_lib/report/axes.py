@@ -10,8 +10,9 @@ from typing import Any
 
 from hpo_lib.core.trial import Direction, Value
 from hpo_lib.report.charts import axis
-from hpo_lib.report.facts import Facts, Measure
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import label
+from hpo_lib.spec.outline import Measure
 from hpo_lib.words import number
 
 _MAX_TICKS = 12
@@ -33,19 +34,18 @@ class Axis:
     def of(cls, facts: Facts, name: str) -> Axis:
         """Read the axis from the spec, or guess it from the values where the spec says nothing."""
         values = [v.trial.params[name] for v in facts.trials if name in v.trial.params]
-        choices = facts.says("space", name, "choices")
+        said = facts.dimension(name)
         numeric = all(_is_number(value) for value in values)
-        if isinstance(choices, list | tuple) and choices:
-            return cls(name, "choice", _used(choices, values))
+        if said.choices:
+            return cls(name, "choice", _used(said.choices, values))
         if not numeric:
             return cls(name, "choice", _used((), values))
-        ends = [facts.says("space", name, end) for end in ("low", "high")]
-        known = [float(x) for x in (*ends, *values) if _is_number(x) and math.isfinite(x)]
-        scale = facts.says("space", name, "scale")
+        seen = [float(value) for value in values]
+        known = [*said.ends, *(value for value in seen if math.isfinite(value))]
         axis_ = cls(name, "linear", (), min(known, default=0.0), max(known, default=1.0))
-        if scale not in ("log", "reverse_log") or not axis_._fits(str(scale)):
+        if said.scale not in ("log", "reverse_log") or not axis_._fits(said.scale):
             return axis_
-        return cls(name, str(scale), (), axis_.low, axis_.high)
+        return cls(name, said.scale, (), axis_.low, axis_.high)
 
     def place(self, value: Value) -> float | None:
         """Give the place of a value in units of the axis; None if it has none."""

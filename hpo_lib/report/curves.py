@@ -21,8 +21,9 @@ from hpo_lib.report.charts import (
     marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, Measure
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import label
+from hpo_lib.spec.outline import Measure
 from hpo_lib.words import count, number
 
 _MAX_CURVES, _MAX_STEPS = 40, 200

@@ -1,11 +1,10 @@
-"""Drift: the champion on this run's data, over the nights, and how the data has changed."""
+"""Champion checks: the champion on this run's data and on others', and how the data changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from hpo_lib.core.trial import TrialState
-from hpo_lib.evaluation import drift
 from hpo_lib.evaluation.drift import ChampionCheck
 from hpo_lib.records import Model
 from hpo_lib.report.charts import BEST, LEGEND, STATE, TARGET, Chart, Trace, axis
@@ -14,10 +13,10 @@ from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.words import moment, number, utc
 
 
-def night(facts: Facts) -> ChampionCheck | None:
-    """Give what the run has noted of the champion."""
+def check(facts: Facts) -> ChampionCheck | None:
+    """Give the run's champion check, None if it has made none."""
     champion = facts.view.champion
-    return None if champion is None else drift.seen_by(facts.run.id, champion.verdict)
+    return None if champion is None else champion.check_of(facts.run.id)
 
 
 def words(found: ChampionCheck) -> Markup:
@@ -40,9 +39,9 @@ def table(found: ChampionCheck) -> Markup | None:
 
 
 def chart(facts: Facts, found: ChampionCheck) -> Chart | None:
-    """Draw the champion's value on every night since it was made, up to this run's."""
+    """Draw what every check of the champion has shown since it was made, up to this run's."""
     champion = facts.view.champion
-    known = drift.checks_of(champion.verdict) if champion else []
+    known = champion.checks if champion else ()
     shown = [one for one in known if one.run <= found.run and one.metric == found.metric]
     drawn = [one for one in shown if one.now is not None]
     if champion is None or not drawn:

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.trial import Direction, Trial, TrialState
+from hpo_lib.core.trial import Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.records import Advice, Run, RunView, TrialView, attempt_uri
-from hpo_lib.spec import Spec, load
+from hpo_lib.records import Run, RunStatus, RunView, TrialView, attempt_uri
+from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
+from hpo_lib.spec.outline import Dimension, Measure, Outline
 from hpo_lib.words import utc
 
 _LINE = 96
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One objective; `direction` is None if the spec does not say which way it improves."""
-
-    metric: str
-    direction: Direction | None = None
-    target: float | None = None
-
-    @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Measure:
-        """Read what the spec says."""
-        words = {direction.value: direction for direction in Direction}
-        direction = words.get(str(said.get("direction")))
-        return cls(str(said.get("metric") or "objective"), direction, _number(said.get("target")))
 
 
 @dataclass(frozen=True)
@@ -48,10 +33,10 @@ class Facts:
     @classmethod
     def of(cls, view: RunView) -> Facts:
         """Read the spec, or remember why it cannot be read."""
-        if not view.run.spec:
+        if view.run.status is RunStatus.REFUSED:
             return cls(view, None, None)
         try:
-            return cls(view, load(view.run.spec), None)
+            return cls(view, view.run.spec, None)
         except SpecError as error:
             return cls(view, None, str(error))
 
@@ -65,19 +50,19 @@ class Facts:
         """All trials, by number."""
         return self.view.trials
 
-    def says(self, *path: str) -> Any:
-        """Give what the spec says at a path, None where it says nothing."""
-        found: Any = self.run.spec
-        for name in path:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found
+    @property
+    def said(self) -> Outline:
+        """What the spec says, as far as it can be read."""
+        return self.run.outline
 
-    @cached_property
-    def objectives(self) -> list[Measure]:
+    def dimension(self, name: str) -> Dimension:
+        """Give what the spec says of a parameter."""
+        return self.said.space.get(name, Dimension())
+
+    @property
+    def objectives(self) -> Sequence[Measure]:
         """The objectives: at least one, of which the spec may say nothing."""
-        said = self.says("objective")
-        listed = said if isinstance(said, list | tuple) else [said]
-        return [Measure.of(one) for one in listed if isinstance(one, Mapping)] or [Measure.of({})]
+        return self.said.objectives
 
     @property
     def objective(self) -> Measure:
@@ -104,19 +89,10 @@ class Facts:
         """Whether there are constraints to keep."""
         return self.goal is not None and bool(self.goal.constraints)
 
-    @cached_property
-    def advice(self) -> Advice:
-        """What earlier runs told this one; nothing if what is stored cannot be read."""
-        try:
-            return Advice.read(self.run.earlier)
-        except (AttributeError, KeyError, TypeError):
-            return Advice()
-
     @property
     def slots(self) -> int:
         """How many trials may run at once."""
-        found = _number(self.says("limits", "parallel_trials"))
-        return max(int(found), 1) if found else 1
+        return max(self.said.parallel_trials or 1, 1)
 
     @cached_property
     def complete(self) -> list[TrialView]:
@@ -171,16 +147,12 @@ class Facts:
     @cached_property
     def parameters(self) -> list[str]:
         """The names of the space's parameters, and of any other that a trial has."""
-        space = self.says("space")
-        names = [str(name) for name in space] if isinstance(space, Mapping) else []
-        return _distinct(names, (view.trial.params for view in self.trials))
+        return _distinct(self.said.space, (view.trial.params for view in self.trials))
 
     @cached_property
     def metrics(self) -> list[str]:
         """The names of all metrics but the objectives: those of the spec, then any other seen."""
-        listed = self.says("extra_metrics")
-        names = [str(name) for name in listed] if isinstance(listed, list | tuple) else []
-        seen = _distinct(names, (view.trial.metrics for view in self.trials))
+        seen = _distinct(self.said.extra_metrics, (view.trial.metrics for view in self.trials))
         objectives = {objective.metric for objective in self.objectives}
         return [name for name in seen if name not in objectives]
 
@@ -234,8 +206,8 @@ def command(facts: Facts, view: TrialView) -> str | None:
 
 def files(facts: Facts, view: TrialView) -> str | None:
     """Name the folder with a trial's artifacts, if its spec keeps them."""
-    uri, keep = facts.says("artifacts", "uri"), facts.says("artifacts", "keep")
-    if not isinstance(uri, str) or keep == "none" or not view.attempts:
+    uri = facts.said.artifacts_uri
+    if uri is None or facts.said.artifacts_keep == "none" or not view.attempts:
         return None
     return attempt_uri(uri, facts.run, view.trial.number, view.attempts[-1].number)
 
@@ -251,13 +223,7 @@ def _wrapped(words: list[str]) -> list[str]:
     return lines
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _distinct(names: list[str], more: Any) -> list[str]:
+def _distinct(names: Iterable[str], more: Any) -> list[str]:
     found = dict.fromkeys(names)
     for mapping in more:
         found.update(dict.fromkeys(mapping))

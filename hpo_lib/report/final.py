@@ -28,7 +28,7 @@ def verdict(facts: Facts) -> Markup:
     model = facts.view.model
     if model is None:
         return el("p", "It has made no model.", class_="note")
-    judged = str((model.verdict or {}).get("reason") or "The gate has not decided yet.")
+    judged = model.verdict_reason or "The gate has not decided yet."
     later = model.reason.removeprefix(judged).strip() if model.verdict else ""
     status = el("span", model.status, class_=f"badge {_BADGE[model.status]}")
     return join([el("p", status, " ", judged), el("p", later, class_="note") if later else None])

@@ -9,9 +9,10 @@ from hpo_lib.core.trial import Direction
 from hpo_lib.records import TrialView
 from hpo_lib.report.axes import Frame
 from hpo_lib.report.charts import BEST, LEGEND, TARGET, Chart, Trace, marked, sample
-from hpo_lib.report.facts import Facts, Measure, command
+from hpo_lib.report.facts import Facts, command
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.trials import MAX_METRICS, MAX_PARAMETERS, cell, columns, head, texts, valued
+from hpo_lib.spec.outline import Measure
 from hpo_lib.words import count, number
 
 _MAX_POINTS, _MAX_ROWS, _MAX_COMMANDS = 500, 200, 20

@@ -118,7 +118,7 @@ def _final(facts: Facts) -> Section | None:
 
 
 def _drift(facts: Facts) -> Section | None:
-    found = drift.night(facts)
+    found = drift.check(facts)
     if found is None:
         return None
     drawn = drift.chart(facts, found)
@@ -203,7 +203,7 @@ def _captioned(facts: Facts, name: str, chart: Chart) -> Markup:
     scale = Axis.of(facts, name).scale
     words = {"log": " log scale", "reverse_log": " log scale towards 1"}
     told = [words[scale]] if scale in words else []
-    if facts.says("space", name, "when"):
+    if facts.dimension(name).conditional:
         told.append(" conditional")
     caption = el("figcaption", name, el("span", " ·".join(["", *told])), title=name)
     return el("figure", caption, chart.place())
@@ -220,7 +220,7 @@ def _parallel(facts: Facts) -> Section | None:
     which = f" {facts.metric}; the thick lines are the Pareto front."
     better = f"to better{which if facts.several else '; the thick line is the best.'}"
     lead = ["A line per complete trial, from worse", ramp, better]
-    if any(facts.says("space", name, "when") for name in facts.parameters):
+    if any(facts.dimension(name).conditional for name in facts.parameters):
         lead.append(" Below an axis: the trial does not have that parameter.")
     if len(facts.parameters) > parameters.MAX_LINES_AXES:
         lead.append(
@@ -285,7 +285,7 @@ def _timeline(facts: Facts) -> Section | None:
 
 
 def _earlier(facts: Facts) -> Section | None:
-    advice = facts.advice
+    advice = facts.run.advice
     if not advice.runs and not advice.dropped:
         return None
     lead = f"Advised by {advice.summary}." if advice.runs else "No earlier run advised this one."

@@ -23,8 +23,9 @@ from hpo_lib.report.charts import (
     marked,
     sample,
 )
-from hpo_lib.report.facts import Facts, Measure
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import label
+from hpo_lib.spec.outline import Measure
 from hpo_lib.words import number
 
 MAX_PANELS, MAX_LINES_AXES = 24, 12

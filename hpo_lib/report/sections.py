@@ -23,13 +23,13 @@ def header(facts: Facts) -> Markup:
     """Say what ran, how it ended and why, and the figures that matter."""
     run = facts.run
     status = el("span", run.status, class_=f"badge {run.status}")
-    described = facts.says("description")
+    described = facts.said.description
     tiles = [] if run.status is RunStatus.REFUSED else _tiles(facts)
     return el(
         "header",
         el("p", "hyperparameter tuning · run ", str(run.id), class_="kicker"),
         el("div", el("h1", run.experiment or "unnamed experiment"), status, class_="title"),
-        el("p", str(described), class_="muted") if described else None,
+        el("p", described, class_="muted") if described else None,
         el("p", run.reason, class_="reason") if run.reason else None,
         el("div", *tiles, class_="tiles") if tiles else None,
     )
@@ -37,13 +37,12 @@ def header(facts: Facts) -> Markup:
 
 def best(facts: Facts, view: TrialView) -> Markup:
     """Show a trial, such as the best: parameters, metrics, and how to train it again."""
-    fixed, source = facts.says("fixed"), view.trial.reused
+    source = view.trial.reused
     params = {name: number(value, 8) for name, value in view.trial.params.items()}
-    constants = dict(fixed) if isinstance(fixed, Mapping) else {}
     found = {facts.metric: view.trial.value, **view.trial.metrics}
     metrics = {name: number(value, 6) for name, value in found.items()}
     line = command(facts, view)
-    fixed_list = {str(name): number(value) for name, value in constants.items()}
+    fixed_list = {name: number(value) for name, value in facts.said.fixed.items()}
     return join(
         [
             el(
@@ -91,7 +90,7 @@ def repeated(facts: Facts) -> str | None:
 def provenance(facts: Facts) -> Markup:
     """Show where all this comes from."""
     run = facts.run
-    sampler, seed = _sampler(facts), number(facts.says("sampler", "seed"))
+    sampler, seed = _sampler(facts), number(facts.said.seed)
     rows = {
         "run": f"{run.id} · {run.key.dag_id} · {run.key.dag_run_id}",
         "triggered by": run.triggered_by,
@@ -101,7 +100,7 @@ def provenance(facts: Facts) -> Markup:
         "spec digest": facts.spec.digest if facts.spec else NOTHING,
     }
     rows = {name: said for name, said in rows.items() if said != NOTHING}
-    versions = {str(name): str(value) for name, value in run.provenance.items()}
+    versions = {str(name): str(value) for name, value in run.provenance.dump().items()}
     stale = f"This version of the program cannot read the spec any more: {facts.problem}"
     return join(
         [
@@ -112,7 +111,7 @@ def provenance(facts: Facts) -> Markup:
                 _pairs("Versions", versions) if versions else None,
                 class_="columns wide",
             ),
-            _spec(facts) if run.spec else None,
+            _spec(facts) if run.document else None,
         ]
     )
 
@@ -122,9 +121,9 @@ def earlier(facts: Facts) -> Markup:
     told = {
         f"run {one.run} of {one.experiment}": f"{count(len(one.trials), 'trial')}, weight "
         f"{number(one.weight, 2)}"
-        for one in facts.advice.runs
+        for one in facts.run.advice.runs
     }
-    notes = [el("p", sentence, class_="note") for sentence in facts.advice.dropped]
+    notes = [el("p", sentence, class_="note") for sentence in facts.run.advice.dropped]
     return join([_pairs("Advice", told) if told else None, *notes])
 
 
@@ -185,8 +184,8 @@ def _trials_tile(facts: Facts) -> Markup:
         for state, found in counts.items()
         if found
     ]
-    budget = facts.says("limits", "max_trials")
-    total = f" of at most {budget:,}" if isinstance(budget, int) else ""
+    budget = facts.said.max_trials
+    total = "" if budget is None else f" of at most {budget:,}"
     done = len(facts.trials) - counts[TrialState.RUNNING] - counts[TrialState.WAITING]
     reused = sum(view.trial.reused is not None for view in facts.trials)
     said = [f"{reused:,} reused", *said] if reused else said
@@ -276,11 +275,11 @@ def _tail(log: str) -> str:
 
 def _sampler(facts: Facts) -> object:
     """Name the sampler, and the one that `auto` chose."""
-    said = facts.says("sampler", "name")
+    said = facts.said.sampler
     name, reason = chosen(facts.spec) if facts.spec else (said, None)
     return f"{said}: {name} ({reason})" if reason else said
 
 
 def _spec(facts: Facts) -> Markup:
-    plain = yaml.safe_dump(dict(facts.run.spec), sort_keys=False, allow_unicode=True, width=100)
+    plain = yaml.safe_dump(dict(facts.run.document), sort_keys=False, allow_unicode=True, width=100)
     return el("details", el("summary", "Spec (YAML)"), el("pre", plain), class_="failure")

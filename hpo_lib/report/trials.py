@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from hpo_lib.core.trial import Origin, TrialState, Value
 from hpo_lib.records import TrialView
-from hpo_lib.report.facts import Facts, Measure
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.timeline import wave_of
+from hpo_lib.spec.outline import Measure
 from hpo_lib.words import NOTHING, duration, number, spoken
 
 MAX_PARAMETERS, MAX_METRICS = 40, 20

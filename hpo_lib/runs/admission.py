@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hpo_lib.backends import Backend
@@ -11,7 +11,7 @@ from hpo_lib.errors import (
 )
 from hpo_lib.files import artifacts
 from hpo_lib.installation import Installation
-from hpo_lib.records import STORE, Run, RunKey, advice
+from hpo_lib.records import Advice, Provenance, Run, RunKey
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine, warm_start
@@ -92,7 +92,7 @@ def begin(
     *,
     backend: str,
     triggered_by: str,
-    provenance: Mapping[str, str],
+    provenance: Provenance,
     by_file: bool = False,
 ) -> Run:
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
@@ -108,14 +108,13 @@ def begin(
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
-    known = {**provenance, STORE: store.id}
     spec, advice = _warmed(store, spec)
     return store.start_run(
         key,
         spec,
         triggered_by=triggered_by,
-        provenance=known,
-        earlier=advice.noting(why).dump(),
+        provenance=replace(provenance, store=store.id),
+        advice=advice.noting(why),
         fingerprint=taken,
     )
 
@@ -131,7 +130,7 @@ def _check_champion(store: Store, key: RunKey, experiment: str) -> None:
         )
 
 
-def _warmed(store: Store, spec: Spec) -> tuple[Spec, advice.Advice]:
+def _warmed(store: Store, spec: Spec) -> tuple[Spec, Advice]:
     """Begin with the champion's parameters, and ask earlier runs for advice."""
     asked, said = spec.warm_start, None
     champion = store.models.champion(spec.name) if spec.final else None

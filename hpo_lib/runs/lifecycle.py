@@ -16,7 +16,7 @@ from hpo_lib.installation import Installation
 from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, spec_of
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
 from hpo_lib.trials.outcome import outcome
@@ -38,7 +38,7 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
     stop = store.stop_of(run.id)
     if stop is not None:
         return Batch((), stop)
-    spec = load(run.spec)
+    spec = run.spec
     settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
     capacity = spec.limits.parallel_trials
     return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, capacity))
@@ -65,11 +65,11 @@ def finish(
         raise SpecError(f"nothing to report: {error}") from None
     if run.status is RunStatus.REFUSED:
         raise SpecError(run.reason or "refused")
-    verdict = searched(store, run, installation, strayed)
+    conclusion = searched(store, run, installation, strayed)
     if run.status is RunStatus.RUNNING and not _stands_still(run, installation):
         store.forget_fingerprint(run.id)
-    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
-    return store.finish_run(run.id, status, verdict.reason)
+    status = RunStatus.FAILED if conclusion.failed else RunStatus.COMPLETE
+    return store.finish_run(run.id, status, conclusion.reason)
 
 
 def _stands_still(run: Run, installation: Installation) -> bool:
@@ -77,7 +77,7 @@ def _stands_still(run: Run, installation: Installation) -> bool:
     if run.fingerprint is None:
         return True
     try:
-        return fingerprint.take(load(run.spec), installation.inputs)[0] == run.fingerprint
+        return fingerprint.take(run.spec, installation.inputs)[0] == run.fingerprint
     except HpoError:
         return False
 
@@ -88,8 +88,8 @@ def searched(
     installation: Installation,
     strayed: Callable[[Run], str | None] = lambda _: None,
 ) -> Decision:
-    """End the run's search, what is left running included, and give the verdict on it."""
-    spec = load(run.spec)
+    """End the run's search, what is left running included, and conclude what came of it."""
+    spec = run.spec
     settle(store, run, installation)
     stop = store.stop_of(run.id)
     if stop is None:

@@ -14,7 +14,6 @@ from hpo_lib.files.artifacts import write
 from hpo_lib.files.places import Place, reaching
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.records import UNREAD, Attempt, Run, RunView, TrialView, attempt_uri, slug_of
-from hpo_lib.spec import load
 from hpo_lib.store import Store
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def record_of(run: Run, view: TrialView, attempt: Attempt) -> dict[str, Any]:
         "run": run.id,
         "trial": trial.number,
         "attempt": attempt.number,
-        "params": {**run.spec.get("fixed", {}), **trial.params},
+        "params": {**run.spec.fixed, **trial.params},
         "state": str(attempt.state),
         "cause": None if attempt.cause is None else str(attempt.cause),
         "reason": attempt.reason,
@@ -39,7 +38,7 @@ def record_of(run: Run, view: TrialView, attempt: Attempt) -> dict[str, Any]:
         "metrics": {name: _plain(value) for name, value in trial.metrics.items()} if newest else {},
         "started_at": attempt.started_at.isoformat(),
         "ended_at": None if attempt.ended_at is None else attempt.ended_at.isoformat(),
-        "versions": dict(run.provenance),
+        "versions": run.provenance.dump(),
     }
 
 
@@ -113,7 +112,7 @@ def keep_artifacts(
     What is kept and lies on a disk is uploaded, what is not kept is deleted from the object store;
     every attempt's record stays there. `protected` are trials that are kept whatever the spec says.
     """
-    spec = load(run.spec)
+    spec = run.spec
     if spec.artifacts is None:
         return
     view = store.view(run.id)
@@ -133,7 +132,7 @@ def keep_artifacts(
 
 def keep_output(store: Store, run: Run, number: int, installation: Installation) -> None:
     """Bring what a trial's last attempt has left to where the spec keeps it; TransientError."""
-    spec = load(run.spec)
+    spec = run.spec
     if spec.artifacts is None:
         return
     attempt = store.attempts(run.id, number)[-1]

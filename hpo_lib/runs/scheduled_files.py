@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import NotFound, SpecError
-from hpo_lib.records import Run, RunKey, RunStatus
+from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.spec.yaml_file import parse_file
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from hpo_lib.store import Store
 
 PREFIX = "hpo_scheduled_"
-#: Where the provenance of a file's run has the file's name.
-FILE = "file"
 SUFFIXES = (".yaml", ".yml")
 #: A DAG of more waves takes the scheduler minutes, and with them everybody else's DAGs.
 MAX_WAVES = 500
@@ -128,7 +126,7 @@ def begin(
     installation: Installation,
     *,
     triggered_by: str,
-    provenance: Mapping[str, str],
+    provenance: Provenance,
 ) -> Run:
     """Start a run of the file's spec, or give the one started before, whatever the file says now.
 
@@ -152,7 +150,7 @@ def begin(
         replace(installation, max_waves=file.waves, max_parallel=spec.limits.parallel_trials),
         backend=spec.trial.backend,
         triggered_by=triggered_by,
-        provenance={**provenance, FILE: file.name},
+        provenance=replace(provenance, file=file.name),
         by_file=True,
     )
 
@@ -179,11 +177,11 @@ def _refusal(file: ScheduledFile, conf: Mapping[str, Any] | None) -> str:
 
 def strayed_final(run: Run, file: ScheduledFile) -> str | None:
     """Say why the DAG of the file as it is now cannot train a run's winner; None if it need not."""
-    if not run.spec.get("final"):
+    if run.spec.final is None:
         return None
     if file.spec is None or file.spec.final is None:
         return f"{file.name} asks for no final training any more"
-    return _moved(file, load(run.spec).for_final, file.spec.for_final)
+    return _moved(file, run.spec.for_final, file.spec.for_final)
 
 
 def _moved(file: ScheduledFile, before: Spec, now: Spec) -> str | None:
@@ -200,7 +198,7 @@ def strayed(run: Run, file: ScheduledFile) -> str | None:
     """
     if file.spec is None:
         return f"{file.name} has become unreadable while it ran: {file.error}"
-    spec = load(run.spec)
+    spec = run.spec
     if moved := _moved(file, spec, file.spec):
         return moved
     if engine.waves(spec) > file.waves:
@@ -216,7 +214,7 @@ def orphaned(run: Run, folder: Path) -> str | None:
 
     Of a folder that is not there itself nothing is known.
     """
-    file = run.provenance.get(FILE)
+    file = run.provenance.file
     if file is None or not folder.is_dir():
         return None
     if next(scheduled_files(folder, run.key.dag_id), None) is not None:

@@ -132,7 +132,7 @@ def _not_promoted(
 
 
 def conclude(spec: Spec, history: History, stop: Decision | None) -> Decision:
-    """Give the verdict on a run that has ended: failed also when no trial is complete.
+    """Conclude what came of a run that has ended: it has failed also if no trial is complete.
 
     A run whose trials all break a constraint is complete, and its reason says so: it has shown
     what it was asked to, and nothing went wrong on the way.

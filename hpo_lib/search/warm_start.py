@@ -104,7 +104,7 @@ def first_point(spec: Spec, champion: Mapping[str, Any]) -> tuple[Spec, str | No
 
 def _refusal(spec: Spec, asked: WarmStart, one: Past) -> str | None:
     """Say why a whole run is of no use."""
-    goal = Goal.read(one.run.spec)
+    goal = one.run.outline.goal
     if goal is None or goal.objectives != spec.goal.objectives:
         theirs = _aims(goal) if goal else "nothing that can be read"
         return f"it was to {theirs}, not to {_aims(spec.goal)}"
@@ -163,8 +163,7 @@ def _mapped(spec: Spec, run: Run, trial: Trial) -> Trial:
     if len(measured) == len(goal.metrics) and not goal.feasible(trial):
         raise SpecError("a constraint is broken")
     _check_constants(spec, trial.params)
-    constants = run.spec.get("fixed") or {}
-    known = {**constants, **trial.params}
+    known = {**run.outline.fixed, **trial.params}
     params = space.canonical({name: known[name] for name in space.parameters if name in known})
     kept = measured if goal.several or goal.constraints else {}
     return Trial(trial.number, params, TrialState.COMPLETE, trial.value, metrics=kept)

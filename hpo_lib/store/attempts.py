@@ -18,7 +18,7 @@ from hpo_lib.records import (
     Run,
     RunStatus,
 )
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
 from hpo_lib.store.rows import (
@@ -209,7 +209,7 @@ def _end(connection: Connection, attempt_id: int, outcome: Outcome, now: datetim
 def _check_read_again(
     connection: Connection, run: Run, number: int, attempt_id: int, spec: Spec
 ) -> None:
-    if load(run.spec).model_copy(update={"metrics": spec.metrics}) != spec:
+    if run.spec.model_copy(update={"metrics": spec.metrics}) != spec:
         raise ValueError(f"run {run.id} can be collected again with other metrics only")
     tried, trial = read_attempts(connection, run.id, number), read_trial(connection, run.id, number)
     if trial.state is TrialState.RUNNING:

@@ -7,22 +7,23 @@ the database itself refuses a second champion.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Text, and_, func, insert, select, type_coerce, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 
 from hpo_lib.core.trial import Params
 from hpo_lib.errors import NotFound, Superseded
-from hpo_lib.evaluation.drift import NIGHTS
-from hpo_lib.records import Model, ModelEvent, ModelStatus, Run
+from hpo_lib.evaluation.drift import ChampionCheck
+from hpo_lib.evaluation.verdict import Verdict
+from hpo_lib.records import Model, ModelEvent, ModelStatus, Run, Trained
 from hpo_lib.store.database import Database
-from hpo_lib.store.rows import event_of, model_of
+from hpo_lib.store.rows import event_of, judgement_of, judgement_row, model_of
 from hpo_lib.store.schema import experiments, model_events, models
 
-#: How many nights are kept with a champion's verdict, the newest.
-_MAX_NIGHTS = 60
+#: How many champion checks are kept with a model, the newest.
+_MAX_CHECKS = 60
 _ENDED = (ModelStatus.REJECTED, ModelStatus.RETIRED)
 
 
@@ -51,7 +52,7 @@ class Models:
             return of_run(connection, run_id)
 
     def seen_by(self, run: Run) -> Model | None:
-        """Give the champion that a run has noted something of, None if it has of none."""
+        """Give the champion that a run has checked, None if it has checked none."""
         with self.database.read() as connection:
             return seen_by(connection, run.experiment, run.id)
 
@@ -73,22 +74,42 @@ class Models:
             rows = connection.execute(query.order_by(model_events.c.id))
             return [event_of(row) for row in rows]
 
-    def trained(self, model: Model, found: Mapping[str, Any]) -> Model:
-        """Add what final training gave: trial, files, metrics, manifest, verdict."""
-        with self.database.write() as connection:
-            lock(connection, model.experiment)
-            _set(connection, model.experiment, model.version, found)
-            return _get(connection, model.experiment, model.version)
+    def judged(self, model: Model, verdict: Verdict, made: Trained | None = None) -> Model:
+        """Add the gate's verdict and, if final training has made something, what."""
+        values: dict[str, Any] = {}
+        if made is not None:
+            values = {
+                "trial": made.trial,
+                "files": made.files,
+                "metrics": dict(made.metrics),
+                "manifest": dict(made.manifest.document),
+            }
+        return self._say(model, lambda now: replace(now, verdict=verdict), values)
 
-    def noted(self, model: Model, night: Mapping[str, Any]) -> None:
-        """Add to a model's verdict what a later run saw of it, in place of what it saw before."""
+    def approved(self, model: Model, by: str) -> Model:
+        """Add who has approved a model."""
+        return self._say(model, lambda now: replace(now, approved=by))
+
+    def noted(self, model: Model, check: ChampionCheck) -> Model:
+        """Add a run's check of a champion, in place of the one that it made before."""
+
+        def checked(now: Model) -> Model:
+            others = [one for one in now.checks if one.run != check.run]
+            newest = sorted([*others, check], key=lambda one: one.run)[-_MAX_CHECKS:]
+            return replace(now, checks=tuple(newest))
+
+        return self._say(model, checked)
+
+    def _say(
+        self, model: Model, change: Callable[[Model], Model], values: Mapping[str, Any] = {}
+    ) -> Model:
+        """Change what is said of a model as it is now, and with it other columns of its row."""
         with self.database.write() as connection:
             lock(connection, model.experiment)
-            verdict = dict(_get(connection, model.experiment, model.version).verdict or {})
-            known = [one for one in verdict.get(NIGHTS, []) if one["run"] != night["run"]]
-            newest = sorted([*known, night], key=lambda one: int(one["run"]))[-_MAX_NIGHTS:]
-            values = {"verdict": verdict | {NIGHTS: newest}}
-            _set(connection, model.experiment, model.version, values)
+            changed = change(_get(connection, model.experiment, model.version))
+            written = {**values, "verdict": judgement_row(changed)}
+            _set(connection, model.experiment, model.version, written)
+            return _get(connection, model.experiment, model.version)
 
     def serves(self, model: Model) -> None:
         """Note that a champion has been seen serving well."""
@@ -215,13 +236,21 @@ def champion(connection: Connection, experiment: str) -> Model | None:
 
 
 def seen_by(connection: Connection, experiment: str, run_id: int) -> Model | None:
-    """Give the champion that a run has noted something of, None if it has of none."""
-    text = type_coerce(models.c.verdict, Text)
-    query = select(models).where(models.c.experiment == experiment, text.contains(f'"{NIGHTS}":'))
-    for row in connection.execute(query.order_by(models.c.version.desc())):
-        model = model_of(row)
-        if any(night["run"] == run_id for night in (model.verdict or {}).get(NIGHTS, ())):
-            return model
+    """Give the champion that a run has checked, None if it has checked none.
+
+    Only what has been champion is ever checked: the many other models are not read.
+    """
+    crowned = select(model_events.c.version).where(
+        model_events.c.experiment == experiment, model_events.c.status == ModelStatus.CHAMPION
+    )
+    query = (
+        select(models.c.version, models.c.verdict)
+        .where(models.c.experiment == experiment, models.c.version.in_(crowned))
+        .order_by(models.c.version.desc())
+    )
+    for version, said in connection.execute(query):
+        if any(check.run == run_id for check in judgement_of(said)["checks"]):
+            return _get(connection, experiment, version)
     return None
 
 

@@ -17,7 +17,6 @@ from hpo_lib.core.trial import (
 )
 from hpo_lib.errors import NotFound
 from hpo_lib.records import (
-    Advice,
     Attempt,
     Run,
     RunKey,
@@ -71,7 +70,7 @@ def history_of(connection: Connection, run: Run, now: datetime) -> History:
             trial_of(row, duration_s(spans[row.number]), reached.get(row.number)) for row in rows
         ),
         elapsed_s=seconds(run.started_at, run.ended_at or now),
-        earlier=Advice.read(run.earlier).earlier,
+        earlier=run.advice.earlier,
     )
 
 

@@ -17,12 +17,17 @@ from hpo_lib.core.trial import (
     Trial,
 )
 from hpo_lib.core.trial import TrialState as State
+from hpo_lib.evaluation.drift import ChampionCheck
+from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
+    Advice,
     Attempt,
     AttemptState,
+    Manifest,
     Model,
     ModelEvent,
     ModelStatus,
+    Provenance,
     Run,
     RunKey,
     RunStatus,
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 _LARGEST_STEP = 2**63 - 1
+#: Beside the verdict itself, its column has who approved the model, and what later runs saw of it.
+_APPROVED, _CHECKS = "approved", "nights"
 
 
 def run_of(row: Row[Any]) -> Run:
@@ -42,13 +49,13 @@ def run_of(row: Row[Any]) -> Run:
         key=RunKey(row.dag_id, row.dag_run_id),
         experiment=row.experiment or "",
         status=RunStatus(row.status),
-        spec=row.spec or {},
+        document=row.spec or {},
         reason=row.reason,
         triggered_by=row.triggered_by,
-        provenance=row.provenance,
+        provenance=Provenance.read(row.provenance),
         started_at=row.started_at,
         ended_at=row.ended_at,
-        earlier=row.earlier or {},
+        advice=Advice.read(row.earlier or {}),
         fingerprint=row.fingerprint,
     )
 
@@ -80,8 +87,31 @@ def reused_of(row: Row[Any]) -> Reused | None:
 
 def model_of(row: Row[Any]) -> Model:
     """Read a row of `models`."""
-    values = dict(row._mapping)
-    return Model(**values | {"status": ModelStatus(row.status)})
+    values = dict(row._mapping) | judgement_of(row.verdict)
+    values |= {"status": ModelStatus(row.status), "manifest": Manifest(row.manifest)}
+    return Model(**values)
+
+
+def judgement_of(plain: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Read the column `verdict` of a row of `models`: all that was said of the model."""
+    found = plain or {}
+    by, checks = found.get(_APPROVED), found.get(_CHECKS)
+    read = [ChampionCheck.read(one) for one in checks] if isinstance(checks, list) else []
+    return {
+        "verdict": Verdict.read(plain),
+        "approved": None if by is None else str(by),
+        "checks": tuple(one for one in read if one is not None),
+    }
+
+
+def judgement_row(model: Model) -> dict[str, Any] | None:
+    """Write the column `verdict` of a row of `models`; None if nothing was said of the model."""
+    plain: dict[str, Any] = {} if model.verdict is None else model.verdict.dump()
+    if model.approved is not None:
+        plain[_APPROVED] = model.approved
+    if model.checks:
+        plain[_CHECKS] = [check.dump() for check in model.checks]
+    return plain or None
 
 
 def event_of(row: Row[Any]) -> ModelEvent:

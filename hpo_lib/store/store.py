@@ -17,7 +17,18 @@ from sqlalchemy import Connection, select
 
 from hpo_lib.core.trial import Assignment, Cause, Decision, History, Trial
 from hpo_lib.errors import NotFound
-from hpo_lib.records import Attempt, Model, Outcome, Past, Run, RunKey, RunStatus, RunView
+from hpo_lib.records import (
+    Advice,
+    Attempt,
+    Model,
+    Outcome,
+    Past,
+    Provenance,
+    Run,
+    RunKey,
+    RunStatus,
+    RunView,
+)
 from hpo_lib.spec import Spec
 from hpo_lib.store import attempts, batches, decisions, runs
 from hpo_lib.store.batches import Answer, Batch, FinalAnswer
@@ -107,21 +118,21 @@ class Store:
         spec: Spec,
         *,
         triggered_by: str,
-        provenance: Mapping[str, str],
-        earlier: Mapping[str, Any] | None = None,
+        provenance: Provenance,
+        advice: Advice | None = None,
         fingerprint: str | None = None,
     ) -> Run:
         """Start a run, or give the one that has this key, whatever spec it was started with.
 
-        A run that was refused before is started now: nothing of it was ever tried. `earlier` is
-        the plain form of what advises the run, which is kept for all of its steps. Results are
-        reused among runs of one `fingerprint`; without one the run neither takes nor gives any.
+        A run that was refused before is started now: nothing of it was ever tried. `advice` is
+        kept for all of its steps. Results are reused among runs of one `fingerprint`; without one
+        the run neither takes nor gives any.
         """
         values = {
             "triggered_by": triggered_by,
-            "provenance": dict(provenance),
+            "provenance": provenance.dump(),
             "started_at": self._now(),
-            "earlier": dict(earlier) if earlier else None,
+            "earlier": (advice.dump() or None) if advice else None,
             "fingerprint": fingerprint,
         }
         with self._database.write() as connection:
@@ -173,7 +184,7 @@ class Store:
             runs.change(connection, run_id, fingerprint=None)
 
     def judge_run_again(self, run_id: int, status: RunStatus, reason: str) -> Run:
-        """Change the verdict on a run that has ended; one that has not stays as it is."""
+        """Change how a run has ended, and why; one that has not ended stays as it is."""
         with self._database.write() as connection:
             run = read_run(connection, run_id, lock=True)
             if run.status not in (RunStatus.COMPLETE, RunStatus.FAILED):

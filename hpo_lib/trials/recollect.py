@@ -16,7 +16,7 @@ from hpo_lib.installation import Installation
 from hpo_lib.records import UNREAD, AttemptState, Outcome, Run, RunStatus, TrialView
 from hpo_lib.registry import load as load_part
 from hpo_lib.search import engine
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.trials.outcome import outcome, with_metrics
 
@@ -44,7 +44,7 @@ def recollect(
     Where no objective is found now, a trial stays as it was. Done again, it gives the same.
     HpoError while a trial of the run is running; SpecError for wrong settings.
     """
-    spec = with_metrics(_spec_of(run), metrics or {})
+    spec = with_metrics(run.spec, metrics or {})
     load_part("collector", spec.metrics.collector)
     seen = store.view(run.id)
     views, every = seen.trials, [*seen.trials, *seen.finals]
@@ -57,12 +57,6 @@ def recollect(
     chosen = [view for view in views if view.attempts and _is_in_question(view.trial, everything)]
     found = [_read_again(store, spec, view, installation) for view in chosen]
     return _judged_again(store, store.run_by_id(run.id)), found
-
-
-def _spec_of(run: Run) -> Spec:
-    if run.status is RunStatus.REFUSED:
-        raise HpoError(f"run {run.id} was refused, it has no trials: {run.reason}")
-    return load(run.spec)
 
 
 def _is_in_question(trial: Trial, everything: bool) -> bool:
@@ -86,11 +80,11 @@ def _judged_again(store: Store, run: Run) -> Run:
     """Judge an ended run by its trials as they are now; where it stopped too early, say so."""
     if run.status is RunStatus.RUNNING:
         return run
-    spec, history, first = load(run.spec), store.history(run.id), store.stop_of(run.id)
+    spec, history, first = run.spec, store.history(run.id), store.stop_of(run.id)
     stop = engine.step(spec, history, 0).stop
     if stop is None and first is not None:
         made = f"ended after {len(history.trials)} of {spec.limits.max_trials} trials"
         stop = Decision.stop(f"{made}, before metrics were collected again: {first.reason}")
-    verdict = engine.conclude(spec, history, stop)
-    status = RunStatus.FAILED if verdict.failed else RunStatus.COMPLETE
-    return store.judge_run_again(run.id, status, verdict.reason)
+    conclusion = engine.conclude(spec, history, stop)
+    status = RunStatus.FAILED if conclusion.failed else RunStatus.COMPLETE
+    return store.judge_run_again(run.id, status, conclusion.reason)

@@ -139,12 +139,10 @@ def _left_out(context: Mapping[str, Any]) -> list[str]:
 
 
 def _deploys(store: Any, context: Mapping[str, Any]) -> bool:
-    from hpo_lib.errors import NotFound
+    from hpo_lib.runs.scheduled_files import begun
 
-    try:
-        return bool(store.run(key_of(context)).spec.get("deploy"))
-    except NotFound:
-        return False
+    run = begun(store, key_of(context))
+    return run is not None and run.spec.deploy is not None
 
 
 def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +153,7 @@ def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
         _log_drift(store, context)
     if model is None:
         raise AirflowSkipException("there is no challenger")
-    reason = (model.verdict or {}).get("reason")
+    reason = model.verdict_reason
     log.info("version %s of %s: %s", model.version, model.experiment, reason)
     return {"version": model.version, "status": str(model.status), "reason": reason}
 
@@ -172,25 +170,23 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
     """Give subject, text and time limit of what is to be approved."""
     from hpo_lib.records import ModelStatus
     from hpo_lib.runs.outputs import report_path
-    from hpo_lib.spec import load
 
     with errors(), open_store() as store:
         run = store.run(key_of(context))
         model = store.models.of_run(run.id)
-        spec = load(run.spec)
-    decided = model is not None and (model.verdict or {}).get("promote")
-    waits = decided and model is not None and model.status is ModelStatus.CHALLENGER
-    if model is None or not waits or spec.deploy is None or spec.deploy.approval != "manual":
+        deploy = run.spec.deploy
+    waits = model is not None and model.promising and model.status is ModelStatus.CHALLENGER
+    if model is None or not waits or deploy is None or deploy.approval != "manual":
         return None
     lines = [
-        f"{(model.verdict or {}).get('reason')}",
+        model.verdict_reason,
         "",
         f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
         f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",
         f"* Report: `{report_path(run, this_installation())}`",
-        f"* Without an answer within {spec.deploy.approval_timeout} it is not deployed.",
+        f"* Without an answer within {deploy.approval_timeout} it is not deployed.",
     ]
-    limit = timedelta(seconds=spec.deploy.approval_timeout_s)
+    limit = timedelta(seconds=deploy.approval_timeout_s)
     return f"Deploy {model.experiment} version {model.version}?", "\n".join(lines), limit
 
 
@@ -214,7 +210,7 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
     installation = this_installation()
     with errors(), open_store() as store:
         run = store.run(key_of(context))
-        if not run.spec.get("deploy"):
+        if not _deploys(store, context):
             raise AirflowSkipException("the spec names no deployment")
         waited = _waits(store, run.id)
         model = deployment.deploy(store, run.key, installation, emit)

@@ -6,6 +6,8 @@ HPO_EXPERIMENTS  folder of the files that get a DAG each (config/experiments bes
 HPO_STORE        store address; else the Airflow connection `hpo_store`; else SQLite in HPO_HOME
 HPO_COLLECTORS   packages, comma-separated, that metrics.collector may take its own classes from
 HPO_DEPLOYERS    the same for deploy.to
+HPO_SAMPLERS     the same for sampler.name
+HPO_SCHEDULERS   the same for scheduler.name
 HPO_BACKENDS     backends of one's own, name=package.module:Class, comma-separated
 
 What an installation offers, and its variables, are in `hpo_lib.installation`.

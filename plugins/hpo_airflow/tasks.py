@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Never
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from hpo_airflow.installation import open_store, this_installation
-from hpo_lib.errors import NotFound, SpecError, StoreError, TransientError, TrialFailed
-from hpo_lib.records import RunKey
+from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
+from hpo_lib.records import Provenance, RunKey
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
@@ -116,10 +116,8 @@ def _cause_of(dag_run: Any) -> str:
 
 
 def _begun(run: Run) -> dict[str, Any]:
-    from hpo_lib.records import Advice
-
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
-    for line in Advice.read(run.earlier).lines():
+    for line in run.advice.lines():
         log.info("%s", line)
     return {"run": run.id, "experiment": run.experiment}
 
@@ -157,16 +155,13 @@ def suggest(
 
 def _other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
     """Say so if the file's DAG now runs trials elsewhere than the run that it is to go on with."""
-    from hpo_lib.runs.scheduled_files import strayed
+    from hpo_lib.runs.scheduled_files import begun, strayed
 
-    if file is None or file.spec is None:
+    run = None if file is None else begun(store, key)
+    if file is None or file.spec is None or run is None:
         return None
-    try:
-        run = store.run(key)
-    except NotFound:
-        return None
-    own = run.spec.get("trial", {}).get("backend", file.spec.trial.backend)
-    return None if own == file.spec.trial.backend else strayed(run, file)
+    same = run.spec.trial.backend == file.spec.trial.backend
+    return None if same else strayed(run, file)
 
 
 def perform(
@@ -332,6 +327,7 @@ def label(number: int, params: Params, resource: float | None = None) -> str:
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
-def provenance() -> dict[str, str]:
+def provenance() -> Provenance:
     """Name the versions that this run is made with."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+    packages = {name: version(name) for name in _PACKAGES}
+    return Provenance(versions={"python": platform.python_version()} | packages)

@@ -69,10 +69,10 @@ def test_a_champion_a_worse_challenger_and_a_better_one_that_serves(checkout: Pa
         2: ModelStatus.REJECTED,
         3: ModelStatus.CHAMPION,
     }
-    assert (found[2].verdict or {})["improvement"] < -0.1
-    assert (found[3].verdict or {})["improvement"] > 0.1
+    assert found[2].verdict.improvement < -0.1
+    assert found[3].verdict.improvement > 0.1
     for model in found.values():
-        assert str((model.verdict or {})["reason"]) in said
+        assert model.verdict.reason in said
     told = [line for line in said.splitlines() if line.startswith(("champion ", "served "))]
     assert [line.partition(":")[0] for line in told[::2]] == [
         f"champion    version {version}" for version in (1, 1, 3)

@@ -33,8 +33,8 @@ def conf(script: str = "echo loss=$1", **changes: Any) -> dict[str, Any]:
 
 
 def test_a_scheduler_of_ones_own_promotes_the_better_half(up: Stack) -> None:
-    script = 'test -z "$3" || read before < "$3/done"; echo "$2" > "$HPO_OUTPUT/done"'
-    told = 'echo "loss=$1"; echo "resource=$HPO_RESOURCE"; echo "before=${before:-0}"'
+    script = 'before=0; test -z "$3" || read before < "$3/done"; echo "$2" > "$HPO_OUTPUT/done"'
+    told = 'echo "loss=$1"; echo "resource=$HPO_RESOURCE"; echo "before=$before"'
     spec = conf(
         space={"x": {"type": "ordinal", "choices": [1, 2, 3, 4]}},
         sampler={"name": "grid"},
@@ -196,7 +196,7 @@ def test_a_bad_conf_is_refused_before_anything_starts(up: Stack, case: str) -> N
     run = up.run(key)
     assert run.status is RunStatus.REFUSED
     assert message in run.reason
-    assert (run.experiment, dict(run.spec)) == ("", {}), "nothing is stored but the refusal"
+    assert (run.experiment, dict(run.document)) == ("", {}), "nothing is stored but the refusal"
     assert not up.store.view(run.id).trials
     assert up.states(key, "validate") == up.states(key, "report") == ["failed"]
     assert up.states(key, "wave_01.trial") == ["skipped"]

@@ -141,8 +141,8 @@ def test_files_are_run_when_they_are_due(plan: Plan) -> None:
     assert stack.wait(key) == "success"
     run = stack.run(key)
     assert (run.status, run.triggered_by) == (RunStatus.COMPLETE, "scheduled")
-    assert run.provenance["file"] == "often.yaml"
-    assert "schedule" not in run.spec
+    assert run.provenance.file == "often.yaml"
+    assert "schedule" not in run.document
     assert stack.states(key, "wave_02.trial") == ["success", "success"]
     assert stack.states(key, "wave_03.trial") == [], "as many waves as the file needs"
 
@@ -208,7 +208,7 @@ def test_a_run_keeps_its_spec_whatever_becomes_of_its_file(plan: Plan, gate: Gat
 
     assert [stack.wait(key) for key in first] == ["success", "failed", "failed"]
     edited, shorter, spoilt = (stack.run(key) for key in first)
-    assert [run.spec["limits"]["max_trials"] for run in (edited, shorter, spoilt)] == [3, 3, 3]
+    assert [run.spec.limits.max_trials for run in (edited, shorter, spoilt)] == [3, 3, 3]
     assert (shorter.reason or "").startswith(
         "broken off after 2 of 3 trials: shorter.yaml was changed while it ran, its DAG has 2 waves"
     )

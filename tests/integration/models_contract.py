@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from hpo_lib.core.trial import Assignment, History, Origin, Params, TrialState
+from hpo_lib.core.trial import Assignment, Direction, History, Origin, Params, TrialState
 from hpo_lib.errors import NotFound, Superseded
-from hpo_lib.records import Model, ModelStatus, Run, RunKey, RunStatus
+from hpo_lib.evaluation.drift import ChampionCheck, Score
+from hpo_lib.evaluation.verdict import Verdict
+from hpo_lib.records import Manifest, Model, ModelStatus, Run, RunKey, RunStatus, Trained
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
-from tests.integration.store_contract import begin, execute, handle_for, succeeded, together
+from hpo_lib.store.schema import models
+from tests.integration.store_contract import (
+    START,
+    begin,
+    execute,
+    handle_for,
+    raw,
+    succeeded,
+    together,
+)
 
 SPEC = load(
     {
@@ -64,6 +77,14 @@ def challenger(store: Store, night: int, x: float | None = None) -> Model:
 
 def champion(store: Store, night: int, x: float | None = None) -> Model:
     return store.models.promote(challenger(store, night, x), "it was better.")
+
+
+BETTER = Verdict(True, "it was better.", 0.25, 0.125)
+
+
+def check(run: int, value: float = 0.0) -> ChampionCheck:
+    """Make what a run has seen of a champion."""
+    return ChampionCheck(run, START, 1, "loss", Direction.MINIMIZE, now=Score(value))
 
 
 class ModelsContract:
@@ -191,8 +212,9 @@ class ModelsContract:
 
     def test_what_training_gave_is_kept(self, store: Store) -> None:
         model = challenger(store, 1)
-        found = {"trial": 2, "files": "s3://b/x", "metrics": {"loss": 0.5}, "verdict": {"a": 1}}
-        trained = store.models.trained(model, found)
+        made = Trained(2, "s3://b/x", {"loss": 0.5}, Manifest({"image": "train:1"}))
+        trained = store.models.judged(model, BETTER, made)
+        assert (trained.verdict, trained.manifest) == (BETTER, made.manifest)
         assert (trained.trial, trained.files, dict(trained.metrics)) == (
             2,
             "s3://b/x",
@@ -203,38 +225,83 @@ class ModelsContract:
         assert store.models.get("nightly", 1).served
 
     def test_what_runs_see_of_a_champion_is_kept_once_a_run(self, store: Store) -> None:
-        judged = store.models.trained(challenger(store, 1), {"verdict": {"promote": True}})
+        judged = store.models.judged(challenger(store, 1), BETTER)
         model = store.models.promote(judged, "it was better.")
         runs = [searched(store, night) for night in (2, 3)]
         assert store.models.seen_by(runs[0]) is None
         for value in (1, 2):
-            store.models.noted(model, {"run": runs[1].id, "value": value})
-        store.models.noted(model, {"run": runs[0].id, "value": 3})
+            store.models.noted(model, check(runs[1].id, value))
+        store.models.noted(model, check(runs[0].id, 3))
         now = store.models.get("nightly", 1)
-        assert now.verdict == {
-            "promote": True,
-            "nights": [{"run": runs[0].id, "value": 3}, {"run": runs[1].id, "value": 2}],
-        }
+        assert now.verdict == BETTER
+        assert now.checks == (check(runs[0].id, 3), check(runs[1].id, 2))
         assert store.models.seen_by(runs[0]) == now
         assert store.view(runs[1].id).champion == now
         assert store.view(judged.run_id).champion is None, "its own run had none"
         champion(store, 4)
         assert store.view(runs[1].id).champion == store.models.get("nightly", 1)
         for number in range(1000, 1100):
-            store.models.noted(model, {"run": number})
-        kept = (store.models.get("nightly", 1).verdict or {})["nights"]
-        assert [one["run"] for one in kept] == list(range(1040, 1100))
+            store.models.noted(model, check(number))
+        kept = store.models.get("nightly", 1)
+        assert [one.run for one in kept.checks] == list(range(1040, 1100))
+        assert kept.verdict == BETTER
+
+    def test_what_was_said_before_is_kept_whatever_is_added(self, url: str, store: Store) -> None:
+        judged = store.models.judged(challenger(store, 1), BETTER)
+        store.models.noted(judged, check(7))
+        model = store.models.approved(judged, "Approved by ada.")
+        assert (model.verdict, model.approved, model.checks) == (
+            BETTER,
+            "Approved by ada.",
+            (check(7),),
+        )
+        with raw(url).begin() as connection:
+            kept = connection.execute(select(models.c.verdict)).scalar_one()
+        assert kept == {
+            "promote": True,
+            "reason": "it was better.",
+            "improvement": 0.25,
+            "error": 0.125,
+            "broken": [],
+            "approved": "Approved by ada.",
+            "nights": [json.loads(json.dumps(check(7).dump()))],
+        }
+
+    def test_a_champion_that_a_former_version_has_written_is_read(
+        self, url: str, store: Store
+    ) -> None:
+        model, run = champion(store, 1), searched(store, 2)
+        night = {
+            "run": run.id,
+            "time": "2031-05-06T00:00:00+00:00",
+            "version": 1,
+            "metric": "loss",
+            "direction": "minimize",
+            "then": None,
+            "now": {"mean": 0.5, "error": None, "seeds": 1},
+            "data": {"rows": [None, None], "shifts": []},
+        }
+        said = {"promote": True, "reason": "it was better.", "nights": [{"run": "?"}, night]}
+        with raw(url).begin() as connection:
+            connection.execute(update(models).values(verdict=said, manifest={"image": "train:1"}))
+        read = store.models.get("nightly", model.version)
+        assert read.verdict == Verdict(True, "it was better.")
+        assert [one.run for one in read.checks] == [run.id]
+        assert read.manifest == Manifest({"image": "train:1"})
+        assert store.models.seen_by(run) == store.view(run.id).champion == read
+        assert store.models.seen_by(searched(store, 3)) is None
 
     def test_no_run_overwrites_what_another_sees_at_once(self, url: str, store: Store) -> None:
         model = champion(store, 1)
 
         def note(index: int) -> None:
             with Store.open(url) as own:
-                own.models.noted(model, {"run": index})
+                own.models.noted(model, check(index))
 
         together(4, note)
-        verdict = store.models.get("nightly", 1).verdict or {}
-        assert verdict == {"nights": [{"run": index} for index in range(4)]}
+        seen = store.models.get("nightly", 1)
+        assert seen.verdict is None
+        assert seen.checks == tuple(check(index) for index in range(4))
 
     def test_of_many_at_once_one_becomes_champion(self, url: str, store: Store) -> None:
         made = [challenger(store, night) for night in range(1, 5)]

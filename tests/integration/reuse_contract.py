@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo_lib.core.trial import Decision, Observation, Origin, Reused, TrialState
-from hpo_lib.records import Run, RunKey, RunStatus
+from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
 from hpo_lib.spec import load
 from hpo_lib.store import Store
@@ -37,7 +37,7 @@ INHERITED = (HealthCheck.differing_executors, HealthCheck.function_scoped_fixtur
 def start(store: Store, name: str, mark: str | None = SAME, experiment: str = "iris") -> Run:
     spec = SPEC.model_copy(update={"name": experiment})
     key = RunKey("nightly", name)
-    return store.start_run(key, spec, triggered_by="ada", provenance={}, fingerprint=mark)
+    return store.start_run(key, spec, triggered_by="ada", provenance=Provenance(), fingerprint=mark)
 
 
 def ask(store: Store, run: Run, *numbers: int, slot: str = "wave-01", **changes: Any) -> Batch:
@@ -167,10 +167,10 @@ class ReuseContract:
         run = start(store, "second")
         ask(store, run, 1)
         history = store.history(run.id)
-        finale = engine.FinalStep(
+        final_step = engine.FinalStep(
             (assignment(2, origin=Origin.FINAL, repeat=1),), history.trials[0]
         )
-        lease = store.next_final_batch(run.id, "final", lambda *_: finale)
+        lease = store.next_final_batch(run.id, "final", lambda *_: final_step)
         assert (len(lease.assignments), lease.reused) == (1, ())
         train(store, run, 2)
         end(store, run)

@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, Inspector, create_engine, event, inspect, text
+from sqlalchemy import Engine, Inspector, create_engine, event, inspect, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
@@ -37,12 +37,22 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.errors import AlreadyFinished, NotFound, StoreError, TransientError
-from hpo_lib.records import Advice, Attempt, AttemptState, Outcome, Run, RunKey, RunStatus, Told
+from hpo_lib.errors import AlreadyFinished, NotFound, SpecError, StoreError, TransientError
+from hpo_lib.records import (
+    Advice,
+    Attempt,
+    AttemptState,
+    Outcome,
+    Provenance,
+    Run,
+    RunKey,
+    RunStatus,
+    Told,
+)
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store, database, revision, upgrade
 from hpo_lib.store.batches import Batch
-from hpo_lib.store.schema import metadata
+from hpo_lib.store.schema import metadata, runs
 
 KEY = RunKey("hpo_local", "manual__2031-05-06T07:08:09+00:00")
 SPEC = load(
@@ -125,7 +135,9 @@ def handle_for(number: int) -> Mapping[str, Any]:
 
 
 def begin(store: Store, key: RunKey = KEY, spec: Spec = SPEC) -> Run:
-    return store.start_run(key, spec, triggered_by="ada", provenance={"commit": "c0ffee"})
+    return store.start_run(
+        key, spec, triggered_by="ada", provenance=Provenance(versions={"commit": "c0ffee"})
+    )
 
 
 def attempt_of(store: Store, run: Run, number: int = 0) -> Attempt:
@@ -323,7 +335,7 @@ class SchemaContract:
             command.downgrade(database.configuration(connection), "0002")
         assert upgrade(url) == database.HEAD
         assert store.run(KEY) == run
-        assert (run.earlier, store.history(run.id).earlier) == ({}, ())
+        assert (run.advice, store.history(run.id).earlier) == (Advice(), ())
 
     def test_tables_of_another_application_stay(self, empty_url: str) -> None:
         execute(empty_url, "CREATE TABLE alembic_version (version_num VARCHAR(32))")
@@ -344,13 +356,13 @@ class RunContract:
             key=KEY,
             experiment="iris",
             status=RunStatus.RUNNING,
-            spec=SPEC.dump(),
+            document=SPEC.dump(),
             reason=None,
             triggered_by="ada",
-            provenance={"commit": "c0ffee"},
+            provenance=Provenance(versions={"commit": "c0ffee"}),
             started_at=START,
         )
-        assert load(run.spec) == SPEC
+        assert run.spec == SPEC
         assert store.run(KEY) == store.run_by_id(run.id) == run
 
     def test_starting_again_changes_nothing_even_with_another_spec(
@@ -359,15 +371,15 @@ class RunContract:
         run = begin(store)
         clock.advance(60)
         other = load({**SPEC.dump(), "name": "other"})
-        assert store.start_run(KEY, other, triggered_by="bob", provenance={}) == run
+        assert store.start_run(KEY, other, triggered_by="bob", provenance=Provenance()) == run
         assert store.runs() == [run]
 
     def test_what_advises_a_run_is_settled_when_it_begins(self, store: Store) -> None:
-        known = {"triggered_by": "ada", "provenance": {}}
+        known = {"triggered_by": "ada", "provenance": Provenance()}
         store.refuse_run(KEY, "wrong", triggered_by="ada")
-        run = store.start_run(KEY, SPEC, **known, earlier=ADVICE.dump())
-        assert Advice.read(run.earlier) == ADVICE
-        again = store.start_run(KEY, SPEC, **known, earlier=Advice((), ("other",)).dump())
+        run = store.start_run(KEY, SPEC, **known, advice=ADVICE)
+        assert run.advice == ADVICE
+        again = store.start_run(KEY, SPEC, **known, advice=Advice((), ("other",)))
         assert again == store.run(KEY) == store.view(run.id).run == run
         engineer = Engineer()
         store.next_batch(run.id, "wave-01", engineer)
@@ -407,7 +419,7 @@ class RunContract:
     def test_a_refusal_keeps_the_reason_and_no_spec(self, store: Store) -> None:
         run = store.refuse_run(KEY, "space.lr: low must be < high", triggered_by="ada")
         assert (run.status, run.reason) == (RunStatus.REFUSED, "space.lr: low must be < high")
-        assert (run.spec, run.experiment, run.ended_at) == ({}, "", START)
+        assert (run.document, run.experiment, run.ended_at) == ({}, "", START)
         assert store.run(KEY) == run
 
     def test_the_last_refusal_counts(self, store: Store) -> None:
@@ -415,12 +427,29 @@ class RunContract:
         again = store.refuse_run(KEY, "second", triggered_by="bob")
         assert (again.id, again.reason, again.triggered_by) == (first.id, "second", "bob")
 
+    def test_a_spec_that_is_refused_today_breaks_its_own_run_only(
+        self, url: str, store: Store
+    ) -> None:
+        old, new = begin(store), begin(store, RunKey("hpo_local", "2"))
+        retired = SPEC.dump() | {"mode": "of an older version"}
+        with raw(url).begin() as connection:
+            changed = update(runs).where(runs.c.id == old.id).values(spec=retired)
+            connection.execute(changed)
+        listed = store.runs()
+        assert [run.id for run in listed] == [new.id, old.id]
+        assert [run.id for run in store.running()] == [old.id, new.id]
+        assert listed[0].spec == SPEC
+        with pytest.raises(SpecError, match="mode: must be waves"):
+            _ = listed[1].spec
+        assert store.view(old.id).goal == SPEC.goal
+        assert store.finish_run(old.id, RunStatus.FAILED, "it is too old").document == retired
+
     def test_a_refused_run_can_be_started(self, store: Store, clock: Clock) -> None:
         refused = store.refuse_run(KEY, "wrong", triggered_by="ada")
         clock.advance(60)
         run = begin(store)
         assert (run.id, run.status, run.reason) == (refused.id, RunStatus.RUNNING, None)
-        assert (run.spec, run.ended_at) == (SPEC.dump(), None)
+        assert (run.document, run.ended_at) == (SPEC.dump(), None)
         assert run.started_at == START + timedelta(seconds=60)
 
     def test_a_started_run_cannot_be_refused(self, store: Store) -> None:
@@ -833,7 +862,7 @@ class RecollectContract:
         assert (view.trial, view.observations) == (done, list(seen))
         changed = replace(lost, state=AttemptState.SUCCEEDED, cause=None, reason="done")
         assert view.attempts == [changed], "times, exit code and log stay"
-        assert store.run_by_id(trial.id).spec == CORRECTED.dump()
+        assert store.run_by_id(trial.id).document == CORRECTED.dump()
 
     def test_again_gives_the_same(self, store: Store, trial: Run, lost: Attempt) -> None:
         outcome = succeeded(observations=[Observation("loss", 0.5)] * 3)
@@ -874,7 +903,7 @@ class RecollectContract:
         other = load(SPEC.dump() | {"fixed": {"epochs": 3}})
         with pytest.raises(ValueError, match="with other metrics only"):
             store.recollect(lost.id, succeeded(), other)
-        assert store.run_by_id(trial.id).spec == SPEC.dump()
+        assert store.run_by_id(trial.id).document == SPEC.dump()
 
     def test_an_unknown_attempt_is_named(self, store: Store) -> None:
         with pytest.raises(NotFound, match="no attempt 4711"):
@@ -906,9 +935,7 @@ class RecollectContract:
         assert {seen.value for seen in view.observations} == {view.trial.value}
         assert len(view.observations) == 20
 
-    def test_the_verdict_on_an_ended_run_can_be_changed(
-        self, store: Store, run: Run, clock: Clock
-    ) -> None:
+    def test_how_a_run_has_ended_can_be_changed(self, store: Store, run: Run, clock: Clock) -> None:
         assert store.judge_run_again(run.id, RunStatus.COMPLETE, "all is well") == run
         ended = store.finish_run(run.id, RunStatus.FAILED, "no trial is complete")
         clock.advance(5)
@@ -948,7 +975,7 @@ class ValueContract:
         self, store: Store, keys: Iterator[RunKey], words: str
     ) -> None:
         clean = "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in words)
-        run = store.start_run(next(keys), SPEC, triggered_by=words, provenance={})
+        run = store.start_run(next(keys), SPEC, triggered_by=words, provenance=Provenance())
         assert run.triggered_by == clean
         store.next_batch(run.id, words, Engineer())
         assert store.batch_of(run.id, words) == Batch((assignment(0),))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, update
 
 from hpo_lib.backends import AttemptName
 from hpo_lib.backends.local import LocalBackend
@@ -17,10 +18,11 @@ from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import TransientError
 from hpo_lib.housekeeping import sweep
 from hpo_lib.installation import Installation
-from hpo_lib.records import Attempt, Run, RunKey, RunStatus, slug_of
+from hpo_lib.records import Attempt, Provenance, Run, RunKey, RunStatus, slug_of
 from hpo_lib.runs import admission, lifecycle
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
+from hpo_lib.store.schema import runs
 from hpo_lib.trials import runner
 
 KEY = RunKey("hpo_local", "manual__1")
@@ -40,12 +42,16 @@ class Bench:
         self.store, self.home = store, home
         self.backend = LocalBackend(home=home, workdir=home, grace_s=60.0)
         self.installation = Installation(home, {"local": lambda: self.backend})
-        facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
+        facts: dict[str, Any] = {
+            "backend": "local",
+            "triggered_by": "ada",
+            "provenance": Provenance(),
+        }
         self.run: Run = admission.begin(store, KEY, CONF, self.installation, **facts)
         self.first, _ = lifecycle.next_wave(store, KEY, 1, self.installation).assignments
         self.attempt = self.opened()
         trial = store.trial(self.run.id, self.first.trial)
-        spec = load(self.run.spec)
+        spec = self.run.spec
         output = str(self.backend.output(self.attempt.handle))
         asked = runner.request(spec, self.run, trial, self.attempt.number, output, store=store.id)
         self.backend.submit(self.attempt.handle, asked)
@@ -118,7 +124,7 @@ def test_a_process_without_a_live_attempt_is_ended(bench: Bench) -> None:
 
 
 def test_a_run_that_cannot_be_closed_is_said_and_holds_up_nothing(bench: Bench) -> None:
-    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
+    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": Provenance()}
     other = admission.begin(
         bench.store, RunKey("hpo_local", "2"), CONF, bench.installation, **facts
     )
@@ -131,6 +137,28 @@ def test_a_run_that_cannot_be_closed_is_said_and_holds_up_nothing(bench: Bench) 
     said = list(sweep(bench.store, installation, lambda key: True))
     assert said[0] == f"run {bench.run.id}: could not be closed: division by zero"
     assert said[1].startswith(f"run {other.id}: failed, its DAG run is over")
+
+
+def test_a_run_whose_spec_is_refused_today_holds_up_nothing(bench: Bench) -> None:
+    facts: dict[str, Any] = {
+        "backend": "local",
+        "triggered_by": "ada",
+        "provenance": Provenance(),
+    }
+    other = admission.begin(
+        bench.store, RunKey("hpo_local", "2"), CONF, bench.installation, **facts
+    )
+    until_started(bench)
+    engine = create_engine(f"sqlite:///{bench.home}/hpo.db")
+    with engine.begin() as connection:
+        old = load(CONF).dump() | {"mode": "of an older version"}
+        connection.execute(update(runs).where(runs.c.id == bench.run.id).values(spec=old))
+    bench.store.fail_trial(bench.run.id, bench.first.trial, Cause.LOST, "its task never came back")
+    said = bench.sweep(over=True)
+    assert said[0].startswith(f"run {bench.run.id}: could not be closed: mode: must be waves")
+    assert said[1].startswith(f"run {other.id}: failed, its DAG run is over")
+    assert said[2].startswith("local: ended what was left of attempt 1 of trial 1 of run")
+    assert not bench.alive(), "and what it has left running is ended"
 
 
 def test_a_backend_out_of_reach_is_said_and_hides_no_other(bench: Bench) -> None:

@@ -28,7 +28,7 @@ from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 from hpo_lib.evaluation import drift
 from hpo_lib.installation import Installation
 from hpo_lib.promotion import challenger, deployment, monitoring
-from hpo_lib.records import Model, ModelStatus, RunKey, RunView
+from hpo_lib.records import Model, ModelStatus, Provenance, RunKey, RunView
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, upgrade
@@ -105,7 +105,7 @@ class Bench(Loop):
             self.installation,
             backend="local",
             triggered_by="schedule",
-            provenance={},
+            provenance=Provenance(),
             by_file=by_file,
         )
         self.waves(run)
@@ -205,7 +205,7 @@ def test_the_winner_is_trained_where_final_says(bench: Bench, tmp_path: Path) ->
     assert len(list((tmp_path / "store").rglob("weights"))) == 4 + 2
 
     assert bench.night(3, by_file=True, **asked) is None, "the champion's own configuration wins"
-    assert seen(bench, RunKey("nightly", "night-3")).program == [], "search is not final training"
+    assert seen(bench, RunKey("nightly", "night-3")).program == (), "search is not final training"
 
     swept.clear()
     assert list(housekeeping.sweep(bench.store, bench.installation, lambda _: False)) == []
@@ -236,7 +236,8 @@ def test_nights_end_in_a_package_that_is_replaced_by_better_ones_only(bench: Ben
     third = bench.night(3, data={"goal": 0.6})
     assert third is not None
     assert (third.status, third.version, third.against) == (ModelStatus.CHAMPION, 2, 1)
-    assert (third.verdict or {})["improvement"] == pytest.approx(0.3)
+    assert third.verdict is not None
+    assert third.verdict.improvement == pytest.approx(0.3)
     assert bench.alias["version"] == 2
     assert bench.store.models.get("nightly", 1).status is ModelStatus.RETIRED
 
@@ -251,20 +252,22 @@ def seen(bench: Bench, key: RunKey) -> drift.ChampionCheck:
     """What a run has noted of the champion."""
     run = bench.store.run(key)
     champion = bench.store.view(run.id).champion
-    night = drift.seen_by(run.id, champion.verdict) if champion else None
-    assert night is not None
-    return night
+    check = champion.check_of(run.id) if champion else None
+    assert check is not None
+    return check
 
 
 def test_a_manifest_says_of_what_and_by_what_a_model_is_made(bench: Bench) -> None:
     model = bench.night(1, data={"data": stats()})
     assert model is not None
-    assert model.manifest["training"]["data"] == stats()
-    assert model.manifest["program"]["fixed"] == {"epochs": 10}
-    assert model.manifest["program"]["command"][:2] == [sys.executable, "-c"]
-    kept = model.manifest["scores"]
+    document = model.manifest.document
+    assert document["training"]["data"] == stats()
+    assert document["program"]["fixed"] == {"epochs": 10}
+    assert document["program"]["command"][:2] == [sys.executable, "-c"]
+    kept = document["scores"]
     assert (kept["metric"], len(kept["values"])) == ("test_loss", 3)
     assert model.metrics["test_loss"] in kept["values"]
+    assert model.manifest.score("test_loss") == drift.Score.of(kept["values"])
 
 
 def test_what_each_night_sees_of_the_champion_is_kept_and_shown(
@@ -274,9 +277,9 @@ def test_what_each_night_sees_of_the_champion_is_kept_and_shown(
     assert bench.night(2, data={"data": stats()}) is None
     key = RunKey("nightly", "night-2")
     stays = seen(bench, key)
-    assert (stays.search, stays.data.same, stays.version, stays.program) == (True, True, 1, [])
+    assert (stays.search, stays.data.same, stays.version, stays.program) == (True, True, 1, ())
     assert challenger.choose(bench.store, key, bench.installation).stop is not None
-    assert len(drift.checks_of(bench.store.models.get("nightly", 1).verdict)) == 1
+    assert len(bench.store.models.get("nightly", 1).checks) == 1
 
     moved = {"goal": 0.6, "data": stats(0.5, rows=90)}
     model = bench.night(3, data=moved, deploy={**CONF["deploy"], "min_improvement": 0.5})
@@ -314,9 +317,9 @@ def test_what_training_says_of_its_data_may_be_anything(bench: Bench, left: obje
     model = bench.night(2, data={"data": left, "goal": 0.6})
     assert model is not None
     assert model.status is ModelStatus.CHAMPION
-    night = seen(bench, RunKey("nightly", "night-2"))
-    assert night.data.same is (True if left == "text" else None)
-    assert not night.data.shifts
+    check = seen(bench, RunKey("nightly", "night-2"))
+    assert check.data.same is (True if left == "text" else None)
+    assert not check.data.shifts
 
 
 def test_runs_without_a_champion_have_seen_none(bench: Bench) -> None:
@@ -341,7 +344,7 @@ def test_a_night_with_fewer_epochs_does_not_replace_what_had_more(bench: Bench) 
     assert "as trained now, worse by 0.8, which exceeds min_improvement (0)" in model.reason
     assert "approval: manual" in model.reason
     assert bench.alias["version"] == 1
-    assert seen(bench, RunKey("nightly", "night-2")).program == ["fixed.epochs was 10, is 5"]
+    assert seen(bench, RunKey("nightly", "night-2")).program == ("fixed.epochs was 10, is 5",)
 
     again = bench.night(3, data={"goal": 0.6})
     assert again is not None
@@ -355,10 +358,9 @@ def test_people_may_want_fewer_epochs(bench: Bench) -> None:
     model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
     assert model.status is ModelStatus.CHALLENGER
-    verdict = model.verdict or {}
-    assert verdict["promote"]
-    assert "fixed.epochs was 10, is 5" in verdict["reason"]
-    assert "Approve it only if the change is meant." in verdict["reason"]
+    assert model.promising
+    assert "fixed.epochs was 10, is 5" in model.verdict_reason
+    assert "Approve it only if the change is meant." in model.verdict_reason
     challenger.approve(bench.store, key, approved=True, reason="Approved by ada.")
     deployment.deploy(bench.store, key, bench.installation, quietly)
     after = bench.night(3, fixed={"epochs": 5}, data={"goal": 0.9})
@@ -408,16 +410,16 @@ def test_the_champions_parameters_are_the_first_that_are_tried(bench: Bench) -> 
     smaller = {"x": {"type": "ordinal", "choices": [0.6, 0.9]}}
     key = bench.tune(3, space=smaller, limits={"max_trials": 2})
     run = bench.store.run(key)
-    assert run.earlier["dropped"] == [
-        "the champion's parameters are not tried: x: must be one of [0.6, 0.9], got 0.3"
-    ]
+    assert run.advice.dropped == (
+        "the champion's parameters are not tried: x: must be one of [0.6, 0.9], got 0.3",
+    )
     key = bench.tune(4, final=None, deploy=None, sampler={"name": "grid", "seed": 3})
     assert bench.store.trial(bench.store.run(key).id, 1).origin is Origin.SAMPLER
 
 
 def test_no_conf_replaces_the_champion_of_another_dag(bench: Bench) -> None:
     bench.night(1)
-    begin: dict[str, Any] = {"backend": "local", "triggered_by": "eve", "provenance": {}}
+    begin: dict[str, Any] = {"backend": "local", "triggered_by": "eve", "provenance": Provenance()}
     other = RunKey("hpo_local", "manual")
     with pytest.raises(SpecError, match=r"deploy: the champion of nightly is made by DAG nightly"):
         admission.begin(bench.store, other, CONF, bench.installation, **begin)
@@ -529,7 +531,7 @@ def test_what_does_not_serve_is_taken_back_to_where_the_one_before_serves(
         return Check("no answer") if version == 2 else verify(deployer, version)
 
     monkeypatch.setattr(PackageDeployer, "verify", spoilt)
-    monkeypatch.setattr(bench, "deployment", offering(bench, there))
+    monkeypatch.setattr(bench, "installation", offering(bench, there))
     options = {"uri": f"file://{there}"}
     model = bench.night(2, data={"goal": 0.6}, deploy={**CONF["deploy"], "options": options})
     assert model is not None
@@ -871,7 +873,7 @@ def test_the_hold_out_counts_only_if_every_final_trial_has_left_it(bench: Bench)
         goal = {2: 0.6, 3: 0.9, 4: 0.1}[number]
         model = bench.night(number, data={"goal": goal, "examples": left})
         assert model is not None
-        assert said in (model.verdict or {})["reason"]
+        assert said in model.verdict_reason
 
 
 def test_without_a_hold_out_nothing_is_promoted(bench: Bench) -> None:

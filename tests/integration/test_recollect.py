@@ -14,9 +14,8 @@ from hpo_lib.cli import main
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.installation import Installation
-from hpo_lib.records import Run, RunStatus
+from hpo_lib.records import Provenance, Run, RunStatus
 from hpo_lib.runs import admission, lifecycle, outputs
-from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials.recollect import recollect
 from tests.integration.test_runs import KEY, Bench
@@ -73,7 +72,7 @@ def test_a_failed_run_is_saved_by_the_right_format(bench: Bench) -> None:
     saved, found = recollect(bench.store, run, bench.installation, {"format": FORM})
     assert values(bench, run) == {1: 0.5, 2: 1, 4: 2, 8: 4, 16: None}
     assert (saved.status, saved.reason) == (RunStatus.COMPLETE, "max trials reached: 5 of 5")
-    assert saved.spec["metrics"] == {"collector": "stdout", "format": FORM}
+    assert saved.document["metrics"] == {"collector": "stdout", "format": FORM}
     assert len(found) == 4, "the one that failed by itself is not asked again"
     assert trained(bench) == 5
     assert bench.store.run(KEY) == saved
@@ -127,7 +126,7 @@ def test_another_collector_begins_anew(bench: Bench) -> None:
     saved, _ = recollect(
         bench.store, run, bench.installation, {"collector": "jsonl"}, everything=True
     )
-    assert saved.spec["metrics"] == {"collector": "jsonl"}
+    assert saved.document["metrics"] == {"collector": "jsonl"}
     assert set(values(bench, run).values()) == {7.0, None}
 
 
@@ -152,7 +151,7 @@ def test_while_a_trial_runs_nothing_is_collected(bench: Bench) -> None:
         bench.installation,
         backend="local",
         triggered_by="ada",
-        provenance={},
+        provenance=Provenance(),
     )
     lifecycle.next_wave(bench.store, KEY, 1, bench.installation)
     bench.perform(run, 1)
@@ -170,7 +169,7 @@ def test_wrong_settings_and_refused_runs_are_told(bench: Bench) -> None:
     with pytest.raises(SpecError, match=r"metrics\.format: must have the groups"):
         recollect(bench.store, run, bench.installation, {"format": "x"})
     with pytest.raises(HpoError, match="backend local is not there; there are: ecs"):
-        Installation(bench.home, {"ecs": lambda: bench.backend}).backend(load(run.spec))
+        Installation(bench.home, {"ecs": lambda: bench.backend}).backend(run.spec)
 
 
 def test_the_command_tells_every_trial_and_rewrites_the_report(
@@ -203,4 +202,4 @@ def test_the_command_tells_every_trial_and_rewrites_the_report(
 def test_the_corrected_spec_is_a_spec(bench: Bench) -> None:
     run = run_widths(bench)
     saved, _ = recollect(bench.store, run, bench.installation, {"format": FORM})
-    assert load(saved.spec).dump() == saved.spec
+    assert saved.spec.dump() == saved.document

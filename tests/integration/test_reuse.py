@@ -18,7 +18,7 @@ from hpo_lib.core.trial import Reused
 from hpo_lib.errors import SpecError
 from hpo_lib.installation import Inputs, Installation
 from hpo_lib.promotion import challenger
-from hpo_lib.records import Advice, Run, RunKey, RunStatus
+from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials.recollect import recollect
@@ -81,13 +81,13 @@ class Nights(Loop):
             self.installation,
             backend=backend,
             triggered_by="schedule",
-            provenance={},
+            provenance=Provenance(),
         )
 
     def night(self, name: str, /, **changes: Any) -> Run:
         run = self.begin(name, **changes)
         self.waves(run)
-        if run.spec.get("final"):
+        if run.spec.final is not None:
             chosen = challenger.choose(self.store, run.key, self.installation)
             self.perform(run, *(one.trial for one in chosen.assignments))
             challenger.decide(self.store, run.key, self.installation)
@@ -242,7 +242,7 @@ def test_an_image_by_its_tag_is_told_to_be_no_reason(nights: Nights) -> None:
         "no result is reused: trial.image: must be named by its digest, name@sha256:…, got "
         '"r.example.org/train:1"'
     )
-    assert list(Advice.read(run.earlier).lines()) == [said]
+    assert list(run.advice.lines()) == [said]
     page = outputs.write_report(nights.store, run, nights.installation).read_text(encoding="utf-8")
     assert "no result is reused: trial.image: must be named by its digest" in page
 

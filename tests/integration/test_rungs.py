@@ -13,7 +13,7 @@ import pytest
 from hpo_lib.core.ending import Exit
 from hpo_lib.core.trial import Action, Cause, Decision, TrialState
 from hpo_lib.errors import AlreadyFinished
-from hpo_lib.records import AttemptState, Run, RunKey, RunStatus
+from hpo_lib.records import AttemptState, Provenance, Run, RunKey, RunStatus
 from hpo_lib.registry import ALLOWED_SCHEDULERS
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.search import engine
@@ -65,7 +65,7 @@ class TestPostgresql(OnPostgresql, RungContract):
 
 class Bench(Loop):
     def begin(self, **changes: Any) -> Run:
-        facts: dict[str, Any] = {"triggered_by": "ada", "provenance": {}}
+        facts: dict[str, Any] = {"triggered_by": "ada", "provenance": Provenance()}
         return admission.begin(
             self.store, KEY, CONF | changes, self.installation, backend="local", **facts
         )

@@ -14,7 +14,7 @@ from hpo_lib.backends import Request
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.records import Advice, Attempt, Run, RunKey, RunStatus, RunView
+from hpo_lib.records import Attempt, Provenance, Run, RunKey, RunStatus, RunView
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials import runner
@@ -60,7 +60,7 @@ class Bench(Loop):
             self.installation,
             backend="local",
             triggered_by="ada",
-            provenance={},
+            provenance=Provenance(),
         )
         self.waves(run)
         return lifecycle.finish(self.store, KEY, self.installation)
@@ -167,7 +167,7 @@ def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Benc
 
 def begun(bench: Bench, **trial: Any) -> tuple[Run, int]:
     """Begin a run, and name its first trial."""
-    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": {}}
+    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": Provenance()}
     run = admission.begin(bench.store, KEY, CONF | trial, bench.installation, **facts)
     return run, lifecycle.next_wave(bench.store, KEY, 1, bench.installation).assignments[0].trial
 
@@ -262,7 +262,7 @@ def warmed(bench: Bench, name: str, **changes: Any) -> Run:
         bench.installation,
         backend="local",
         triggered_by="ada",
-        provenance={},
+        provenance=Provenance(),
     )
 
 
@@ -280,9 +280,9 @@ def ended(bench: Bench, name: str) -> Run:
 def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> None:
     first = ended(bench, "monday")
     assert first.status is RunStatus.COMPLETE
-    assert Advice.read(first.earlier).dropped == ("no run of line is complete yet",)
+    assert first.advice.dropped == ("no run of line is complete yet",)
     second = warmed(bench, "tuesday")
-    advice = Advice.read(second.earlier)
+    advice = second.advice
     assert [one.run for one in advice.runs] == [first.id]
     assert advice.runs[0].weight == pytest.approx(1.0, abs=1e-3)
     tried = {trial.params["x"] for trial in bench.store.history(first.id).trials}
@@ -292,5 +292,5 @@ def test_a_run_is_advised_by_those_before_it_and_by_none_after(bench: Bench) -> 
     assert bench.store.history(second.id).earlier == advice.earlier
     lease = lifecycle.next_wave(bench.store, second.key, 1, bench.installation)
     assert lease.assignments[0].params["x"] == min(tried)
-    found = Advice.read(warmed(bench, "thursday").earlier)
+    found = warmed(bench, "thursday").advice
     assert [one.run for one in found.runs] == [third.id, first.id]

@@ -23,7 +23,7 @@ from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files import artifacts
 from hpo_lib.files.places import chunks, files, tail
 from hpo_lib.installation import Inputs, Installation
-from hpo_lib.records import Attempt, RunKey
+from hpo_lib.records import Attempt, Provenance, RunKey
 from hpo_lib.runs import admission, fingerprint, lifecycle, outputs
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
@@ -237,7 +237,7 @@ def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
         (backend.output(attempt.handle) / "history.jsonl").write_bytes(b'{"loss": 0.25}')
         return GOOD_END
 
-    key, facts = RunKey("hpo_kubernetes", "1"), {"triggered_by": "ada", "provenance": {}}
+    key, facts = RunKey("hpo_kubernetes", "1"), {"triggered_by": "ada", "provenance": Provenance()}
     with Store.open(url) as store:
         run = admission.begin(store, key, conf, installation, backend="kubernetes", **facts)
         lifecycle.next_wave(store, key, 1, installation)

@@ -17,7 +17,7 @@ from hpo_lib.core.trial import Cause
 from hpo_lib.errors import SpecError
 from hpo_lib.housekeeping import sweep
 from hpo_lib.installation import Installation
-from hpo_lib.records import Run, RunKey, RunStatus, slug_of
+from hpo_lib.records import Provenance, Run, RunKey, RunStatus, slug_of
 from hpo_lib.runs import admission, lifecycle, scheduled_files
 from hpo_lib.runs.scheduled_files import ScheduledFile
 from hpo_lib.spec import load
@@ -68,7 +68,7 @@ class Bench:
         self.installation = Installation(self.home, backends, max_waves=1, max_parallel=1)
 
     def begin(self, planned: ScheduledFile, conf: Any = None) -> Run:
-        facts: dict[str, Any] = {"triggered_by": "scheduled", "provenance": {}}
+        facts: dict[str, Any] = {"triggered_by": "scheduled", "provenance": Provenance()}
         return scheduled_files.begin(self.store, KEY, planned, conf, self.installation, **facts)
 
     def wave(self, run: Run, wave: int) -> None:
@@ -90,13 +90,13 @@ class Bench:
             return self.backend.handle(AttemptName(self.store.id, slug, number, attempt))
 
         handle = self.store.open_attempt(run.id, number, named).handle
-        output, spec = str(self.backend.output(handle)), load(run.spec)
+        output, spec = str(self.backend.output(handle)), run.spec
         asked = runner.request(spec, run, trial, 1, output, store=self.store.id)
         self.backend.submit(handle, asked)
         return handle
 
     def finish(self, planned: ScheduledFile) -> Run:
-        why = partial(scheduled_files.strayed, planned=planned)
+        why = partial(scheduled_files.strayed, file=planned)
         return lifecycle.finish(self.store, KEY, self.installation, why)
 
 
@@ -131,7 +131,7 @@ def test_a_winner_that_the_files_dag_cannot_train_is_told_of(
     bench: Bench, begun: dict[str, Any], now: dict[str, Any], why: str | None
 ) -> None:
     run = bench.store.start_run(
-        KEY, load(CONF | begun).unscheduled(), triggered_by="ada", provenance={}
+        KEY, load(CONF | begun).unscheduled(), triggered_by="ada", provenance=Provenance()
     )
     assert scheduled_files.strayed_final(run, file(**now)) == why
 
@@ -143,8 +143,8 @@ def test_a_file_runs_as_wide_and_long_as_it_says(bench: Bench) -> None:
         bench.wave(run, wave)
     ended = bench.finish(planned)
     assert (ended.status, ended.reason) == (RunStatus.COMPLETE, "max trials reached: 4 of 4")
-    assert "schedule" not in ended.spec
-    assert ended.provenance["file"] == "nightly.yaml"
+    assert "schedule" not in ended.document
+    assert ended.provenance.file == "nightly.yaml"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_of_a_folder_that_is_not_there_and_of_a_conf_nothing_is_known(
 ) -> None:
     run = bench.begin(file())
     assert scheduled_files.orphaned(run, folder / "not mounted") is None
-    assert scheduled_files.orphaned(replace(run, provenance={}), folder / "..") is None
+    assert scheduled_files.orphaned(replace(run, provenance=Provenance()), folder / "..") is None
 
 
 def test_a_run_whose_file_has_no_dag_any_more_says_why(bench: Bench, folder: Path) -> None:

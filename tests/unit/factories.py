@@ -10,7 +10,16 @@ from random import Random
 from typing import Any
 
 from hpo_lib.core.trial import Cause, Observation, Origin, Trial, TrialState, Value
-from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, RunView, TrialView
+from hpo_lib.records import (
+    Attempt,
+    AttemptState,
+    Provenance,
+    Run,
+    RunKey,
+    RunStatus,
+    RunView,
+    TrialView,
+)
 from hpo_lib.spec import load
 
 START = datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
@@ -51,6 +60,8 @@ SPEC: dict[str, Any] = {
     },
 }
 
+VERSIONS = {"python": "3.11.2", "hpo-lib": "0.1.0", "apache-airflow": "3.3.2"}
+
 LOG = """Using the CPU only
 epoch 1/30 \x1b[32mloss=0.7121\x1b[0m val_loss=0.6933
 epoch 2/30 loss=inf val_loss=nan
@@ -74,10 +85,10 @@ def run(spec: Mapping[str, Any] = SPEC, *, check: bool = True, **changes: Any) -
         key=RunKey("hpo_local", "manual__2026-11-21T07:00:00+00:00"),
         experiment=str(plain.get("name", "")),
         status=RunStatus.COMPLETE,
-        spec=plain,
+        document=plain,
         reason="all 24 trials are done",
         triggered_by="admin",
-        provenance={"python": "3.11.2", "hpo-lib": "0.1.0", "apache-airflow": "3.3.2"},
+        provenance=Provenance(versions=VERSIONS),
         started_at=START,
         ended_at=START + timedelta(minutes=10),
     )
@@ -250,5 +261,5 @@ def failed_run(trials: int = 4) -> RunView:
 def refused_run() -> RunView:
     """Make a run whose conf was refused."""
     reason = "space.lr: low must be < high, got low=0.1, high=0.01\nlimits: must be a mapping"
-    made = run({}, status=RunStatus.REFUSED, reason=reason, provenance={}, experiment="wine")
-    return RunView(made)
+    made = run({}, status=RunStatus.REFUSED, reason=reason, experiment="wine")
+    return RunView(replace(made, provenance=Provenance()))

@@ -17,6 +17,7 @@ from test_spec import GOOD
 
 from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.files import artifacts
 from hpo_lib.records import Model, ModelStatus, RunView, attempt_uri
 from hpo_lib.runs import outputs
@@ -288,7 +289,7 @@ def test_a_record_tells_what_the_store_knows() -> None:
         "metrics": {"loss": "nan", "val_auc": 0.5},
         "started_at": "2026-11-21T07:00:02+00:00",
         "ended_at": "2026-11-21T07:00:04+00:00",
-        "versions": dict(run.provenance),
+        "versions": dict(factories.VERSIONS),
     }
     assert outputs.record_of(run, view, lost)["metrics"] == {}
 
@@ -359,8 +360,8 @@ def test_final_trials_are_kept_until_the_gate_has_judged() -> None:
     for waiting, kept in [
         (model, True),
         (replace(model, status=ModelStatus.REJECTED), False),
-        (replace(model, verdict={"promote": False}), False),
-        (replace(model, verdict={"promote": True}, trial=6), True),
+        (replace(model, verdict=Verdict(False, "worse.")), False),
+        (replace(model, verdict=Verdict(True, "better."), trial=6), True),
     ]:
         stays, _ = outputs.retain(replace(seen, model=waiting), "none")
         assert ((6, 1) in _places(stays)) == kept

@@ -455,7 +455,7 @@ MAX = Decision.stop("max trials reached: 2 of 2")
 
 
 @pytest.mark.parametrize(
-    ("past", "stop", "verdict"),
+    ("past", "stop", "conclusion"),
     [
         (history([0.5, USER]), MAX, MAX),
         (history([0.5, USER]), BUDGET, BUDGET),
@@ -481,6 +481,6 @@ MAX = Decision.stop("max trials reached: 2 of 2")
     ],
 )
 def test_a_run_without_a_complete_trial_has_failed(
-    past: History, stop: Decision | None, verdict: Decision
+    past: History, stop: Decision | None, conclusion: Decision
 ) -> None:
-    assert engine.conclude(spec(), past, stop) == verdict
+    assert engine.conclude(spec(), past, stop) == conclusion

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
-from hpo_lib.evaluation.gate import Guard, Made, Rule, Scores, Verdict, judge
+from hpo_lib.evaluation.gate import Guard, Made, Rule, Scores, judge
+from hpo_lib.evaluation.verdict import Verdict
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
 RULE = Rule("auc", MAXIMIZE, min_improvement=0.01)

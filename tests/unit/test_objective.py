@@ -14,6 +14,7 @@ from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Cause, Direction, Trial, TrialState
 from hpo_lib.errors import SpecError
+from hpo_lib.spec.outline import Outline
 
 DOWN, UP = Direction.MINIMIZE, Direction.MAXIMIZE
 
@@ -155,7 +156,7 @@ class TestGoal:
         ],
     )
     def test_a_spec_that_does_not_say_has_no_goal(self, spec: dict[str, Any]) -> None:
-        assert Goal.read(spec) is None
+        assert Outline.of(spec).goal is None
 
 
 _ROW = st.tuples(*[st.integers(-3, 3)] * 4)

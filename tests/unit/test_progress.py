@@ -10,11 +10,13 @@ import factories
 
 from hpo_lib.cli.progress import ending, final, progress
 from hpo_lib.core.trial import Assignment, Cause, History, Origin, Reused, Trial, TrialState
+from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
     AttemptState,
     Model,
     ModelStatus,
     Outcome,
+    Provenance,
     RunKey,
     RunStatus,
     RunView,
@@ -73,7 +75,8 @@ def test_final_training_and_an_open_question_are_told() -> None:
     view = RunView(factories.run(SPEC.dump()), (), finals)
     assert final(spec, view) == "final training: 1/2 trials done"
     now = datetime(2031, 5, 6, tzinfo=UTC)
-    model = Model("x", 3, 1, 4, {"x": 0.5}, ModelStatus.CHALLENGER, "", now, now, verdict={"a": 1})
+    model = Model("x", 3, 1, 4, {"x": 0.5}, ModelStatus.CHALLENGER, "", now, now)
+    model = replace(model, verdict=Verdict(True, "better."))
     said = final(spec, replace(view, model=model))
     assert "model version 3 is challenger · it waits to be approved in Airflow" in said
     champion = replace(model, status=ModelStatus.CHAMPION)
@@ -132,7 +135,9 @@ def ended(tmp_path: Path, spec: Spec, values: list[tuple[float, float]]) -> list
     url = f"sqlite:///{tmp_path}/hpo.db"
     upgrade(url)
     with Store.open(url) as store:
-        run = store.start_run(RunKey("dag", "run"), spec, triggered_by="ada", provenance={})
+        run = store.start_run(
+            RunKey("dag", "run"), spec, triggered_by="ada", provenance=Provenance()
+        )
         numbers = range(1, len(values) + 1)
         asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in numbers))
         store.next_batch(run.id, "wave-01", lambda _: asked)

@@ -18,7 +18,8 @@ from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.space import key
 from hpo_lib.core.trial import Assignment
 from hpo_lib.errors import HpoError, TransientError
-from hpo_lib.records import AttemptState, ModelStatus, Outcome, RunKey, RunStatus
+from hpo_lib.evaluation.verdict import Verdict
+from hpo_lib.records import AttemptState, ModelStatus, Outcome, Provenance, RunKey, RunStatus
 from hpo_lib.search import engine
 from hpo_lib.search.warm_start import first_point
 from hpo_lib.spec import Spec, load
@@ -156,7 +157,9 @@ def store(tmp_path: Path) -> Any:
 
 def night(store: Store, spec: Spec, number: int, *, promote: bool) -> None:
     """Enter a night's model with its verdict, as the tasks of a run do."""
-    run = store.start_run(RunKey("dag", str(number)), spec, triggered_by="ada", provenance={})
+    run = store.start_run(
+        RunKey("dag", str(number)), spec, triggered_by="ada", provenance=Provenance()
+    )
     step = engine.Step((Assignment(1, {"x": number / 10}),))
     store.next_batch(run.id, "wave-01", lambda _: step)
     attempt = store.open_attempt(run.id, 1, lambda _: {})
@@ -168,7 +171,7 @@ def night(store: Store, spec: Spec, number: int, *, promote: bool) -> None:
     model = store.models.of_run(run.id)
     assert model is not None
     said = "Promoted: it is better." if promote else "Not promoted: it is worse."
-    model = store.models.trained(model, {"verdict": {"promote": promote, "reason": said}})
+    model = store.models.judged(model, Verdict(promote, said))
     if promote:
         store.models.promote(model, said)
     else:
@@ -257,7 +260,7 @@ def test_a_run_that_is_complete_but_was_not_deployed_has_not_gone_well(
     upgrade(embedded.store_url)
     ended = RunKey("dag", "run")
     with Store.open(embedded.store_url) as store:
-        run = store.start_run(ended, load(DEPLOYED), triggered_by="ada", provenance={})
+        run = store.start_run(ended, load(DEPLOYED), triggered_by="ada", provenance=Provenance())
         store.finish_run(run.id, RunStatus.COMPLETE, "all done")
     assert airflow.follow(embedded, EndedAirflow(state), ended) is well  # type: ignore[arg-type]
     said = capsys.readouterr().out

@@ -24,11 +24,13 @@ from factories import SPEC, attempt, good_run, run, trial, view
 from hpo_lib import report, words
 from hpo_lib.core.trial import Cause, Direction, Observation, Origin, Trial, TrialState
 from hpo_lib.evaluation import drift
+from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
     Advice,
     AttemptState,
     Model,
     ModelStatus,
+    Provenance,
     RunKey,
     RunStatus,
     RunView,
@@ -157,15 +159,15 @@ def hostile(evil: str, *, several: bool = False) -> RunView:
         spec,
         check=False,
         reason=evil,
-        earlier=Advice((Told(1, evil, 0.5, ()),), (evil,)).dump(),
+        advice=Advice((Told(1, evil, 0.5, ()),), (evil,)),
         triggered_by=evil,
-        provenance={evil: evil},
+        provenance=Provenance(versions={evil: evil}),
         key=RunKey(evil, evil),
     )
-    return RunView(made_run, tuple(views), champion=champion_with(night_of(made_run.id, evil)))
+    return RunView(made_run, tuple(views), champion=champion_with(check_of(made_run.id, evil)))
 
 
-def night_of(run_id: int, evil: str = "auc", **changes: Any) -> dict[str, Any]:
+def check_of(run_id: int, evil: str = "auc", **changes: Any) -> drift.ChampionCheck:
     """What a run has noted of a champion, with `evil` wherever a trial can say anything."""
     then = {"fingerprint": evil, "rows": 10, "features": {evil: {"mean": 1, "std": 1}, "a": {}}}
     now = then | {
@@ -183,19 +185,19 @@ def night_of(run_id: int, evil: str = "auc", **changes: Any) -> dict[str, Any]:
         data=drift.compare(drift.Data.read(then), drift.Data.read(now)),
         program=[f"{evil} was {evil}, is 2"],
     )
-    return replace(made, **changes).dump()
+    return replace(made, **changes)
 
 
 def champion_with(*noted: Any) -> Model:
     now = factories.START
     made = Model("wine-quality", 3, 1, 1, {}, ModelStatus.CHAMPION, "", now, now)
-    return replace(made, verdict={"nights": list(noted)})
+    return replace(made, checks=noted)
 
 
 def drifted() -> RunView:
     good = good_run(8)
-    nights = [night_of(number) for number in range(1, good.run.id + 1)]
-    return replace(good, champion=champion_with(*nights))
+    checks = [check_of(number) for number in range(1, good.run.id + 1)]
+    return replace(good, champion=champion_with(*checks))
 
 
 def _is_plain(evil: str) -> bool:
@@ -210,8 +212,8 @@ TWO = factories.front_run().run
 
 def unreadable() -> RunView:
     good = good_run(8)
-    spec = dict(good.run.spec) | {"mode": "of an older version", "retired_key": 1}
-    return RunView(replace(good.run, spec=spec), good.trials)
+    spec = dict(good.run.document) | {"mode": "of an older version", "retired_key": 1}
+    return RunView(replace(good.run, document=spec), good.trials)
 
 
 def odd_values() -> RunView:
@@ -405,14 +407,14 @@ class TestContent:
         made = Trial(3, {"units": 64}, TrialState.COMPLETE, 0.9)
         told = (Told(7, "wine-quality", 0.5, [made]), Told(5, "wine-quality", 0.25, [made, made]))
         advice = Advice(told, ("run 4: not used, <b>it</b> was after something else",))
-        text = page(good_run(earlier=advice.dump())).text
+        text = page(good_run(advice=advice)).text
         assert "Advised by 2 earlier runs, 3 trials." in text
         assert "run 7 of wine-quality1 trial, weight 0.5" in text
         assert "run 4: not used, <b>it</b> was after something else" in text
-        nobody = good_run(earlier=Advice((), ("no run of wine-quality is complete yet",)).dump())
+        nobody = good_run(advice=Advice((), ("no run of wine-quality is complete yet",)))
         assert "No earlier run advised this one." in page(nobody).text
         assert not any(a.get("id") == "earlier" for a in page(good_run()).having("section"))
-        assert page(good_run(earlier={"runs": [{}]})).text, "of another version"
+        assert page(good_run(advice=Advice.read({"runs": [{}]}))).text, "of another version"
 
     def test_a_spec_that_cannot_be_read_still_has_best_and_scales(self) -> None:
         found = page(unreadable())
@@ -792,7 +794,7 @@ def test_final_training_is_shown_with_its_verdict_once_and_nothing_of_it_is_mark
         view(trial(91, params=params, origin=Origin.FINAL, repeat=2, value=0.8)),
     ]
     now = factories.START
-    verdict = {"promote": True, "reason": "Promoted: <b>better</b>."}
+    verdict = Verdict(True, "Promoted: <b>better</b>.")
     model = Model("wine-quality", 3, 12, 1, params, ModelStatus.CHAMPION, "", now, now, trial=91)
     reason = "Promoted: <b>better</b>. Approved by <ada>."
     model = replace(model, verdict=verdict, reason=reason)
@@ -807,7 +809,7 @@ def test_final_training_is_shown_with_its_verdict_once_and_nothing_of_it_is_mark
 def test_what_a_run_has_seen_of_the_champion_is_shown() -> None:
     made = good_run(4)
     mine = made.run.id
-    noted = [night_of(mine - 1, search=True), {"run": "?"}, night_of(mine), night_of(mine + 1)]
+    noted = [check_of(mine - 1, search=True), check_of(mine), check_of(mine + 1)]
     found = page(replace(made, champion=champion_with(*noted)))
     assert "The champion: version 3" in found.text
     assert (
@@ -827,12 +829,12 @@ def test_what_a_run_has_seen_of_the_champion_is_shown() -> None:
 
 def test_a_run_that_has_seen_no_champion_says_nothing_of_one() -> None:
     made = good_run(4)
-    for champion in (None, champion_with(), champion_with(night_of(made.run.id + 1))):
+    for champion in (None, champion_with(), champion_with(check_of(made.run.id + 1))):
         assert 'id="drift"' not in report.html(replace(made, champion=champion))
 
 
 def test_a_champion_that_left_no_value_is_not_drawn() -> None:
     made = good_run(4)
-    shown = report.html(replace(made, champion=champion_with(night_of(made.run.id, now=None))))
+    shown = report.html(replace(made, champion=champion_with(check_of(made.run.id, now=None))))
     assert "has left no auc" in shown
     assert "chart-drift" not in shown

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
 from hpo_lib.spec import Spec, load
+from hpo_lib.spec.outline import Outline
 from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 
 GOOD: dict[str, Any] = {
@@ -453,7 +453,7 @@ def test_objectives_and_constraints_come_back_from_yaml_and_the_store() -> None:
     assert spec.goal.metrics == ["val_auc", "size", "loss", "val_loss", "val/f1"]
     again = from_yaml(to_yaml(spec))
     assert (again.digest, again.goal) == (spec.digest, spec.goal)
-    assert Goal.read(spec.dump()) == spec.goal
+    assert Outline.of(spec.dump()).goal == spec.goal
 
 
 def test_a_spec_that_names_no_sampler_leaves_the_choice_open() -> None:

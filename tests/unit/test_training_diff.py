@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.evaluation.training_diff import changes, program, recorded
+from hpo_lib.evaluation.training_diff import changes, program
 from hpo_lib.spec import load
 
 CONF: dict[str, Any] = {
@@ -91,13 +91,3 @@ def test_few_of_many_changes_are_named() -> None:
 def test_versions_may_be_anything(left: Any) -> None:
     made = program(load(CONF), {"x": 0.5}, left)
     assert all(one.isprintable() for one in (*made["versions"], *made["versions"].values()))
-
-
-def test_a_manifest_of_before_says_a_part() -> None:
-    old = {"params": {"epochs": 40, "x": 0.5}, "image": "trial:1"}
-    assert changes(recorded(old, {"x": 0.5}), described()) == []
-    assert changes(recorded(old, {"x": 0.5}), described(fixed={"epochs": 4})) == [
-        "fixed.epochs was 40, is 4"
-    ]
-    assert changes(recorded({}, {"x": 0.5}), described()) == []
-    assert recorded({"program": described()}, {}) == described()

@@ -1,0 +1,83 @@
+"""What a model is made of, as it is kept with the model: reader and writer of the stored form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from hpo_lib.core.trial import Params, Trial
+from hpo_lib.evaluation import training_diff
+from hpo_lib.evaluation.drift import Data, Score
+from hpo_lib.spec import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a model is made of, by what, and what it scored; empty before it is trained.
+
+    `document` is the plain JSON that goes wherever the model goes. That of an older version says
+    less, and what it does not say is not known.
+    """
+
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        trial: Trial,
+        *,
+        run: int,
+        dag_run: str,
+        versions: Mapping[str, str],
+        training: Mapping[str, Any],
+        metric: str,
+        scores: Sequence[float],
+    ) -> Self:
+        """Write down what a final trial has made.
+
+        `training` is what the trial itself says of its training, `scores` are the values of the
+        gate's metric, of all final trials of the configuration.
+        """
+        return cls(
+            {
+                "experiment": spec.name,
+                "run": run,
+                "dag_run": dag_run,
+                "trial": trial.number,
+                "params": {**spec.fixed, **trial.params},
+                "metrics": dict(trial.metrics),
+                "image": spec.trial.image,
+                "versions": dict(versions),
+                "program": training_diff.program(spec, trial.params, training.get("versions")),
+                "training": dict(training),
+                "scores": {"metric": metric, "values": list(scores)},
+            }
+        )
+
+    def program(self, params: Params) -> Mapping[str, Any]:
+        """Give what trained the model's `params`; of an older version's manifest a part of it."""
+        known = self.document.get("program")
+        if isinstance(known, Mapping):
+            return known
+        trained = self._mapping("params")
+        fixed = {name: value for name, value in trained.items() if name not in params}
+        image = self.document.get("image") or ""
+        return {"image": image, "fixed": fixed} if self.document else {}
+
+    @property
+    def data(self) -> Data:
+        """What the training said of the rows that it used."""
+        return Data.read(self._mapping("training").get("data"))
+
+    def score(self, metric: str) -> Score | None:
+        """Give what the configuration scored with all seeds; None if that is not known."""
+        kept = self._mapping("scores")
+        values = kept.get("values")
+        known = kept.get("metric") == metric and isinstance(values, list | tuple)
+        return Score.of(values or ()) if known else None
+
+    def _mapping(self, name: str) -> Mapping[str, Any]:
+        found = self.document.get(name)
+        return found if isinstance(found, Mapping) else {}
