@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hpo_lib.errors import SpecError, nearest
 
 _M = TypeVar("_M", bound=BaseModel)
 _RULE = "rule"
+#: The kind of error that an unknown key is.
+UNKNOWN = "unknown"
+#: The context in which models take no notice of unknown keys and of what does not fit together.
+LENIENT = {"lenient": True}
 _SHOWN = 80
+#: More unknown keys of one section are not told: each is looked up among the known ones.
+_MOST_UNKNOWN = 50
 _MAX_TEXT = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HAS_PATH = re.compile(r"[\w.-]+: ")
@@ -41,23 +55,111 @@ def rule(message: str) -> PydanticCustomError:
     return PydanticCustomError(_RULE, "{message}", {"message": message})
 
 
+def refuse(messages: Iterable[str]) -> None:
+    """Raise the error of a validator that tells all of these problems, if there are any."""
+    told = list(messages)
+    if told:
+        raise rule("\n".join(told))
+
+
+def told(check: Callable[..., object], *given: Any) -> list[str]:
+    """Call a check and give the problems that it raises, a line each; none if it raises none."""
+    try:
+        check(*given)
+    except (SpecError, PydanticCustomError) as error:
+        return str(error).split("\n")
+    return []
+
+
+def each(check: Callable[[Any], object], values: Iterable[Any]) -> list[str]:
+    """Give the problems that a check raises of any of these values, a line each."""
+    return [line for value in values for line in told(check, value)]
+
+
 class Strict(BaseModel):
-    """A frozen model that refuses unknown keys by naming the nearest known one."""
+    """A frozen model that tells all problems of what it is made of at once.
+
+    An unknown key is refused by naming the nearest known one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    #: Sound values of required fields: with these a model is checked on whose own are broken.
+    STAND_INS: ClassVar[Mapping[str, Any]] = {}
 
-    @model_validator(mode="before")
+    def problems(self, broken: Collection[str]) -> Iterator[str]:  # noqa: ARG002 - for those below
+        """Yield what does not fit together: each the rule, then the value.
+
+        The fields named in `broken` have their defaults here, in place of what was refused:
+        nothing is to be said about them.
+        """
+        yield from ()
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or cls.model_config.get("extra") == "allow":
-            return data
-        known = [field.alias or name for name, field in cls.model_fields.items()]
+    def _tell_all(cls, data: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        if not isinstance(data, Mapping):
+            return handler(data)
+        given = cls._without_unknown(data)
+        if info.context is LENIENT:
+            return handler(given)
+        unknown = [_own(line, UNKNOWN) for line in islice(cls._unknown(data), _MOST_UNKNOWN)]
+        try:
+            made = handler(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            further = map(_own, cls._further(given, found, handler))
+            raise _together([*unknown, *map(_again, found), *further]) from None
+        if wrong := [*unknown, *map(_own, made.problems(frozenset()))]:
+            raise _together(wrong)
+        return made
+
+    @classmethod
+    def _keys(cls) -> list[str]:
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def _unknown(cls, data: Mapping[Any, Any]) -> Iterator[str]:
+        known = cls._keys()
         for key in data:
-            if key not in known:
-                hint = nearest(str(key), known)
-                listing = ", ".join(known)
-                raise rule(f"unknown key {shown(key)}{hint}; known: {listing}")
-        return data
+            if key not in known and cls.model_config.get("extra") != "allow":
+                hint, listing = nearest(str(key), known), ", ".join(known)
+                yield f"unknown key {shown(key)}{hint}; known: {listing}"
+
+    @classmethod
+    def _without_unknown(cls, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        if cls.model_config.get("extra") == "allow":
+            return data
+        return {key: value for key, value in data.items() if key in cls._keys()}
+
+    @classmethod
+    def _further(
+        cls, data: Mapping[Any, Any], found: Iterable[Any], handler: Callable[[Any], Self]
+    ) -> list[str]:
+        """Give the problems of the fields that are sound, if a model can be made of them."""
+        broken = {str(problem["loc"][0]) for problem in found if problem["loc"]}
+        sound = {key: value for key, value in data.items() if key not in broken}
+        try:
+            made = handler({**cls.STAND_INS, **sound})
+        except ValidationError:
+            return []
+        return list(made.problems(broken))
+
+
+def _together(problems: list[InitErrorDetails]) -> ValidationError:
+    return ValidationError.from_exception_data("", problems)
+
+
+def _own(message: str, kind: LiteralString = _RULE) -> InitErrorDetails:
+    error = PydanticCustomError(kind, "{message}", {"message": message})
+    return InitErrorDetails(type=error, input=None)
+
+
+def _again(problem: Any) -> InitErrorDetails:
+    """Give an error that pydantic has told in the form in which it takes one."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in (_RULE, UNKNOWN):
+        kind, context = PydanticCustomError(kind, "{message}", context), {}
+    return InitErrorDetails(type=kind, loc=problem["loc"], input=problem["input"], ctx=context)
 
 
 def shown(value: Any) -> str:
@@ -98,16 +200,19 @@ def parse(model: type[_M], data: Any, *, at: str = "") -> _M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(problem, at) for problem in error.errors())
-        raise SpecError("\n".join(lines)) from None
+        raise SpecError("\n".join(lines(error, at))) from None
 
 
-def _line(problem: Any, at: str) -> str:
+def lines(error: ValidationError, at: str = "") -> list[str]:
+    """Give the problems that a model has, a line each, with its path."""
+    return list(dict.fromkeys(line for one in error.errors() for line in _lines(one, at)))
+
+
+def _lines(problem: Any, at: str) -> Iterator[str]:
     path = ".".join([at, *_path(problem["loc"])] if at else _path(problem["loc"]))
-    message = _message(problem)
-    if not path and _HAS_PATH.match(message):
-        return message
-    return f"{path or 'spec'}: {message}"
+    for message in _message(problem).split("\n"):
+        own = not path and _HAS_PATH.match(message)
+        yield message if own else f"{path or 'spec'}: {message}"
 
 
 def _path(loc: tuple[int | str, ...]) -> list[str]:
@@ -120,7 +225,7 @@ def _path(loc: tuple[int | str, ...]) -> list[str]:
 
 def _message(problem: Any) -> str:
     kind, value = problem["type"], problem.get("input")
-    if kind == _RULE:
+    if kind in (_RULE, UNKNOWN):
         return str(problem["msg"])
     if kind == "missing":
         return "is required"

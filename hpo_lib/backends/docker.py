@@ -36,7 +36,7 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, told
 
 if TYPE_CHECKING:
     from docker.errors import APIError
@@ -83,10 +83,12 @@ class DockerBackend:
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images that this deployment does not run."""
-        parse(NoOptions, trial.options, at="trial.options")
-        check_image(trial, self.rules.images)
+        lines = told(lambda: parse(NoOptions, trial.options, at="trial.options"))
+        lines += told(check_image, trial, self.rules.images)
         if trial.spot:
-            raise SpecError("trial.spot: backend docker has none")
+            lines.append("trial.spot: backend docker has none")
+        if lines:
+            raise SpecError("\n".join(lines))
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the container and the attempt's folder."""

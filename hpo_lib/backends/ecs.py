@@ -29,7 +29,7 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import Offers
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, told
 
 _ENDED = "hpo: ended"
 _POLL_S, _STOP_S = 2.0, 90.0
@@ -77,9 +77,10 @@ class EcsBackend(Remote):
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images, names and combinations that this deployment does not allow."""
         options = parse(EcsOptions, trial.options, at="trial.options")
+        lines = refusals(trial, options, self.rules)
         if options.task_definition is None:
-            check_image(trial, self.rules.images)
-        if lines := refusals(trial, options, self.rules):
+            lines = told(check_image, trial, self.rules.images) + lines
+        if lines:
             raise SpecError("\n".join(lines))
 
     def handle(self, name: AttemptName) -> dict[str, Any]:

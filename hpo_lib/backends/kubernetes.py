@@ -38,7 +38,7 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import Offers
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, told
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, V1Pod
@@ -96,9 +96,12 @@ class KubernetesBackend(Remote):
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse images, names and fields that this deployment does not allow."""
-        check_image(trial, self.rules.images)
-        options = parse(KubernetesOptions, trial.options, at="trial.options")
-        lines = [f"trial.options: {line}" for line in refusals(asked(options), self.rules)]
+        lines = told(check_image, trial, self.rules.images)
+        try:
+            options = parse(KubernetesOptions, trial.options, at="trial.options")
+        except SpecError as error:
+            raise SpecError("\n".join([*lines, str(error)])) from None
+        lines += (f"trial.options: {line}" for line in refusals(asked(options), self.rules))
         if options.gpu_resource not in self.rules.gpu_resources:
             lines.append(
                 "trial.options.gpu_resource: must be one of "

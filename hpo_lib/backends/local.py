@@ -20,7 +20,7 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, told
 
 if TYPE_CHECKING:
     import psutil
@@ -81,15 +81,16 @@ class LocalBackend:
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse what a process of this machine cannot have."""
-        if not trial.command:
-            raise SpecError("trial.command: is required by backend local")
+        lines = [] if trial.command else ["trial.command: is required by backend local"]
         for name, value in (("image", trial.image), ("gpu", trial.resources.gpu)):
             if value:
                 where = f"resources.{name}" if name == "gpu" else name
-                raise SpecError(f"trial.{where}: backend local runs processes, it takes no {name}")
+                lines.append(f"trial.{where}: backend local runs processes, it takes no {name}")
         if trial.spot:
-            raise SpecError("trial.spot: backend local has none")
-        parse(NoOptions, trial.options, at="trial.options")
+            lines.append("trial.spot: backend local has none")
+        lines += told(lambda: parse(NoOptions, trial.options, at="trial.options"))
+        if lines:
+            raise SpecError("\n".join(lines))
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the attempt's folder and this host."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import argparse
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import NIGHTS, embedded, say
-from hpo_lib.cli.spec_file import read
+from hpo_lib.cli.spec_file import read_conf
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
-from hpo_lib.spec import Spec
+from hpo_lib.registry import backends
 
 if TYPE_CHECKING:
     from hpo_lib.cli.airflow_api import Airflow
     from hpo_lib.cli.embedded import Embedded
+    from hpo_lib.spec import Spec
 
-_DAG = "hpo_local"
+#: A DAG file that is read anew takes a moment to have all its DAGs.
+_KNOWN_S, _POLL_S = 10.0, 0.5
 
 
 def up(_: argparse.Namespace) -> int:
@@ -37,8 +40,8 @@ def down(_: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trigger the DAG with a spec and show its progress; 0 only if all of it went well."""
-    spec = read(options.file)
+    """Trigger the DAG of a spec's backend and show progress; 0 only if all of it went well."""
+    spec = read_conf(options.file)
     own = embedded()
     if not own.running():
         raise HpoError("no Airflow runs here; start one with `make up`")
@@ -47,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Start Airflow, run a spec, and stop Airflow again if it was started here."""
-    spec = read(options.file)
+    spec = read_conf(options.file)
     own = embedded()
     with started(own, keep=options.keep or own.running()) as client:
         return _run(own, client, spec)
@@ -64,13 +67,29 @@ def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
         yield client
     finally:
         if not keep:
-            say(f"stopping Airflow; what it has made stays in {own.results}")
+            with suppress(BrokenPipeError):
+                say(f"stopping Airflow; what it has made stays in {own.results}")
             own.down()
 
 
 def _run(own: Embedded, client: Airflow, spec: Spec) -> int:
-    key = RunKey(_DAG, client.trigger(_DAG, spec.unscheduled().dump()))
+    dag_id = _dag_of(client, spec.trial.backend)
+    key = RunKey(dag_id, client.trigger(dag_id, spec.unscheduled().dump()))
     return 0 if follow(own, client, key) else 1
+
+
+def _dag_of(client: Airflow, backend: str) -> str:
+    """Name the DAG that runs a backend's trials; HpoError if this Airflow does not have it."""
+    dag_id, end = f"hpo_{backend}", time.monotonic() + _KNOWN_S
+    while not client.has(dag_id):
+        if time.monotonic() > end:
+            raise HpoError(
+                f"the Airflow at {client.url} has no DAG {dag_id}, which runs trial.backend "
+                f"{backend}: it needs {backends()[backend].needs} there; install that, of "
+                "hpo-lib the extra docker, kubernetes or amazon, then `make down` and `make up`"
+            )
+        time.sleep(_POLL_S)
+    return dag_id
 
 
 def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
@@ -115,7 +134,10 @@ def _add_run(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
         help="run a spec on that Airflow and show its progress",
-        description="Trigger the DAG hpo_local with a spec, show progress until the run has ended.",
+        description=(
+            "Trigger the DAG of a spec's backend, such as hpo_local, with the spec as its conf, "
+            "and show progress until the run has ended."
+        ),
         epilog="example: hpo run config/experiments/digits.yaml",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")

@@ -37,6 +37,16 @@ class Airflow:
             return False
         return True
 
+    def has(self, dag_id: str) -> bool:
+        """Say whether Airflow knows a DAG; TransientError if it does not answer."""
+        try:
+            self.call("GET", f"/dags/{dag_id}")
+        except TransientError:
+            raise
+        except HpoError:
+            return False
+        return True
+
     def import_errors(self) -> str:
         """Give the errors of DAG files, none as empty text, also while Airflow is not up."""
         try:

@@ -7,27 +7,23 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo_lib.errors import HpoError, SpecError
 
 if TYPE_CHECKING:
     from hpo_lib.cli.embedded import Embedded
+    from hpo_lib.installation import Installation
+    from hpo_lib.spec import Spec
 
 REFUSED, FAILED = 2, 1
 #: The folder of the Airflow on which `hpo nights` plays.
 NIGHTS = "nights"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *(
-        "HPO_BACKENDS",
-        "HPO_COLLECTORS",
-        "HPO_DATA",
-        "HPO_DEPLOYERS",
-        "HPO_EXPERIMENTS",
-        "HPO_GRACE_S",
-    ),
-    *("HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_SAMPLERS", "HPO_SCHEDULERS", "HPO_STORE"),
+    *("HPO_BACKENDS", "HPO_COLLECTORS", "HPO_CONFIG", "HPO_DATA", "HPO_DEPLOYERS"),
+    *("HPO_EXPERIMENTS", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_SAMPLERS"),
+    *("HPO_SCHEDULERS", "HPO_STORE"),
     *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
 )
 _PLACES = ("HPO_EXPERIMENTS", "HPO_STORE")
@@ -58,10 +54,34 @@ def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded
 
 def root() -> Path:
     """Give the checkout that the commands are about."""
-    found = Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[2])
+    found = _place()
     if not (found / "dags" / "hpo_on_demand.py").exists():
         raise HpoError(f"no checkout of this project at {found}; name one in HPO_ROOT")
     return found
+
+
+def _place() -> Path:
+    return Path(os.environ.get("HPO_ROOT") or Path(__file__).resolve().parents[2])
+
+
+def installation() -> Installation:
+    """Give what the DAGs allow, by the same variables and file; the defaults where there are none.
+
+    Connections lead nowhere from here.
+    """
+    from hpo_lib.installation import Environment, installation_of
+
+    return installation_of(Environment(_place()), _check_options)
+
+
+def _check_options(spec: Spec, store: str) -> Any:  # noqa: ARG001 - what a DAG has builds deployers
+    """Check `deploy.options` alone: only a DAG can build what deploys."""
+    from hpo_lib.registry import load
+    from hpo_lib.validation import parse
+
+    if spec.deploy is not None:
+        kind = load("deployer", spec.deploy.to)
+        parse(kind.Options, spec.deploy.options, at="deploy.options")
 
 
 def complain(error: HpoError) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from hpo_lib.cli import airflow, metrics, models, plan, rehearsal, store
 from hpo_lib.cli.console import complain
 from hpo_lib.errors import HpoError
 
-_INTERRUPTED = 130
+#: As a shell names the end by SIGINT and by SIGPIPE.
+_INTERRUPTED, _UNHEARD = 130, 141
 
 #: Each adds a parser to the subcommands and sets `run`, which takes the options, gives the code.
 COMMANDS: list[Callable[[Any], None]] = [
@@ -40,14 +42,35 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 is good, 2 what the user has to correct, 1 any other failure."""
-    options = parser().parse_args(arguments)
+    """Run a command; 0 is good, 2 what the user has to correct, 1 any other failure.
+
+    A reader that has had enough, such as `head`, ends it with 141.
+    """
     try:
+        return _run(arguments)
+    except BrokenPipeError:
+        _be_silent()
+        return _UNHEARD
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = parser().parse_args(arguments)
         return int(options.run(options))
     except HpoError as error:
         return complain(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    finally:
+        # Here a closed pipe can still be told from what else goes wrong.
+        print(end="", flush=True)
+
+
+def _be_silent() -> None:
+    """Let Python find nothing left to write, and nowhere to complain, when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import complain
-from hpo_lib.cli.spec_file import read
-from hpo_lib.core.trial import Assignment, History, Trial
+from hpo_lib.cli.spec_file import read_file
 from hpo_lib.errors import SpecError
-from hpo_lib.runs import scheduled_files
-from hpo_lib.samplers.auto import chosen
-from hpo_lib.search import engine, suggesting
-from hpo_lib.spec import Spec
 from hpo_lib.words import count, duration, number
+
+if TYPE_CHECKING:
+    from hpo_lib.core.trial import Assignment
+    from hpo_lib.spec import Spec
 
 _SHOWN_RUNS = 3
 
@@ -28,7 +27,7 @@ def validate(options: argparse.Namespace) -> int:
     code = 0
     for path in options.files:
         try:
-            spec = _read(path)
+            spec = read_file(path)
         except SpecError as error:
             code = complain(error)
         else:
@@ -38,18 +37,10 @@ def validate(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Print what a run of the file would do, without doing it."""
-    spec = _read(options.file)
+    spec = read_file(options.file)
     facts = _facts(spec, options.suggestions)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
     return 0
-
-
-def _read(path: Path) -> Spec:
-    """Check a file also as one that asks for a DAG, if it does."""
-    spec = read(path)
-    if found := scheduled_files.problem(path, spec):
-        raise SpecError(f"{path}: {found}")
-    return spec
 
 
 def _due(spec: Spec) -> str:
@@ -64,11 +55,16 @@ def _next_runs(spec: Spec) -> list[str]:
 
 
 def _chosen(spec: Spec) -> str:
+    from hpo_lib.samplers.auto import chosen
+
     name, reason = chosen(spec)
     return f" (sampler auto: {name}, {reason})" if reason else ""
 
 
 def _facts(spec: Spec, count: int) -> dict[str, Any]:
+    from hpo_lib.samplers.auto import chosen
+    from hpo_lib.search import engine, suggesting
+
     room, limits = suggesting.configurations(spec), spec.limits
     sampler = suggesting.search(spec).sampler
     name, reason = chosen(spec)
@@ -119,6 +115,9 @@ def _blind(spec: Spec, blind: int | None) -> int | None:
 
 def _first(spec: Spec, count: int) -> Iterator[Assignment]:
     """Go through the first waves as far as they depend on no result."""
+    from hpo_lib.core.trial import History, Trial
+    from hpo_lib.search import engine, suggesting
+
     blind = _blind(spec, suggesting.search(spec).sampler.blind)
     most = min(count, spec.limits.max_trials if blind is None else blind)
     trials: list[Trial] = []
@@ -140,15 +139,12 @@ def _row(assignment: Assignment) -> dict[str, Any]:
 
 
 def _command(spec: Spec, assignment: Assignment) -> list[str]:
-    facts = {
-        "experiment": spec.name,
-        "run": "RUN",
-        "trial.number": assignment.trial,
-        "attempt": 1,
-        "seed": "SEED",
-        "output": "OUTPUT",
-    }
-    return spec.arguments({**spec.fixed, **assignment.params}, facts)
+    from hpo_lib.core.trial import Trial
+    from hpo_lib.spec.command_line import preview
+
+    trial = Trial(assignment.trial, assignment.params, origin=assignment.origin)
+    made = preview(spec, trial, resource=assignment.resource)
+    return [*made.command, *made.args]
 
 
 def _duplicates(spec: Spec, room: int | None) -> str:

@@ -21,14 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli import airflow, console
 from hpo_lib.cli.console import say
-from hpo_lib.cli.spec_file import read
+from hpo_lib.cli.spec_file import read_night
 from hpo_lib.deployers.package import ALIAS, LOADER, interpreter
 from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.records import Model, ModelStatus, RunKey
-from hpo_lib.runs import scheduled_files
-from hpo_lib.spec import Spec
+from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.schedule import Schedule
-from hpo_lib.spec.yaml_file import to_yaml
 from hpo_lib.words import number
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ _READ_S, _POLL_S, _ASK_S = 300.0, 0.5, 300
 
 def nights(options: argparse.Namespace) -> int:
     """Play the nights on an Airflow of their own; 0 only if every run went well."""
-    specs = [tonight(read(path)) for path in options.files]
+    specs = [tonight(read_night(path)) for path in options.files]
     _check(options.files, specs)
     embedded = _fresh()
     with airflow.started(embedded, keep=options.keep) as client:
@@ -69,12 +67,18 @@ def tonight(spec: Spec) -> Spec:
 
 def _check(paths: Sequence[Path], specs: Sequence[Spec]) -> None:
     """Refuse nights of several experiments, and what could have no DAG."""
+    from hpo_lib.runs import scheduled_files
+
     names = sorted({spec.name for spec in specs})
     if names[1:]:
         raise SpecError(f"name: nights are those of one experiment, got {', '.join(names)}")
-    for path, spec in zip(paths, specs, strict=True):
-        if found := scheduled_files.problem(Path(f"{spec.name}.yaml"), spec):
-            raise SpecError(f"{path}: {found}")
+    lines = [
+        f"{path}: {line}"
+        for path, spec in zip(paths, specs, strict=True)
+        for line in scheduled_files.problems(Path(f"{spec.name}.yaml"), Draft(spec))
+    ]
+    if lines:
+        raise SpecError("\n".join(lines))
 
 
 def _fresh() -> Embedded:
@@ -103,11 +107,14 @@ def _night(embedded: Embedded, client: Airflow, spec: Spec) -> bool:
 
 def _put(folder: Path, client: Airflow, spec: Spec) -> str:
     """Put the file in place at once, wait until Airflow has read it, and give its DAG."""
+    from hpo_lib.runs.scheduled_files import dag_id_of
+    from hpo_lib.spec.yaml_file import to_yaml
+
     path, text = folder / f"{spec.name}.yaml", to_yaml(spec)
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
-    dag_id, end = scheduled_files.dag_id_of(path), time.monotonic() + _READ_S
+    dag_id, end = dag_id_of(path), time.monotonic() + _READ_S
     while text.rstrip() not in (shown := client.documentation(dag_id)):
         if time.monotonic() > end:
             raise TransientError(f"Airflow has not read {path} in {_READ_S:.0f} s: {shown[:2_000]}")

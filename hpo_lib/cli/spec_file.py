@@ -1,25 +1,93 @@
-"""A spec file that a command is given, checked."""
+"""A spec file that a command is given, checked by itself or as the DAG would that runs it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hpo_lib import registry
+from hpo_lib.cli.console import installation
 from hpo_lib.errors import SpecError
-from hpo_lib.search import engine
-from hpo_lib.spec import Spec
-from hpo_lib.spec.yaml_file import parse_file
-from hpo_lib.validation import parse
+
+if TYPE_CHECKING:
+    from hpo_lib.spec import Draft, Spec
+    from hpo_lib.spec.trial_section import TrialSpec
 
 
 def read(path: Path) -> Spec:
-    """Read and check a spec file; SpecError has the path in front of every problem."""
+    """Check a file by itself, whatever the installation allows.
+
+    SpecError has the path in front of every problem, here and below.
+    """
+    from hpo_lib.search import engine
+
+    made = _draft(path)
+    return _told(path, made, [*engine.problems(made), *_wrong_options(made)])
+
+
+def read_file(path: Path) -> Spec:
+    """Check a file for the DAG that runs it: one of its own if it has a schedule, else a conf's."""
+    from hpo_lib.runs import scheduled_files
+
+    made = _draft(path)
+    found = scheduled_files.problems(path, made)
+    return _told(path, made, [*found, *_for_dag(made, by_file=scheduled_files.asks(made))])
+
+
+def read_conf(path: Path) -> Spec:
+    """Check a file for the DAG that is triggered with it as its conf; its schedule is left out."""
+    made = _draft(path)
+    made = replace(made, spec=made.spec.unscheduled())
+    return _told(path, made, _for_dag(made, by_file=False))
+
+
+def read_night(path: Path) -> Spec:
+    """Check a file for a DAG of its own, with or without a schedule, whatever it is called."""
+    made = _draft(path)
+    return _told(path, made, _for_dag(made, by_file=True))
+
+
+def _draft(path: Path) -> Draft:
+    from hpo_lib.spec.yaml_file import draft_file
+
     try:
-        spec = parse_file(path)
-        engine.check(spec)
-        for trial, at in ((spec.trial, "trial"), (spec.for_final.trial, "final.trial")):
-            backend = registry.load("backend", trial.backend)
-            parse(backend.Options, trial.options, at=f"{at}.options")
+        return draft_file(path)
     except SpecError as error:
-        raise SpecError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
-    return spec
+        raise _of(path, str(error).split("\n")) from None
+
+
+def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
+    from hpo_lib.runs import admission, scheduled_files
+
+    spec, allowed = made.spec, installation()
+    if by_file:
+        allowed = scheduled_files.unbounded(allowed, spec)
+    return admission.problems(made, allowed, backend=spec.trial.backend, by_file=by_file)
+
+
+def _wrong_options(made: Draft) -> list[str]:
+    if not made.sound("trial.backend", "trial.options", "final.trial"):
+        return []
+    own = _options(made.spec.trial, "trial")
+    return own + _options(made.spec.for_final.trial, "final.trial")
+
+
+def _options(trial: TrialSpec, at: str) -> list[str]:
+    from hpo_lib.registry import load
+    from hpo_lib.validation import parse, told
+
+    model = load("backend", trial.backend).Options
+    return told(lambda: parse(model, trial.options, at=f"{at}.options"))
+
+
+def _told(path: Path, made: Draft, more: Iterable[str]) -> Spec:
+    """Give the spec of a draft that has no problems, of its own or from elsewhere."""
+    lines = dict.fromkeys((*made.problems, *more))
+    if lines:
+        raise _of(path, lines)
+    return made.spec
+
+
+def _of(path: Path, lines: Iterable[str]) -> SpecError:
+    return SpecError("\n".join(f"{path}: {line}" for line in lines))

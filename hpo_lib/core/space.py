@@ -13,11 +13,11 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from hpo_lib.core.trial import Params, Value
 from hpo_lib.errors import SpecError
@@ -30,6 +30,8 @@ _MAX_BRANCHES = 100_000
 #: Beyond these a double cannot hold every value's place in the unit cube.
 _MAX_WHOLE_VALUES = 2**50
 _MAX_LOG_WHOLE = 10**12
+#: More that does not fit together is not told.
+_MOST_PROBLEMS = 100
 
 _T = TypeVar("_T", bound=Value)
 When = Mapping[str, list[Scalar]]
@@ -61,20 +63,21 @@ class _Parameter(Strict):
 class _Range(_Parameter):
     """What float and int share; low and high belong to the range."""
 
-    @model_validator(mode="after")
-    def _consistent(self: Any) -> Any:
-        ends = f"got low={self.low}, high={self.high}"
-        if not self.low < self.high:
-            raise rule(f"low must be < high, {ends}")
-        if not math.isfinite(self.high - self.low):
-            raise rule(f"high - low must be finite, {ends}")
+    def problems(self: Any, broken: Collection[str]) -> Iterator[str]:
+        """Yield what is wrong with the ends, with the scale there, and with the step between."""
+        ends, width = f"got low={self.low}, high={self.high}", self.high - self.low
+        if not width > 0:
+            yield f"low must be < high, {ends}"
+        elif not math.isfinite(width):
+            yield f"high - low must be finite, {ends}"
+        elif self.step is not None and not 0 < self.step <= width * (1 + 1e-9):
+            yield f"step must be > 0 and <= high - low, got step={self.step}, {ends[4:]}"
+        elif "step" not in broken:
+            yield from self._uncountable()
         if self.scale == "log" and not self.low > 0:
-            raise rule(f"low must be > 0 on a log scale, {ends}")
+            yield f"low must be > 0 on a log scale, {ends}"
         if self.scale == "reverse_log" and not (self.low >= 0 and self.high < 1):
-            raise rule(f"0 <= low and high < 1 must hold on a reverse_log scale, {ends}")
-        if self.step is not None and not 0 < self.step <= (self.high - self.low) * (1 + 1e-9):
-            raise rule(f"step must be > 0 and <= high - low, got step={self.step}, {ends[4:]}")
-        return self
+            yield f"0 <= low and high < 1 must hold on a reverse_log scale, {ends}"
 
 
 class FloatParameter(_Range):
@@ -86,23 +89,19 @@ class FloatParameter(_Range):
     scale: Literal["linear", "log", "reverse_log"] = "linear"
     step: float | None = None
 
-    @model_validator(mode="after")
-    def _step_is_linear(self) -> Self:
+    def problems(self, broken: Collection[str]) -> Iterator[str]:
+        """Yield also that a step is on no other than a linear scale."""
+        yield from super().problems(broken)
         if self.step is not None and self.scale != "linear":
-            raise rule(
-                f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
-            )
-        return self
+            yield f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
 
-    @model_validator(mode="after")
-    def _steps_differ(self) -> Self:
+    def _uncountable(self) -> Iterator[str]:
         size = self.size
         if size and (self.at(0) == self.at(1) or self.at(size - 2) == self.at(size - 1)):
-            raise rule(
+            yield (
                 f"step must be at least a 10**9th of low and high, got step={self.step}, "
                 f"low={self.low}, high={self.high}"
             )
-        return self
 
     @property
     def size(self) -> int | None:
@@ -172,16 +171,14 @@ class IntParameter(_Range):
     scale: Literal["linear", "log"] = "linear"
     step: int = 1
 
-    @model_validator(mode="after")
-    def _countable(self) -> Self:
+    def _uncountable(self) -> Iterator[str]:
         if self.size > _MAX_WHOLE_VALUES:
-            raise rule(
+            yield (
                 f"must have at most 2**50 values, got low={self.low}, high={self.high}, "
                 f"step={self.step}"
             )
         if self.scale == "log" and self.high > _MAX_LOG_WHOLE:
-            raise rule(f"high must be <= 10**12 on a log scale, got high={self.high}")
-        return self
+            yield f"high must be <= 10**12 on a log scale, got high={self.high}"
 
     @property
     def size(self) -> int:
@@ -314,8 +311,10 @@ class Space:
     """A validated search space; parameters are ordered so that conditions look backwards."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        """Take parameter models by name; SpecError names what does not fit together."""
-        _check_names(parameters)
+        """Take parameter models by name; SpecError names all that does not fit together."""
+        wrong = itertools.chain(_miscounted(parameters), _bad_conditions(parameters))
+        if found := list(itertools.islice(wrong, _MOST_PROBLEMS)):
+            raise SpecError("\n".join(found))
         self.parameters: dict[str, Any] = _in_order_of_conditions(parameters)
 
     @classmethod
@@ -337,21 +336,27 @@ class Space:
 
     def canonical(self, params: Params) -> dict[str, Value]:
         """Give the canonical form; SpecError names a missing, unknown or illegal value."""
+        result: dict[str, Value] = {}
+        for problem in self.problems(params, result):
+            raise SpecError(problem)
+        return result
+
+    def problems(self, params: Params, result: dict[str, Value]) -> Iterator[str]:
+        """Yield what is missing, unknown or illegal; legal values go into `result`."""
         for name in params:
             if name not in self.parameters:
                 known = ", ".join(self.parameters)
-                raise SpecError(f"{shown(name)} is not a parameter of the space; known: {known}")
-        result: dict[str, Value] = {}
+                yield f"{shown(name)} is not a parameter of the space; known: {known}"
         for name, parameter in self.parameters.items():
             if not self.is_active(name, result):
                 continue
             if name not in params:
-                raise SpecError(f"{name}: is required")
+                yield f"{name}: is required"
+                continue
             try:
                 result[name] = parameter.canonical(params[name])
             except SpecError as error:
-                raise SpecError(f"{name}: {error}") from None
-        return result
+                yield f"{name}: {error}"
 
     def from_unit(self, point: Sequence[float]) -> dict[str, Value]:
         """Map a point of the unit cube, shape (len(self),), to a canonical configuration."""
@@ -491,31 +496,33 @@ def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
     return choices
 
 
-def _check_names(parameters: Mapping[str, Any]) -> None:
+def _miscounted(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that there are too few parameters or too many, and each name that is none."""
     if not parameters:
-        raise SpecError("space: must hold at least one parameter, got none")
+        yield "space: must hold at least one parameter, got none"
     if len(parameters) > _MAX_PARAMETERS:
-        raise SpecError(
-            f"space: must hold at most {_MAX_PARAMETERS} parameters, got {len(parameters)}"
-        )
-    check_names("space", parameters)
+        yield f"space: must hold at most {_MAX_PARAMETERS} parameters, got {len(parameters)}"
+    yield from bad_names("space", parameters)
 
 
-def check_names(path: str, names: Mapping[str, Any]) -> None:
-    """Refuse names that could not be a command-line flag; SpecError names the first."""
+def bad_names(path: str, names: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each name that could not be a command-line flag."""
     for name in names:
         if not _NAME.fullmatch(name):
-            raise SpecError(
+            yield (
                 f"{path}: a name must be a letter and then letters, digits, _ or - "
                 f"(at most 64), got {shown(name)}"
             )
 
 
-def _in_order_of_conditions(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort parents before children, else as written; SpecError on cycles and bad conditions."""
+def _bad_conditions(parameters: Mapping[str, Any]) -> Iterator[str]:
     for name, parameter in parameters.items():
         for parent, values in (parameter.when or {}).items():
-            _check_condition(name, parent, values, parameters)
+            yield from _bad_condition(f"space.{name}.when", parent, values, parameters)
+
+
+def _in_order_of_conditions(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort parents before children, else as written; SpecError on cycles."""
     ordered: dict[str, Any] = {}
     waiting = dict(parameters)
     while waiting:
@@ -526,22 +533,24 @@ def _in_order_of_conditions(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return ordered
 
 
-def _check_condition(
-    name: str, parent: str, values: Sequence[Value], parameters: Mapping[str, Any]
-) -> None:
-    path = f"space.{name}.when"
+def _bad_condition(
+    path: str, parent: str, values: Sequence[Value], parameters: Mapping[str, Any]
+) -> Iterator[str]:
     if parent not in parameters:
         known = ", ".join(parameters)
-        raise SpecError(f"{path}: unknown parameter {shown(parent)}; known: {known}")
+        yield f"{path}: unknown parameter {shown(parent)}; known: {known}"
+        return
     if parameters[parent].size is None:
-        raise SpecError(f"{path}: {parent} must have finitely many values, but it is continuous")
+        yield f"{path}: {parent} must have finitely many values, but it is continuous"
+        return
     for value in values:
         try:
             canonical = parameters[parent].canonical(value)
         except SpecError as error:
-            raise SpecError(f"{path}.{parent}: {error}") from None
+            yield f"{path}.{parent}: {error}"
+            continue
         if not same(canonical, value):
-            raise SpecError(
+            yield (
                 f"{path}.{parent}: must be a value that {parent} can take, got {shown(value)}; "
                 f"nearest: {shown(canonical)}"
             )

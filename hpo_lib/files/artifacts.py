@@ -41,9 +41,14 @@ def offer_of(uri: str, offers: Offers) -> str | None:
 
 def options_for(uri: str, offers: Offers) -> Options:
     """Give the storage options of the longest offer that a URI lies below; SpecError if none is."""
+    return offers[offered(uri, offers)]()
+
+
+def offered(uri: str, offers: Offers) -> str:
+    """Name the longest offer that a URI lies below; SpecError if none is."""
     offer = offer_of(uri, offers)
     if offer is not None:
-        return offers[offer]()
+        return offer
     if not offers:
         raise SpecError(
             "artifacts: this deployment offers no place for them; its operator can name URIs in "

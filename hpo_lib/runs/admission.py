@@ -2,83 +2,145 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo_lib.backends import Backend
-from hpo_lib.errors import (
-    SpecError,
-)
+from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.files import artifacts
 from hpo_lib.installation import Installation
 from hpo_lib.records import Advice, Provenance, Run, RunKey
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine, warm_start
-from hpo_lib.spec import Spec, load
-from hpo_lib.store import Store
+from hpo_lib.spec import Draft, Spec
+from hpo_lib.spec.draft import draft
+from hpo_lib.validation import told
+
+if TYPE_CHECKING:
+    from hpo_lib.store import Store
+
+#: What backends look at when they are asked whether a trial may run.
+_PERMITTED = tuple(
+    f"trial.{name}"
+    for name in ("backend", "image", "command", "args", "env", "resources", "spot", "options")
+)
 
 
 def validate(conf: Any, installation: Installation, *, backend: str, by_file: bool = False) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError.
 
-    A DAG that was made of a file (`by_file`) has tasks for the backend that its `final` names.
+    What is asked of the world, the place of artifacts, is asked last, for a conf that is sound.
     """
-    spec = load(conf)
-    if spec.schedule is not None:
-        raise SpecError(
-            "schedule: belongs to a file in config/experiments, which gets a DAG of its own; leave "
-            f"it out of a conf, which runs at once, got {spec.schedule.words()}"
-        )
-    engine.check(spec)
-    load_part("collector", spec.metrics.collector)
-    if spec.trial.backend != backend:
-        raise SpecError(f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}")
-    last = spec.for_final.trial.backend
-    if last != backend and not by_file:
-        raise SpecError(
-            f"final.trial.backend: this DAG runs {backend}, got {last}; only a file in "
-            "config/experiments, which gets a DAG of its own, may train its winner elsewhere"
-        )
-    if spec.limits.parallel_trials > installation.max_parallel:
-        raise SpecError(
-            f"limits.parallel_trials: must be <= {installation.max_parallel} in this deployment, "
-            f"got {spec.limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
-        )
-    if engine.waves(spec) > installation.max_waves:
-        raise SpecError(
-            f"limits: {spec.limits.max_trials} trials, {spec.limits.parallel_trials} in parallel, "
-            f"need {engine.waves(spec)} waves, but this DAG has {installation.max_waves}; raise "
-            "parallel_trials, or let its operator raise HPO_MAX_WAVES"
-        )
-    _check_parts(spec, installation)
+    made = draft(conf)
+    spec = made.found(problems(made, installation, backend=backend, by_file=by_file)).checked()
+    for each in (spec, spec.for_final):
+        installation.backend(each)
     if spec.artifacts is not None:
         uri = spec.artifacts.uri
         artifacts.probe(uri, artifacts.options_for(uri, installation.artifacts))
     return spec
 
 
-def _check_parts(spec: Spec, installation: Installation) -> None:
-    """Ask backend and deployer whether they may and can do what the spec wants of them."""
-    search, last = installation.backend(spec), installation.backend(spec.for_final)
-    search.permit(spec.trial)
-    if spec.for_final is not spec:
-        try:
-            last.permit(spec.for_final.trial)
-        except SpecError as error:
-            lines = (f"final.{line}" for line in str(error).splitlines())
-            raise SpecError("\n".join(lines)) from None
+def problems(
+    made: Draft, installation: Installation, *, backend: str, by_file: bool = False
+) -> Iterator[str]:
+    """Yield why a DAG of this backend does not run a spec, beyond what its draft says itself.
+
+    DAGs and commands ask this: nothing is reached by a connection, which Airflow alone knows. A
+    DAG that was made of a file (`by_file`) has tasks for the backend that its `final` names.
+    """
+    if made.spec.schedule is not None and not by_file:
+        yield (
+            "schedule: belongs to a file in config/experiments, which gets a DAG of its own; leave "
+            f"it out of a conf, which runs at once, got {made.spec.schedule.words()}"
+        )
+    yield from engine.problems(made)
+    if made.sound("metrics.collector"):
+        yield from told(load_part, "collector", made.spec.metrics.collector)
+    yield from _elsewhere(made, backend, by_file=by_file)
+    yield from _too_much(made, installation)
+    yield from _not_permitted(made, installation)
+    if made.spec.artifacts is not None and made.sound("artifacts"):
+        yield from told(artifacts.offered, made.spec.artifacts.uri, installation.artifacts)
+
+
+def _elsewhere(made: Draft, backend: str, *, by_file: bool) -> Iterator[str]:
+    """Yield that the spec wants its trials on another backend than the DAG's."""
+    spec = made.spec
+    if made.sound("trial.backend") and spec.trial.backend != backend:
+        yield f"trial.backend: this DAG runs {backend}, got {spec.trial.backend}"
+    elif made.sound("trial.backend", "final.trial") and not by_file:
+        last = spec.for_final.trial.backend
+        if last != backend:
+            yield (
+                f"final.trial.backend: this DAG runs {backend}, got {last}; only a file in "
+                "config/experiments, which gets a DAG of its own, may train its winner elsewhere"
+            )
+
+
+def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
+    """Yield that the DAG is not wide or long enough."""
+    spec, limits = made.spec, made.spec.limits
+    if not made.sound("limits.parallel_trials"):
+        return
+    if limits.parallel_trials > installation.max_parallel:
+        yield (
+            f"limits.parallel_trials: must be <= {installation.max_parallel} in this deployment, "
+            f"got {limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
+        )
+    counted = made.sound("limits.max_trials", "scheduler", "objective")
+    if counted and engine.waves(spec) > installation.max_waves:
+        yield (
+            f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
+            f"need {engine.waves(spec)} waves, but this DAG has {installation.max_waves}; raise "
+            "parallel_trials, or let its operator raise HPO_MAX_WAVES"
+        )
+
+
+def _not_permitted(made: Draft, installation: Installation) -> Iterator[str]:
+    """Ask backends and deployer whether they may and can do what the spec wants of them."""
+    spec = made.spec
+    if not made.sound(*_PERMITTED):
+        return
+    yield from _refused(spec, installation)
+    if made.sound("final.trial") and spec.for_final is not spec:
+        yield from (f"final.{line}" for line in _refused(spec.for_final, installation))
+    if made.sound("metrics.collector", "artifacts", "final.trial"):
+        yield from _without_output(spec, installation)
+    if spec.deploy is not None and made.sound("deploy.to", "deploy.options"):
+        yield from told(installation.deployer, spec)
+
+
+def _refused(spec: Spec, installation: Installation) -> list[str]:
+    """Give what the backend does not permit; that there is none is for `validate` to say."""
+    if spec.trial.backend not in installation.backends:
+        return []
+    return told(lambda: installation.backend(spec).permit(spec.trial))
+
+
+def _built(spec: Spec, installation: Installation) -> list[Backend]:
+    """Build the backend; none if there is none, or if its rules are wrong."""
+    try:
+        return [installation.backend(spec)]
+    except HpoError:
+        return []
+
+
+def _without_output(spec: Spec, installation: Installation) -> Iterator[str]:
+    """Yield what would read files of trials whose backend keeps none."""
     if spec.metrics.collector != "stdout":
-        _check_output(spec, search, f"metrics.collector: {spec.metrics.collector}")
-        _check_output(spec.for_final, last, f"metrics.collector: {spec.metrics.collector}")
+        for one in (spec, spec.for_final):
+            yield from _unread(one, installation, f"metrics.collector: {spec.metrics.collector}")
     if spec.deploy is not None:
-        _check_output(spec.for_final, last, "deploy.to")
-        installation.deployer(spec)
+        yield from _unread(spec.for_final, installation, "deploy.to")
 
 
-def _check_output(spec: Spec, backend: Backend, needs: str) -> None:
-    if not (spec.artifacts or backend.keeps_output):
-        raise SpecError(
+def _unread(spec: Spec, installation: Installation, needs: str) -> Iterator[str]:
+    built = [] if spec.artifacts else _built(spec, installation)
+    if any(not backend.keeps_output for backend in built):
+        yield (
             f"{needs} reads what a trial leaves in HPO_OUTPUT; of backend "
             f"{spec.trial.backend} that needs artifacts.uri"
         )
@@ -102,9 +164,8 @@ def begin(
     """
     try:
         spec = validate(conf, installation, backend=backend, by_file=by_file)
-        if spec.deploy is not None and not by_file:
-            _check_champion(store, key, spec.name)
-        taken, why = fingerprint.take(spec, installation.inputs)
+        refused = [] if by_file or spec.deploy is None else _other_champion(store, key, spec.name)
+        taken, why = _fingerprint(spec, installation, refused)
     except SpecError as error:
         store.refuse_run(key, str(error), triggered_by=triggered_by)
         raise
@@ -119,15 +180,29 @@ def begin(
     )
 
 
-def _check_champion(store: Store, key: RunKey, experiment: str) -> None:
+def _fingerprint(
+    spec: Spec, installation: Installation, refused: list[str]
+) -> tuple[str | None, str | None]:
+    """Take the fingerprint; SpecError also of what was `refused` before."""
+    try:
+        found = fingerprint.take(spec, installation.inputs)
+    except SpecError as error:
+        raise SpecError("\n".join([*refused, str(error)])) from None
+    if refused:
+        raise SpecError("\n".join(refused))
+    return found
+
+
+def _other_champion(store: Store, key: RunKey, experiment: str) -> list[str]:
     """Let no conf replace a champion that another DAG has made: its name alone gives no right."""
     champion = store.models.champion(experiment)
     made = store.run_by_id(champion.run_id).key.dag_id if champion else key.dag_id
-    if made != key.dag_id:
-        raise SpecError(
-            f"deploy: the champion of {experiment} is made by DAG {made}, which alone may replace "
-            "it; leave deploy out, or take another name"
-        )
+    if made == key.dag_id:
+        return []
+    return [
+        f"deploy: the champion of {experiment} is made by DAG {made}, which alone may replace "
+        "it; leave deploy out, or take another name"
+    ]
 
 
 def _warmed(store: Store, spec: Spec) -> tuple[Spec, Advice]:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
-from hpo_lib.spec import Spec
-from hpo_lib.spec.yaml_file import parse_file
+from hpo_lib.spec import Draft, Spec
+from hpo_lib.spec.yaml_file import draft_file
+from hpo_lib.validation import told
 
 if TYPE_CHECKING:
     from hpo_lib.installation import Installation
@@ -85,33 +86,44 @@ def _read(dag_id: str, paths: Sequence[Path]) -> ScheduledFile | None:
     if not path.is_file():
         return made.broken("must be a file that can be read")
     try:
-        spec = parse_file(path)
+        found = draft_file(path)
+        spec = found.found(problems(path, found)).checked()
     except SpecError as error:
         return made.broken(str(error))
     except Exception as error:
         return made.broken(f"{type(error).__name__}: {error}")
-    if spec.schedule is None:
-        return None
-    found = problem(path, spec)
-    return made.broken(found) if found else replace(made, spec=spec)
+    return None if spec.schedule is None else replace(made, spec=spec)
 
 
-def problem(path: Path, spec: Spec) -> str | None:
-    """Say why a file of a sound spec cannot have a DAG, if it asks for one."""
-    if spec.schedule is None:
-        return None
+def asks(found: Draft) -> bool:
+    """Say whether a file asks for a DAG of its own, be it in words that are wrong."""
+    return found.spec.schedule is not None or not found.sound("schedule")
+
+
+def problems(path: Path, found: Draft) -> Iterator[str]:
+    """Yield why a file cannot have a DAG, if it asks for one."""
+    if not asks(found):
+        return
     if not _STEM.fullmatch(path.stem):
-        return (
+        yield (
             "the file's name must be letters, digits, _ and -, at most 100, beginning with a "
             f"letter or digit, got {_shown(path)}"
         )
-    waves = engine.waves(spec)
-    if waves > MAX_WAVES:
-        return (
-            f"limits: {spec.limits.max_trials} trials, {spec.limits.parallel_trials} in parallel, "
+    if not found.sound("limits.max_trials", "limits.parallel_trials", "scheduler", "objective"):
+        return
+    yield from (unknown := told(engine.waves, found.spec))
+    if not unknown and (waves := engine.waves(found.spec)) > MAX_WAVES:
+        limits = found.spec.limits
+        yield (
+            f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
             f"need {waves} waves, and a DAG has at most {MAX_WAVES}; raise parallel_trials"
         )
-    return None
+
+
+def unbounded(installation: Installation, spec: Spec) -> Installation:
+    """Lift the bounds of conf-triggered DAGs: a file's DAG is as wide and long as it asks for."""
+    waves, parallel = engine.waves(spec), spec.limits.parallel_trials
+    return replace(installation, max_waves=waves, max_parallel=parallel)
 
 
 def _shown(path: Path) -> str:
@@ -147,7 +159,7 @@ def begin(
         store,
         key,
         spec.dump(),
-        replace(installation, max_waves=file.waves, max_parallel=spec.limits.parallel_trials),
+        unbounded(installation, spec),
         backend=spec.trial.backend,
         triggered_by=triggered_by,
         provenance=replace(provenance, file=file.name),

@@ -19,11 +19,18 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.errors import SpecError
 from hpo_lib.search.scheduling import after, checked, judged, scheduler_of
 from hpo_lib.search.stopping import causes, exhausted, no_more_trials, patience_lost, stop
-from hpo_lib.search.suggesting import Search, configurations, search, suggest
-from hpo_lib.spec import Spec
+from hpo_lib.search.suggesting import (
+    MADE_OF,
+    Search,
+    configurations,
+    sampler_problems,
+    search,
+    suggest,
+)
+from hpo_lib.spec import Draft, Spec
+from hpo_lib.validation import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +58,28 @@ class FinalStep:
 
 def check(spec: Spec) -> None:
     """Check what the model of the spec cannot; SpecError holds a line per problem."""
-    lines = []
+    made = Draft(spec)
+    made.found(problems(made)).checked()
+
+
+def problems(draft: Draft) -> list[str]:
+    """Give what is wrong with a spec and cannot be seen by its model, a line each."""
+    spec = draft.spec
     most, points = spec.limits.max_trials, len(spec.initial_points)
-    if points > most:
-        lines.append(f"initial_points: must be at most {most}, the limits.max_trials, got {points}")
-    try:
-        scheduler_of(spec)
-    except SpecError as error:
-        lines.append(str(error))
-    try:
-        room = configurations(spec)
-    except SpecError as error:
-        raise SpecError("\n".join([*lines, str(error)])) from None
+    found = told(scheduler_of, spec) if draft.sound("scheduler", "objective") else []
+    if points > most and draft.sound("limits.max_trials", "initial_points"):
+        found.append(f"initial_points: must be at most {most}, the limits.max_trials, got {points}")
+    unfit = sampler_problems(draft)
+    if unfit or not draft.sound("limits", *MADE_OF):
+        return found + unfit
+    room = configurations(spec)
     if room is not None and room < most:
         what = "the space" if room == spec.search_space.size else "the fraction of the grid"
-        lines.append(
+        found.append(
             f"limits.max_trials: must be <= {room}, the number of configurations in {what}, "
             f"got {most}"
         )
-    if lines:
-        raise SpecError("\n".join(lines))
+    return found
 
 
 def waves(spec: Spec) -> int:

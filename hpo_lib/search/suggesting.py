@@ -20,12 +20,14 @@ from hpo_lib.errors import SpecError, nearest
 from hpo_lib.registry import AUTO, load
 from hpo_lib.samplers import Sampler, random_params, shuffled
 from hpo_lib.samplers.auto import choose, chosen
-from hpo_lib.spec import Spec
-from hpo_lib.validation import Strict, parse, shown
+from hpo_lib.spec import Draft, Spec
+from hpo_lib.validation import Strict, parse, shown, told
 
 _ASKS = 3
 _DRAWS = 20
 _DRAWS_CONTINUOUS = 200
+#: The fields of a spec that a search is made of.
+MADE_OF = ("space", "objective", "constraints", "sampler", "initial_points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +69,48 @@ def make_sampler(
     """
     if name == AUTO:
         name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)
-    kind = load("sampler", name)
-    asked = settings_for(kind, settings, at="sampler", name=name, besides=["name", "seed"])
-    sampler: Sampler = kind(space, goal, seed, asked)
+    sampler: Sampler = load("sampler", name)(space, goal, seed, _settings(name, settings))
     return sampler
 
 
 def settings_for(
     kind: Any, settings: Mapping[str, Any], *, at: str, name: str, besides: Sequence[str]
 ) -> Strict:
-    """Read the settings of a part by its own model; SpecError names what it does not know.
+    """Read the settings of a part by its own model; SpecError names all that it does not take.
 
     `besides` are the keys of the spec's section that belong to every part of its kind.
     """
     known = [*besides, *kind.Settings.model_fields]
-    for unknown in (setting for setting in settings if setting not in known):
-        hint, listing = nearest(unknown, known), ", ".join(known)
-        raise SpecError(f"{at}: unknown key {shown(unknown)}{hint}; known to {name}: {listing}")
-    read: Strict = parse(kind.Settings, settings, at=at)
-    return read
+    listing = ", ".join(known)
+    wrong = [
+        f"{at}: unknown key {shown(one)}{nearest(one, known)}; known to {name}: {listing}"
+        for one in settings
+        if one not in known
+    ]
+    taken = {one: value for one, value in settings.items() if one in known}
+    try:
+        made: Strict = parse(kind.Settings, taken, at=at)
+    except SpecError as error:
+        raise SpecError("\n".join([*wrong, str(error)])) from None
+    if wrong:
+        raise SpecError("\n".join(wrong))
+    return made
+
+
+def sampler_problems(draft: Draft) -> list[str]:
+    """Give what is wrong with a sampler's settings; if they are sound, why it does not fit."""
+    asked = draft.spec.sampler
+    named = asked.name != AUTO and draft.sound("sampler.name")
+    wrong = told(_settings, asked.name, asked.settings) if named else []
+    chosen_by = () if named else ("limits", "warm_start", "scheduler")
+    if wrong or not draft.sound(*MADE_OF, *chosen_by):
+        return wrong
+    return told(search, draft.spec)
+
+
+def _settings(name: str, settings: Mapping[str, Any]) -> Strict:
+    kind = load("sampler", name)
+    return settings_for(kind, settings, at="sampler", name=name, besides=["name", "seed"])
 
 
 def suggest(search: Search, history: History, count: int) -> list[Suggestion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from hpo_lib.spec.model import Spec, load
+from hpo_lib.spec.draft import Draft, load
+from hpo_lib.spec.model import Spec
 
-__all__ = ["Spec", "load"]
+__all__ = ["Draft", "Spec", "load"]

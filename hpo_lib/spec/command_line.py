@@ -52,13 +52,43 @@ def invocation(
     `resume_from` is the output of an attempt whose checkpoint it goes on from, `resource` how far
     it goes; neither is told if it is None.
     """
+    return _built(
+        spec,
+        trial,
+        run=run,
+        attempt=attempt,
+        seed=seed(spec, trial),
+        output=output,
+        resource=resource,
+        resume_from=resume_from,
+    )
+
+
+def preview(spec: Spec, trial: Trial, *, resource: float | None = None) -> Invocation:
+    """Build the same before there is a run: RUN, SEED and OUTPUT stand for what it will give."""
+    return _built(
+        spec, trial, run="RUN", attempt=1, seed="SEED", output="OUTPUT", resource=resource
+    )
+
+
+def _built(
+    spec: Spec,
+    trial: Trial,
+    *,
+    run: int | str,
+    attempt: int,
+    seed: int | str,
+    output: str,
+    resource: float | None = None,
+    resume_from: str | None = None,
+) -> Invocation:
     params = {**spec.fixed, **trial.params}
     facts = {
         "experiment": spec.name,
         "run": run,
         "trial.number": trial.number,
         "attempt": attempt,
-        "seed": seed(spec, trial),
+        "seed": seed,
         "phase": "final" if trial.origin is Origin.FINAL else "search",
         "output": output,
         "resource": None if resource is None else _plain(resource),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -16,16 +16,12 @@ from pydantic import (
     Field,
     field_serializer,
     field_validator,
-    model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.space import Parameter, Space, check_names, key
-from hpo_lib.core.trial import Params, Value
-from hpo_lib.errors import SpecError
-from hpo_lib.registry import AUTO, TAKE_EARLIER
+from hpo_lib.core.space import Parameter, Space
+from hpo_lib.core.trial import Params
 from hpo_lib.spec import placeholders
 from hpo_lib.spec.reuse import Reuse
 from hpo_lib.spec.schedule import Schedule
@@ -44,14 +40,17 @@ from hpo_lib.spec.sections import (
     metric_name,
 )
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Scalar, Strict, parse, rule, shown
+from hpo_lib.validation import Scalar, Strict, each, parse, refuse, rule, shown
 
 MAX_BYTES = 256 * 1024
 _MAX_OBJECTIVES, _MAX_CONSTRAINTS = 5, 10
 
 
 class Spec(Strict):
-    """An experiment: everything that decides what its runs do, and when a file's are due."""
+    """An experiment: everything that decides what its runs do, and when a file's are due.
+
+    The model looks at each section by itself; `load` also checks that they fit together.
+    """
 
     name: str
     description: str = Field(default="", max_length=2_000)
@@ -116,30 +115,8 @@ class Spec(Strict):
     @field_validator("extra_metrics")
     @classmethod
     def _check_metrics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(metric_name(name) for name in names)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        try:
-            space = self.search_space
-            check_names("fixed", self.fixed)
-        except SpecError as error:
-            raise PydanticCustomError("rule", "{message}", {"message": str(error)}) from None
-        for name in self.fixed:
-            if name in self.space:
-                raise rule(f"fixed.{name}: must not also be in the space")
-        _check_distinct([objective.metric for objective in self.objectives])
-        _check_initial_points(space, self.initial_points)
-        _check_placeholders(self)
-        _check_startable(self.trial, "trial")
-        if self.warm_start and self.sampler.name not in (AUTO, *TAKE_EARLIER):
-            able = " or ".join([AUTO, *TAKE_EARLIER])
-            raise rule(f"warm_start: sampler {self.sampler.name} takes no earlier runs; use {able}")
-        if self.reuse is not None:
-            self.reuse.check(self.trial.backend)
-        _check_final(self)
-        _check_deploy(self)
-        return self
+        refuse(each(metric_name, names))
+        return names
 
     @property
     def advised_by(self) -> tuple[str, ...]:
@@ -158,7 +135,7 @@ class Spec(Strict):
         """The spec as final trials have it: with `final.trial` on top of `trial`."""
         if self.final is None or not self.final.trial:
             return self
-        return self.model_copy(update={"trial": _final_trial(self.trial, self.final)})
+        return self.model_copy(update={"trial": final_trial(self.trial, self.final)})
 
     @property
     def objective(self) -> Objective:
@@ -222,82 +199,9 @@ _LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
 )
 
 
-def load(data: Any) -> Spec:
-    """Validate a conf; SpecError holds a line per problem: path, rule, value."""
-    if not isinstance(data, Mapping):
-        raise SpecError(f"spec: must be a mapping, got {shown(data)}")
-    try:
-        size = len(json.dumps(data, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SpecError(f"spec: must be plain JSON: {error}") from None
-    if size > MAX_BYTES:
-        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
-    return parse(Spec, data)
-
-
-def _check_initial_points(space: Space, points: tuple[Mapping[str, Value], ...]) -> None:
-    seen: dict[str, int] = {}
-    for index, point in enumerate(points):
-        try:
-            digest = key(space.canonical(point))
-        except SpecError as error:
-            raise rule(f"initial_points.{index}: {error}") from None
-        if digest in seen:
-            raise rule(f"initial_points.{index}: is the same as initial_points.{seen[digest]}")
-        seen[digest] = index
-
-
-def _final_trial(trial: TrialSpec, final: FinalTraining) -> TrialSpec:
+def final_trial(trial: TrialSpec, final: FinalTraining) -> TrialSpec:
+    """Give the trial that final training makes of the spec's own; SpecError."""
     mine = trial.model_dump(mode="json", exclude_none=True)
     if final.trial.get("backend", trial.backend) != trial.backend:
         mine = {name: mine[name] for name in mine.keys() - {"image", "options", "spot"}}
     return parse(TrialSpec, mine | dict(final.trial), at="final.trial")
-
-
-def _check_startable(trial: TrialSpec, at: str) -> None:
-    if trial.command is None and trial.image is None and not trial.options:
-        raise rule(f"{at}.command: is required where there is no image")
-
-
-def _check_final(spec: Spec) -> None:
-    """Check the trial that final training makes of the spec's own."""
-    if spec.final is None:
-        return
-    try:
-        trial = _final_trial(spec.trial, spec.final)
-    except SpecError as error:
-        raise rule(str(error)) from None
-    _check_startable(trial, "final.trial")
-    _check_placeholders(spec.model_copy(update={"trial": trial}))
-
-
-def _check_deploy(spec: Spec) -> None:
-    """Check that champion and challenger can be compared."""
-    if spec.deploy is None:
-        return
-    if spec.final is None or spec.final.seeds < 2:
-        got = "no final" if spec.final is None else f"{spec.final.seeds}"
-        raise rule(f"final.seeds: must be >= 2 with deploy, to know how sure scores are, got {got}")
-    known = {objective.metric for objective in spec.objectives}
-    if spec.deploy.metric not in (None, *known) and spec.deploy.direction is None:
-        raise rule(f"deploy.direction: is required, as {spec.deploy.metric} is no objective")
-    for index, guard in enumerate(spec.deploy.guards):
-        compared = guard.not_worse_than is not None and guard.direction is None
-        if compared and guard.metric not in (*known, spec.deploy.metric):
-            raise rule(
-                f"deploy.guards.{index}.direction: is required, as {guard.metric} is no objective"
-            )
-
-
-def _check_distinct(metrics: Sequence[str]) -> None:
-    for index, metric in enumerate(metrics):
-        first = metrics.index(metric)
-        if first != index:
-            raise rule(f"objective.{index}.metric: is the same as objective.{first}: {metric}")
-
-
-def _check_placeholders(spec: Spec) -> None:
-    words = {"command": spec.trial.command, "args": spec.trial.args}
-    known = [*spec.space, *spec.fixed]
-    for part, value in {**words, "options": spec.trial.options}.items():
-        placeholders.check(value, known, at=f"trial.{part}")

@@ -8,7 +8,6 @@ from typing import Any
 
 from hpo_lib.core.trial import Params
 from hpo_lib.errors import nearest
-from hpo_lib.validation import rule
 
 #: What there is besides parameters.
 FACTS = (
@@ -19,14 +18,14 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _LEFT_OUT = object()
 
 
-def check(value: Any, params: Sequence[str], *, at: str) -> None:
-    """Check that all placeholders of plain JSON are known; SpecError names the text's path."""
+def unknown(value: Any, params: Sequence[str], *, at: str) -> Iterator[str]:
+    """Yield a line for each placeholder in plain JSON that is not known, with the text's path."""
     known = [*(f"params.{name}" for name in params), *FACTS]
     for path, word in texts(value, at):
         for name in _PLACEHOLDER.findall(word):
             if name not in known:
                 hint, listing = nearest(name, known), ", ".join(known)
-                raise rule(f"{path}: unknown placeholder ${{{name}}}{hint}; known: {listing}")
+                yield f"{path}: unknown placeholder ${{{name}}}{hint}; known: {listing}"
 
 
 def words(line: Sequence[str], params: Params, facts: Mapping[str, object]) -> list[str]:

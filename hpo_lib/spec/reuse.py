@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from hpo_lib.registry import backends
 from hpo_lib.spec import uris
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.validation import Strict, each, refuse, rule, shown
 
 _MAX_PLACES = 50
 _SEGMENT = re.compile(r"[^.\x00-\x1f\x7f/\\][^\x00-\x1f\x7f/\\]*")
@@ -27,6 +27,7 @@ class Reuse(Strict):
     @field_validator("data", "code")
     @classmethod
     def _check_places(cls, places: tuple[str, ...]) -> tuple[str, ...]:
+        refuse(each(_place, places))
         checked = tuple(_place(text) for text in places)
         if len(set(checked)) < len(checked):
             raise rule(f"must not name a place twice, got {shown(list(checked))}")
@@ -39,17 +40,15 @@ class Reuse(Strict):
             for index, place in enumerate(getattr(self, field)):
                 yield f"reuse.{field}.{index}", place
 
-    def check(self, backend: str) -> None:
-        """Raise unless the backend's trials can depend on such places, and on no others."""
+    def unfit(self, backend: str) -> Iterator[str]:
+        """Yield why the backend's trials cannot depend on such places, or depend on others too."""
         if backends()[backend].on_workers:
             if not self.code:
-                raise rule(
-                    f"reuse.code: is required by backend {backend}, whose program is no image"
-                )
+                yield f"reuse.code: is required by backend {backend}, whose program is no image"
             return
         for field, place in self.places:
             if not is_uri(place):
-                raise rule(
+                yield (
                     f"{field}: must be a URI with backend {backend}, whose trials see no file of "
                     f"the workers, got {shown(place)}"
                 )

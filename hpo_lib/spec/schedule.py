@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from hpo_lib.errors import nearest
 from hpo_lib.validation import Strict, rule, shown
@@ -93,17 +93,16 @@ class Schedule(Strict):
             return value
         return [{"uri": one} if isinstance(one, str) else one for one in value]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.cron is None and not self.assets:
-            raise rule("must have cron, assets or both")
-        if self.timezone is not None and self.cron is None:
-            raise rule(f"timezone belongs to cron, which is not there, got {self.timezone}")
+    def problems(self, broken: Collection[str]) -> Iterator[str]:
+        """Yield that nothing says when, a zone of no cron, and assets that are named twice."""
+        if self.cron is None and not self.assets and not {"cron", "assets"} & set(broken):
+            yield "must have cron, assets or both"
+        if self.timezone is not None and self.cron is None and "cron" not in broken:
+            yield f"timezone belongs to cron, which is not there, got {self.timezone}"
         names = [asset.name or asset.uri for asset in self.assets]
         uris = [asset.uri for asset in self.assets]
         if len(set(names)) < len(names) or len(set(uris)) < len(uris):
-            raise rule("assets must all be different")
-        return self
+            yield "assets must all be different"
 
     @property
     def zone(self) -> str:

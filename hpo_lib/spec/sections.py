@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
 
 from hpo_lib.core.constraint import Constraint
@@ -19,7 +19,7 @@ from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS
 from hpo_lib.spec import uris
 from hpo_lib.spec.trial_section import Later, registered
 from hpo_lib.spec.units import seconds
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.validation import Strict, each, refuse, rule, shown
 
 _MAX_FROM = 10
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -49,8 +49,7 @@ def constraint_text(text: str) -> str:
         constraint = Constraint.parse(text)
     except SpecError as error:
         raise rule(str(error)) from None
-    for name in constraint.metrics:
-        metric_name(name)
+    refuse(each(metric_name, constraint.metrics))
     return constraint.text
 
 
@@ -169,13 +168,14 @@ class Metrics(Strict):
             raise rule(f"must be a relative path without .., got {shown(text)}")
         return text
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def problems(self, broken: Collection[str]) -> Iterator[str]:
+        """Yield the settings that the collector does not take."""
+        if "collector" in broken:
+            return
         for name in ("format", "path"):
             if getattr(self, name) is not None and name not in _settings_of(self.collector):
                 those = ", ".join(one for one in COLLECTORS if name in _settings_of(one))
-                raise rule(f"{name} belongs to {those}, got collector={self.collector}")
-        return self
+                yield f"{name} belongs to {those}, got collector={self.collector}"
 
 
 def _settings_of(collector: str) -> set[str]:
@@ -211,12 +211,14 @@ class WarmStart(Strict):
     @field_validator("from_")
     @classmethod
     def _check_from(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for name in names or ():
-            experiment_name(name)
-        if names is not None and len(set(names)) < len(names):
-            raise rule(f"must not name an experiment twice, got {shown(list(names))}")
-        if names is not None and len(names) > _MAX_FROM:
-            raise rule(f"must name at most {_MAX_FROM} experiments, got {len(names)}")
+        if names is None:
+            return None
+        found = each(experiment_name, names)
+        if len(set(names)) < len(names):
+            found.append(f"must not name an experiment twice, got {shown(list(names))}")
+        if len(names) > _MAX_FROM:
+            found.append(f"must name at most {_MAX_FROM} experiments, got {len(names)}")
+        refuse(found)
         return names
 
     @field_validator("half_life")
@@ -245,6 +247,8 @@ class FinalTraining(Strict):
 class GuardSpec(Strict):
     """What a challenger must not break; `not_worse_than` is how far it may fall behind."""
 
+    STAND_INS: ClassVar[Mapping[str, Any]] = {"metric": "metric"}
+
     metric: str
     at_most: float | None = None
     at_least: float | None = None
@@ -253,11 +257,11 @@ class GuardSpec(Strict):
 
     _check_metric = field_validator("metric")(metric_name)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.at_most, self.at_least, self.not_worse_than) == (None, None, None):
-            raise rule("needs at_most, at_least or not_worse_than")
-        return self
+    def problems(self, broken: Collection[str]) -> Iterator[str]:
+        """Yield that there is nothing to keep to, if nothing is asked for."""
+        bounds = ("at_most", "at_least", "not_worse_than")
+        if not any(name in broken or getattr(self, name) is not None for name in bounds):
+            yield "needs at_most, at_least or not_worse_than"
 
 
 class Deploy(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import (
@@ -14,7 +15,7 @@ from pydantic import (
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import check
 from hpo_lib.spec.units import memory_bytes, seconds
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.validation import Strict, refuse, rule, shown
 
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
@@ -101,26 +102,16 @@ class TrialSpec(Strict):
     @field_validator("command", "args")
     @classmethod
     def _no_nul(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for word in words or ():
-            if "\0" in word:
-                raise rule(f"must hold no NUL character, got {shown(word)}")
+        found = [f"must hold no NUL character, got {shown(w)}" for w in words or () if "\0" in w]
         if words is not None and words[:1] == ("",):
-            raise rule("must not begin with an empty word")
+            found.append("must not begin with an empty word")
+        refuse(found)
         return words
 
     @field_validator("env")
     @classmethod
     def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
-        for name, value in env.items():
-            if not _ENV.fullmatch(name) or "\0" in value:
-                raise rule(f"a name must be letters, digits and _, got {shown(name)}")
-            if name.startswith(("HPO_", "AIRFLOW", "LD_")):
-                raise rule(f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}")
-            if looks_secret(name):
-                raise rule(
-                    f"{name} looks like a secret, which a spec must not hold; let the trial "
-                    "read it from a file or from the worker's own credentials"
-                )
+        refuse(line for name, value in env.items() for line in _wrong_variable(name, value))
         return env
 
     @field_validator("timeout", "start_timeout")
@@ -138,3 +129,15 @@ class TrialSpec(Strict):
     def timeout_s(self) -> float:
         """The time limit of one attempt in seconds."""
         return seconds(self.timeout)
+
+
+def _wrong_variable(name: str, value: str) -> Iterator[str]:
+    if not _ENV.fullmatch(name) or "\0" in value:
+        yield f"a name must be letters, digits and _, got {shown(name)}"
+    elif name.startswith(("HPO_", "AIRFLOW", "LD_")):
+        yield f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}"
+    elif looks_secret(name):
+        yield (
+            f"{name} looks like a secret, which a spec must not hold; let the trial "
+            "read it from a file or from the worker's own credentials"
+        )

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hpo_lib.errors import SpecError
-from hpo_lib.spec.model import MAX_BYTES, Spec, load
+from hpo_lib.spec.draft import Draft, draft
+from hpo_lib.spec.model import MAX_BYTES, Spec
 from hpo_lib.validation import shown
 
 
 def from_yaml(text: str) -> Spec:
     """Read a spec from YAML (or JSON) text; SpecError as for `load`, or with the line."""
+    return draft_of(text).checked()
+
+
+def draft_of(text: str) -> Draft:
+    """Read YAML as far as it can be read; SpecError only of what is no YAML, or no mapping."""
     if len(text.encode()) > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {len(text.encode()):,}")
     try:
-        return load(yaml.load(text, Loader=_Loader))  # noqa: S506 - a SafeLoader, see below
+        loader = _Loader(text)
+        made = draft(loader.get_single_data())
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"spec: must be YAML: {' '.join(str(error).split())}") from None
+    repeated = [f"spec: must be YAML: {one}" for one in loader.repeated]
+    return replace(made, problems=(*repeated, *made.problems))
 
 
 def to_yaml(spec: Spec) -> str:
@@ -28,9 +38,9 @@ def to_yaml(spec: Spec) -> str:
     return yaml.safe_dump(spec.dump(), sort_keys=False, allow_unicode=True)
 
 
-def parse_file(path: Path) -> Spec:
+def draft_file(path: Path) -> Draft:
     """Read a spec file without the checks for which samplers and backends are imported."""
-    return from_yaml(_text(path))
+    return draft_of(_text(path))
 
 
 def _text(path: Path) -> str:
@@ -50,7 +60,11 @@ def _why(error: Exception) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-5 as a number and refuses aliases and repeated keys."""
+    """SafeLoader that reads 1e-5 as a number, refuses aliases and notes repeated keys."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.repeated: list[str] = []
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -64,7 +78,7 @@ class _Loader(yaml.SafeLoader):
             name = str(key_node.value)
             if name in seen:
                 line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"key {shown(name)} is repeated (line {line})")
+                self.repeated.append(f"key {shown(name)} is repeated (line {line})")
             seen.add(name)
         return super().construct_mapping(node, deep=deep)
 

@@ -145,6 +145,27 @@ def test_a_target_of_two_objectives_needs_one_trial_that_reaches_both(bench: Ben
     assert "size_mb 0.4 <= 1 in trial 3" in run.reason
 
 
+def test_all_that_is_wrong_with_a_conf_is_told_and_kept(bench: Bench) -> None:
+    changes = {
+        "sampler": {"name": "grid", "fractoin": 1, "bogus": 2},
+        "limits": {"max_trials": 90, "parallel_trials": 9, "patience": 0},
+        "trial": CONF["trial"] | {"options": {"bogus": 1}, "spot": True},
+        "artifacts": {"uri": "s3://bucket/x"},
+        "reuse": {"data": ["x"]},
+    }
+    with pytest.raises(SpecError) as refused:
+        bench.run(**changes)
+    lines = str(refused.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "limits.patience",
+        "reuse.code",
+        *("sampler", "sampler"),
+        *("limits.parallel_trials", "trial.spot", "trial.options", "artifacts"),
+    ]
+    assert bench.store.run(KEY).status is RunStatus.REFUSED
+    assert bench.store.run(KEY).reason == str(refused.value)
+
+
 def test_what_cannot_even_be_asked_for_is_the_trials_own_fault(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

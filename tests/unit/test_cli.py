@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import hpo_lib
-from hpo_lib.cli import main
+from hpo_lib.cli import airflow, main
 from hpo_lib.spec.model import MAX_BYTES
 
 GOOD = """\
@@ -67,6 +69,198 @@ def test_every_problem_of_every_file_gets_its_line(
         f"{small}: limits.max_trials: must be <= 60, the number of configurations in the space, "
         "got 61",
     ]
+
+
+MANY = """\
+name: Demo
+objective: {metric: loss, direction: up}
+space:
+  units: {type: int, low: 30, high: 20, lo: 3}
+  opt: {type: categorical, choices: [a, b]}
+  "b ad": {type: categorical, choices: [a, b]}
+sampler: {name: random, sed: 1, sad: 2}
+fixed: {epochs: 3, opt: c}
+limits: {max_trials: 0, paralel_trials: 4, patience: 0}
+trial: {command: [python, "${params.unit}", "${params.units}"], timeout: 30x, image: x}
+metrics: {collector: jsonl, format: "(?P<name>.)(?P<value>.)", path: ../x, bogus: 1}
+final: {seeds: 1, trial: {timeout: 9y, image: "-"}}
+deploy: {to: package, confidence: 2, guards: [{metric: "1", foo: 2}], options: {foo: 1}}
+schedule: {timezone: Europe/Belin}
+name: other
+"""
+
+
+def test_a_file_of_many_mistakes_is_told_all_of_them_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY)
+    assert main.main(["validate", str(path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    expected = [
+        'spec: must be YAML: key "name" is repeated (line 15)',
+        "objective.direction: must be minimize or maximize",
+        'space.units: unknown key "lo"',
+        "space.units: low must be < high",
+        'space: a name must be a letter and then letters, digits, _ or - (at most 64), got "b ad"',
+        "fixed.opt: must not also be in the space",
+        "sampler: unknown key \"sed\", did you mean 'seed'?",
+        'sampler: unknown key "sad"',
+        'limits: unknown key "paralel_trials"',
+        "limits.max_trials: must be greater than or equal to 1",
+        "limits.patience: must be greater than or equal to 1",
+        "trial.command.1: unknown placeholder ${params.unit}, did you mean 'params.units'?",
+        "trial.timeout: must be a duration",
+        "trial.image: backend local runs processes, it takes no image",
+        'metrics: unknown key "bogus"',
+        "metrics: format belongs to file, stdout",
+        "metrics.path: must be a relative path",
+        "final.seeds: must be >= 2 with deploy",
+        "final.trial.timeout: must be a duration",
+        "final.trial.image: must be an image",
+        "deploy.confidence: must be less than 1",
+        'deploy.options: unknown key "foo"',
+        'deploy.guards.0: unknown key "foo"',
+        "deploy.guards.0.metric: a metric must be",
+        "deploy.guards.0: needs at_most, at_least or not_worse_than",
+        "schedule.timezone: must be a time zone",
+        "schedule: must have cron, assets or both",
+    ]
+    missing = [e for e in expected if not any(one.startswith(f"{path}: {e}") for one in lines)]
+    assert missing == []
+    assert len(lines) == len(expected), "and nothing that only follows from them"
+
+
+CONFIG = "docker: {images: [team/*]}\nartifacts: {s3://bucket: aws_default}\n"
+DOCKER = "backend: docker, image: evil/miner, timeout: 30m"
+
+
+def test_a_file_is_held_against_what_the_dag_allows(
+    write: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "deployment.yaml").write_text(CONFIG)
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    monkeypatch.setenv("HPO_MAX_WAVES", "2")
+    monkeypatch.setenv("HPO_MAX_PARALLEL", "3")
+    path = write("command: [python, my train.py], timeout: 30m", DOCKER)
+    path.write_text(f"{path.read_text()}artifacts: {{uri: s3://other/x}}\n")
+    said = [
+        "limits.parallel_trials: must be <= 3 in this deployment, got 4; its operator can raise "
+        "HPO_MAX_PARALLEL",
+        "limits: 10 trials, 4 in parallel, need 3 waves, but this DAG has 2; raise "
+        "parallel_trials, or let its operator raise HPO_MAX_WAVES",
+        "trial.image: must match one of team/* in this deployment, got evil/miner",
+        "artifacts.uri: must lie below one of s3://bucket, got s3://other/x; the operator can "
+        "name others in config/deployment.yaml",
+    ]
+    for command in ("validate", "plan", "run", "demo"):
+        assert main.main([command, str(path)]) == 2
+        assert capsys.readouterr().err.splitlines() == [f"{path}: {line}" for line in said]
+
+
+def test_a_place_that_a_connection_leads_to_is_not_visited(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deployment.yaml").write_text(CONFIG)
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    good.write_text(f"{GOOD}artifacts: {{uri: s3://bucket/x}}\n")
+    assert main.main(["validate", str(good)]) == 0
+
+
+def test_the_bounds_of_confs_are_not_those_of_a_file_with_a_schedule(
+    write: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_MAX_PARALLEL", "3")
+    nightly = write("name: demo", NIGHTLY, "nightly.yaml")
+    assert main.main(["validate", str(nightly)]) == 0
+    assert main.main(["run", str(nightly)]) == 2, "which is triggered with a conf"
+    assert "limits.parallel_trials: must be <= 3" in capsys.readouterr().err
+
+
+def test_a_winner_that_is_trained_elsewhere_needs_a_dag_of_its_own(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    final = "fixed: {epochs: 3}\nfinal: {trial: {backend: docker, image: i}}"
+    said = "final.trial.backend: this DAG runs local, got docker; only a file in config/experiments"
+    for command in ("validate", "run"):
+        assert main.main([command, str(write("fixed: {epochs: 3}", final))]) == 2
+        assert said in capsys.readouterr().err
+    nightly = write("fixed: {epochs: 3}", f"{final}\n{NIGHTLY.partition(chr(10))[2]}", "n.yaml")
+    assert main.main(["validate", str(nightly)]) == 0
+
+
+class FakeAirflow:
+    """One that has the DAGs of some backends."""
+
+    url = "http://airflow"
+
+    def __init__(self, *dags: str) -> None:
+        self.dags, self.triggered = dags, []
+
+    def has(self, dag_id: str) -> bool:
+        return dag_id in self.dags
+
+    def trigger(self, dag_id: str, conf: Any) -> str:
+        self.triggered.append((dag_id, conf["trial"]["backend"]))
+        return "manual"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAirflow:
+    made = FakeAirflow("hpo_local", "hpo_docker")
+    own = SimpleNamespace(running=lambda: True, client=lambda: made, up=lambda say: made)
+    monkeypatch.setattr(airflow, "embedded", lambda: own)
+    monkeypatch.setattr(airflow, "_say_address", lambda client: None)
+    monkeypatch.setattr(airflow, "follow", lambda own, client, key: True)
+    monkeypatch.setattr(airflow, "_KNOWN_S", 0.0)
+    return made
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_the_dag_of_the_files_backend_is_triggered(
+    write: Any, fake: FakeAirflow, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    change = "command: [python, my train.py], timeout: 30m"
+    assert main.main([command, str(write(change, "backend: docker, image: i"))]) == 0
+    assert main.main([command, str(write("timeout: 30m", "timeout: 1h"))]) == 0
+    assert fake.triggered == [("hpo_docker", "docker"), ("hpo_local", "local")]
+    assert main.main([command, str(write(change, "backend: kubernetes, image: i"))]) == 1
+    assert capsys.readouterr().err == (
+        "the Airflow at http://airflow has no DAG hpo_kubernetes, which runs trial.backend "
+        "kubernetes: it needs airflow.providers.cncf.kubernetes.operators there; install that, of "
+        "hpo-lib the extra docker, kubernetes or amazon, then `make down` and `make up`\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "GOOD", "--suggestions", "9999"],
+        ["validate", "GOOD"],
+        ["--help"],
+        ["plan", "--help"],
+    ],
+)
+def test_a_reader_that_has_had_enough_ends_a_command_quietly(good: Path, words: list[str]) -> None:
+    words = [str(good) if word == "GOOD" else word for word in words]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpo_lib.cli", *words],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=Path(__file__).parents[2],
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 NIGHTLY = "name: demo\nschedule: {cron: '30 3 * * *', timezone: Asia/Tokyo}"
@@ -169,8 +363,13 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
     ],
 )
 def test_what_auto_chose_is_told_and_why(
-    write: Any, capsys: pytest.CaptureFixture[str], limits: str, line: str
+    write: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    limits: str,
+    line: str,
 ) -> None:
+    monkeypatch.setenv("HPO_MAX_PARALLEL", "60")
     old = (
         "sampler: {name: random}\nfixed: {epochs: 3}\nlimits: {max_trials: 10, parallel_trials: 4}"
     )

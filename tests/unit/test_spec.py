@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
+from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
+from hpo_lib.spec.draft import draft
 from hpo_lib.spec.outline import Outline
 from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 
@@ -278,6 +280,135 @@ def test_every_problem_gets_its_line() -> None:
         "name",
         "limits.max_trials",
     ]
+
+
+#: By what is wrong: the conf, and how the lines begin that tell of it.
+SEVERAL: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown keys beside a wrong value": (
+        changed("limits", {"max_trails": 5, "patience": 0, "bogus": 1}),
+        ['limits: unknown key "max_trails"', 'limits: unknown key "bogus"', "limits.patience: "],
+    ),
+    "an unknown key beside what does not fit together": (
+        changed("metrics", {"collector": "jsonl", "format": "(?P<name>.)(?P<value>.)", "paht": 1}),
+        ['metrics: unknown key "paht"', "metrics: format belongs to"],
+    ),
+    "a range": (
+        changed("space/lr", {"type": "float", "low": -1.0, "high": -2.0, "scale": "log"}),
+        ["space.lr: low must be < high", "space.lr: low must be > 0 on a log scale"],
+    ),
+    "names and conditions of a space": (
+        changed("space/a b", {"type": "int", "low": 0, "high": 1, "when": {"x": [1], "lr": [0.1]}}),
+        ["space: a name must", "space.a b.when: unknown parameter", "space.a b.when: lr must have"],
+    ),
+    "points, each with all that is wrong with it": (
+        changed("initial_points", [{"lr": 5.0, "optimizer": "x", "y": 1}, {"optimizer": "adam"}]),
+        [
+            'initial_points.0: "y" is not a parameter',
+            "initial_points.0: lr: must be within",
+            "initial_points.0: optimizer: must be one of",
+            "initial_points.1: lr: is required",
+        ],
+    ),
+    "sections that are broken beside some that do not fit together": (
+        changed("space/lr/low", 5.0)
+        | {"fixed": {"lr": 1}, "objective": [LOSS, LOSS], "warm_start": {"top": 0}}
+        | {"trial": {"args": ["${params.rl}", "${x}"], "timeout": "x"}},
+        [
+            "space.lr: low must be",
+            "trial.timeout: ",
+            "warm_start.top: ",
+            "fixed.lr: must not also be in the space",
+            "objective.1.metric: is the same as objective.0",
+            "trial.command: is required",
+            "trial.args.0: unknown placeholder ${params.rl}, did you mean 'params.lr'?",
+            "trial.args.1: unknown placeholder ${x}",
+        ],
+    ),
+    "variables and metrics": (
+        changed("trial/env", {"MY_TOKEN": "x", "HPO_X": "y", "é": "z"})
+        | {"extra_metrics": ["1", "ok", "2"]},
+        ["extra_metrics: ", "extra_metrics: ", *["trial.env: "] * 3],
+    ),
+    "a final training whose trial and seeds are wrong": (
+        changed("final", {"seeds": 1, "trial": {"timeout": "x", "image": "-", "args": ["${y}"]}})
+        | {"deploy": {"to": "package", "metric": "auc"}},
+        ["final.trial.image: ", "final.trial.timeout: ", "final.seeds: ", "deploy.direction: "],
+    ),
+    "a guard": (
+        GOOD | {"deploy": {"to": "pakage", "guards": [{"metric": "1", "bogus": 2}]}},
+        [
+            "deploy.to: ",
+            'deploy.guards.0: unknown key "bogus"',
+            "deploy.guards.0.metric: ",
+            "deploy.guards.0: needs at_most",
+        ],
+    ),
+    "what is required and not there": (
+        {"name": "x", "fixed": {"a b": 1}, "limits": 5},
+        ["objective: is required", "space: is required", "limits: ", "trial: ", "fixed: a name"],
+    ),
+    "nothing that only follows": (
+        changed("metrics", {"collector": "jsnol", "path": "x"}) | {"schedule": {"cron": "x"}},
+        ["metrics.collector: unknown collector", "schedule.cron: must be five fields"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_no_problem_hides_another(case: str) -> None:
+    conf, beginnings = SEVERAL[case]
+    with pytest.raises(SpecError) as caught:
+        load(conf)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(beginnings), lines
+    for line, beginning in zip(sorted(lines), sorted(beginnings), strict=True):
+        assert line.startswith(beginning)
+
+
+def test_a_conf_of_many_mistakes_makes_no_flood() -> None:
+    space = {f"p{i}": {"type": "int", "low": 0, "high": 1} for i in range(150)}
+    points = [{f"q{i}": 1} for i in range(5_000)]
+    conf = GOOD | {"space": space, "initial_points": points} | {f"k{i}": 1 for i in range(5_000)}
+    with pytest.raises(SpecError) as caught:
+        load(conf)
+    assert len(str(caught.value).splitlines()) <= 200
+
+
+def test_repeated_keys_hide_nothing_else() -> None:
+    with pytest.raises(SpecError) as caught:
+        from_yaml("name: X\nname: Y\nlimits: {patience: 0, patience: 0}\n")
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        *("spec", "spec", "name", "objective", "space", "limits.patience", "trial"),
+    ]
+
+
+_KEYS_OF = st.sampled_from([*(field.alias or n for n, field in Spec.model_fields.items()), "bogus"])
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 99) | st.sampled_from(["x", "1h", "local", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["lr", "name", "type", "seeds", "trial", "backend", "to", "timeout", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(_KEYS_OF, _ANYTHING, max_size=8))
+def test_whatever_is_wrong_with_a_conf_all_sound_sections_of_it_are_read(
+    changes: dict[str, Any],
+) -> None:
+    made = draft(GOOD | changes)
+    assert made.broken == set() or made.problems
+    engine.problems(made)
+    sound = {name for name in GOOD if made.sound(name)}
+    dumped, expected = made.spec.dump(), load(GOOD).dump()
+    assert all(dumped[name] == expected[name] for name in sound - changes.keys())
 
 
 @pytest.mark.parametrize("data", [None, [], "name", 5])

@@ -1,0 +1,282 @@
+"""From a conf to a spec, and all that is wrong with it at once.
+
+A draft is a spec as far as a conf can be read. What looks at several sections, here and in later
+checks, says first on which fields it hangs: where one of these is broken, it has nothing to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from hpo_lib.core.space import bad_names, key
+from hpo_lib.core.trial import Value
+from hpo_lib.errors import SpecError
+from hpo_lib.registry import AUTO, TAKE_EARLIER
+from hpo_lib.spec import placeholders
+from hpo_lib.spec.model import MAX_BYTES, Spec, final_trial
+from hpo_lib.spec.trial_section import TrialSpec
+from hpo_lib.validation import LENIENT, UNKNOWN, lines, shown, told
+
+#: A check that finds more is cut short: a conf of many wrong lines shall not fill the store.
+_MOST = 100
+#: What stands for required sections that are broken.
+_STAND_INS: Mapping[str, Any] = {
+    "name": "name",
+    "objective": {"metric": "metric", "direction": "minimize"},
+    "space": {"parameter": {"type": "int", "low": 0, "high": 1}},
+    "trial": {"command": ["command"]},
+}
+#: What stands for a broken entry where the names of all entries matter.
+_ENTRIES: Mapping[str, Any] = {"space": _STAND_INS["space"]["parameter"], "fixed": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A spec as far as it can be read, and what is wrong with it, a line each.
+
+    Sections and fields (`limits`, `limits.patience`) that are `broken` are at their defaults.
+    """
+
+    spec: Spec
+    broken: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
+
+    def sound(self, *fields: str) -> bool:
+        """Say whether none of these fields, nor anything in them or around them, is broken."""
+        return not any(_touch(field, other) for field in fields for other in self.broken)
+
+    def found(self, problems: Iterable[str]) -> Draft:
+        """Give the draft with more problems: the fields that these are about are broken too."""
+        more = tuple(problems)
+        fields = {line.partition(":")[0] for line in more}
+        every = dict.fromkeys((*self.problems, *more))
+        return replace(self, broken=self.broken | fields, problems=tuple(every))
+
+    def checked(self) -> Spec:
+        """Give the spec; SpecError tells all problems if there are any."""
+        if self.problems:
+            raise SpecError("\n".join(self.problems))
+        return self.spec
+
+
+def _touch(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def load(data: Any) -> Spec:
+    """Validate a conf; SpecError holds a line per problem: path, rule, value."""
+    return draft(data).checked()
+
+
+def draft(data: Any) -> Draft:
+    """Read a conf as far as it can be read; SpecError only of what is no mapping, or too large."""
+    if not isinstance(data, Mapping):
+        raise SpecError(f"spec: must be a mapping, got {shown(data)}")
+    try:
+        size = len(json.dumps(data, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SpecError(f"spec: must be plain JSON: {error}") from None
+    if size > MAX_BYTES:
+        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
+    return _together(_sections(data))
+
+
+def _sections(data: Mapping[Any, Any]) -> Draft:
+    """Check each section by itself."""
+    try:
+        return Draft(Spec.model_validate(data))
+    except ValidationError as error:
+        problems, broken = lines(error), _fields(error, data)
+    try:
+        spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
+    except ValidationError as error:
+        # A section does not do without a field that is broken.
+        broken |= {str(problem["loc"][0]) for problem in error.errors()}
+        spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
+    return Draft(spec, frozenset(broken), tuple(problems))
+
+
+def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:
+    """Name the fields that are broken: of a section that is a mapping those in it."""
+    found = set()
+    for problem in error.errors():
+        if problem["type"] == UNKNOWN:
+            continue
+        section, *inner = problem["loc"]
+        whole = not inner or not isinstance(data.get(section), Mapping)
+        found.add(str(section) if whole else f"{section}.{inner[0]}")
+    return found
+
+
+def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
+    """Leave out what is broken, or put a stand-in there."""
+    made = {section: value for section, value in data.items() if section not in broken}
+    for section, _, field in (name.partition(".") for name in broken):
+        if section in _ENTRIES and section in made:
+            made[section] = dict(made[section]) | {field: _ENTRIES[section]}
+        elif section in made:
+            made[section] = {n: value for n, value in made[section].items() if str(n) != field}
+    return {**_STAND_INS, **made}
+
+
+def _together(made: Draft) -> Draft:
+    """Check what looks at several sections, or at all of one."""
+    sound = made.found(line for check in _CHECKS for line in _problems(made, *check))
+    words = [line for check in _WORDS for line in _problems(made, *check)]
+    return replace(sound, problems=tuple(dict.fromkeys((*sound.problems, *words))))
+
+
+def _problems(
+    made: Draft, fields: Sequence[str], check: Callable[[Spec], Iterable[str]]
+) -> list[str]:
+    return list(islice(check(made.spec), _MOST)) if made.sound(*fields) else []
+
+
+def _space_names(spec: Spec) -> Iterator[str]:
+    return bad_names("space", spec.space)
+
+
+def _space(spec: Spec) -> list[str]:
+    return told(lambda: spec.search_space)
+
+
+def _fixed_names(spec: Spec) -> Iterator[str]:
+    return bad_names("fixed", spec.fixed)
+
+
+def _fixed_and_searched(spec: Spec) -> Iterator[str]:
+    both = (name for name in spec.fixed if name in spec.space)
+    return (f"fixed.{name}: must not also be in the space" for name in both)
+
+
+def _same_metrics(spec: Spec) -> Iterator[str]:
+    metrics = [objective.metric for objective in spec.objectives]
+    for index, metric in enumerate(metrics):
+        first = metrics.index(metric)
+        if first != index:
+            yield f"objective.{index}.metric: is the same as objective.{first}: {metric}"
+
+
+def _initial_points(spec: Spec) -> Iterator[str]:
+    if _space(spec):
+        return
+    seen: dict[str, int] = {}
+    for index, point in enumerate(spec.initial_points):
+        at, canonical = f"initial_points.{index}", dict[str, Value]()
+        sound = True
+        for problem in spec.search_space.problems(point, canonical):
+            sound = False
+            yield f"{at}: {problem}"
+        if not sound:
+            continue
+        if (digest := key(canonical)) in seen:
+            yield f"{at}: is the same as initial_points.{seen[digest]}"
+        seen.setdefault(digest, index)
+
+
+def _placeholders(part: str) -> Callable[[Spec], Iterator[str]]:
+    def check(spec: Spec) -> Iterator[str]:
+        return _unknown_placeholders(spec, part, at="trial")
+
+    return check
+
+
+def _unknown_placeholders(spec: Spec, part: str, *, at: str) -> Iterator[str]:
+    known = [*spec.space, *spec.fixed]
+    return placeholders.unknown(getattr(spec.trial, part), known, at=f"{at}.{part}")
+
+
+def _startable(spec: Spec) -> Iterator[str]:
+    return _not_startable(spec.trial, "trial")
+
+
+def _not_startable(trial: TrialSpec, at: str) -> Iterator[str]:
+    if trial.command is None and trial.image is None and not trial.options:
+        yield f"{at}.command: is required where there is no image"
+
+
+def _warm_start(spec: Spec) -> Iterator[str]:
+    own = ":" in spec.sampler.name  # what it makes of a history's `earlier` is its own affair
+    if spec.warm_start and not own and spec.sampler.name not in (AUTO, *TAKE_EARLIER):
+        able = " or ".join([AUTO, *TAKE_EARLIER])
+        yield f"warm_start: sampler {spec.sampler.name} takes no earlier runs; use {able}"
+
+
+def _reuse(spec: Spec) -> Iterable[str]:
+    return spec.reuse.unfit(spec.trial.backend) if spec.reuse else ()
+
+
+def _final(spec: Spec) -> list[str]:
+    return told(final_trial, spec.trial, spec.final) if spec.final else []
+
+
+def _final_startable(spec: Spec) -> Iterator[str]:
+    if spec.final and not _final(spec):
+        yield from _not_startable(spec.for_final.trial, "final.trial")
+
+
+def _final_placeholders(spec: Spec) -> Iterator[str]:
+    """Look at the words that final training has instead of the spec's own."""
+    if spec.final is None or _final(spec):
+        return
+    for part in ("command", "args", "options"):
+        if part in spec.final.trial:
+            yield from _unknown_placeholders(spec.for_final, part, at="final.trial")
+
+
+def _seeds_of_deploy(spec: Spec) -> Iterator[str]:
+    if spec.deploy and (spec.final is None or spec.final.seeds < 2):
+        got = "no final" if spec.final is None else f"{spec.final.seeds}"
+        yield f"final.seeds: must be >= 2 with deploy, to know how sure scores are, got {got}"
+
+
+def _direction_of_deploy(spec: Spec) -> Iterator[str]:
+    asked = spec.deploy
+    known = {objective.metric for objective in spec.objectives}
+    if asked and asked.metric not in (None, *known) and asked.direction is None:
+        yield f"deploy.direction: is required, as {asked.metric} is no objective"
+
+
+def _direction_of_guards(spec: Spec) -> Iterator[str]:
+    if spec.deploy is None:
+        return
+    known = {spec.deploy.metric, *(objective.metric for objective in spec.objectives)}
+    for index, guard in enumerate(spec.deploy.guards):
+        compared = guard.not_worse_than is not None and guard.direction is None
+        if compared and guard.metric not in known:
+            yield f"deploy.guards.{index}.direction: is required, as {guard.metric} is no objective"
+
+
+_STARTS = ("trial.command", "trial.image", "trial.options")
+#: What hangs on names of parameters and constants alone: also one with a wrong range has a name.
+_NAMES = ("space.", "fixed.")
+#: The fields that a check hangs on, and the check.
+_CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
+    (("space.",), _space_names),
+    (("space",), _space),
+    (("fixed.",), _fixed_names),
+    (_NAMES, _fixed_and_searched),
+    (("objective",), _same_metrics),
+    (("space", "initial_points"), _initial_points),
+    (_STARTS, _startable),
+    (("warm_start", "sampler.name"), _warm_start),
+    (("reuse", "trial.backend"), _reuse),
+    (("final.trial",), _final),
+    (("final.trial", "trial.backend", *_STARTS), _final_startable),
+    (("deploy.to", "final.seeds"), _seeds_of_deploy),
+    (("deploy.metric", "deploy.direction", "objective"), _direction_of_deploy),
+    (("deploy.metric", "deploy.guards", "objective"), _direction_of_guards),
+]
+#: The same for words with placeholders: no later check hangs on what these find.
+_WORDS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
+    (("trial.command", *_NAMES), _placeholders("command")),
+    (("trial.args", *_NAMES), _placeholders("args")),
+    (("trial.options", *_NAMES), _placeholders("options")),
+    (("final.trial", *_NAMES), _final_placeholders),
+]
