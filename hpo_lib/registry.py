@@ -1,4 +1,4 @@
-"""Every pluggable part by name; a new one is one line here."""
+"""Every sampler, scheduler, collector, backend, deployer by name; a new one is one row here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The only file that Airflow's plugin loader runs; everything else is the package hpo_airflow."""
+"""The plugin, which names our pages to Airflow's UI: the only file that its loader runs.
+
+Everything else is the package hpo_airflow.
+"""
 
 from __future__ import annotations
 

@@ -107,9 +107,10 @@ def source_of(peer: str) -> str:
 
 def imported(source: str) -> list[str]:
     """Give what may be modules among the samplers that a source names, importable or not."""
-    found = re.findall(r"hpo_lib\.samplers\.\w+", source)
-    for names in re.findall(r"from hpo_lib\.samplers import \(?([\w, \n]+)", source):
-        found += [f"hpo_lib.samplers.{name}" for name in re.findall(r"\w+", names)]
+    found = re.findall(r"hpo_lib\.samplers(?:\.\w+)+", source)
+    pattern = r"from (hpo_lib\.samplers(?:\.\w+)*) import \(?([\w, \n]+)"
+    for package, names in re.findall(pattern, source):
+        found += [f"{package}.{name}" for name in re.findall(r"\w+", names)]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pods: what a conf may ask of them, and how they are described."""
+"""Pods: which namespaces, images and fields a conf may ask for, and how pods are described."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is after: objectives, constraints, and what they make of its trials."""
+"""What a run is after, and so which trial is best: objectives, and constraints on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows a failure: the one table that every backend shares."""
+"""When a trial is retried after a failure: the one table that every backend shares."""
 
 from __future__ import annotations
 

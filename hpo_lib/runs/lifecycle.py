@@ -1,4 +1,4 @@
-"""A run under way: its waves one after the other, and its end."""
+"""A run under way: how many trials each wave has, one after the other, and the end."""
 
 from __future__ import annotations
 

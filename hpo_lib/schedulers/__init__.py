@@ -1,7 +1,7 @@
-"""Schedulers: how far each trial is trained, and which are stopped early. One file each.
+"""Schedulers such as ASHA: how far each trial goes, and who stops early; a file and a row each.
 
-A scheduler like ASHA or Hyperband goes here: a file, a row in `hpo_lib.registry`, and a class of
-tests that inherits `SchedulerContract`. One that lets every trial wait after two epochs:
+A scheduler is one file here, one row in `hpo_lib.registry`, and one class of tests that inherits
+`SchedulerContract`. One that lets every trial wait after two epochs:
 
     class TwiceScheduler(Scheduler):
         Settings = NoSettings

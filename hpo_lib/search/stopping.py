@@ -1,4 +1,4 @@
-"""When a run stops, and the reason that the user reads."""
+"""When a run stops, by its limits, targets and patience, and the reason that the user reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The spec of an experiment: the one model for conf JSON and YAML file."""
+"""The spec of an experiment: one model for conf JSON and YAML file, and for other tools' to come.
+
+There is no importer of another tool's spec yet. It belongs here: a module that gives a `Spec`, as
+`yaml_file` does.
+"""
 
 from __future__ import annotations
 

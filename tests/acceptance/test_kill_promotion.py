@@ -24,7 +24,7 @@ import pytest
 from hpo_lib.deployers import Deployer
 from hpo_lib.records import Model, ModelStatus, RunKey
 from hpo_lib.spec import Spec
-from tests.acceptance.conftest import DAG, Stack, cmdline, until
+from tests.acceptance.conftest import DAG, Stack, cmdline, no_housekeeping, until
 from tests.acceptance.held import WAIT, HeldOptions, HeldPackages, held, hold, let_go
 from tests.integration.test_promotion import Bench
 
@@ -251,32 +251,6 @@ def gate_of(stack: Stack, key: RunKey) -> psutil.Process | None:
     return None
 
 
-@contextmanager
-def no_housekeeping(stack: Stack) -> Iterator[None]:
-    """Pause what would heal, every ten minutes, all that the tests look at.
-
-    A run that has begun is not held up by a pause: an Airflow that has just come up begins one.
-    """
-    pause_housekeeping(stack, True)
-    while at_work(stack):
-        pause_housekeeping(stack, False)
-        until(lambda: not at_work(stack), "the end of housekeeping")
-        pause_housekeeping(stack, True)
-    try:
-        yield
-    finally:
-        pause_housekeeping(stack, False)
-
-
-def pause_housekeeping(stack: Stack, paused: bool) -> None:
-    stack.client().call("PATCH", "/dags/hpo_housekeeping", {"is_paused": paused})
-
-
-def at_work(stack: Stack) -> bool:
-    path = "/dags/hpo_housekeeping/dagRuns?state=queued&state=running"
-    return bool(stack.client().call("GET", path)["dag_runs"])
-
-
 def ended(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -348,7 +322,7 @@ def test_all_of_airflow_may_die(third: Nights) -> None:
 def test_housekeeping_removes_what_nobody_will_deploy(third: Nights) -> None:
     """In the end everything is as it was, but for what a dead run has staged."""
     third.end([*LEFT, *DIE_WITH_AIRFLOW])
-    pause_housekeeping(third.stack, False)
+    third.stack.pause("hpo_housekeeping", False)
     third.stack.sweep()
     left = third.stack.store.models.get("left-staged", 2)
     assert (left.status, left.reason) == (

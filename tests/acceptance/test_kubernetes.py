@@ -21,6 +21,7 @@ from tests.acceptance.conftest import (
     causes,
     instance,
     kill_task,
+    no_housekeeping,
     repeated,
     undisturbed,
     until,
@@ -209,9 +210,10 @@ def test_a_deleted_run_ends_its_pods(up: Stack, core: Any, state: str) -> None:
     with pytest.raises(HpoError, match="cannot be deleted in running state"):
         up.delete(key)
     assert running(core, 1) is not None
-    until(lambda: up.deleted(key, state), "the deletion")
-    until(lambda: pods(core) == [], "the end of the pod")
-    assert up.run(key).status is RunStatus.RUNNING, "there was no report to end it"
+    with no_housekeeping(up):
+        until(lambda: up.deleted(key, state), "the deletion")
+        until(lambda: pods(core) == [], "the end of the pod")
+        assert up.run(key).status is RunStatus.RUNNING, "there was no report to end it"
     up.embedded.up(lambda _: None)
     up.sweep()
     run = up.run(key)

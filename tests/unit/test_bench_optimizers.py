@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -260,6 +262,26 @@ def test_source_of_a_sampler_covers_what_it_imports() -> None:
         "hpo_lib.samplers.a",
         "hpo_lib.samplers.b",
     ]
+
+
+def test_source_of_a_sampler_covers_what_lies_in_packages_below() -> None:
+    found = session.imported(
+        "from hpo_lib.samplers.surrogate import outputs\n"
+        "from hpo_lib.samplers.surrogate.cube import Cube\n"
+    )
+    assert {"hpo_lib.samplers.surrogate.outputs", "hpo_lib.samplers.surrogate.cube"} <= set(found)
+
+
+def test_another_surrogate_is_another_bayesian_sampler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = session.source_of("ours:bayesian")
+    shutil.copytree(session.ROOT / "hpo_lib" / "samplers", tmp_path / "hpo_lib" / "samplers")
+    monkeypatch.setattr(session, "ROOT", tmp_path)
+    assert session.source_of("ours:bayesian") == before
+    with (tmp_path / "hpo_lib/samplers/surrogate/gaussian.py").open("a") as file:
+        file.write("# changed\n")
+    assert session.source_of("ours:bayesian") != before
 
 
 def test_our_own_sampler_runs_through_the_worker() -> None:

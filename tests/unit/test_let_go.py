@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -130,3 +131,21 @@ def test_a_task_that_is_asking_is_answered_before_it_ends(
         with pytest.raises(TransientError):
             time.sleep(60)
     assert did == ["to be attempted again", "ended"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "trial:TrialOperator",
+        "kubernetes:KubernetesTrialOperator",
+        "ecs:EcsTrialOperator",
+    ],
+)
+def test_a_task_that_is_asked_to_end_before_its_trial_begins_begins_none(path: str) -> None:
+    module, _, name = path.partition(":")
+    kind = getattr(import_module(f"hpo_airflow.operators.{module}"), name)
+    operator = kind(task_id="trial", assignment={}, backend="local")
+    operator._backend = None  # what would begin it
+    operator.on_kill()
+    with pytest.raises(TransientError, match="asked to end before its trial began"):
+        operator._launch(ATTEMPT, None)

@@ -172,7 +172,7 @@ _LATER = "is not supported yet; leave it out"
             "trial.options.resource.spec.1.args.0: unknown placeholder ${params.rl}, "
             "did you mean 'params.lr'?; known: "
             "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
-            "trial.number, attempt, seed, phase, output",
+            "trial.number, attempt, seed, phase, output, resource, resume_from",
         ),
         (
             "initial_points",
@@ -189,7 +189,7 @@ _LATER = "is not supported yet; leave it out"
             ["${params.rl}"],
             "trial.args.0: unknown placeholder ${params.rl}, did you mean 'params.lr'?; known: "
             "params.lr, params.optimizer, params.momentum, params.epochs, experiment, run, "
-            "trial.number, attempt, seed, phase, output",
+            "trial.number, attempt, seed, phase, output, resource, resume_from",
         ),
         (
             "trial/env",

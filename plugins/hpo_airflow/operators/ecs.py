@@ -58,7 +58,8 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from botocore.exceptions import ClientError
 
-        self._attempt, self._handle, self._request = attempt, attempt.handle, request
+        self._look_after(attempt)
+        self._handle, self._request = attempt.handle, request
         self._end: Exit | None = None
         rules = self._backend.rules
         self.aws_conn_id, self.region_name = rules.connection, rules.region

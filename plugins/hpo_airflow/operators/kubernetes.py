@@ -93,7 +93,7 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from kubernetes.client.exceptions import ApiException
 
-        self._attempt = attempt
+        self._look_after(attempt)
         self.kubernetes_conn_id = self._backend.rules.connection
         self.schedule_timeout_seconds = self.startup_timeout_seconds = request.start_timeout_s
         self.pod_template_dict = self._backend.wanted(attempt.handle, request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 from airflow.sdk import BaseOperator
 
 from hpo_airflow import installation, tasks
+from hpo_lib.errors import TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Request
@@ -39,6 +40,7 @@ class TrialOperator(BaseOperator):
         self.assignment = assignment
         self.backend = backend
         self._attempt: Attempt | None = None
+        self._asked_to_end = False
         self._let_go: Future[Never] | None = None
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class TrialOperator(BaseOperator):
         if that takes longer the task goes on meanwhile, and is ended when this is called once more.
         """
         if self._attempt is None:
+            self._asked_to_end = True
             return
         if self._let_go is None:
             words = (self._ti, self._backend, self._attempt)
@@ -71,8 +74,18 @@ class TrialOperator(BaseOperator):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
             time.sleep(_POLL_S)
 
+    def _look_after(self, attempt: Attempt) -> None:
+        """Be asked to end with this attempt; TransientError if the task was asked to end before.
+
+        Airflow kills a task five seconds after it has asked. An attempt that begins in between has
+        nobody to end it.
+        """
+        self._attempt = attempt
+        if self._asked_to_end:
+            raise TransientError("the task was asked to end before its trial began")
+
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from hpo_lib.trials import runner
 
-        self._attempt = attempt
+        self._look_after(attempt)
         return runner.follow(self._backend, attempt, request, tasks.emit)
