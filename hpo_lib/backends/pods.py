@@ -15,23 +15,6 @@ from hpo_lib.errors import TransientError
 from hpo_lib.spec.trial_section import looks_secret
 from hpo_lib.validation import Strict, shown
 
-
-def containers(pod: Json) -> list[Any]:
-    """Name the containers of what may not even be a pod."""
-    spec = pod.get("spec")
-    listed = spec.get("containers") if isinstance(spec, Mapping) else None
-    return [name_of(one) for one in listed] if isinstance(listed, list) else []
-
-
-def state_of(pod: Json, container: str | None) -> Json:
-    """Give the state of a pod's container, as far as its node has told of it."""
-    for one in pod.get("status", {}).get("containerStatuses", []):
-        if one["name"] == container:
-            state: Json = one.get("state", {})
-            return state
-    return {}
-
-
 #: The container of a pod that is a trial; templates of the deployment mean any container by it.
 CONTAINER = "trial"
 #: Our labels: `hpo.io/store` says whose a pod is, the others which attempt it runs.
@@ -43,6 +26,7 @@ JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
 #: What a pod that nobody wants any more is given to end by itself; its removal takes time besides.
 GRACE_S = 5
+
 Json = Mapping[str, Any]
 
 
@@ -163,6 +147,22 @@ def merged(*parts: Json) -> dict[str, Any]:
         for name, value in part.items():
             result[name] = _over(result[name], value) if name in result else value
     return result
+
+
+def containers(pod: Json) -> list[Any]:
+    """Name the containers of what may not even be a pod."""
+    spec = pod.get("spec")
+    listed = spec.get("containers") if isinstance(spec, Mapping) else None
+    return [name_of(one) for one in listed] if isinstance(listed, list) else []
+
+
+def state_of(pod: Json, container: str | None) -> Json:
+    """Give the state of a pod's container, as far as its node has told of it."""
+    for one in pod.get("status", {}).get("containerStatuses", []):
+        if one["name"] == container:
+            state: Json = one.get("state", {})
+            return state
+    return {}
 
 
 def longest_s(request: Request) -> int:

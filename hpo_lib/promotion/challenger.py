@@ -56,10 +56,10 @@ def choose(store: Store, key: RunKey, installation: Installation) -> Batch:
     spec = run.spec
     if spec.final is None:
         return Batch((), Decision.stop("the spec asks for no final training"))
-    lease = store.batch_of(run.id, SLOT) or _chosen(store, run, spec, installation)
-    if lease.stop is not None and not lease.stop.failed:
+    batch = store.batch_of(run.id, SLOT) or _chosen(store, run, spec, installation)
+    if batch.stop is not None and not batch.stop.failed:
         _unchallenged(store, run, spec, installation)
-    return lease
+    return batch
 
 
 def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> Batch:

@@ -16,10 +16,13 @@ steps away from the best trial so far:
                 drawn = (random_params(self.space, self.seed, first + n) for n in range(count))
                 return [Suggestion(params) for params in drawn]
             centre = self.space.to_unit(best.params)
-            draw = draws(self.seed, len(history.trials))
-            width = self.settings.width
-            steps = ([x + draw.uniform(-width, width) for x in centre] for _ in range(count))
-            return [Suggestion(self.space.from_unit(point)) for point in steps]
+            draw, width = draws(self.seed, len(history.trials)), self.settings.width
+            return [
+                Suggestion(self.space.from_unit([
+                    min(max(x + draw.uniform(-width, width), 0.0), 1.0) for x in centre
+                ]))
+                for _ in range(count)
+            ]
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_lib.core.space import key
-from hpo_lib.core.trial import Origin, Trial
+from hpo_lib.core.trial import Origin, Params, Trial
+from hpo_lib.spec import placeholders
 from hpo_lib.spec.model import Spec
 
 #: More than any search has trials.
@@ -97,10 +98,22 @@ def _built(
     given = {name: value for name, value in facts.items() if value is not None}
     told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in given.items()}
     told["HPO_PARAMS"] = json.dumps(params)
-    line, env = spec.arguments(params, facts), _threads(spec) | dict(spec.trial.env) | told
-    options = spec.options(params, facts)
+    line, env = arguments(spec, params, facts), _threads(spec) | dict(spec.trial.env) | told
+    options = placeholders.filled(spec.trial.options, params, facts)
     command, args = (line, ()) if spec.trial.command else ((), line)
     return Invocation(command, args, env, options)
+
+
+def arguments(spec: Spec, params: Params, facts: Mapping[str, object]) -> list[str]:
+    """Give a trial's command line from its parameters, `fixed` included.
+
+    `facts` holds the values of the placeholders other than `${params.…}`.
+    """
+    words = [*(spec.trial.command or ()), *(spec.trial.args or ())]
+    line = placeholders.words(words, params, facts)
+    if spec.trial.args is None and not any("${params." in word for word in words):
+        line += [f"--{name}={placeholders.text(value)}" for name, value in params.items()]
+    return line
 
 
 def _plain(resource: float) -> int | float:

@@ -21,8 +21,6 @@ from pydantic import (
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Parameter, Space
-from hpo_lib.core.trial import Params
-from hpo_lib.spec import placeholders
 from hpo_lib.spec.reuse import Reuse
 from hpo_lib.spec.schedule import Schedule
 from hpo_lib.spec.sections import (
@@ -173,21 +171,6 @@ class Spec(Strict):
     def unscheduled(self) -> Self:
         """Give the same without its schedule: what a run is."""
         return self.model_copy(update={"schedule": None})
-
-    def arguments(self, params: Params, facts: Mapping[str, object]) -> list[str]:
-        """Give the command line of a trial from its parameters (`fixed` included).
-
-        `facts` holds the values of the placeholders other than `${params.…}`.
-        """
-        words = [*(self.trial.command or ()), *(self.trial.args or ())]
-        line = placeholders.words(words, params, facts)
-        if self.trial.args is None and not any("${params." in word for word in words):
-            line += [f"--{name}={placeholders.text(value)}" for name, value in params.items()]
-        return line
-
-    def options(self, params: Params, facts: Mapping[str, object]) -> dict[str, Any]:
-        """Give the backend's options of a trial, their placeholders filled."""
-        return placeholders.filled(self.trial.options, params, facts)
 
 
 #: Keys that the first specs did not have.

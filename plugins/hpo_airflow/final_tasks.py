@@ -122,13 +122,13 @@ def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict
         if why := tasks.no_final(store, key_of(context), file):
             log.error("no final training: %s", why)
             return []
-        lease = challenger.choose(store, key_of(context), this_installation())
+        batch = challenger.choose(store, key_of(context), this_installation())
         _log_drift(store, context)
-    if lease.stop is not None:
-        log.info("no final training: %s", lease.stop.reason)
+    if batch.stop is not None:
+        log.info("no final training: %s", batch.stop.reason)
     return [
         {"trial": one.trial, "label": f"{label(one.trial, one.params)} (seed {one.repeat})"}
-        for one in lease.assignments
+        for one in batch.assignments
     ]
 
 

@@ -1,4 +1,4 @@
-"""From a file in config/experiments to its DAG, also from a broken one."""
+"""A file in config/experiments as a DAG, and when its runs start; also of a broken file."""
 
 from __future__ import annotations
 

@@ -132,15 +132,15 @@ def suggest(
         if why := _other_backend(store, key_of(context), file):
             log.error("no further trials: %s", why)
             return [], why
-        lease = lifecycle.next_wave(store, key_of(context), wave, this_installation())
-    if lease.stop is not None:
-        log.info("no further trials: %s", lease.stop.reason)
-        return [], lease.stop.reason
-    for assignment in lease.assignments:
-        log.info("trial %s (%s): %s", assignment.trial, assignment.origin, assignment.params)
-    for decided in lease.decisions:
+        batch = lifecycle.next_wave(store, key_of(context), wave, this_installation())
+    for decided in batch.decisions:
         log.info("trial %s: %s: %s", decided.trial, decided.action, decided.reason)
-    for one, source in lease.reused:
+    if batch.stop is not None:
+        log.info("no further trials: %s", batch.stop.reason)
+        return [], batch.stop.reason
+    for assignment in batch.assignments:
+        log.info("trial %s (%s): %s", assignment.trial, assignment.origin, assignment.params)
+    for one, source in batch.reused:
         said = "trial %s (%s): %s; reused from %s, not trained"
         log.info(said, one.trial, one.origin, one.params, source)
     return [
@@ -149,7 +149,7 @@ def suggest(
             "slot": lifecycle.slot_of(wave),
             "label": label(assignment.trial, assignment.params, assignment.resource),
         }
-        for assignment in lease.assignments
+        for assignment in batch.assignments
     ], None
 
 

@@ -34,9 +34,9 @@ class Loop:
     def waves(self, run: Run) -> None:
         """Do all waves of a run."""
         for wave in range(1, 41):
-            lease = lifecycle.next_wave(self.store, run.key, wave, self.installation)
-            self.perform(run, *(assignment.trial for assignment in lease.assignments))
-            if lease.stop is not None:
+            batch = lifecycle.next_wave(self.store, run.key, wave, self.installation)
+            self.perform(run, *(assignment.trial for assignment in batch.assignments))
+            if batch.stop is not None:
                 return
 
     def perform(self, run: Run, *numbers: int) -> None:

@@ -1,147 +1,39 @@
-"""What every collector does: a class each, which says how a trial leaves its metrics."""
+"""Every collector keeps the contract: a class each, which says how a trial leaves its metrics."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
+from collector_contract import ROWS, CollectorContract, OutputContract, Row, printed, put
 from tfevents_writer import event, simple, tensor, written
-from upath import UPath
 
 from hpo_lib.collectors import Source
 from hpo_lib.core.trial import Observation
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import SpecError
 from hpo_lib.files.places import Place, tail
 from hpo_lib.registry import ALLOWED_COLLECTORS, COLLECTORS, check, load
 from hpo_lib.spec.sections import Metrics
-
-WANTED = frozenset({"loss", "val_loss"})
-Row = tuple[int, Mapping[str, float]]
-ROWS: list[Row] = [
-    (0, {"loss": 0.5, "val_loss": 0.75, "other": 9.0}),
-    (1, {"loss": math.inf, "lossy": 9.0}),
-    (2, {"loss": 0.25, "val_loss": 0.125}),
-]
-
-
-class CollectorContract:
-    """Inherit, name the collector, and say how rows of metrics are left behind."""
-
-    name: str
-    rows = ROWS
-
-    def leave(self, source: Source, rows: list[Row]) -> Place:
-        """Write the rows where the collector looks for them, and give the file."""
-        raise NotImplementedError
-
-    @pytest.fixture(params=["disk", "memory"])
-    def folder(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-        place = tmp_path if request.param == "disk" else UPath(f"memory://{tmp_path}")
-        yield place
-        if request.param == "memory":
-            place.fs.store.clear()
-
-    @pytest.fixture
-    def source(self, folder: Place) -> Source:
-        return Source(log=folder / "log.txt", output=folder / "output")
-
-    def collect(self, source: Source, **settings: str) -> list[Observation]:
-        collector = load("collector", self.name)(Metrics(collector=self.name, **settings))
-        return list(collector.collect(source, WANTED))
-
-    def test_what_is_wanted_is_read_with_its_step(self, source: Source) -> None:
-        self.leave(source, self.rows)
-        found = self.collect(source)
-        expected = {
-            (name, step, value)
-            for step, row in self.rows
-            for name, value in row.items()
-            if name in WANTED
-        }
-        assert {(one.metric, one.step, one.value) for one in found} == expected
-        assert len(found) == len(expected)
-        for name in WANTED:
-            steps = [one.step or 0 for one in found if one.metric == name]
-            assert steps == sorted(steps), "in the order in which they were written"
-
-    def test_not_a_number_is_a_value(self, source: Source) -> None:
-        self.leave(source, [(1, {"loss": math.nan})])
-        (found,) = self.collect(source)
-        assert (found.metric, found.step, math.isnan(found.value)) == ("loss", 1, True)
-
-    def test_where_there_is_nothing_nothing_is_read(self, source: Source) -> None:
-        assert self.collect(source) == []
-        self.leave(source, [])
-        assert self.collect(source) == []
-
-    def test_an_unfinished_write_does_no_harm(self, source: Source) -> None:
-        place = self.leave(source, self.rows)
-        content = place.read_bytes()
-        for end in range(len(content)):
-            place.write_bytes(content[:end])
-            self.collect(source)
-
-    def test_a_store_that_does_not_answer_is_an_outage(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder = UPath(f"memory://{tmp_path}")
-        source = Source(log=folder / "log.txt", output=folder / "output")
-        self.leave(source, self.rows)
-        for name in ("open", "info", "ls"):
-            monkeypatch.setattr(type(folder.fs), name, _outage)
-        with pytest.raises(TransientError, match="cannot be reached: TimeoutError"):
-            self.collect(source)
-
-
-class OutputContract(CollectorContract):
-    """The same for what reads a file of the output folder, which the trial may write."""
-
-    def test_a_link_does_not_lead_out_of_the_output(self, tmp_path: Path) -> None:
-        elsewhere = Source(tmp_path / "log.txt", tmp_path / "elsewhere")
-        place = self.leave(elsewhere, self.rows)
-        link = tmp_path / "output" / place.relative_to(elsewhere.output)
-        link.parent.mkdir(parents=True)
-        link.symlink_to(place)
-        assert self.collect(Source(tmp_path / "log.txt", tmp_path / "output")) == []
-
-
-def _outage(*_: Any, **__: Any) -> Any:
-    raise TimeoutError
-
-
-def _put(place: Place, content: bytes) -> Place:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
-    return place
-
-
-def _printed(rows: list[Row]) -> bytes:
-    lines = (
-        f"epoch={step}: " + " ".join(f"{name}={value}" for name, value in row.items())
-        for step, row in rows
-    )
-    return "\n".join(lines).encode()
 
 
 class TestStdout(CollectorContract):
     name = "stdout"
 
     def leave(self, source: Source, rows: list[Row]) -> Place:
-        return _put(source.log, _printed(rows))
+        return put(source.log, printed(rows))
 
 
 class TestFile(OutputContract):
     name = "file"
 
     def leave(self, source: Source, rows: list[Row]) -> Place:
-        return _put(source.output / "metrics.log", _printed(rows))
+        return put(source.output / "metrics.log", printed(rows))
 
     def test_path_and_format_may_be_ones_own(self, source: Source) -> None:
-        _put(source.output / "logs" / "all.txt", b"loss: 1\nloss: 2\n")
+        put(source.output / "logs" / "all.txt", b"loss: 1\nloss: 2\n")
         form = r"(?P<name>\w+): (?P<value>\d+)"
         found = self.collect(source, path="logs/all.txt", format=form)
         assert [one.value for one in found] == [1.0, 2.0]
@@ -154,7 +46,7 @@ class TestJsonl(OutputContract):
         lines = (
             json.dumps({"step": step} | {n: _text(v) for n, v in r.items()}) for step, r in rows
         )
-        return _put(source.output / "metrics.jsonl", "\n".join(lines).encode())
+        return put(source.output / "metrics.jsonl", "\n".join(lines).encode())
 
 
 class TestTfevents(OutputContract):
@@ -167,7 +59,7 @@ class TestTfevents(OutputContract):
             for make in ((simple, tensor)[step % 2],)
         ]
         place = source.output / "tensorboard" / "events.out.tfevents.1"
-        return _put(place, written(*events))
+        return put(place, written(*events))
 
 
 class TestXcom(OutputContract):
@@ -177,7 +69,7 @@ class TestXcom(OutputContract):
     def leave(self, source: Source, rows: list[Row]) -> Place:
         returned: Any = [{"step": step, "metrics": _texts(row)} for step, row in rows]
         content = json.dumps(returned[0] if returned else None)
-        return _put(source.output / "return.json", content.encode())
+        return put(source.output / "return.json", content.encode())
 
 
 def _text(value: float) -> float | str:
@@ -210,7 +102,7 @@ class TestOwn(CollectorContract):
 
     def leave(self, source: Source, rows: list[Row]) -> Place:
         lines = [f"{step} {name} {value}" for step, row in rows for name, value in row.items()]
-        return _put(source.output / "own.txt", "\n".join(lines).encode())
+        return put(source.output / "own.txt", "\n".join(lines).encode())
 
     def test_an_unfinished_write_does_no_harm(self, source: Source) -> None:
         """Leave this to whoever writes a collector."""
@@ -218,7 +110,8 @@ class TestOwn(CollectorContract):
 
 def test_every_collector_keeps_the_contract() -> None:
     heirs = {*CollectorContract.__subclasses__(), *OutputContract.__subclasses__()}
-    tested = {heir.name for heir in heirs - {OutputContract}}
+    own = {heir for heir in heirs - {OutputContract} if heir.__module__ != "test_contributing"}
+    tested = {heir.name for heir in own}
     assert tested == {*COLLECTORS, TestOwn.name}
 
 

@@ -26,6 +26,7 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Trial
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import command_line, load
+from hpo_lib.spec.placeholders import filled
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.spec.yaml_file import from_yaml
 from hpo_lib.validation import parse
@@ -263,7 +264,7 @@ def test_numbers_stay_numbers_but_for_what_has_to_be_text() -> None:
             },
         }
     )
-    assert as_text(spec.options({"n": 3}, {})) == {
+    assert as_text(filled(spec.trial.options, {"n": 3}, {})) == {
         "replicas": 3,
         "args": ["3", "-n=3"],
         "env": [{"name": "N", "value": "3"}],

@@ -53,7 +53,9 @@ class TestBayesian(SamplerContract):
 
 def test_every_registered_sampler_keeps_the_contract() -> None:
     import_module("test_library_samplers")  # has the other contracts
-    assert {contract.name for contract in SamplerContract.__subclasses__()} == set(SAMPLERS)
+    heirs = SamplerContract.__subclasses__()
+    tested = {heir.name for heir in heirs if heir.__module__ != "test_contributing"}
+    assert tested == set(SAMPLERS)
 
 
 @pytest.mark.parametrize("settings", [{"shuffle": True}, {"fraction": 0.25, "shuffle": True}])

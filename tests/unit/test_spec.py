@@ -18,8 +18,10 @@ from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, COLLECTORS, SAMPLERS, TAKE_EARLIER
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
+from hpo_lib.spec.command_line import arguments
 from hpo_lib.spec.draft import draft
 from hpo_lib.spec.outline import Outline
+from hpo_lib.spec.placeholders import filled
 from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 
 GOOD: dict[str, Any] = {
@@ -496,7 +498,7 @@ def test_a_spec_and_its_settings_survive_the_dump() -> None:
 
 
 def _line(spec: Spec, params: dict[str, Any]) -> list[str]:
-    return spec.arguments(params, {"trial.number": 3, "resource": None})
+    return arguments(spec, params, {"trial.number": 3, "resource": None})
 
 
 def test_parameters_become_flags_unless_the_command_names_them() -> None:
@@ -523,7 +525,7 @@ def test_options_get_the_values_of_a_trial() -> None:
         "momentum": "${params.momentum}",
     }
     spec = load(changed("trial/options", options))
-    assert spec.options({"lr": 0.1, "epochs": 3}, {"trial.number": 7}) == {
+    assert filled(spec.trial.options, {"lr": 0.1, "epochs": 3}, {"trial.number": 7}) == {
         "spec": {"workers": 3, "args": ["--lr=0.1", 7, "$HOME"], "plain": [None, True, 1.5, ""]}
     }
     assert spec.trial.options == options, "the spec itself stays as it is"
@@ -538,7 +540,7 @@ _PLAIN = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=3), _PLAIN, max_size=3))
 def test_options_without_placeholders_stay_as_they_are(options: dict[str, Any]) -> None:
-    assert load(changed("trial/options", options)).options({"lr": 0.1}, {}) == options
+    assert filled(load(changed("trial/options", options)).trial.options, {"lr": 0.1}, {}) == options
 
 
 def test_tokenizers_are_no_secret() -> None:
