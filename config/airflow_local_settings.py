@@ -1,7 +1,7 @@
 """Imported by every Airflow process: here is what only the scheduler should do.
 
-Under LocalExecutor tasks are forked from the scheduler, so what it has imported they need not
-import again: a control task would otherwise spend seconds of CPU time on it, each time.
+Under LocalExecutor, tasks are forked from the scheduler and need not import again what it has
+imported: that would cost every control task seconds of CPU time.
 """
 
 from __future__ import annotations

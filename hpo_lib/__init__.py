@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Optimizer", "__version__"]
 
-#: Modules that docs have named, and where they are now: code that users have written goes on.
+#: Former names of modules that docs once named, so that code of users still runs.
 _MOVED = {"hpo_lib.trial": "hpo_lib.core.trial"}
 
 

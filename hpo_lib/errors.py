@@ -39,7 +39,7 @@ class AlreadyFinished(HpoError, ValueError):
 
 
 class Superseded(HpoError, ValueError):
-    """The champion is another one than a model was compared with: compare again, do not promote."""
+    """The champion is not the one that a model was compared with: compare again, do not promote."""
 
 
 class NotFound(HpoError, KeyError):

@@ -1,4 +1,4 @@
-"""Housekeeping: what nobody looks after any more is ended, and it is said that it was."""
+"""Housekeeping: end what nobody looks after any more, and say so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpo_lib.records import AttemptState, Run, RunKey
 from hpo_lib.runs import lifecycle, outputs
 from hpo_lib.store import Store
 
-#: How long a run may wait for its file, from when it began.
+#: For how many seconds after its start a run may wait for a file that was removed.
 _WAIT_S = 24 * 3_600.0
 
 
@@ -23,10 +23,10 @@ def sweep(
 ) -> Iterator[str]:
     """End what is left over, and yield a sentence for each thing done or not possible.
 
-    That is: runs whose DAG run `is_over` (marked, deleted), with their trials and a report; runs
-    that have no DAG any more, for what `orphaned` says; then processes, containers and pods that
-    bear this store's name without a live attempt in it; and models that serve although the store
-    names another. What goes wrong with one of them keeps nothing from the others.
+    First it ends runs whose DAG run `is_over` (marked, deleted), with their trials and a report,
+    and runs that have no DAG any more, for the reason that `orphaned` gives. Then it ends
+    processes, containers and pods that bear this store's name without a live attempt in it. Last
+    it makes every champion serve in place of any other model. One failure does not stop the rest.
     """
     going = store.running()
     for run in going:
@@ -42,7 +42,7 @@ def sweep(
             yield from _leftovers(store, name, installation.backends[name]())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
-    # Last, for a deployment may take all the time that there is.
+    # Last, because a deployment may use up all the time.
     yield from heal(store, installation, is_over)
 
 

@@ -58,7 +58,7 @@ class Installation:
     """What this installation offers: folder for results, and how wide and long a DAG may be.
 
     `artifacts` are URIs below which a spec's artifacts may lie, with their storage options;
-    `inputs` is where the data and code may lie that it declares.
+    `inputs` is where the data and code that a spec declares may lie.
     """
 
     home: Path
@@ -70,7 +70,7 @@ class Installation:
     inputs: Inputs = field(default_factory=Inputs)
 
     def deployer(self, spec: Spec, store: str = "") -> Deployer:
-        """Build what `deploy` asks for, for a store; SpecError if it is not there or allowed."""
+        """Build what `deploy` names, for a store; SpecError if it is not there or not allowed."""
         return self.deployers(spec, store)
 
     def backend(self, spec: Spec) -> Backend:
@@ -82,12 +82,12 @@ class Installation:
 
 
 def backend_of(run: Run, trial: Trial, installation: Installation) -> Backend:
-    """Build the backend that one of the run's trials is run by."""
+    """Build the backend that runs this trial of the run."""
     return installation.backend(spec_of(run, trial))
 
 
 class Connections(Protocol):
-    """How to reach what an installation's connections lead to."""
+    """Makes clients from an installation's connections."""
 
     def cluster(self, connection: str | None) -> Any:
         """Make a client of Kubernetes."""
@@ -103,7 +103,7 @@ class Connections(Protocol):
 
 
 class NoConnections:
-    """Those outside of Airflow: every one is refused, so nothing is reached from there."""
+    """Refuses every connection: outside of Airflow none is known."""
 
     def cluster(self, connection: str | None) -> Never:
         """Refuse."""
@@ -169,12 +169,12 @@ class Environment:
 
     @property
     def offers(self) -> Offers:
-        """The URIs below which artifacts may lie, and how to get there."""
+        """The URIs below which artifacts may lie, with their storage options."""
         return self._offers("artifacts")
 
     @property
     def inputs(self) -> Inputs:
-        """Where data and code may lie whose change matters: where trials run, HPO_DATA, URIs."""
+        """Where a spec's data and code may lie: the folder of local trials, HPO_DATA, and URIs."""
         data = self.variables.get("HPO_DATA")
         folders = [self.workdir, *([Path(data)] if data else [])]
         return Inputs(folders, self._offers("artifacts", "inputs"))

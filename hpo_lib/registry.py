@@ -40,7 +40,7 @@ COLLECTORS = {
     "tfevents": "hpo_lib.collectors.tfevents:TfeventsCollector",
     "xcom": "hpo_lib.collectors.xcom:XcomCollector",
 }
-#: The settings that a collector takes, where it does not take all.
+#: The settings that a collector takes; one that is not listed takes all.
 COLLECTOR_SETTINGS: dict[str, set[str]] = {
     "jsonl": {"path"},
     "stdout": {"format"},
@@ -53,10 +53,10 @@ COLLECTOR_SETTINGS: dict[str, set[str]] = {
 class BackendRow:
     """What is known of a backend before anything of it is imported.
 
-    `target` is its class. `operator` runs its trials in Airflow. `needs` is a module that has to be
-    there, or the backend has no DAG. `example`, a file in config/experiments, fills the form that
-    triggers its DAG. `on_workers` says that a trial is a program on a worker's own disk: it has no
-    image, and sees the files beside it.
+    `target` is its class. `operator` runs its trials in Airflow. `needs` is the module
+    without which the backend has no DAG. `example`, a file in config/experiments, fills the form
+    that triggers its DAG. `on_workers` says that a trial is a program on a worker's own disk: it
+    has no image, and sees the files beside it.
     """
 
     target: str
@@ -66,7 +66,7 @@ class BackendRow:
     on_workers: bool = False
 
 
-#: A row is all that the rest of the code knows of a backend; `backends()` has the operator's too.
+#: All that the rest of the code knows of each backend; `backends()` adds the operator's own.
 BACKENDS = {
     "docker": BackendRow(
         "hpo_lib.backends.docker:DockerBackend",
@@ -131,7 +131,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def backends() -> Mapping[str, BackendRow]:
-    """Give every backend's row, those that the operator has added among them; SpecError."""
+    """Give every backend's row, including those that the operator has added; SpecError."""
     own = filter(None, (one.strip() for one in os.environ.get(OWN_BACKENDS, "").split(",")))
     return {**BACKENDS, **dict(_own_backend(one) for one in own)}
 
@@ -146,7 +146,7 @@ def _own_backend(text: str) -> tuple[str, BackendRow]:
 
 
 def _targets(kind: str) -> Mapping[str, str]:
-    """Give where the class of every part of a kind is."""
+    """Give the class of every part of a kind, `package.module:Class`, by name."""
     if kind == "backend":
         return {name: row.target for name, row in backends().items()}
     return _KINDS[kind]
@@ -155,8 +155,8 @@ def _targets(kind: str) -> Mapping[str, str]:
 def check(kind: str, name: str) -> str:
     """Give `name` back if a part of that kind has it; SpecError says what exists.
 
-    All but a backend may also be one's own, `package.module:Class`, if the installation allows it.
-    A backend of one's own has a name in HPO_BACKENDS.
+    In place of a name, `package.module:Class` names a class of one's own, if the installation
+    allows it; a backend of one's own has a name in HPO_BACKENDS.
     """
     known = [*_targets(kind), *([AUTO] if kind == "sampler" else [])]
     if name in known:
@@ -170,7 +170,7 @@ def check(kind: str, name: str) -> str:
 
 
 def _check_own(kind: str, name: str, listing: str) -> str:
-    """Let through what the deployment allows: a conf is not to be trusted with an import."""
+    """Give `name` back if the installation allows it: a conf must not import whatever it likes."""
     match = _DOTTED.fullmatch(name)
     if match is None:
         raise SpecError(
@@ -179,7 +179,7 @@ def _check_own(kind: str, name: str, listing: str) -> str:
     allowed = [one.strip() for one in os.environ.get(_OWN[kind], "").split(",")]
     if not any(f"{match['module']}.".startswith(f"{one}.") for one in allowed if one):
         raise SpecError(
-            f"{kind} {name!r} is not allowed in this deployment; its operator can add "
+            f"{kind} {name!r} is not allowed in this installation; its operator can add "
             f"{match['module']} to {_OWN[kind]}; {listing}"
         )
     return name

@@ -23,12 +23,12 @@ from hpo_lib.errors import SpecError, nearest
 
 _M = TypeVar("_M", bound=BaseModel)
 _RULE = "rule"
-#: The kind of error that an unknown key is.
+#: The type of the error for an unknown key.
 UNKNOWN = "unknown"
-#: The context in which models take no notice of unknown keys and of what does not fit together.
+#: The context in which models ignore unknown keys and what does not fit together.
 LENIENT = {"lenient": True}
 _SHOWN = 80
-#: More unknown keys of one section are not told: each is looked up among the known ones.
+#: How many unknown keys of a section are told: finding the nearest known key takes time.
 _MOST_UNKNOWN = 50
 _MAX_TEXT = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -56,7 +56,7 @@ def rule(message: str) -> PydanticCustomError:
 
 
 def refuse(messages: Iterable[str]) -> None:
-    """Raise the error of a validator that tells all of these problems, if there are any."""
+    """Raise one validator error that tells all of these problems, if there are any."""
     told = list(messages)
     if told:
         raise rule("\n".join(told))
@@ -77,20 +77,19 @@ def each(check: Callable[[Any], object], values: Iterable[Any]) -> list[str]:
 
 
 class Strict(BaseModel):
-    """A frozen model that tells all problems of what it is made of at once.
+    """A frozen model that tells all problems of its input at once.
 
-    An unknown key is refused by naming the nearest known one.
+    The error for an unknown key names the nearest known one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    #: Sound values of required fields: with these a model is checked on whose own are broken.
+    #: Values that stand in for broken required fields, so that the others can be checked.
     STAND_INS: ClassVar[Mapping[str, Any]] = {}
 
-    def problems(self, broken: Collection[str]) -> Iterator[str]:  # noqa: ARG002 - for those below
+    def problems(self, broken: Collection[str]) -> Iterator[str]:  # noqa: ARG002 - for subclasses
         """Yield what does not fit together: each the rule, then the value.
 
-        The fields named in `broken` have their defaults here, in place of what was refused:
-        nothing is to be said about them.
+        The fields named in `broken` were refused and hold their defaults: yield nothing about them.
         """
         yield from ()
 
@@ -135,7 +134,7 @@ class Strict(BaseModel):
     def _further(
         cls, data: Mapping[Any, Any], found: Iterable[Any], handler: Callable[[Any], Self]
     ) -> list[str]:
-        """Give the problems of the fields that are sound, if a model can be made of them."""
+        """Give what does not fit together among the sound fields, if they make a model."""
         broken = {str(problem["loc"][0]) for problem in found if problem["loc"]}
         sound = {key: value for key, value in data.items() if key not in broken}
         try:
@@ -155,7 +154,7 @@ def _own(message: str, kind: LiteralString = _RULE) -> InitErrorDetails:
 
 
 def _again(problem: Any) -> InitErrorDetails:
-    """Give an error that pydantic has told in the form in which it takes one."""
+    """Turn an error that pydantic reports into the form in which it takes one."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in (_RULE, UNKNOWN):
         kind, context = PydanticCustomError(kind, "{message}", context), {}

@@ -1,4 +1,4 @@
-"""The plugin, which names our pages to Airflow's UI: the only file that its loader runs.
+"""The plugin, where pages for Airflow's UI will be named: the only file that its loader runs.
 
 Everything else is the package hpo_airflow.
 """

@@ -35,7 +35,7 @@ def served_as(path: str, version: str) -> str:
 
 
 def main() -> int:
-    """Fetch; what cannot be fetched ends it with one line and code 1."""
+    """Fetch the model; if that fails, print one line and give exit code 1."""
     uri, folder = os.environ["MODEL_URI"], Path(os.environ["MODEL_DIR"])
     try:
         shutil.rmtree(folder / os.environ["MODEL_VERSION"], ignore_errors=True)

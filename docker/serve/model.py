@@ -13,7 +13,7 @@ SIGNATURE = "serving_default"
 
 
 class BadInstances(ValueError):
-    """What was sent is nothing that the model takes; the message names field, rule and value."""
+    """The model does not take what was sent; the message names field, rule and value."""
 
 
 class NoModel(RuntimeError):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("serve")
 
 _BODY_S, _GRACE_S = 30, 20
-#: Longer than proxies keep a connection for its next request, so that they are who closes it.
+#: Longer, in seconds, than proxies keep an idle connection, so that the proxy closes it.
 _KEPT_S = 75
 _SHOWN = 80
 
@@ -125,7 +125,7 @@ class Service:
         return self.answer({"status": self.state}, 200 if self.state == "AVAILABLE" else 503)
 
     async def status(self, request: Request) -> Response:
-        """Say which version is in which state; 503 unless it is to be asked."""
+        """Say which version is in which state; 503 unless it takes requests."""
         self._named(request)
         error = {"error_code": "OK", "error_message": ""}
         one = {"version": self.settings.version, "state": self.state, "status": error}
@@ -140,7 +140,7 @@ class Service:
         return self.answer({"model_spec": spec, "metadata": known})
 
     async def predict(self, request: Request) -> Response:
-        """Answer rows."""
+        """Answer the rows of a request with predictions."""
         self._named(request)
         model = self._loaded()
         if self.waiting >= self.settings.max_waiting:
@@ -159,7 +159,7 @@ class Service:
             raise HTTPException(500, "predictions: must be finite, the model gave others") from None
 
     async def refuse(self, _request: Request, error: Exception) -> Response:
-        """Write what was raised on purpose as JSON."""
+        """Answer an error that was raised on purpose, as JSON."""
         known = isinstance(error, HTTPException)
         return self.answer(
             {"error": error.detail if known else "internal error, see the server's log"},
@@ -232,7 +232,7 @@ def app_of(service: Service) -> Starlette:
 
 
 class Server(uvicorn.Server):
-    """Ends on SIGTERM only when those who ask have had time to turn elsewhere."""
+    """Ends on SIGTERM only after clients have had time to turn elsewhere."""
 
     def __init__(self, service: Service) -> None:
         """Serve on every address, as a container has to."""
@@ -261,7 +261,7 @@ class Server(uvicorn.Server):
         timer.start()
 
     def load(self, loader: Callable[[Path, str], Model]) -> None:
-        """Load the model and have it answer from then on; or say why not, and end."""
+        """Load the model, which answers from then on; if that fails, say why and end."""
         settings = self.service.settings
         try:
             self.service.model = loader(settings.folder, settings.version)

@@ -22,7 +22,7 @@ _SHARE = 0.75  #: of the engine's memory, for tasks and local trials
 
 
 def settings(cpus: int, memory_bytes: int) -> dict[str, str]:
-    """Give what one may want to change."""
+    """Give the settings that an operator may want to change."""
     return {
         "HPO_EXECUTOR": "LocalExecutor",
         "COMPOSE_PROFILES": "${HPO_EXECUTOR},s3",

@@ -1,6 +1,6 @@
 """Backends: where an attempt runs. One file each, one row each in `hpo_lib.registry`.
 
-A small one, that runs what the local backend runs under `nice`:
+A small one, which runs what the local backend runs, under `nice`:
 
     @dataclass(frozen=True)
     class NiceBackend(LocalBackend):
@@ -42,7 +42,7 @@ _PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to run, built purely and sent separately; None means no limit.
+    """What to run: pure code builds it, a backend sends it. None means no limit.
 
     Without `command` an image runs its own, followed by `args`. `start_timeout_s` is how long the
     attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
@@ -70,7 +70,7 @@ class NoOptions(Strict):
 
 @dataclass(frozen=True, slots=True)
 class AttemptName:
-    """What an attempt is named after, and found again by.
+    """The facts that name an attempt, and by which it is found again.
 
     `store` tells attempts of equal numbers apart, `run` is the name of the run's folder, `options`
     are the spec's, `artifacts` is the URI where the spec wants what this attempt leaves, for
@@ -131,12 +131,12 @@ class Site(Protocol):
 
     @property
     def path(self) -> str:
-        """What these find before the worker's own PATH."""
+        """The folders in which these programs look before the worker's own PATH."""
         ...
 
     @property
     def grace_s(self) -> float:
-        """How long, in seconds, they may run without an Airflow task that looks after them."""
+        """How long, in seconds, an attempt may run without an Airflow task that looks after it."""
         ...
 
     @property
@@ -160,26 +160,26 @@ class Site(Protocol):
 class Backend(Protocol):
     """Every method is idempotent and may be called from a process that did not launch."""
 
-    #: Whether an attempt's output folder can be read after it, also without artifacts.
+    #: Whether an ended attempt's output folder can be read even if the spec has no artifacts.
     keeps_output: ClassVar[bool]
     #: What `trial.options` may hold.
     Options: ClassVar[type[Strict]]
 
     @classmethod
     def at(cls, site: Site) -> Self:
-        """Build it of what the installation gives; SpecError if its rules are wrong."""
+        """Build the backend from what the installation gives; SpecError if its rules are wrong."""
         ...
 
     @classmethod
     def unpinned(cls, trial: TrialSpec) -> str | None:
-        """Say which image of a trial may be another one tomorrow; None if none is.
+        """Say which image of a trial may change under the same name; None if none may.
 
-        Results are reused only of trials whose program is known to be the same.
+        A trial's result is reused only if its program is known to be the same.
         """
         ...
 
     def permit(self, trial: TrialSpec) -> None:
-        """Raise SpecError if this deployment does not let a conf ask for that."""
+        """Raise SpecError if the installation does not let a conf ask for this trial."""
         ...
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Backend(Protocol):
         ...
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Bring what an ended attempt has printed to where `log` says, if it is not there."""
+        """Copy what an ended attempt has printed to where `log` says, unless it is there."""
         ...
 
     def release(self, handle: Mapping[str, Any]) -> None:
@@ -215,7 +215,7 @@ class Backend(Protocol):
         ...
 
     def end(self, handle: Mapping[str, Any]) -> None:
-        """Begin to end the attempt, for want of somebody who waits; `stop` waits."""
+        """Begin to end the attempt, but do not wait for its end, as `stop` does."""
         ...
 
     def stop(self, handle: Mapping[str, Any]) -> None:
@@ -223,7 +223,7 @@ class Backend(Protocol):
         ...
 
     def found(self, store: str) -> Iterator[Found]:
-        """Give all that is there for attempts of a store, whoever began them."""
+        """Give all that runs, or is kept, for attempts of a store, whoever began them."""
         ...
 
     def discard(self, handle: Mapping[str, Any]) -> None:
@@ -232,7 +232,7 @@ class Backend(Protocol):
 
 
 class Remote:
-    """What backends that share no disk with us have in common: where an attempt's things are."""
+    """Where an attempt's output and log are, for backends that share no disk with us."""
 
     keeps_output: ClassVar[bool] = False
     offers: Offers
@@ -242,7 +242,7 @@ class Remote:
         return output_of(handle, self.offers)
 
     def log(self, handle: Mapping[str, Any]) -> Path:
-        """Give the file with everything the attempt printed, or its primary pods did."""
+        """Give the file with everything that the attempt, or its primary pods, printed."""
         return log_of(handle)
 
 
@@ -258,14 +258,14 @@ def log_of(handle: Mapping[str, Any]) -> Path:
 
 
 def keep_unstarted(handle: Mapping[str, Any], end: Exit) -> None:
-    """Keep what came instead of a start, for whoever asks later."""
+    """Write down why an attempt could not start, for `unstarted` to read."""
     file = _unstarted(handle)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.write_text(json.dumps({"ending": end.ending, "detail": end.detail}))
 
 
 def unstarted(handle: Mapping[str, Any]) -> Exit | None:
-    """Give what was kept instead of a start."""
+    """Read why an attempt could not start; None if nothing was written down."""
     file = _unstarted(handle)
     if not file.exists():
         return None
@@ -283,7 +283,7 @@ def check_image(trial: TrialSpec, allowed: Sequence[str]) -> None:
         raise SpecError(f"trial.image: is required by backend {trial.backend}")
     if not any(fnmatchcase(trial.image, pattern) for pattern in allowed):
         raise SpecError(
-            f"trial.image: must match one of {', '.join(allowed)} in this deployment, "
+            f"trial.image: must match one of {', '.join(allowed)} in this installation, "
             f"got {trial.image}"
         )
 
@@ -295,7 +295,7 @@ def images_within(options: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def unpinned_image(trial: TrialSpec) -> str | None:
-    """Say which image that a trial names is not named by its digest; None if all are."""
+    """Say which of a trial's images is not named by its digest; None if all are."""
     images = images_within(trial.options)
     images += [("trial.image", trial.image)] if trial.image else []
     for path, image in images:

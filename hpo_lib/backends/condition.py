@@ -4,10 +4,10 @@
     test      = path [ operator value ]   operator = == != <= >= < >
     path      = name { "." name | "[" name "=" value "]" }
 
-`[name=value]` keeps those objects of a list of which that is true. Names and values with other
+`[name=value]` keeps the objects of a list whose `name` is `value`. Names and values with other
 characters than letters, digits, `_`, `-` and `/` stand in double quotes. A test without operator
-holds if something is there: neither empty, nor 0, nor false. A test of what is not there never
-holds, also not with `!=`. Two numbers are compared as numbers, everything else as text.
+holds if its path leads to a value other than empty, 0 or false. A path that leads nowhere fails
+every test, even `!=`. Two numbers are compared as numbers, everything else as text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 
-#: A step into an object is its key, a choice among a list key and value.
+#: A step into an object is a key; a choice among a list is a key and a value.
 Step = str | tuple[str, str]
 
 
@@ -71,7 +71,7 @@ class Condition:
         return _parsed(text)
 
     def holds(self, resource: Mapping[str, Any]) -> bool:
-        """Say whether that is so of a resource, as the API server gives it."""
+        """Say whether a resource, as the API server gives it, meets the condition."""
         return any(all(test.holds(resource) for test in tests) for tests in self.any_of)
 
 

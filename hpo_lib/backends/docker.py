@@ -82,7 +82,7 @@ class DockerBackend:
         return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
-        """Refuse images that this deployment does not run."""
+        """Refuse images that the installation does not allow."""
         lines = told(lambda: parse(NoOptions, trial.options, at="trial.options"))
         lines += told(check_image, trial, self.rules.images)
         if trial.spot:
@@ -199,7 +199,7 @@ class DockerBackend:
                         return
 
     def release(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: the container goes on until its retry, its end, or its timeout."""
+        """Do nothing: the container goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Kill the container."""
@@ -293,7 +293,7 @@ def _keep(handle: Mapping[str, Any], ending: Ending, error: APIError) -> None:
 
 
 def _volumes(output: str, resume_from: str | None) -> dict[str, dict[str, str]]:
-    """Let a container write its own output, and read the one that it goes on from."""
+    """Mount the attempt's own output to write, and the output that it resumes from to read."""
     volumes = {output: {"bind": output, "mode": "rw"}}
     if resume_from is not None and resume_from != output:
         volumes[resume_from] = {"bind": resume_from, "mode": "ro"}
@@ -307,7 +307,7 @@ def _user() -> tuple[int, int]:
 
 @contextmanager
 def _engine() -> Iterator[None]:
-    """Take trouble with the engine for the world's, not the trial's."""
+    """Raise TransientError for trouble with the engine: it is not the trial's fault."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 

@@ -33,7 +33,7 @@ from hpo_lib.validation import Strict, parse, told
 
 _ENDED = "hpo: ended"
 _POLL_S, _STOP_S = 2.0, 90.0
-#: How long a new task, or the last lines of a log, may take to be seen by a question.
+#: Seconds until AWS surely lists a new task, and for which a log that is complete stays quiet.
 _UNSEEN_S, _QUIET_S = 60.0, 2.0
 _LONGEST_NAME = 36
 
@@ -50,7 +50,7 @@ class Stream(NamedTuple):
 class EcsBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client of a service, `offers` lead to artifacts.
 
-    ECS forgets a task an hour after its end, and has no timeouts: `poll` keeps those.
+    ECS forgets a task an hour after its end, and has no timeouts: `poll` enforces them.
     """
 
     Options: ClassVar[type[Strict]] = EcsOptions
@@ -75,7 +75,7 @@ class EcsBackend(Remote):
         return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
-        """Refuse images, names and combinations that this deployment does not allow."""
+        """Refuse images, names and combinations that the installation does not allow."""
         options = parse(EcsOptions, trial.options, at="trial.options")
         lines = refusals(trial, options, self.rules)
         if options.task_definition is None:
@@ -84,7 +84,7 @@ class EcsBackend(Remote):
             raise SpecError("\n".join(lines))
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
-        """Name what the task is started by, its cluster, and the folder of its log."""
+        """Give the task's `startedBy`, its cluster, and the folder of its log."""
         asked = parse(EcsOptions, name.options)
         return {
             "task": name.text(_LONGEST_NAME),
@@ -135,7 +135,7 @@ class EcsBackend(Remote):
         yield found
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
-        """Give the Exit, or None while the task waits or runs; stop one that does so too long."""
+        """Give the Exit, or None while the task waits or runs; stop it if either takes too long."""
         now = datetime.now(UTC)
         with service():
             task = self.task(handle)
@@ -163,7 +163,7 @@ class EcsBackend(Remote):
         part.replace(log)
 
     def release(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: the task goes on until its retry or its end."""
+        """Do nothing: the task goes on until its retry or its end."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Stop the task, without waiting."""
@@ -179,7 +179,7 @@ class EcsBackend(Remote):
                 time.sleep(_POLL_S)
 
     def found(self, store: str) -> Iterator[Found]:
-        """Give the attempts that have a task which runs, in any cluster that we use."""
+        """Give the attempts whose task runs, in any cluster that we use."""
         for cluster in self.rules.clusters:
             with service():
                 tasks = [t for t in self._all(cluster) if tagged(t).get(OWNER) == store]
@@ -212,7 +212,7 @@ class EcsBackend(Remote):
         cluster, by = handle["cluster"], handle["task"]
         if noted := _noted(handle):
             tasks = self._described(cluster, noted)
-        else:  # startedBy may be the only filter; it then finds what has not been told to stop.
+        else:  # startedBy must be the only filter, and finds only tasks not told to stop.
             family = (handle["definition"] or by).split("/")[-1].split(":")[0]
             listed = list(self._all(cluster, startedBy=by))
             listed += self._all(cluster, family=family, desiredStatus="STOPPED")
@@ -222,7 +222,7 @@ class EcsBackend(Remote):
         return tasks
 
     def _all(self, cluster: str, **filters: str) -> Iterator[Json]:
-        """Read the tasks of a cluster; one that is not there has none."""
+        """Read the tasks of a cluster; none if there is no such cluster."""
         from botocore.exceptions import ClientError
 
         pages = self.ecs.get_paginator("list_tasks").paginate(cluster=cluster, **filters)
@@ -300,7 +300,7 @@ def stream_of(definition: Json, handle: Json) -> Stream | None:
 
 
 def _handle_of(task: Json, cluster: str, store: str) -> dict[str, Any]:
-    """Name a task that was found as `handle` would, but for its folder."""
+    """Make the handle of a task that was found: as `handle` does, but without a folder."""
     started_by, arn = task.get("startedBy", ""), task["taskDefinitionArn"]
     named = "" if f"/{started_by}:" in arn else arn
     known = {"task": started_by, "cluster": cluster, "definition": named, "output": OUTPUT}
@@ -312,7 +312,7 @@ def _note(handle: Mapping[str, Any]) -> Path:
 
 
 def _noted(handle: Mapping[str, Any]) -> list[str]:
-    """Give the task that this worker has started; another one, and housekeeping, have to ask."""
+    """Give the task if this worker has started it; other workers and housekeeping ask ECS."""
     there = bool(handle["folder"]) and _note(handle).exists()
     return [_note(handle).read_text()] if there else []
 
@@ -324,7 +324,7 @@ def _is_new(handle: Mapping[str, Any]) -> bool:
 
 @contextmanager
 def service() -> Iterator[None]:
-    """Take trouble with AWS for the world's, not the trial's."""
+    """Raise TransientError for trouble with AWS: it is not the trial's fault."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -16,7 +16,7 @@ from hpo_lib.validation import Strict, parse, shown
 
 CONTAINER = "trial"
 OUTPUT = "/hpo/output"
-#: Our tags: `hpo:store` says whose a task is, others which attempt it runs and how long it may.
+#: Our tags: `hpo:store` names a task's store; others say which attempt it runs and how long it may.
 TAG = "hpo:"
 OWNER, NAME = f"{TAG}store", f"{TAG}container"
 TIMEOUT, START = f"{TAG}timeout-s", f"{TAG}start-timeout-s"
@@ -34,10 +34,10 @@ class EcsSecret(Strict):
 
 
 class EcsOptions(Strict):
-    """`trial.options` of backend ecs; what is left out is as the deployment has it.
+    """`trial.options` of backend ecs; for what is left out, the installation's rules decide.
 
-    `task_definition` names one that is there, whose `container` gets command and environment;
-    without it one is registered for every attempt. `ephemeral_storage` is in GiB.
+    `task_definition` names an existing one, whose `container` gets command and environment; without
+    it, every attempt registers its own. `ephemeral_storage` is in GiB.
     """
 
     cluster: str | None = None
@@ -57,11 +57,11 @@ class EcsOptions(Strict):
 
 
 class EcsRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of ECS; of a list the first is used.
+    """What `config/deployment.yaml` lets a conf ask of ECS; the first of a list is the default.
 
-    Of subnets and security groups all are used. `spot` and `on_demand` are capacity providers;
-    without any the cluster's own default is, and `default` says of which kind that is. A launch
-    type goes round all of these, so it is used only where a conf names one of `launch_types`.
+    All subnets and security groups are used. `spot` and `on_demand` are capacity providers; without
+    any, the cluster's own default is used, and `default` says of which kind that is. A launch type
+    bypasses all of these, so it is used only if a conf names one of `launch_types`.
     """
 
     connection: str | None = "aws_default"
@@ -82,7 +82,7 @@ class EcsRules(Strict):
     log_groups: tuple[str, ...] = Field(default=("/hpo/trials",), strict=False, min_length=1)
 
 
-#: Options that must be in a list of the rules, those of _PATTERNS match one of its patterns.
+#: Options that must be in a list of the rules; those in _PATTERNS must match one of its patterns.
 _NAMED = {
     "cluster": "clusters",
     "launch_type": "launch_types",
@@ -98,14 +98,14 @@ _PATTERNS = {"task_definition": "task_definitions", "secrets": "secrets"}
 
 
 class Wanted(NamedTuple):
-    """What ECS is asked: to register a definition (None: there is a named one), and to run it."""
+    """What ECS is asked: to register a definition (None: the conf names one), and to run it."""
 
     definition: dict[str, Any] | None
     run: dict[str, Any]
 
 
 def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str]:
-    """Say what of a conf the rules do not allow, or what cannot be together, a line each."""
+    """List, a line each, what the rules do not allow, and what cannot be asked for together."""
     lines = []
     for name, listed in (_NAMED | _PATTERNS).items():
         value, allowed = getattr(options, name), getattr(rules, listed)
@@ -115,10 +115,12 @@ def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str
             if not _allowed(text, allowed, patterns=name in _PATTERNS):
                 known = ", ".join(allowed) or "none"
                 lines.append(
-                    f"trial.options.{name}: this deployment allows {known}, got {shown(text)}"
+                    f"trial.options.{name}: this installation allows {known}, got {shown(text)}"
                 )
     if options.assign_public_ip and not rules.assign_public_ip:
-        lines.append("trial.options.assign_public_ip: is not allowed by this deployment, got true")
+        lines.append(
+            "trial.options.assign_public_ip: is not allowed by this installation, got true"
+        )
     return [*lines, *_named_refusals(trial, options), *_capacity_refusals(trial, options, rules)]
 
 
@@ -209,7 +211,7 @@ def definition(
 
 
 def overrides(request: Request, options: EcsOptions, kind: Kind) -> dict[str, Any]:
-    """Describe what an attempt changes of a named definition; its entry point stays."""
+    """Describe what an attempt overrides in a named definition, whose entry point stays."""
     container = {"name": options.container, **_told(request)}
     words = [*request.command, *request.args]
     container |= {"command": words} if words else {}
@@ -225,7 +227,7 @@ def overrides(request: Request, options: EcsOptions, kind: Kind) -> dict[str, An
 
 
 def fargate_size(cpu: float | None, memory_bytes: int | None) -> tuple[int, int] | None:
-    """Give the least CPU units and MiB that Fargate sells and that hold this; None if none do."""
+    """Give Fargate's smallest size that holds this, in CPU units and MiB; None if none does."""
     units = _UNITS if cpu is None else math.ceil(cpu * _UNITS)
     mib = 2 * _UNITS if memory_bytes is None else math.ceil(memory_bytes / _MIB)
     for sold, (least, most, step) in _FARGATE.items():
@@ -253,7 +255,7 @@ def _allowed(value: str, allowed: Sequence[str], *, patterns: bool) -> bool:
 
 
 def _named_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:
-    """Say what does not go with a definition that is there."""
+    """Say what a trial asks for although its named definition decides it."""
     if options.task_definition is None:
         return
     if trial.image is not None:
@@ -271,12 +273,12 @@ def _capacity_refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -
             f"got {options.launch_type} and {options.capacity_provider}"
         )
     if trial.spot and not (options.spot_capacity_provider or rules.spot):
-        yield "trial.spot: this deployment has no capacity provider for it under ecs.spot"
+        yield "trial.spot: this installation has no capacity provider for it under ecs.spot"
     kinds = {place_of(options, rules, spot=spot)[0] for spot in {False, trial.spot}}
     if "FARGATE" not in kinds:
         return
     if not (options.subnets or rules.subnets):
-        yield "trial.options.subnets: Fargate needs some, this deployment has none in ecs.subnets"
+        yield "trial.options.subnets: Fargate needs some, this installation has none in ecs.subnets"
     resources = trial.resources
     if resources.gpu:
         yield f"trial.resources.gpu: Fargate has none, got {resources.gpu}; ask for capacity on EC2"

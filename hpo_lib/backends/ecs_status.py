@@ -25,7 +25,7 @@ def no_place(failures: Sequence[Json]) -> Exit:
 
 
 def refused(code: str, message: str) -> Exit | None:
-    """Read an error of ECS as a verdict on what was asked; None if it is none."""
+    """Read an error of ECS as the attempt's end; None if it does not blame the request."""
     if code not in _REFUSALS:
         return None
     crowded = re.search(r"limit|capacity|No Container Instances", message, re.IGNORECASE)
@@ -61,7 +61,7 @@ def overdue(task: Json, now: datetime) -> str | None:
     return f"{_NO_PLACE} {limit_s:g} s: {task['lastStatus']}" if late else None
 
 
-#: By stop code (None: any) and what task and container say of their end, the first that fits.
+#: By stop code (None: any) and a pattern in what task and container say; the first match counts.
 _ENDINGS: tuple[tuple[str | None, str, Ending], ...] = (
     ("UserInitiated", _LATE, Ending.TIMEOUT),
     ("UserInitiated", _NO_PLACE, Ending.UNSCHEDULABLE),
@@ -75,7 +75,8 @@ _ENDINGS: tuple[tuple[str | None, str, Ending], ...] = (
     (None, "CannotPull|pull image manifest", Ending.IMAGE_NOT_PULLABLE),
     (None, "CannotStartContainer|CannotCreateContainer", Ending.UNSTARTABLE),
     (
-        *("TaskFailedToStart", r"RESOURCE|AGENT|(?i:capacity|timeout|timed out|EC2 ?error)"),
+        "TaskFailedToStart",
+        r"RESOURCE|AGENT|(?i:capacity|timeout|timed out|EC2 ?error)",
         Ending.UNSCHEDULABLE,
     ),
     ("TaskFailedToStart", "", Ending.UNSTARTABLE),

@@ -1,8 +1,8 @@
 """Attempts as resources of Kubernetes that make pods themselves: a Job, a TFJob, a PyTorchJob.
 
 The resource is the conf's, with our labels, environment and safe defaults in every pod template
-that it holds. Whether it has succeeded or failed is said by conditions on it, why it failed by its
-pods; the metrics are in the log of those that are its primary ones.
+that it holds. Conditions on it say whether it has succeeded or failed, its pods say why it failed,
+and the logs of its primary pods hold the metrics.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ from hpo_lib.backends.resource import (
     JobOptions,
     JobRules,
     as_text,
+    end_of,
     incomplete,
     metadata_of,
     primary,
     refused_fields,
     unused,
-    verdict,
     with_templates,
     wrong_image,
 )
@@ -84,7 +84,7 @@ _LONGEST_NAME = 48
 class JobBackend(Remote):
     """Keeps logs below `home`; `connect` gives a client, `offers` lead to artifacts.
 
-    `rules` are those of backend kubernetes, for every pod template; `jobs` are for what is around.
+    `rules` are those of backend kubernetes, for every pod template; `jobs` are for the rest.
     """
 
     Options: ClassVar[type[Strict]] = JobOptions
@@ -97,7 +97,7 @@ class JobBackend(Remote):
 
     @classmethod
     def at(cls, site: Site) -> Self:
-        """Build it for the cluster and with the rules of backend kubernetes, and with its own."""
+        """Build it for the cluster of backend kubernetes, with its rules and those of its own."""
         pods = site.rules(KubernetesRules.section, KubernetesRules)
         connect = partial(site.cluster, pods.connection)
         return cls(site.home, connect, pods, site.rules("job", JobRules), site.offers)
@@ -110,7 +110,7 @@ class JobBackend(Remote):
         return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
-        """Refuse kinds, images, names and fields that this deployment does not allow."""
+        """Refuse kinds, images, names and fields that the installation does not allow."""
         options = parse(JobOptions, trial.options, at="trial.options")
         lines = [*incomplete(options, self.jobs), *unused(trial, options)]
         lines += refused_fields(options, self.rules, self.jobs)
@@ -133,7 +133,7 @@ class JobBackend(Remote):
         }
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
-        """Describe the resource: the conf's, every pod template in it made safe, and ours."""
+        """Describe the resource: the conf's, with safe pod templates and our own metadata."""
         options = parse(JobOptions, request.options)
         labels = {f"{LABEL}{name}": value for name, value in request.labels.items()}
         labels |= {OWNER: handle["store"], JOB: handle["job"]}
@@ -198,14 +198,14 @@ class JobBackend(Remote):
         return self._look(handle)[0]
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Put what the primary pods have printed together, as far as it is still to be had."""
+        """Join what the primary pods have printed into one log, as far as it can still be read."""
         logs = _logs(handle)
         for pod, container in self._look(handle)[1]:
             logs.fetch(self.client, pod, container)
         logs.put_together(self.log(handle))
 
     def release(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: the resource goes on until its retry, its end, or its timeout."""
+        """Do nothing: the resource goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the resource with its pods, without waiting; these get a moment to end."""
@@ -213,7 +213,7 @@ class JobBackend(Remote):
         self._delete_pods(handle, GRACE_S)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
-        """Delete the resource and wait until it and its pods are gone; by force if that is long."""
+        """Delete the resource and its pods and wait until they are gone; by force if need be."""
         self.end(handle)
         end = time.monotonic() + _STOP_S
         with server():
@@ -253,7 +253,7 @@ class JobBackend(Remote):
     def _pod(
         self, template: Json, labels: Json, request: Request, options: JobOptions
     ) -> dict[str, Any]:
-        """Make a pod template safe, tell it of its attempt, and give it what it leaves open."""
+        """Make a pod template safe, label it with its attempt, and fill in what it leaves out."""
         kind = self.rules.spot if request.spot else self.rules.on_demand
         names = containers(template)
         below, above = (safe(self.rules.user), ONCE), (self.rules.pod_template, kind)
@@ -284,7 +284,7 @@ class JobBackend(Remote):
             resource, pods = self._resource(handle), self._pods(handle)
         if resource is None:
             return Exit(Ending.LOST, detail="its resource is gone: somebody has deleted it"), []
-        return verdict(resource, pods, datetime.now(UTC)), primary(resource, pods)
+        return end_of(resource, pods, datetime.now(UTC)), primary(resource, pods)
 
     def _resource(self, handle: Mapping[str, Any]) -> Json | None:
         """Read the attempt's resource; TransientError if that name is somebody else's."""
@@ -345,7 +345,7 @@ class JobBackend(Remote):
         return group, version, handle["namespace"], str(self._plural(handle["kind"]))
 
     def _plural(self, kind: str) -> str | None:
-        """Ask the cluster by which name it lists a kind; None if it has none such."""
+        """Ask the cluster for the plural by which it lists a kind; None if it has no such kind."""
         from kubernetes.client.exceptions import ApiException
 
         if kind in self._plurals:
@@ -367,7 +367,7 @@ class JobBackend(Remote):
 
 
 def _open(container: Json, request: Request, amounts: Json) -> dict[str, Any]:
-    """Give what the spec's trial says, for a container that may leave it out."""
+    """Give the image, resources and command of the spec's `trial`, for a container to fill in."""
     said: dict[str, Any] = {"image": request.image, "resources": amounts}
     if not {"command", "args"} & set(container):
         said |= {"command": list(request.command), "args": list(request.args)}

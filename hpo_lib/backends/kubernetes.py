@@ -56,7 +56,7 @@ class Secret(Strict):
 
 
 class KubernetesOptions(Strict):
-    """`trial.options` of backend kubernetes; `pod_template` is a pod as JSON, merged below them."""
+    """`trial.options` of backend kubernetes; the others override `pod_template`, a pod as JSON."""
 
     namespace: str | None = None
     service_account: str | None = None
@@ -95,7 +95,7 @@ class KubernetesBackend(Remote):
         return unpinned_image(trial)
 
     def permit(self, trial: TrialSpec) -> None:
-        """Refuse images, names and fields that this deployment does not allow."""
+        """Refuse images, names and fields that the installation does not allow."""
         lines = told(check_image, trial, self.rules.images)
         try:
             options = parse(KubernetesOptions, trial.options, at="trial.options")
@@ -117,7 +117,7 @@ class KubernetesBackend(Remote):
         return place | {"output": name.artifacts or OUTPUT, "folder": str(name.folder(self.home))}
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
-        """Describe the pod: safe by default, the conf's part, ours, and on top the deployment's."""
+        """Describe the pod: safe defaults, on them the conf's part, ours, the installation's."""
         options = parse(KubernetesOptions, request.options)
         kind = self.rules.spot if request.spot else self.rules.on_demand
         base = merged(safe(self.rules.user), asked(options), self._own(handle, request, options))
@@ -171,7 +171,7 @@ class KubernetesBackend(Remote):
             part.replace(log)
 
     def release(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: the pod goes on until its retry, its end, or its timeout."""
+        """Do nothing: the pod goes on until its retry, its end, or its timeout."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod, without waiting; it gets a moment to end by itself."""
@@ -189,7 +189,7 @@ class KubernetesBackend(Remote):
                 self._delete(handle, grace_period_seconds=0)
 
     def found(self, store: str) -> Iterator[Found]:
-        """Give the attempts that have a pod, in any namespace that this deployment uses."""
+        """Give the attempts that have a pod, in any namespace that the installation uses."""
         for namespace in self.rules.namespaces:
             with server():
                 listed = self.client.list_namespaced_pod(
@@ -229,7 +229,7 @@ class KubernetesBackend(Remote):
         return self.connect()
 
     def _time(self, handle: Mapping[str, Any], pod: Json) -> None:
-        """Have the node end a pod at its timeout, which could not be known before it has begun."""
+        """Have the node end a pod at its timeout, which counts from when its container began."""
         from kubernetes.client.exceptions import ApiException
 
         limit_s = deadline_s(pod)
@@ -240,7 +240,7 @@ class KubernetesBackend(Remote):
                 *_named(handle), {"spec": {"activeDeadlineSeconds": limit_s}}
             )
         except ApiException as error:
-            # Who may not patch it has it ended by the deadline that it was made with.
+            # Without the right to patch, the deadline that the pod was made with stays.
             if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 raise
 
@@ -256,7 +256,7 @@ class KubernetesBackend(Remote):
     def _own(
         self, handle: Mapping[str, Any], request: Request, options: KubernetesOptions
     ) -> dict[str, Any]:
-        """Describe what neither conf nor template decide."""
+        """Describe the part of a pod that neither conf nor template decides."""
         labels = {f"{LABEL}{name}": value for name, value in request.labels.items()}
         container: dict[str, Any] = {
             "name": CONTAINER,

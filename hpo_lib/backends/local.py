@@ -72,12 +72,12 @@ class LocalBackend:
 
     @classmethod
     def at(cls, site: Site) -> Self:
-        """Build it of the installation's folders and times."""
+        """Build it from the installation's folders and times."""
         return cls(site.home, site.workdir, site.path, site.grace_s)
 
     @classmethod
     def unpinned(cls, trial: TrialSpec) -> None:
-        """Say nothing: a trial has no image, and its program is among `reuse.code`."""
+        """Give None: a trial has no image, and `reuse.code` names its program."""
 
     def permit(self, trial: TrialSpec) -> None:
         """Refuse what a process of this machine cannot have."""
@@ -107,7 +107,7 @@ class LocalBackend:
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start a guard unless one was started before; TransientError if it does not come up.
 
-        An attempt that another host has named is that host's to start: here it is lost.
+        Only the host that named an attempt starts it; on any other it counts as lost.
         """
         folder = _folder(handle)
         if (folder / "started").exists() or handle["host"] != socket.gethostname():
@@ -118,7 +118,7 @@ class LocalBackend:
         local_guard.write(folder / "request.json", self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
             guard = subprocess.Popen(  # noqa: S603 - our own module
-                # -P: the modules beside that file are not to be taken for others of their names.
+                # -P: modules beside that file must not shadow others of the same name.
                 [sys.executable, "-P", local_guard.__file__, str(folder)],
                 env=environment(os.environ, self.path) | _marks(os.environ),
                 stdin=subprocess.DEVNULL,
@@ -158,7 +158,7 @@ class LocalBackend:
         return Exit(Ending.LOST, detail="its guard process is gone")
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: the log is written here."""
+        """Do nothing: the guard writes the log here."""
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Let go of the attempt: it ends after `release_s` unless someone follows it again."""
@@ -195,7 +195,7 @@ class LocalBackend:
                 yield _found(Path(folder))
 
     def discard(self, handle: Mapping[str, Any]) -> None:
-        """Nothing: an ended attempt leaves files only."""
+        """Do nothing: an ended attempt leaves only files."""
 
     def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
         env = environment(os.environ, self.path) | dict(request.env)
@@ -213,7 +213,7 @@ class LocalBackend:
 
 
 def _marks(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Keep what an embedded Airflow finds its guards by."""
+    """Keep the variable by which an embedded Airflow finds its guards."""
     return {name: inherited[name] for name in ("HPO_EMBEDDED",) if name in inherited}
 
 
@@ -229,7 +229,7 @@ def environment(inherited: Mapping[str, str], path: str) -> dict[str, str]:
 
 
 def _from_near_its_end(log: Path) -> Growing:
-    """Read on where a second reader would: what the first one has said is not said again."""
+    """Read a log from near its end, so that a second reader does not repeat all of it."""
     size = log.stat().st_size if log.exists() else 0
     return Growing(log, max(0, size - _TAIL))
 
@@ -242,7 +242,7 @@ def _found(folder: Path) -> Found:
 
 
 def _attempt_of(process: psutil.Process) -> str:
-    """Name the folder of the attempt that a process is of, or guards; empty if it is neither."""
+    """Name the folder of the attempt that a process belongs to, or guards; empty if none."""
     words = process.cmdline()
     guarded = words[-1] if local_guard.__file__ in words else ""
     return process.environ().get(_MARK, guarded)
@@ -253,13 +253,13 @@ def _folder(handle: Mapping[str, Any]) -> Path:
 
 
 def _ask(handle: Mapping[str, Any], what: str) -> None:
-    """Leave word for the guard; an attempt that was never started has none."""
+    """Make the file that asks the guard for this; an attempt that never started has no guard."""
     if _folder(handle).exists():
         (_folder(handle) / what).touch()
 
 
 def _is_seen(handle: Mapping[str, Any]) -> bool:
-    """Say whether its files are here: the attempt is this host's, or both hosts share the home."""
+    """Say whether an attempt's files are here: it is this host's, or both hosts share the home."""
     return handle["host"] == socket.gethostname() or (_folder(handle) / "started").exists()
 
 
@@ -297,7 +297,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _kill_marked(folder: Path) -> None:
-    """Kill what an attempt left when its guard was killed: known by its environment."""
+    """Kill the processes of an attempt whose guard was killed; their environment names it."""
     import psutil
 
     for process in psutil.process_iter():

@@ -152,7 +152,7 @@ def _kernel_kills() -> int:
 
 
 def _memory(limit: int) -> int:
-    """Sum the memory of all descendants; shared pages are told apart only near the limit."""
+    """Sum the memory of all descendants; if that exceeds the limit, count shared pages once."""
     processes = psutil.Process().children(recursive=True)
     resident = sum(_bytes_of(process, shared=True) for process in processes)
     if resident <= limit:

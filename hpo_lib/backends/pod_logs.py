@@ -38,7 +38,7 @@ class PodLogs:
     tails: dict[str, _Tail] = field(default_factory=dict)
 
     def watch(self, client: CoreV1Api, pod: Json, container: str) -> None:
-        """Have what a container prints copied, again if that was cut off while it runs."""
+        """Start to copy what a container prints; again, if the copy broke off while it runs."""
         file = self._file(pod, container).with_suffix(".live")
         tail = self.tails.get(file.name)
         cut_off = tail and not tail.copying.is_alive() and "running" in state_of(pod, container)
@@ -52,20 +52,20 @@ class PodLogs:
         copying.start()
 
     def lines(self, wait_s: float, *, last: bool) -> Iterator[str]:
-        """Yield what is new of all that is watched, after up to `wait_s` for copies to end."""
+        """Yield new lines of all watched containers, after up to `wait_s` for copies to end."""
         end = time.monotonic() + wait_s
         for tail in self.tails.values():
             tail.copying.join(max(0.0, end - time.monotonic()))
             yield from tail.lines.new(last=last)
 
     def fetch(self, client: CoreV1Api, pod: Json, container: str) -> None:
-        """Copy all that a container has printed, if that is still to be had."""
+        """Copy all that a container has printed, if it can still be read."""
         file = self._file(pod, container)
         if _copy(client, pod, container, file.with_suffix(".part")):
             file.with_suffix(".part").replace(file)
 
     def put_together(self, log: Path) -> None:
-        """Write one log of all containers, in the pods' order, of each the longest copy."""
+        """Write one log from the longest copy of each container, in the pods' order."""
         names = sorted({file.with_suffix("") for file in self.folder.glob("*.*")})
         if not names:
             return
@@ -77,7 +77,7 @@ class PodLogs:
         whole.replace(log)
 
     def _file(self, pod: Json, container: str) -> Path:
-        """Name the file of what one container prints, restarted ones apart, in the pods' order."""
+        """Name the file for what a container prints: one per restart, sorted in the pods' order."""
         listed = pod["status"].get("containerStatuses", [])
         again = sum(one.get("restartCount", 0) for one in listed if one["name"] == container)
         when = "".join(char for char in pod["metadata"]["creationTimestamp"] if char.isdigit())
@@ -87,9 +87,9 @@ class PodLogs:
 def _copy(
     client: CoreV1Api, pod: Json, container: str, file: Path, *, follow: bool = False
 ) -> bool:
-    """Write what a pod's container prints to a file; say whether there was anything to be had.
+    """Write what a pod's container prints to a file; say whether there was a log to read.
 
-    Where it is followed, trouble ends it: `watch` begins again.
+    With `follow`, trouble ends the copy quietly: `watch` starts it again.
     """
     from kubernetes.client.exceptions import ApiException
 

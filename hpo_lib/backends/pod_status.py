@@ -13,7 +13,7 @@ LOST_S = 90.0
 
 
 def refused(status: int | None, body: str | None) -> Exit | None:
-    """Read the API server's refusal to make a pod; None if it is no verdict on the pod."""
+    """Read the API server's refusal to make a pod; None if it does not blame the pod."""
     if status == HTTPStatus.FORBIDDEN and "quota" in (body or ""):
         return Exit(Ending.UNSCHEDULABLE, detail=_message(body))
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY):

@@ -15,7 +15,7 @@ from hpo_lib.errors import TransientError
 from hpo_lib.spec.trial_section import looks_secret
 from hpo_lib.validation import Strict, shown
 
-#: The container of a pod that is a trial; templates of the deployment mean any container by it.
+#: The container that runs a trial; in the installation's templates it stands for any container.
 CONTAINER = "trial"
 #: Our labels: `hpo.io/store` says whose a pod is, the others which attempt it runs.
 LABEL = "hpo.io/"
@@ -24,7 +24,7 @@ OWNER, START, TIMEOUT = f"{LABEL}store", f"{LABEL}start-timeout-s", f"{LABEL}tim
 #: On the pods of a job: its name.
 JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
-#: What a pod that nobody wants any more is given to end by itself; its removal takes time besides.
+#: Seconds that a pod has to end by itself when it is deleted; its removal then takes longer.
 GRACE_S = 5
 
 Json = Mapping[str, Any]
@@ -38,7 +38,7 @@ class PodRules(Strict):
     run as; None leaves it to the image.
     """
 
-    #: Where the operator writes them.
+    #: The section of the file that holds them.
     section: ClassVar[str] = "kubernetes"
 
     connection: str | None = None
@@ -55,13 +55,13 @@ class PodRules(Strict):
 
 
 class KubernetesRules(PodRules):
-    """Those for trials: `spot` and `on_demand` go into pods of their kind."""
+    """The rules for trials: `spot` and `on_demand` go into pods on capacity of that kind."""
 
     spot: dict[str, Any] = Field(default_factory=dict)
     on_demand: dict[str, Any] = Field(default_factory=dict)
 
 
-#: Fields that a conf may set; those of _NAMED if their value is in the list of the rules.
+#: Fields that a conf may set; those in _NAMED only to values that the rules list.
 _HARMLESS = (
     "spec.affinity",
     "spec.containers.env.name",
@@ -94,9 +94,9 @@ _NAMED = {
 def refusals(
     pod: Json, rules: PodRules, more: Sequence[str] = (), container: str = CONTAINER
 ) -> list[str]:
-    """Say what of a conf's part of a pod the rules do not allow, a line each.
+    """List, a line each, what the rules do not allow in a conf's part of a pod.
 
-    `more` are fields that are allowed here too; with the image among them, so are more containers.
+    `more` are further fields that it may set; with the image among them, it may add containers.
     """
     allow = (*more, *rules.allow)
     lines = []
@@ -104,11 +104,11 @@ def refusals(
         allowed = getattr(rules, _NAMED[path]) if path in _NAMED else None
         if allowed is not None and value not in allowed:
             known = ", ".join(allowed) or "none"
-            lines.append(f"{path}: this deployment allows {known}, got {shown(value)}")
+            lines.append(f"{path}: this installation allows {known}, got {shown(value)}")
         elif allowed is None and not within(path, (*_HARMLESS, *allow)):
             lines.append(
-                f"{path}: is not allowed by this deployment, got {shown(value)}; its operator can "
-                f"name it under {rules.section}.allow in config/deployment.yaml"
+                f"{path}: is not allowed by this installation, got {shown(value)}; its operator "
+                f"can name it under {rules.section}.allow in config/deployment.yaml"
             )
     strangers = [name for name in containers(pod) if name != container]
     if strangers and not within("spec.containers.image", allow):
@@ -150,7 +150,7 @@ def merged(*parts: Json) -> dict[str, Any]:
 
 
 def containers(pod: Json) -> list[Any]:
-    """Name the containers of what may not even be a pod."""
+    """Name the containers of JSON that should be a pod, and may not be one."""
     spec = pod.get("spec")
     listed = spec.get("containers") if isinstance(spec, Mapping) else None
     return [name_of(one) for one in listed] if isinstance(listed, list) else []
@@ -166,15 +166,15 @@ def state_of(pod: Json, container: str | None) -> Json:
 
 
 def longest_s(request: Request) -> int:
-    """Give the deadline of a pod that has yet to begin, which its node ends it at in any case.
+    """Give the deadline with which a pod is made, at which its node ends it in any case.
 
-    A node counts from when it took the pod, the download of its images included.
+    A node counts from when it took the pod, so the download of its images counts too.
     """
     return max(1, math.ceil(request.start_timeout_s + request.timeout_s))
 
 
 def deadline_s(pod: Json) -> int | None:
-    """Give the deadline that leaves a pod that has begun its timeout; None if it has it already."""
+    """Give the deadline that a pod that has begun needs for its timeout; None for no change."""
     began = state_of(pod, CONTAINER).get("running", {}).get("startedAt")
     limit_s = pod["metadata"].get("annotations", {}).get(TIMEOUT)
     if began is None or limit_s is None:
@@ -218,7 +218,7 @@ _SECCOMP = {"type": "RuntimeDefault"}
 
 
 def spread(part: Json, names: Sequence[str]) -> dict[str, Any]:
-    """Copy a part of a pod so that what it says of CONTAINER is said of each of these."""
+    """Copy a part of a pod, repeating what it says of CONTAINER for each of `names`."""
 
     def each(one: Any) -> list[Any]:
         return [one | {"name": name} for name in names] if name_of(one) == CONTAINER else [one]
@@ -229,7 +229,7 @@ def spread(part: Json, names: Sequence[str]) -> dict[str, Any]:
 
 
 def resources(request: Request, gpu_resource: str) -> dict[str, Any]:
-    """Write what one container is promised and may not exceed; more CPUs it may use."""
+    """Write a container's requests and limits; CPUs have no limit."""
     wanted = {
         "cpu": f"{request.cpu:g}" if request.cpu else None,
         "memory": str(request.memory_bytes) if request.memory_bytes else None,
@@ -260,7 +260,7 @@ def name_of(item: Any) -> str | None:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every value with its path; places in lists are left out of it."""
+    """Give every value with its path, in which the indices of lists are left out."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             yield from leaves(inner, f"{path}.{name}" if path else str(name))
@@ -277,7 +277,7 @@ def within(path: str, prefixes: Sequence[str]) -> bool:
 
 @contextmanager
 def server() -> Iterator[None]:
-    """Take trouble with the API server for the world's, not the trial's."""
+    """Raise TransientError for trouble with the API server: it is not the trial's fault."""
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 

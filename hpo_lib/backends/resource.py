@@ -45,11 +45,11 @@ _SAYS = {
     "kubeflow.org/v1/XGBoostJob": ("Succeeded", "Failed"),
     "trainer.kubeflow.org/v1alpha1/TrainJob": ("Complete", "Failed"),
 }
-#: How often a trial is tried again is for the table of causes to say, not for a controller.
+#: The retry policy decides how often a trial is tried again, not a controller.
 DEFAULTS: Mapping[str, Json] = {BATCH: {"spec": {"backoffLimit": 0}}}
 ONCE = {"spec": {"restartPolicy": "Never"}}
 
-#: What a container may have here beyond what a conf may set of the one of backend kubernetes.
+#: Fields that a conf may set here beyond those of backend kubernetes.
 _OF_CONTAINERS = (
     "spec.containers.args",
     "spec.containers.command",
@@ -75,17 +75,29 @@ _OF_JOBS = (
     "spec.podReplacementPolicy",
     "spec.successPolicy",
 )
-#: What belongs into a pod template, where it is checked.
+#: Fields that belong into a pod template, where they are checked.
 _OF_PODS = frozenset(
     {
-        *("containers", "ephemeralContainers", "initContainers", "privileged", "securityContext"),
-        *("hostIPC", "hostNetwork", "hostPID", "hostPath", "nodeName"),
-        *("secretKeyRef", "secretName", "secretRef", "serviceAccount", "serviceAccountName"),
+        "containers",
+        "ephemeralContainers",
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "hostPath",
+        "initContainers",
+        "nodeName",
+        "privileged",
+        "secretKeyRef",
+        "secretName",
+        "secretRef",
+        "securityContext",
+        "serviceAccount",
+        "serviceAccountName",
     }
 )
-#: Ends that a pod comes to before it has begun; no controller helps it on.
+#: Endings of a pod before it has begun; no controller mends them.
 _HOPELESS = (Ending.IMAGE_NOT_PULLABLE, Ending.UNSTARTABLE, Ending.UNSCHEDULABLE)
-#: Of several failed pods the first of these is the cause: the others fail for want of that one.
+#: Of several failed pods, the one whose ending is first here has made the others fail.
 _RANK = (
     Ending.NODE_LOST,
     Ending.PREEMPTED,
@@ -103,7 +115,7 @@ _SUCCEEDED = Exit(Ending.EXITED, 0)
 
 
 class Primary(Strict):
-    """Which pods print the metrics, by labels, and which of their containers: else the first."""
+    """Labels of the pods that print the metrics, and which of their containers, else the first."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     container: str | None = None
@@ -148,8 +160,8 @@ class JobOptions(Strict):
 class JobRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of this backend, beside its pods.
 
-    `kinds` are group, version and kind; `allow` names fields outside of pod templates that
-    otherwise belong into one, such as `spec.taskRunTemplate.serviceAccountName`.
+    `kinds` are group, version and kind; `allow` names fields that may also stand outside of pod
+    templates, such as `spec.taskRunTemplate.serviceAccountName`.
     """
 
     kinds: tuple[str, ...] = Field(default=(BATCH,), strict=False)
@@ -165,7 +177,7 @@ class JobRules(Strict):
 
 
 def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> list[str]:
-    """Say what of a conf's resource the rules do not allow, a line each."""
+    """List, a line each, what the rules do not allow in a conf's resource."""
     at = "trial.options.resource"
     amounts = [
         f"spec.containers.resources.{part}.{name}"
@@ -217,7 +229,7 @@ def with_templates(value: Any, change: Callable[[Json], Json]) -> Any:
 
 
 def as_text(value: Any, key: str = "") -> Any:
-    """Write as text what Kubernetes takes as nothing else: `command`, `args`, and named values."""
+    """Turn into text what Kubernetes takes only as text: `command`, `args`, and named values."""
     if isinstance(value, Mapping):
         pair = "name" in value and "value" in value
         return {
@@ -231,7 +243,7 @@ def as_text(value: Any, key: str = "") -> Any:
     return json.dumps(value)
 
 
-def verdict(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None:
+def end_of(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None:
     """Read how an attempt came to its end; None while it waits or runs as it may."""
     metadata, said = resource["metadata"], resource["metadata"]["annotations"]
     if Condition.parse(said[FAILURE]).holds(resource):
@@ -249,7 +261,7 @@ def verdict(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None:
 
 
 def worst(pods: Sequence[Json], now: datetime) -> Exit | None:
-    """Give the end of the pod that the others have failed with; None if none has failed."""
+    """Give the end of the pod that made the others fail; None if none has failed."""
     ends = [
         (_rank(end), state_of(pod, name).get("terminated", {}).get("finishedAt") or "~", pod, end)
         for pod in pods
@@ -286,7 +298,7 @@ def incomplete(options: JobOptions, jobs: JobRules) -> Iterator[str]:
     if options.kind not in jobs.kinds:
         known = ", ".join(jobs.kinds) or "none"
         hint = nearest(options.kind, jobs.kinds)
-        yield f"{at}.resource.kind: this deployment allows {known}, got {options.kind}{hint}"
+        yield f"{at}.resource.kind: this installation allows {known}, got {options.kind}{hint}"
     for name, condition in zip(("success", "failure"), options.conditions, strict=True):
         if condition is None:
             yield f"{at}.{name}: is required of a {options.kind}"
@@ -300,7 +312,7 @@ def incomplete(options: JobOptions, jobs: JobRules) -> Iterator[str]:
 
 
 def unused(trial: TrialSpec, options: JobOptions) -> Iterator[str]:
-    """Say what of the trial no container takes, for having its own."""
+    """Say which settings of `trial` no container takes, because each has its own."""
     open_ones = [
         one
         for _, pod in templates(options.resource)
@@ -327,7 +339,7 @@ def wrong_image(path: str, image: Any, rules: KubernetesRules) -> Iterator[str]:
         yield f"{path}: must hold no placeholder, got {image}"
     elif not any(fnmatchcase(str(image), pattern) for pattern in rules.images):
         known = ", ".join(rules.images)
-        yield f"{path}: must match one of {known} in this deployment, got {image}"
+        yield f"{path}: must match one of {known} in this installation, got {image}"
 
 
 def metadata_of(options: JobOptions) -> dict[str, Any]:
@@ -345,7 +357,7 @@ def _overdue(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None
         why = f"has no pod after {start_s:g} s: {_why(resource)}"
         return Exit(Ending.UNSCHEDULABLE, detail=why)
     begun = [_began(pod) for pod in pods]
-    # Who has yet to begin, or begins anew, puts the others' end off by no more than start_timeout.
+    # A pod that has yet to begin, or begins anew, delays the timeout by start_timeout at most.
     all_s = _age_s(max(begun), now) if begun and all(begun) else 0.0
     ran_s = max(age_s - start_s, all_s)
     if ran_s > timeout_s:
@@ -354,7 +366,7 @@ def _overdue(resource: Json, pods: Sequence[Json], now: datetime) -> Exit | None
 
 
 def _began(pod: Json) -> str:
-    """Give when the last of a pod's containers began, nothing if one has yet to."""
+    """Give when the last of a pod's containers began; empty if one has yet to begin."""
     states = [state_of(pod, name) for name in containers(pod)]
     found = [(one.get("running") or one.get("terminated") or {}).get("startedAt") for one in states]
     known = [str(when) for when in found if when]
@@ -366,12 +378,12 @@ def _is_well(end: Exit) -> bool:
 
 
 def _rank(end: Exit) -> tuple[int, bool]:
-    """Put causes before what follows from them: a pod that is killed had a reason elsewhere."""
+    """Rank ends, causes before effects: a pod that was killed failed because of another."""
     return _RANK.index(end.ending), end.code is not None and end.code > _KILLED
 
 
 def _why(resource: Json) -> str:
-    """Give what a resource has to say: the last of its conditions that is so."""
+    """Give the reason that a resource states: its last condition that is true."""
     status = resource.get("status")
     listed = status.get("conditions") if isinstance(status, Mapping) else None
     said = [told(one) for one in listed or [] if one.get("status") == "True"]

@@ -58,7 +58,7 @@ def demo(options: argparse.Namespace) -> int:
 
 @contextmanager
 def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
-    """Have Airflow run, and stop it in the end, whatever happens, unless it is to be kept."""
+    """Start Airflow for a block, and stop it in the end, whatever happens, unless `keep`."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:

@@ -48,7 +48,7 @@ class Airflow:
         return True
 
     def import_errors(self) -> str:
-        """Give the errors of DAG files, none as empty text, also while Airflow is not up."""
+        """Give the errors of DAG files; empty if there are none, or while Airflow is not up."""
         try:
             found = self.call("GET", "/importErrors")["import_errors"]
         except HpoError:
@@ -58,7 +58,7 @@ class Airflow:
     def trigger(self, dag_id: str, conf: Any) -> str:
         """Start a DAG run with a conf, once; gives its run id.
 
-        Airflow on SQLite may be too busy to write it down: it is asked again, by the same run id.
+        Airflow on SQLite may be too busy to write it down: then ask again, with the same run id.
         """
         run_id = f"manual__{datetime.now(UTC).isoformat()}"
         body = {"logical_date": None, "conf": conf, "dag_run_id": run_id}
@@ -87,13 +87,13 @@ class Airflow:
         return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def failed_tasks(self, dag_id: str, run_id: str) -> list[str]:
-        """Name the failed tasks of a DAG run, its trials left out: a run may end well without."""
+        """Name a DAG run's failed tasks, except trials: a run may end well in spite of them."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?state=failed&limit=100"
         found = {str(task["task_id"]) for task in self.call("GET", path)["task_instances"]}
         return sorted(name for name in found if name.rpartition(".")[2] != "trial")
 
     def documentation(self, dag_id: str) -> str:
-        """Give a DAG's documentation as Airflow shows it, nothing of one that it does not know."""
+        """Give a DAG's documentation as Airflow shows it; empty if it does not know the DAG."""
         try:
             return str(self.call("GET", f"/dags/{dag_id}/details")["doc_md"] or "")
         except HpoError:

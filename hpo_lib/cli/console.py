@@ -21,10 +21,20 @@ REFUSED, FAILED = 2, 1
 NIGHTS = "nights"
 #: What the embedded Airflow takes from the environment; places and names are its own.
 _SETTINGS = (
-    *("HPO_BACKENDS", "HPO_COLLECTORS", "HPO_CONFIG", "HPO_DATA", "HPO_DEPLOYERS"),
-    *("HPO_EXPERIMENTS", "HPO_GRACE_S", "HPO_MAX_PARALLEL", "HPO_MAX_WAVES", "HPO_SAMPLERS"),
-    *("HPO_SCHEDULERS", "HPO_STORE"),
-    *("HPO_TRIAL_DIR", "HPO_TRIAL_PATH"),
+    "HPO_BACKENDS",
+    "HPO_COLLECTORS",
+    "HPO_CONFIG",
+    "HPO_DATA",
+    "HPO_DEPLOYERS",
+    "HPO_EXPERIMENTS",
+    "HPO_GRACE_S",
+    "HPO_MAX_PARALLEL",
+    "HPO_MAX_WAVES",
+    "HPO_SAMPLERS",
+    "HPO_SCHEDULERS",
+    "HPO_STORE",
+    "HPO_TRIAL_DIR",
+    "HPO_TRIAL_PATH",
 )
 _PLACES = ("HPO_EXPERIMENTS", "HPO_STORE")
 
@@ -43,7 +53,7 @@ def home() -> Path:
 def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded:
     """Give the checkout's Airflow, or one in a `folder` of it that shares no store or files.
 
-    `own` are settings of that one, which win.
+    `own` are further settings, which override those of the environment.
     """
     from hpo_lib.cli.embedded import Embedded
 
@@ -65,9 +75,9 @@ def _place() -> Path:
 
 
 def installation() -> Installation:
-    """Give what the DAGs allow, by the same variables and file; the defaults where there are none.
+    """Give the installation that the DAGs have, from the same variables and file, or the defaults.
 
-    Connections lead nowhere from here.
+    Its connections lead nowhere from here.
     """
     from hpo_lib.installation import Environment, installation_of
 
@@ -75,7 +85,7 @@ def installation() -> Installation:
 
 
 def _check_options(spec: Spec, store: str) -> Any:  # noqa: ARG001 - what a DAG has builds deployers
-    """Check `deploy.options` alone: only a DAG can build what deploys."""
+    """Check `deploy.options` only: a deployer can be built only in a DAG."""
     from hpo_lib.registry import load
     from hpo_lib.validation import parse
 

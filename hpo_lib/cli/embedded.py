@@ -63,7 +63,7 @@ class Embedded:
         return Airflow(f"http://127.0.0.1:{facts['port']}", "admin", facts["password"])
 
     def running(self) -> bool:
-        """Say whether any process of this Airflow lives; a trial's guard is none."""
+        """Say whether any process of this Airflow lives; a trial's guard does not count."""
         return any(not _is_guard(process) for process in self.processes())
 
     def processes(self) -> Iterator[psutil.Process]:
@@ -215,7 +215,7 @@ class Embedded:
             _send(process, number)
 
     def _sweep(self) -> None:
-        """End trials whose guard did not live to do it."""
+        """End trials whose guard died before it could."""
         mark = str(self.results / "runs")
         for process in psutil.process_iter():
             try:

@@ -13,10 +13,10 @@ from hpo_lib.cli import airflow, metrics, models, plan, rehearsal, store
 from hpo_lib.cli.console import complain
 from hpo_lib.errors import HpoError
 
-#: As a shell names the end by SIGINT and by SIGPIPE.
+#: The exit codes by which a shell reports SIGINT and SIGPIPE.
 _INTERRUPTED, _UNHEARD = 130, 141
 
-#: Each adds a parser to the subcommands and sets `run`, which takes the options, gives the code.
+#: Each adds a parser, and sets its `run`, which takes the options and gives the exit code.
 COMMANDS: list[Callable[[Any], None]] = [
     *plan.COMMANDS,
     *metrics.COMMANDS,
@@ -67,7 +67,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _be_silent() -> None:
-    """Let Python find nothing left to write, and nowhere to complain, when it exits."""
+    """Send all further output to nowhere, so that Python does not complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())

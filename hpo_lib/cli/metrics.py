@@ -39,7 +39,7 @@ def collect(options: argparse.Namespace) -> int:
 
     with Store.open(store_url(options)) as store:
         run = store.run_by_id(options.number)
-        installation = _deployment(run)
+        installation = _installation(run)
         run, found = recollect(
             store,
             run,
@@ -61,7 +61,7 @@ def _told(one: Reread) -> str:
     return f"trial {one.before.number}: {'' if changed else 'as before: '}{one.read.reason}"
 
 
-def _deployment(run: Run) -> Installation:
+def _installation(run: Run) -> Installation:
     """Offer what a shell can reach: this machine's disk, and the run's artifacts with its own keys.
 
     Where these lie was allowed when the run began; the connections of Airflow are not known here.

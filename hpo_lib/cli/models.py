@@ -61,7 +61,7 @@ def rollback(options: argparse.Namespace) -> int:
         champion = deployment.roll_back(store, options.experiment, options.to, who)
         print(f"{options.experiment}: version {champion.version} is the champion")
         try:
-            deployment.serve(store, options.experiment, _deployment(), print)
+            deployment.serve(store, options.experiment, _installation(), print)
         except HpoError as error:
             print(f"it is not served from here: {error}")
             print(
@@ -72,7 +72,7 @@ def rollback(options: argparse.Namespace) -> int:
 
 
 def _user() -> str:
-    """Name who is at the keyboard; in a container that may be nobody with a name."""
+    """Name the user at the keyboard, who may have no name in a container."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -87,12 +87,12 @@ def _line(model: Model) -> str:
 
 
 def _lost(model: Model) -> str:
-    """Say so if a model's files should be on a disk, and are not to be seen from here."""
+    """Say so if a model's files should be on a disk but cannot be seen from here."""
     kept = model.status in (ModelStatus.CHAMPION, ModelStatus.RETIRED) and "://" not in model.files
     return f"  (no files at {model.files})" if kept and not Path(model.files).is_dir() else ""
 
 
-def _deployment() -> Installation:
+def _installation() -> Installation:
     """Offer what this machine can deploy by itself: packages on its disk."""
     from hpo_lib.installation import Installation
 

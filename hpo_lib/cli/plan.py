@@ -23,7 +23,7 @@ _SHOWN_RUNS = 3
 
 
 def validate(options: argparse.Namespace) -> int:
-    """Check every file; all problems of all files are told."""
+    """Check every file, and print all problems of all files."""
     code = 0
     for path in options.files:
         try:
@@ -95,7 +95,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
 
 
 def _advisers(spec: Spec) -> str | None:
-    """Say which runs would advise one; which of them there are, the store knows."""
+    """Say which runs would advise a run of the spec; only the store knows which of them exist."""
     asked = spec.warm_start
     if asked is None:
         return None
@@ -107,7 +107,7 @@ def _advisers(spec: Spec) -> str | None:
 
 
 def _blind(spec: Spec, blind: int | None) -> int | None:
-    """Count the first trials that are known beforehand: at least the first wave; None: all."""
+    """Count the first trials that depend on no result, at least the first wave; None for all."""
     if blind is None:
         return None
     return min(max(blind, spec.limits.parallel_trials), spec.limits.max_trials)

@@ -1,8 +1,7 @@
 """`hpo nights`: an experiment's nights one after the other, without waiting for them to come.
 
-Each night is what the experiment's file says on it: the file is put in place, Airflow is seen to
-have read it, its DAG is triggered and followed to the verdict. Then what serves is asked, as a user
-of it would.
+For each night it puts the experiment's file of that night in place, waits until Airflow has read
+it, triggers its DAG and follows that to the verdict. Then it asks what serves, as a user would.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from hpo_lib.cli.embedded import Embedded
     from hpo_lib.store import Store
 
-#: A changed file is seen within seconds, where a deployment has a minute or two.
+#: Airflow sees a changed file within seconds; elsewhere it takes a minute or two.
 _SOON = {
     "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
@@ -60,13 +59,13 @@ def nights(options: argparse.Namespace) -> int:
 
 
 def tonight(spec: Spec) -> Spec:
-    """Give a file's spec as it is played: due by hand alone."""
+    """Give a file's spec as it is played: with a paused schedule, so that only we start it."""
     schedule = spec.schedule or Schedule(cron="0 3 * * *")
     return spec.model_copy(update={"schedule": schedule.model_copy(update={"paused": True})})
 
 
 def _check(paths: Sequence[Path], specs: Sequence[Spec]) -> None:
-    """Refuse nights of several experiments, and what could have no DAG."""
+    """Refuse nights of several experiments, and specs that could have no DAG."""
     from hpo_lib.runs import scheduled_files
 
     names = sorted({spec.name for spec in specs})

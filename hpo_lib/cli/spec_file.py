@@ -1,4 +1,4 @@
-"""A spec file that a command is given, checked by itself or as the DAG would that runs it."""
+"""Checks the spec file that a command is given: by itself, or as the DAG that runs it would."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _options(trial: TrialSpec, at: str) -> list[str]:
 
 
 def _told(path: Path, made: Draft, more: Iterable[str]) -> Spec:
-    """Give the spec of a draft that has no problems, of its own or from elsewhere."""
+    """Give a draft's spec; SpecError tells the draft's problems, and `more` of them."""
     lines = dict.fromkeys((*made.problems, *more))
     if lines:
         raise _of(path, lines)

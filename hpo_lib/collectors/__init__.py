@@ -1,6 +1,21 @@
 """Collectors: how an attempt's metrics are read. One file each, registered in `hpo_lib.registry`.
 
-`reduce` then makes one value per metric of the observations.
+A collector yields observations; `reduce` makes one value per metric of them. One of your own, which
+reads lines such as `loss 0.5`:
+
+    class WordsCollector:
+        def __init__(self, settings):
+            self._path = settings.path or "metrics.txt"
+
+        def collect(self, source, wanted):
+            place = below(source.output, self._path)
+            for line in lines(place) if place else ():
+                name, _, text = line.partition(" ")
+                value = to_float(text)
+                if name in wanted and value is not None:
+                    yield Observation(name, value)
+
+With `HPO_COLLECTORS=package` a spec may name `package.module:WordsCollector` as its collector.
 """
 
 from __future__ import annotations
@@ -23,7 +38,7 @@ MAX_PER_METRIC = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an ended attempt left what it had to say; neither has to exist.
+    """An ended attempt's log and output folder; neither has to exist.
 
     Each may lie on a disk or in an object store.
     """
@@ -33,10 +48,10 @@ class Source:
 
 
 class Collector(Protocol):
-    """Reads wanted metrics, in the order in which they were written; what is not one is skipped.
+    """Reads the wanted metrics in the order in which they were written, and skips all else.
 
-    What does not exist is read as nothing; TransientError if a store cannot be reached, TrialFailed
-    if what the spec says cannot be done.
+    A missing file has no metrics. Raises TransientError if a store cannot be reached, TrialFailed
+    if it cannot do what the spec says.
     """
 
     def __init__(self, settings: Metrics) -> None: ...
@@ -48,9 +63,9 @@ class Collector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What looks like a metric where a collector looks, whether asked for or not.
+    """What looks like a metric in what a collector reads, whether wanted or not.
 
-    `read` says whether the collector reads it, if it is asked for; `text` is how it stands there.
+    `read` says whether the collector reads it, if it is wanted; `text` is what it stands in.
     """
 
     name: str
@@ -60,7 +75,7 @@ class Sighting:
 
 
 class Telling(Protocol):
-    """A collector that also says what else there is, for people who look for their metric."""
+    """A collector that also lists what looks like a metric, for people who look for theirs."""
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield all that looks like a metric, in order."""
@@ -77,7 +92,7 @@ def wanted(spec: Spec) -> frozenset[str]:
 
 
 def from_json(line: str) -> dict[str, float]:
-    """Read the numbers of a JSON object, and of an object `metrics` inside it; else nothing."""
+    """Read the numbers of a JSON object, and of an object `metrics` inside it; else none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -99,7 +114,7 @@ def _number(value: object) -> float | None:
 
 
 def to_float(value: str | float) -> float | None:
-    """Read a number; None if it is none, infinite if it is too large for a float."""
+    """Read a number; None for anything else, infinite if it is too large for a float."""
     try:
         return float(value)
     except OverflowError:
@@ -109,7 +124,7 @@ def to_float(value: str | float) -> float | None:
 
 
 def plain(seen: Observation) -> Observation:
-    """Make an observation of Python's own numbers, whatever a collector of one's own has put in."""
+    """Turn an observation's numbers into float and int: a collector may have used NumPy's."""
     if type(seen.value) is float and (seen.step is None or type(seen.step) is int):
         return seen
     step = None if seen.step is None else int(seen.step)
@@ -147,7 +162,7 @@ def reduce(
 def thinned(
     observations: Iterable[Observation], objectives: Sequence[Objective]
 ) -> list[Observation]:
-    """Keep at most MAX_PER_METRIC of each metric, and all that `reduce` looks at among them.
+    """Keep at most MAX_PER_METRIC of each metric, among them every one that `reduce` needs.
 
     The observations are read once and never held in full: a trial may print millions.
     """
@@ -167,7 +182,7 @@ def thinned(
     return [observation for found in series.values() for observation in found.kept()]
 
 
-#: An observation and its place in its series; before there is one, a place before the first.
+#: An observation and its place in its series; _NOWHERE if there is none yet.
 _Place = tuple[int, Observation]
 _NOWHERE: _Place = (-1, Observation("", math.nan))
 
@@ -198,7 +213,7 @@ class _Thinned:
         self._count += 1
 
     def pin(self, step: int | None) -> None:
-        """Keep the value of this step if it is the last one, and no more that of another step."""
+        """Keep the last value if it is of this step, and drop one kept for another step."""
         if step is not None and self._last[1].step == step:
             self._pinned = self._last
         elif self._pinned[1].step != step:

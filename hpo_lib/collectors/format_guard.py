@@ -1,8 +1,8 @@
-"""The process in which a conf's regular expression is matched, for it may never come to an end.
+"""Matches a conf's regular expression in a process of its own: it may never come to an end.
 
-Run as `python -I -S format_guard.py CPU_S BYTES`, as a file. Reads JSON a line, first the
-expression, then text; answers each text with a list of its matches' [name, value]. The kernel ends
-it when it has used its time, allocating fails beyond its memory: neither needs a watch.
+Run as `python -I -S format_guard.py CPU_S BYTES`, as a file. It reads lines of JSON, first the
+expression, then texts; it answers each text with a list of its matches' [name, value]. The kernel
+ends it after CPU_S seconds and refuses it more than BYTES of memory, so nobody has to watch it.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Scalar:
 class TfeventsCollector:
     """Reads all event files below `path` (relative to the output folder), as `names` says.
 
-    Where several folders have a metric, the uppermost counts, of these the first by name.
+    If several folders have a metric, the uppermost counts; of several such, the first by name.
     """
 
     def __init__(self, settings: Metrics) -> None:
@@ -47,7 +47,7 @@ class TfeventsCollector:
         self._path = settings.path or _DEFAULT_PATH
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
-        """Yield every value of the wanted metrics: a literal name goes before one of Keras."""
+        """Yield every value of the wanted metrics; a literal name goes before a name of Keras."""
         folders: dict[tuple[str, bool], str] = {}
         from_keras: list[Observation] = []
         for scalar in self.scalars(source):
@@ -203,7 +203,7 @@ def _messages(fields: _Fields, number: int) -> Iterator[_Fields]:
 
 
 def _read(message: bytes) -> _Fields:
-    """Read the fields of a message; of one that is no message, those before the trouble."""
+    """Read the fields of a message; of a broken one, those before the damage."""
     fields: _Fields = defaultdict(list)
     at = 0
     while at < len(message):
@@ -222,7 +222,7 @@ def _read(message: bytes) -> _Fields:
 
 
 def _size(kind: int, message: bytes, at: int) -> tuple[int, int]:
-    """Give a field's size and where it begins; what is of no kind reaches beyond the end."""
+    """Give a field's size and where it begins; one of unknown kind reaches beyond the end."""
     if kind == _COUNTED:
         return _varint(message, at)
     return {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(kind, len(message) + 1), at

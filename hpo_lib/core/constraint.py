@@ -31,7 +31,7 @@ _RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """`left <= right` over metrics; two of the same text are the same.
+    """`left <= right` over metrics; constraints with the same text are equal.
 
     A metric whose name is no plain word stands in quotes: `"val/loss" <= 0.5`.
     """
@@ -43,7 +43,7 @@ class Constraint:
     def parse(cls, text: str) -> Constraint:
         """Read `val_loss - loss <= 0.01`; SpecError says what is wrong.
 
-        Nothing but arithmetic is understood; the text is never executed.
+        It may hold only arithmetic, and is never executed.
         """
         line = " ".join(text.split())
         if "#" in line or not line.isprintable():
@@ -111,7 +111,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
 
 
 def _names(body: ast.Compare) -> Iterator[str]:
-    """Give the metrics that an expression names; `abs` is a name too."""
+    """Give the metrics that an expression names; to Python `abs` is a name too."""
     for node in ast.walk(body):
         match node:
             case ast.Constant(value=str() as name):

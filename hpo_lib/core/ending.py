@@ -12,7 +12,7 @@ from hpo_lib.core.trial import Cause
 class Ending(StrEnum):
     """How an attempt came to its end.
 
-    UNSTARTABLE: it asks for what cannot be run at all. FAILED: it says so, but not of what.
+    UNSTARTABLE: what it asks for cannot run at all. FAILED: it failed, but gives no reason.
     """
 
     EXITED = "exited"
@@ -40,7 +40,7 @@ class Exit:
     detail: str = ""
 
 
-#: What an ending says was the cause of a failure; EXITED alone says nothing.
+#: The cause of failure that an ending means; EXITED alone means none.
 CAUSES: Mapping[Ending, Cause] = {
     Ending.TIMEOUT: Cause.TIMEOUT,
     Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,

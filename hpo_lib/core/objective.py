@@ -79,8 +79,8 @@ class Goal:
     def front(self, trials: Iterable[Trial]) -> list[Trial]:
         """Give the feasible trials that no other dominates (the Pareto front), by number.
 
-        One dominates another if it is no worse in any objective and better in one; of equals the
-        earliest stays.
+        A trial dominates another if it is no worse in any objective and better in one; of equals
+        the earliest stays.
         """
         ranked = sorted(self._feasible(trials), key=lambda pair: (pair[0], pair[1].number))
         kept: list[Trial] = []
@@ -95,7 +95,7 @@ class Goal:
     def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
         """List the complete trials: the feasible by the first objective, then the others.
 
-        Those go by the sum of their excesses, each as a share of the largest one among the
+        The others go by the sum of their excesses, each as a share of the largest one among the
         trials, so that the nearest to being feasible comes first whatever the units are; a
         constraint that has no finite value is further away than any other.
         """
@@ -115,7 +115,7 @@ def _no_worse(losses: Sequence[float], than: Sequence[float]) -> bool:
 
 
 def _distances(rows: Sequence[Sequence[float]]) -> list[tuple[int, float]]:
-    """Count what is not finite in each row, and sum up the rest as shares of its column's most."""
+    """Per row, count what is not finite and sum the rest as shares of their columns' most."""
     over = [[max(excess, 0.0) for excess in row] for row in rows]
     columns = zip(*over, strict=True)
     units = [max(filter(math.isfinite, column), default=0.0) or 1.0 for column in columns]

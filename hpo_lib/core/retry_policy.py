@@ -14,7 +14,7 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """How many attempts a trial has if the last one failed so, and the pause before another.
+    """How many attempts a trial has in all after such a failure, and the pause before the next.
 
     `counts`: a trial that fails for good counts against `limits.max_failed_trials`.
     """
@@ -25,10 +25,10 @@ class RetryRule:
 
 
 _OWN_FAULT = RetryRule()
-#: Perhaps a registry or a cluster that is busy, perhaps a name or a size that is wrong.
+#: Either a registry or a cluster is busy, or a name or a size is wrong.
 _UNSURE = RetryRule(attempts=2, delay_s=30.0)
 _WORLD = RetryRule(attempts=MAX_ATTEMPTS, delay_s=5.0, counts=False)
-#: Nobody waited for it: Airflow was gone, or its task was cleared. Airflow has its own limit.
+#: Nobody waited for the attempt: Airflow was gone, or its task cleared. Airflow limits retries.
 _UNWATCHED = RetryRule(attempts=math.inf, delay_s=5.0, counts=False)
 
 RULES: Mapping[Cause, RetryRule] = {
@@ -54,11 +54,11 @@ def counts(cause: Cause | None) -> bool:
 
 
 def again(cause: Cause | None, before: Sequence[Cause | None] = ()) -> bool:
-    """Say whether a trial whose attempt failed so, after others, is attempted once more."""
+    """Say whether a trial whose attempt failed by `cause`, after `before`, gets another one."""
     used = 1 + sum(one is not Cause.STOPPED for one in before)
     return cause is not None and used < RULES[cause].attempts
 
 
 def is_last(attempt: int) -> bool:
-    """Say whether an attempt is the last that the infrastructure may spoil: no spot for it."""
+    """Say whether losing this attempt would fail its trial, so that it must not run on spot."""
     return attempt >= MAX_ATTEMPTS

@@ -30,7 +30,7 @@ _MAX_BRANCHES = 100_000
 #: Beyond these a double cannot hold every value's place in the unit cube.
 _MAX_WHOLE_VALUES = 2**50
 _MAX_LOG_WHOLE = 10**12
-#: More that does not fit together is not told.
+#: Further problems are not reported.
 _MOST_PROBLEMS = 100
 
 _T = TypeVar("_T", bound=Value)
@@ -90,7 +90,7 @@ class FloatParameter(_Range):
     step: float | None = None
 
     def problems(self, broken: Collection[str]) -> Iterator[str]:
-        """Yield also that a step is on no other than a linear scale."""
+        """Yield also that a step needs a linear scale."""
         yield from super().problems(broken)
         if self.step is not None and self.scale != "linear":
             yield f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
@@ -142,7 +142,7 @@ class FloatParameter(_Range):
         return self._held(self._unscaled(low + unit * (high - low)))
 
     def _held(self, number: float) -> float:
-        """Round to what the unit cube can tell apart, which cancellation limits below zero."""
+        """Round to the digits that the unit cube keeps; below zero, cancellation leaves fewer."""
         if self.low < 0:
             number = round(number, 11 - math.ceil(math.log10(self.high - self.low)))
         return min(max(rounded(number), self.low), self.high)
@@ -497,7 +497,7 @@ def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
 
 
 def _miscounted(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Yield that there are too few parameters or too many, and each name that is none."""
+    """Yield that there are too few or too many parameters, and each name that is not allowed."""
     if not parameters:
         yield "space: must hold at least one parameter, got none"
     if len(parameters) > _MAX_PARAMETERS:

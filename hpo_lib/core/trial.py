@@ -76,7 +76,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """The trial, of another run, whose result stands for one that was not trained."""
+    """The trial of another run whose result stands in for training this one."""
 
     run: int
     trial: int
@@ -137,10 +137,10 @@ class History:
 class Assignment:
     """What an attempt is asked to do: one trial, up to one resource.
 
-    `resource` is an amount in the scheduler's unit, epochs say; None: whatever the program takes.
-    A `partial` one is a rung: the trial waits there, and is not complete. `resume_from` is the
-    number of the trial, mostly itself, whose newest checkpoint it goes on from. `reason` says why
-    a trial that waited is promoted.
+    `resource` is an amount in the scheduler's unit, such as epochs; None leaves it to the program.
+    A `partial` assignment ends at a rung: the trial waits there, and is not complete. `resume_from`
+    is the number of the trial, mostly the same one, from whose newest checkpoint it goes on.
+    `reason` says why a trial that waited is promoted.
     """
 
     trial: int

@@ -1,8 +1,24 @@
 """Deployers: where a champion serves. One file each, registered in `hpo_lib.registry`.
 
-What a deployer does not do: choose. Which version serves is said by the store; a deployer makes
-it so, and says what it finds. `hpo_lib.promotion.rollout` calls it in the order of the methods
-below, and any of them may be called again after a crash at any point.
+A deployer does not choose: the store says which version is to serve; a deployer makes it so, and
+says what it finds. `hpo_lib.promotion.rollout` calls the methods in the order below, and may call
+any of them again after a crash at any point. One of your own, which serves a file of a folder:
+
+    class Options(Strict):
+        folder: str
+
+    class FileDeployer:
+        Options = Options
+
+        def __init__(self, experiment, options):
+            self.experiment, self.folder = experiment, Path(options.folder)
+
+        def stage(self, release):
+            content = (release.files / "model.keras").read_bytes()
+            (self.folder / f"{self.experiment}-{release.version}.keras").write_bytes(content)
+
+It needs the other methods of `Deployer` too. With `HPO_DEPLOYERS=package` a spec may name
+`package.module:FileDeployer` in `deploy.to`.
 """
 
 from __future__ import annotations
@@ -20,7 +36,7 @@ class Release:
     """A model to be served: `version` counts the models of its experiment from 1.
 
     `files` is the folder that training left in `HPO_OUTPUT/model`, on a disk or in an object
-    store. `manifest` is plain JSON: parameters, metrics, where it was made, of what.
+    store. `manifest` is plain JSON: parameters, metrics, where and from what it was made.
     """
 
     experiment: str
@@ -43,8 +59,9 @@ class Check(str):
 class Deployer(Protocol):
     """Every method is idempotent, and raises TransientError if the world does not answer.
 
-    A deployer is made with an experiment's name, what `deploy.options` say, checked, and what the
-    deployment gives (see `plugins/hpo_airflow/deployers.py`).
+    An operator's own deployer is made with an experiment's name and its checked `deploy.options`;
+    those of this package also get what the installation gives them (see
+    `plugins/hpo_airflow/deployers.py`).
     """
 
     #: What `deploy.options` may hold.
@@ -68,7 +85,7 @@ class Deployer(Protocol):
         ...
 
     def serving(self) -> int | None:
-        """Give the version that is served, None if there is none; never what was only asked."""
+        """Give the version that serves, which may not be the one asked for; None if none does."""
         ...
 
     def verify(self, version: int) -> Check:

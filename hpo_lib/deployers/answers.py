@@ -1,4 +1,4 @@
-"""What a server has to say of the model that it serves: that it is the version that was asked.
+"""Checks that a server's answers come from the version of the model that was asked for.
 
 The paths are those of TensorFlow Serving's REST API, which `docker/serve` has too.
 """

@@ -22,7 +22,7 @@ _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATE
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Part what the cluster refuses, which no retry mends, from a cluster that is in trouble."""
+    """Raise SpecError for what the cluster refuses, TransientError if the cluster is in trouble."""
     from kubernetes.client.exceptions import ApiException
 
     with server():

@@ -51,7 +51,7 @@ _POLL_S, _SETTLE_S, _SWITCH_S = 0.5, 10.0, 60.0
 
 @dataclass(frozen=True)
 class KubernetesDeployer:
-    """`connect` gives a client, `rules` say what is allowed (SpecError), `store` whose it all is.
+    """`connect` gives a client, `rules` say what is allowed (else SpecError), `store` owns it all.
 
     One process at a time changes what an experiment serves.
     """
@@ -65,7 +65,7 @@ class KubernetesDeployer:
     store: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what this deployment does not allow."""
+        """Refuse what the installation does not allow."""
         permit(self.options, self.rules)
 
     @property
@@ -74,17 +74,17 @@ class KubernetesDeployer:
         return f"Service {self.plan.namespace}/{self.plan.name}"
 
     def stage(self, release: Release) -> None:
-        """Have pods of its own made for a version; done again with other options, they change."""
+        """Create the pods of a version; done again with other options, change them."""
         model = packed(release)
-        config_map, installation = self.plan.config_map(model), self.plan.installation(model)
+        config_map, deployment = self.plan.config_map(model), self.plan.deployment(model)
         with asking():
             self._create(self.core.create_namespaced_config_map, config_map)
             there = self._deployment(release.version)
             if there is None:
-                self._create(self.apps.create_namespaced_deployment, installation)
-            elif there["metadata"].get("annotations", {}).get(CONTENT) != _content(installation):
+                self._create(self.apps.create_namespaced_deployment, deployment)
+            elif there["metadata"].get("annotations", {}).get(CONTENT) != _content(deployment):
                 self.apps.replace_namespaced_deployment(
-                    self.plan.named(release.version), self.plan.namespace, installation
+                    self.plan.named(release.version), self.plan.namespace, deployment
                 )
 
     def try_out(self, release: Release) -> Check:
@@ -162,7 +162,7 @@ class KubernetesDeployer:
 
     @cached_property
     def apps(self) -> AppsV1Api:
-        """Give what knows Deployments, on the same connection."""
+        """Give the client for Deployments, on the same connection."""
         from kubernetes.client import AppsV1Api
 
         return AppsV1Api(self.core.api_client)
@@ -170,12 +170,12 @@ class KubernetesDeployer:
     # Waiting and asking
 
     def _until_ready(self, version: int) -> Check:
-        """Wait until all pods of a version are ready, or none will be."""
+        """Wait until all pods of a version are ready, or cannot become so."""
         end = time.monotonic() + self.options.start_timeout_s
         while True:
             with asking():
-                installation, pods = self._staged(version), self._pods(version)
-            if rolled_out(installation):
+                deployment, pods = self._staged(version), self._pods(version)
+            if rolled_out(deployment):
                 return Check()
             if problem := trouble(pods, datetime.now(UTC)):
                 return problem
@@ -213,7 +213,7 @@ class KubernetesDeployer:
     # What is there
 
     def _settled(self) -> set[int]:
-        """Give the versions that requests are sent to, when that is what the Service says."""
+        """Wait until requests go where the Service says, and give the versions that get them."""
         with asking():
             service = self._service()
         if service is None:
@@ -244,7 +244,7 @@ class KubernetesDeployer:
         return self._own(self.core.read_namespaced_service, self.plan.name)
 
     def _sample(self, version: int) -> Sample | None:
-        """Read the sample that a version was staged with, if any; ValueError if it is none."""
+        """Read the sample that a version was staged with, if any; ValueError if it is malformed."""
         import base64
 
         maps = self.core.list_namespaced_config_map(
@@ -290,7 +290,7 @@ class KubernetesDeployer:
     # Changing it
 
     def _create(self, create: Callable[..., Any], thing: Json) -> None:
-        """Create what may have been created by a process that did not live to tell."""
+        """Create a thing, unless a process that has died since created it."""
         from kubernetes.client.exceptions import ApiException
 
         try:

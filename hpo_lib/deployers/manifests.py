@@ -1,4 +1,4 @@
-"""What serving a model asks of a cluster, as plain JSON, and how what is there is to be read.
+"""The manifests that serve a model, as plain JSON, and how to read what a cluster has of them.
 
 Every version has a Deployment and a ConfigMap of its own; one Service chooses among them.
 """
@@ -29,7 +29,7 @@ from hpo_lib.spec.trial_section import Resources
 from hpo_lib.spec.units import seconds
 from hpo_lib.validation import Strict
 
-#: The containers of a pod that serves: the server, and what brings a large model before.
+#: The containers of a pod that serves: the server, and the one that first fetches a large model.
 SERVER, FETCH = "server", "fetch"
 #: Labels: what a thing serves and as which version, for which experiment, and whose store said so.
 SERVES, VERSION = f"{LABEL}serves", f"{LABEL}version"
@@ -49,9 +49,8 @@ _MANY_CRASHES = 2
 class ServeRules(PodRules):
     """What a conf may ask of Kubernetes for serving: nothing while no namespace is named.
 
-    `image` serves where a conf names none, and fetches models for other ones. Operators keep
-    requests in flight from being cut off with `grace_s`, the time from a switch to the end of the
-    old version.
+    `image` serves where a conf names none, and fetches the models for other images. `grace_s`, the
+    time from a switch to the end of the old version, keeps requests in flight from being cut off.
     """
 
     section: ClassVar[str] = "serve"
@@ -82,15 +81,15 @@ class ServeOptions(Strict):
 
     @property
     def start_timeout_s(self) -> float:
-        """How long a version may take until it is ready, in seconds."""
+        """How long, in seconds, a version may take to become ready."""
         return seconds(self.start_timeout)
 
 
 def permit(options: ServeOptions, rules: ServeRules) -> None:
-    """Raise SpecError if this deployment does not let a conf ask for that."""
+    """Raise SpecError if the installation does not let a conf ask for these options."""
     if not rules.namespaces:
         raise SpecError(
-            "deploy.to: kubernetes is not offered by this deployment; its operator can name "
+            "deploy.to: kubernetes is not offered by this installation; its operator can name "
             "namespaces under serve in config/deployment.yaml"
         )
     if lines := list(_refusals(options, rules)):
@@ -100,10 +99,10 @@ def permit(options: ServeOptions, rules: ServeRules) -> None:
 def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
     if options.namespace not in (None, *rules.namespaces):
         known = ", ".join(rules.namespaces)
-        yield f"namespace: this deployment allows {known}, got {options.namespace}"
+        yield f"namespace: this installation allows {known}, got {options.namespace}"
     if options.image and not any(fnmatchcase(options.image, one) for one in rules.images):
         known = ", ".join(rules.images)
-        yield f"image: must match one of {known} in this deployment, got {options.image}"
+        yield f"image: must match one of {known} in this installation, got {options.image}"
     if options.replicas > rules.max_replicas:
         yield f"replicas: must be at most {rules.max_replicas} here, got {options.replicas}"
     if options.pod_template:
@@ -112,7 +111,7 @@ def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
 
 
 def label(text: str) -> str:
-    """Make of any name one that a Service may have; the same for the same."""
+    """Turn any name into one that a Service may have, always the same."""
     word = text if re.match("[a-z]", text) else f"hpo-{text}"
     if len(word) <= _LONGEST:
         return word
@@ -120,14 +119,14 @@ def label(text: str) -> str:
 
 
 def digest(content: Any) -> str:
-    """Give eight letters that stand for JSON, text or bytes."""
+    """Give a digest of JSON, text or bytes, eight letters long."""
     if not isinstance(content, bytes):
         content = json.dumps(content, sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()[:8]
 
 
 def served_as(path: str, version: int) -> str:
-    """Give a model's file its path below MODEL_DIR: `saved_model/1` gets the version's name."""
+    """Give the path of a model's file below MODEL_DIR: `saved_model/1` gets the version's name."""
     inner = path.removeprefix("saved_model/1/")
     return path if inner == path else f"{version}/{inner}"
 
@@ -142,13 +141,13 @@ class ServedModel:
 
     @property
     def digest(self) -> str:
-        """Stand for what is served."""
+        """A digest of all that is served."""
         parts = {path: digest(content) for path, content in self.files.items()}
         return digest([self.uri, parts])
 
     @property
     def keys(self) -> dict[str, str]:
-        """Name the files in a ConfigMap, by their paths: its keys know no folders."""
+        """The ConfigMap's key for each file by its path: keys cannot hold folders."""
         named = {path: f"f{number:04d}" for number, path in enumerate(sorted(self.files))}
         return named | ({SAMPLE: SAMPLE} if SAMPLE in self.files else {})
 
@@ -186,7 +185,7 @@ class Plan:
         return f"{self.name}-v{version}"
 
     def config_map(self, model: ServedModel) -> dict[str, Any]:
-        """Describe what holds the files; its name stands for them, so it never changes."""
+        """Describe the ConfigMap of the files; its name has their digest, so it never changes."""
         encoded = {
             key: base64.b64encode(model.files[path]).decode() for path, key in model.keys.items()
         }
@@ -198,12 +197,12 @@ class Plan:
             "binaryData": encoded,
         }
 
-    def installation(self, model: ServedModel) -> dict[str, Any]:
-        """Describe the pods of a version: safe, the conf's part, ours, on top the deployment's."""
+    def deployment(self, model: ServedModel) -> dict[str, Any]:
+        """Describe the Deployment of a version: safe, the conf's part, ours, the operator's."""
         base = safe(self.rules.user, SERVER, (_TMP,))
         asked = self.options.pod_template
         pod = merged(base, asked, self._pod(model), self.rules.pod_template)
-        if model.uri is None:  # what the template says of `fetch` is for others
+        if model.uri is None:  # the template's part on `fetch` is only for models that are fetched
             pod["spec"].pop("initContainers", None)
         spec = {
             "replicas": self.options.replicas,
@@ -235,7 +234,7 @@ class Plan:
         return f"{self.named(model.version)}-{model.digest}"
 
     def _pod(self, model: ServedModel) -> dict[str, Any]:
-        """Describe what neither conf nor template decide."""
+        """Describe the part of a pod that neither conf nor template decides."""
         mount = {"name": "hpo-model", "mountPath": f"{MODELS}/{self.name}"}
         environment = [{"name": name, "value": value} for name, value in self._env(model).items()]
         server = {
@@ -306,20 +305,20 @@ class Plan:
 # What is there
 
 
-def rolled_out(installation: Json) -> bool:
+def rolled_out(deployment: Json) -> bool:
     """Say whether all pods of a Deployment are as it describes them, and ready."""
-    status, wanted = installation.get("status", {}), installation["spec"].get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= installation["metadata"].get("generation", 0)
+    status, wanted = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
     return seen and counts == [wanted] * 3
 
 
 def trouble(pods: list[Json], now: datetime) -> Check:
-    """Say why pods will not become ready by waiting, in the words of the first that says it."""
+    """Say why waiting will not make pods ready, in the words of the first pod that says so."""
     return next((found for pod in pods if (found := _trouble(pod, now))), Check())
 
 
-#: Endings that no waiting mends.
+#: Endings that waiting does not mend.
 _HOPELESS = (Ending.IMAGE_NOT_PULLABLE, Ending.UNSTARTABLE)
 
 

@@ -57,7 +57,7 @@ class MlflowRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of MLflow, and where it is.
 
     `scoring` is the address of a server that answers for any version, with the placeholders
-    `{model}` and `{version}` (as MLflow counts); none: what a version answers is not tried.
+    `{model}` and `{version}` (as MLflow counts); without it, a version's answers are not tried.
     """
 
     connection: str | None = None
@@ -70,7 +70,7 @@ class MlflowRules(Strict):
 class MlflowDeployer:
     """`connect` gives a client with the server's address and credentials, when it is needed.
 
-    SpecError if the deployment does not allow what is asked for.
+    SpecError if the installation does not allow what is asked for.
     """
 
     Options: ClassVar[type[Strict]] = MlflowOptions
@@ -81,13 +81,13 @@ class MlflowDeployer:
     rules: MlflowRules = field(default_factory=MlflowRules)
 
     def __post_init__(self) -> None:
-        """Refuse models and aliases that are not for this experiment to take."""
+        """Refuse models and aliases that this experiment may not take."""
         asked = ("model", self.name, self.rules.models), ("alias", self.alias, self.rules.aliases)
         for option, value, allowed in asked:
             if not any(fnmatchcase(value, one) for one in allowed):
                 known = ", ".join(allowed) or "none"
                 raise SpecError(
-                    f"deploy.options.{option}: this deployment allows {known}, got {shown(value)}"
+                    f"deploy.options.{option}: this installation allows {known}, got {shown(value)}"
                 )
 
     @property
@@ -187,7 +187,7 @@ class MlflowDeployer:
             self.server.post("runs/delete", run_id=run["info"]["run_id"])
 
     def withdraw(self) -> None:
-        """Take the alias away, unless people have it name a version of theirs; versions stay."""
+        """Take the alias away, unless people have moved it to their own version; versions stay."""
         if self.serving() is not None:
             self.server.remove("registered-models/alias", name=self.name, alias=self.alias)
 
@@ -212,7 +212,7 @@ class MlflowDeployer:
         return found.get("model_version")
 
     def _version(self, version: int) -> Json | None:
-        """Find ours among MLflow's versions; the first, should two processes have made one each."""
+        """Find MLflow's version for ours; the first, if two processes have made one each."""
         found = self.server.get(
             "model-versions/search",
             filter=f"name = '{self.name}' and tags.`{VERSION}` = '{version}'",
@@ -221,7 +221,7 @@ class MlflowDeployer:
         return min(rows, key=lambda one: int(one["version"]), default=None)
 
     def _run(self, version: int) -> Json | None:
-        """Find the run with a version's files, of which one may be left by a crash."""
+        """Find the run with a version's files, which a crash may have left behind."""
         experiment = self.server.find("experiments/get-by-name", experiment_name=self.name)
         if not experiment:
             return None
@@ -338,7 +338,7 @@ class _Digest:
 
 
 def _scored(url: str, sample: Sample) -> Check:
-    """Ask a scoring server; what it refuses is the model's fault, its silence the world's."""
+    """Check a scoring server's answers; TransientError if it cannot be reached or is in trouble."""
     import httpx
 
     headers = {"content-type": "application/json"}

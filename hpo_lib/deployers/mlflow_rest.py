@@ -27,7 +27,7 @@ Json = Mapping[str, Any]
 
 
 class Refused(SpecError):
-    """MLflow does not do what it was asked for; `code` is its word for why."""
+    """MLflow refused a request; `code` is its word for why."""
 
     def __init__(self, message: str, code: str) -> None:
         """Take what to tell, and MLflow's own word."""
@@ -36,7 +36,7 @@ class Refused(SpecError):
 
 
 class MlflowServer:
-    """Calls a server; TransientError if it does not answer, Refused if it does not want to."""
+    """Calls a server; TransientError if it does not answer, Refused if it refuses."""
 
     def __init__(self, client: httpx.Client) -> None:
         """Take a client with the server's address and credentials."""
@@ -47,7 +47,7 @@ class MlflowServer:
         return self._json("GET", f"{_API}/{path}", params=query)
 
     def find(self, path: str, **query: str) -> Json:
-        """Read something that does not have to be there: empty if it is not."""
+        """Read something; empty if it is not there."""
         try:
             return self.get(path, **query)
         except Refused as error:
@@ -68,7 +68,7 @@ class MlflowServer:
                 raise
 
     def remove(self, path: str, **body: Any) -> None:
-        """Remove something; what is gone already is fine."""
+        """Remove something, unless it is gone already."""
         try:
             self._json("DELETE", f"{_API}/{path}", json=body)
         except Refused as error:
@@ -130,7 +130,7 @@ class MlflowServer:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Take a server that cannot be reached for the world's fault."""
+    """Raise TransientError if the server cannot be reached."""
     import httpx
 
     try:

@@ -33,12 +33,12 @@ from hpo_lib.validation import Strict, parse
 
 ALIAS, LOADER = "champion.json", "load.py"
 _CHECK_S, _CHUNK = 300, 1 << 20
-#: What a zip says about time: the same files make the same zip.
+#: The time of every file in a zip, so that the same files make the same zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class PackageOptions(Strict):
-    """`uri` is the root: below one that the deployment offers; without it, the deployment's own."""
+    """`uri` is the root, below one that the installation offers; the default is its own."""
 
     uri: str | None = Field(default=None, max_length=500)
 
@@ -71,7 +71,7 @@ class PackageDeployer:
         *,
         python: Path | None = None,
     ) -> PackageDeployer:
-        """Build what `options` ask for: below their URI, which is offered, or below `home`."""
+        """Build the deployer below the URI of `options`, which must be offered, or below `home`."""
         uri = parse(PackageOptions, options, at="deploy.options").uri
         root = open_folder(uri, options_for(uri, offers)) if uri else home / "models"
         return cls(experiment, root, python=python)
@@ -83,7 +83,7 @@ class PackageDeployer:
         return str(alias.resolve() if isinstance(alias, Path) else alias)
 
     def stage(self, release: Release) -> None:
-        """Write the package; one that is there outlives the files that it was made of."""
+        """Write the package; if the model's files are gone, keep the one that is there."""
         place = self._package(release.version)
         if not files(release.files):
             if not self._is_there(release.version):
@@ -298,7 +298,7 @@ def _version(alias: Mapping[str, Any]) -> int | None:
 
 
 def interpreter(path: str) -> Path | None:
-    """Find a Python on a search path, of another environment than the one that runs this.
+    """Find a Python on a search path, but not that of the environment that runs this.
 
     Folders are compared: environments made by one Python have links to the same program.
     """

@@ -80,9 +80,9 @@ class Operators(Protocol):
 
 @dataclass(frozen=True)
 class SageMakerDeployer:
-    """`connect` gives a client of a service, `offers` lead to S3; `poll_s` is between two looks.
+    """`connect` gives a client of a service, `offers` lead to S3; it looks every `poll_s` seconds.
 
-    SpecError if the deployment does not allow what is asked for.
+    SpecError if the installation does not allow what is asked for.
     """
 
     Options: ClassVar[type[Strict]] = SageMakerOptions
@@ -350,7 +350,7 @@ def _read(place: Place) -> bytes | None:
 
 @contextmanager
 def _unless_there() -> Iterator[None]:
-    """Take what another process has created meanwhile."""
+    """Pass over an error that says that another process has created the thing meanwhile."""
     from botocore.exceptions import ClientError
 
     try:
@@ -362,7 +362,7 @@ def _unless_there() -> Iterator[None]:
 
 @contextmanager
 def _aws() -> Iterator[None]:
-    """Tell what AWS will never do from what it cannot do now."""
+    """Raise SpecError for what AWS refuses for good, TransientError for what it cannot do now."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

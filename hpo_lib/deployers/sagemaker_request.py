@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 
 class SageMakerOptions(Strict):
-    """What is left out is the first that the deployment allows; the endpoint: the experiment's."""
+    """What is left out is the first that is allowed; for `endpoint`, the experiment's name."""
 
     endpoint: str | None = Field(default=None, pattern=_NAME, max_length=_LONGEST)
     image: str | None = None
@@ -39,7 +39,7 @@ class SageMakerOptions(Strict):
 
 
 class SageMakerRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of SageMaker; of a list the first is used.
+    """What `config/deployment.yaml` lets a conf ask of SageMaker; the default is a list's first.
 
     `models` is the s3:// folder for model data; without one, it lies beside the model's own files.
     With `alarms`, names of CloudWatch, SageMaker takes an update back when one of them goes off.
@@ -85,7 +85,7 @@ _LISTED = {"image": "images", "role": "roles", "instance_type": "instance_types"
 
 def _refusal(option: str, allowed: Sequence[str], got: Any) -> str:
     known = ", ".join(allowed) or "none (sagemaker in config/deployment.yaml)"
-    return f"deploy.options.{option}: this deployment allows {known}, got {shown(got)}"
+    return f"deploy.options.{option}: this installation allows {known}, got {shown(got)}"
 
 
 def name_of(endpoint: str, version: int) -> str:

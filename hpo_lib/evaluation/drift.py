@@ -17,7 +17,7 @@ from hpo_lib.words import count, line, number, utc
 
 MAX_FEATURES, MAX_CLASSES = 64, 256
 _MAX_NAME, _MAX_ROWS = 128, 2**53
-#: A shift beyond this many standard deviations says no more than this.
+#: Larger shifts, in standard deviations, are told as "at least" this.
 _MAX_SHIFT = 100.0
 _LARGEST = 1e100
 _KEPT, _NAMED = 5, 3
@@ -86,8 +86,8 @@ class Shift:
 class Change:
     """How data differs from what it was; None where one side has not said.
 
-    `classes` is the total variation distance of the classes' shares, `shifts` has the features that
-    moved most, of `compared`; of those that are `gone` or `new` there are as many.
+    `classes` is the total variation distance of the classes' shares. `shifts` has the features that
+    moved most, of `compared` in all; `gone` and `new` name features that one side alone has.
     """
 
     same: bool | None = None
@@ -185,7 +185,7 @@ class ChampionCheck:
     """A champion on a later run's data: its configuration trained again, and what had changed.
 
     `time` is when the run began. `search`: its score is that of one trial of the search, as no
-    final ones were due. `program` says in words how the program that trains differs since.
+    final ones were due. `program` says in words how the training program has changed since.
     """
 
     run: int
@@ -321,7 +321,7 @@ def _some(plain: Mapping[Any, Any], name: str, most: int) -> list[tuple[str, obj
 
 
 def _finite(value: object) -> float | None:
-    """Give a number of this world as a float."""
+    """Give a finite number as a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= _LARGEST else None

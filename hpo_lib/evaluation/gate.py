@@ -49,7 +49,7 @@ class Guard:
 class Rule:
     """What a challenger has to do; `confidence` is one-sided. SpecError if it makes no sense.
 
-    `attended`: people decide in the end, and are told of what would else prevent a promotion.
+    `attended`: people decide in the end, and are told what would otherwise prevent a promotion.
     """
 
     metric: str
@@ -82,9 +82,9 @@ class Rule:
 class Scores:
     """What a configuration's final trials scored on the hold-out, one per seed.
 
-    Positions pair with the other side's: the same seed. A trial that left nothing is `{}`; one
-    whose score was not finite has it so. `examples` holds by metric and seed the scores of single
-    examples, of which the metric is the mean; the same examples in the same order everywhere.
+    Positions pair with the other side's: the same seed. A trial that left nothing is `{}`; a score
+    that was not finite is kept as it was. `examples` holds, by metric and seed, the scores of
+    single examples, whose mean is the metric; every trial has the same examples in the same order.
     """
 
     metrics: Sequence[Mapping[str, float]]
@@ -104,10 +104,10 @@ def judge(
 ) -> Verdict:
     """Promote a challenger that is better by enough, beyond chance, and breaks no guard.
 
-    Better by more than `min_improvement`, and by more than the one-sided uncertainty of that.
-    Without a champion the guards alone decide. A challenger whose score was not finite with some
-    seed, or with fewer than `MIN_SEEDS` seeds to compare, is not promoted. Nor is one, unattended,
-    if the champion was `made` otherwise and has lost more than `min_improvement` since.
+    The improvement has to exceed both `min_improvement` and its own one-sided uncertainty. Without
+    a champion the guards alone decide. A challenger is not promoted if its score was not finite
+    with some seed, or if fewer than `MIN_SEEDS` seeds can be compared; nor, unless people decide,
+    if the champion was `made` by another training and has lost more than `min_improvement` since.
     """
     case = _Case(rule, challenger, champion)
     unfit = case.unfit() or case.mismatch()
@@ -190,7 +190,7 @@ class _Case:
         return None
 
     def broken(self) -> Iterator[str]:
-        """Say of each guard that does not hold why; what was not measured does not hold."""
+        """Say why each broken guard is broken; a metric that was not measured breaks its own."""
         for guard in self.rule.guards:
             known = [(name, _scored(guard.metric, side)) for name, side in self.sides]
             needed = known if guard.not_worse_than is not None else known[:1]
@@ -253,7 +253,7 @@ def _worse(guard: Guard, direction: Direction | None, value: float, than: float)
 
 
 def _exceeds(value: float, bound: float, *scores: float) -> bool:
-    """Say whether what was made of these scores is beyond a bound, and not by their rounding."""
+    """Say whether a value computed from `scores` exceeds a bound by more than their rounding."""
     return value - bound > _ROUNDING * max(map(abs, scores))
 
 
@@ -303,7 +303,7 @@ def _compared(case: _Case, champion: Scores, made: Made | None, broken: Sequence
 
 
 def _doubts(rule: Rule, champion: float, made: Made | None) -> Iterator[str]:
-    """Say why what wins may be worse than what serves: the champion's training is not its own."""
+    """Say why the winner may be worse than what serves: the champion was trained otherwise."""
     if made is None or not made.otherwise:
         return
     lost = rule.direction.loss(champion) - rule.direction.loss(made.score)

@@ -1,7 +1,7 @@
-"""What trains a model, as far as its spec and its trial say: to see whether it is another by now.
+"""What trains a model, as its spec and its trial say it, to see whether that has changed.
 
-What a manifest has as `program`. Its values go where a model goes, so what is long, and
-may be anything, is there by its beginning and a digest.
+A manifest keeps it as `program`. Its values go wherever the model goes, so a long value, which may
+be anything, is cut to its beginning and a digest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMED, _MAX_VERSIONS = 5, 64
 def program(spec: Spec, params: Params, versions: object) -> dict[str, Any]:
     """Describe what trains a configuration: a part of a spec, and the `versions` that a trial left.
 
-    Left out is what changes no result: limits of time and memory, and where it runs.
+    It leaves out what changes no result: limits of time and memory, and where it runs.
     """
     trial = spec.trial
     return {
@@ -52,7 +52,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _inner(part: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-    if part == "versions":  # Of what one side has not named nothing is known.
+    if part == "versions":  # Nothing is known of a version that one side does not name.
         names = [name for name in names if name in then and name in now]
     return [_change(f"{part}.{name}", then.get(name), now.get(name)) for name in names]
 
@@ -80,7 +80,7 @@ def _versions(found: object) -> dict[str, str]:
 
 
 def _short(text: str) -> str:
-    """Give a text, of a long one its beginning and its digest."""
+    """Give a text; if it is long, its beginning and its digest."""
     return text if len(text) <= _LONG else f"{text[:_BEGINNING]}… (sha256 {_digest(text)})"
 
 

@@ -21,7 +21,7 @@ _EXTRAS = {"s3": "s3fs: pip install 'hpo-lib[s3]'", "gs": "gcsfs", "abfs": "adlf
 #: Object stores whose listings fsspec keeps, although other processes write to them.
 _LISTED = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 Options = Mapping[str, Any]
-#: What a deployment offers: URIs below which artifacts may lie, and how to get there.
+#: What an installation offers: URIs below which artifacts may lie, and how to get there.
 Offers = Mapping[str, Callable[[], Options]]
 
 
@@ -51,7 +51,7 @@ def offered(uri: str, offers: Offers) -> str:
         return offer
     if not offers:
         raise SpecError(
-            "artifacts: this deployment offers no place for them; its operator can name URIs in "
+            "artifacts: this installation offers no place for them; its operator can name URIs in "
             "config/deployment.yaml, or leave artifacts out"
         )
     raise SpecError(
@@ -110,7 +110,7 @@ def explained(uri: str, deed: str, *, field: str = "artifacts.uri") -> Iterator[
     except Exception as error:
         if _is_refusal(error):
             raise SpecError(
-                f"{begin}: the deployment's credentials are missing, wrong, or do not allow it: "
+                f"{begin}: the installation's credentials are missing, wrong, or do not allow it: "
                 f"{said(error)}"
             ) from None
         raise TransientError(f"{begin}: no answer, try again: {said(error)}") from None
@@ -137,7 +137,7 @@ def write(place: Place, content: bytes) -> None:
 
 
 def _part_of(place: Path) -> Path:
-    """Name a file that becomes another one, apart from everybody else's."""
+    """Name a temporary file that is to replace `place`, different from that of any other writer."""
     return place.with_name(f".{uuid.uuid4().hex}.part")
 
 

@@ -40,7 +40,7 @@ from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
 
 SLOT = "final"
-#: In a final trial's output: by metric the scores of single examples.
+#: A file in a final trial's output: the scores of single examples, by metric.
 HOLDOUT = "holdout.json"
 _MAX_HOLDOUT = 64 * 1024 * 1024
 
@@ -74,7 +74,7 @@ def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> B
 
 
 def _unchallenged(store: Store, run: Run, spec: Spec, installation: Installation) -> None:
-    """Check a champion that stays, by the search; a run is not lost for want of that."""
+    """Check a champion that stays, with trials of the search; the run goes on if that fails."""
     champion = store.models.champion(run.experiment)
     if champion is None:
         return
@@ -86,8 +86,8 @@ def _unchallenged(store: Store, run: Run, spec: Spec, installation: Installation
 def decide(store: Store, key: RunKey, installation: Installation) -> Model | None:
     """Settle the final trials, judge the challenger, and give it; None if there is none.
 
-    A challenger that is not to be promoted is rejected here. One that is waits for its deployment,
-    or, where the spec names none, stays a challenger.
+    A challenger that the gate is against, or that has nothing to deploy, is rejected here. Any
+    other waits for its deployment or, if the spec has no `deploy`, stays a challenger.
     """
     run = store.run(key)
     model = store.models.of_run(run.id)
@@ -109,7 +109,7 @@ def decide(store: Store, key: RunKey, installation: Installation) -> Model | Non
 
 
 def _unasked(store: Store, run: Run) -> bool:
-    """Say whether final training is wanted, and nobody has asked for it yet."""
+    """Say whether a run needs final training that has not been asked for yet."""
     wanted = run.status is RunStatus.RUNNING and run.spec.final is not None
     return wanted and store.batch_of(run.id, SLOT) is None
 
@@ -141,7 +141,7 @@ def files_of(model: Model, installation: Installation) -> Place:
 
 
 def rule_of(spec: Spec) -> gate.Rule:
-    """Give what a challenger of a spec has to show."""
+    """Build the gate's rule from a spec."""
     known = dict(spec.goal.objectives)
     deploy = spec.deploy
     if deploy is None:
@@ -195,14 +195,14 @@ def _scores(
 
 
 def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
-    """Give a final trial's metrics: nothing if the world spoilt it, NaN if it failed by itself."""
+    """Give a final trial's metrics: none if the world failed, NaN if the trial itself failed."""
     if one.trial.state is TrialState.COMPLETE:
         return one.trial.metrics
     return {metric: math.nan} if retry_policy.counts(one.trial.cause) else {}
 
 
 def _examples(output: Place, metric: str) -> list[float] | None:
-    """Read the scores of single examples; what is not a list of numbers is as if it was not."""
+    """Read the scores of single examples; None if they are not a list of numbers."""
     found = json_object(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
     if not isinstance(found, list) or not found:
         return None
@@ -242,7 +242,7 @@ def _trained(
 
 
 def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
-    """Write down what a person, or nobody in time, said of a run's challenger."""
+    """Record whether a run's challenger is approved; no answer in time is a no."""
     model = store.models.of_run(store.run(key).id)
     if model is None or model.verdict is None:
         raise TransientError("the gate has not decided")

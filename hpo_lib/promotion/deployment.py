@@ -1,4 +1,4 @@
-"""Which model serves, by experiment: deploying a run's challenger, rolling back, making it so."""
+"""Which model of an experiment serves: deploying a challenger, rolling back, healing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hpo_lib.store import Store
 def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) -> Model | None:
     """Deploy a run's challenger if its verdict says so, and give what became of it.
 
-    Whatever became of it, what serves is made what the store names. The champion from before is
-    looked after only if it stays: its place may be gone, and this run has come to leave it.
-    SpecError if people have to approve the challenger, and have not.
+    In any case the champion that the store names is made to serve. The champion from before is
+    checked only if it stays: its place may be gone, and this run may be the one that leaves it.
+    SpecError if the challenger needs an approval that nobody has given.
     """
     run = store.run(key)
     spec = run.spec
@@ -35,7 +35,7 @@ def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) ->
 
 
 def _check_approved(spec: Spec, model: Model) -> None:
-    """Ask for the answer itself: a task that was marked as done is none."""
+    """Require a recorded approval: marking the task `approve` as done is not enough."""
     asked = spec.deploy is not None and spec.deploy.approval == "manual"
     if asked and model.status is ModelStatus.CHALLENGER and model.approved is None:
         raise SpecError(
@@ -45,7 +45,7 @@ def _check_approved(spec: Spec, model: Model) -> None:
 
 
 def serve(store: Store, experiment: str, installation: Installation, emit: Emit) -> Model | None:
-    """Make what serves the champion that the store names, and give it."""
+    """Make the champion that the store names serve, and give it."""
     deployers, files = _deployers(store, installation), _files(installation)
     return rollout.reconcile(store.models, experiment, deployers, files, emit)
 
@@ -63,7 +63,7 @@ def heal(
 ) -> Iterator[str]:
     """Make every experiment serve its champion, and reject challengers that nobody will deploy.
 
-    Those are the ones whose DAG run `is_over`. Yields a sentence for each thing done.
+    Nobody will deploy those whose DAG run `is_over`. Yields a sentence for each thing done.
     """
     experiments = store.models.experiments()
     deployers, files = _deployers(store, installation), _files(installation)
@@ -73,7 +73,7 @@ def heal(
         with _telling(said.append):
             rollout.follow(store.models, experiment, deployers, files, said.append)
         yield from (f"{experiment}: {sentence}" for sentence in said)
-    # Places that were left long ago may take their time, when all champions serve.
+    # Only once all champions serve: places that were left long ago may be slow to answer.
     for experiment in experiments:
         said = []
         with _telling(said.append):
@@ -97,7 +97,7 @@ def _reject_left_over(
     is_over: Callable[[RunKey], bool],
     emit: Emit,
 ) -> None:
-    """Reject challengers of runs that are over, and drop what those had staged already."""
+    """Reject challengers of runs that are over, and drop what they have staged."""
     with _telling(emit):
         for model in store.models.of(experiment):
             if model.status is ModelStatus.CHALLENGER:
@@ -120,7 +120,7 @@ def _reject_if_left_over(
 
 
 def _deployers(store: Store, installation: Installation) -> rollout.Deployers:
-    """Give what builds a model's deployer: one for all that were deployed in the same way."""
+    """Give a function that builds a model's deployer, one for all deployed in the same way."""
     built: dict[tuple[str, str], Deployer] = {}
 
     def deployer_of(model: Model) -> Deployer:

@@ -1,6 +1,6 @@
 """Champion checks: what a run sees of the champion, whose configuration it has trained again.
 
-A check is kept with the champion, be that challenged or not; done again it is the same.
+A check is kept with the champion, challenged or not; a run that checks again replaces its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hpo_lib.records import Model, Run, RunKey, TrialView
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 
-#: In a trial's output: what is served, and what the training says of it.
+#: In a trial's output: the folder to serve, and the file in it that describes the training.
 MODEL, METADATA = "model", "metadata.json"
 MAX_METADATA = 64 * 1024
 
@@ -41,7 +41,7 @@ def note(
         return None
     training = _training(run, trained, installation)
     search = all(one.trial.origin is not Origin.FINAL for one in trained)
-    # A search may train elsewhere than final training does: its versions are no news then.
+    # If search and final training run in different places, other versions are no change.
     differs = search and spec.for_final is not spec
     now = program(spec.for_final, champion.params, None if differs else training.get("versions"))
     check = ChampionCheck(
@@ -72,7 +72,7 @@ def said(store: Store, key: RunKey) -> list[str]:
 
 
 def _recorded(champion: Model, metric: str) -> Score | None:
-    """Read what a champion scored when it was made: of all seeds, or of its files' own alone."""
+    """Read what a champion scored when it was made: over all seeds, or else with its files' own."""
     return champion.manifest.score(metric) or Score.of([champion.metrics.get(metric)])
 
 
@@ -85,7 +85,7 @@ def scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
 def _training(
     run: Run, trained: Sequence[TrialView], installation: Installation
 ) -> Mapping[str, Any]:
-    """Read what the first trial that has left something says of its training."""
+    """Read the first description of training that a complete trial has left; {} without one."""
     for one in trained:
         if one.trial.state is TrialState.COMPLETE and one.attempts:
             backend = backend_of(run, one.trial, installation)

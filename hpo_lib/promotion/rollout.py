@@ -1,8 +1,8 @@
 """From a challenger to the champion that serves, and back: the store decides, deployers follow.
 
 A champion is made in one transaction, and only after it has been tried out. From then on whoever
-comes by (this call, its retry, the next run, housekeeping) makes what is served equal to what the
-store names: killed at any point, nothing is lost but time.
+comes by (this call, its retry, the next run, housekeeping) makes the champion that the store names
+serve: a process that is killed at any point loses nothing but time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from hpo_lib.store.models import Models
 Emit = Callable[[str], None]
 #: Opens the folder of a model's files.
 Files = Callable[[Model], Place]
-#: Gives the deployer that a model's own run asked for: the one before may serve elsewhere, or
-#: otherwise.
+#: Gives the deployer that a model's own run asked for: each model may serve at another place.
 Deployers = Callable[[Model], Deployer]
-#: A champion that is replaced again and again while it is rolled out.
+#: How often a champion may be replaced during its rollout before the rollout gives up.
 _ROUNDS = 10
 _FRESH = timedelta(days=1)
 
@@ -55,7 +54,7 @@ def reconcile(
 ) -> Model | None:
     """Serve what the store names as champion, nothing else, and give it; None if it names none.
 
-    As `follow` and `leave` do, until neither has anything to do.
+    Calls `follow` and `leave` until neither has anything left to do.
     """
     for _ in range(_ROUNDS):
         champion = follow(models, experiment, deployers, files, emit)
@@ -69,9 +68,9 @@ def follow(
 ) -> Model | None:
     """Serve what the store names as champion, and give it; None if it names none.
 
-    A champion that has never been seen serving well, and does not, is rejected, and the one that
-    it replaced is champion again; one that has raises TransientError, for people to look. What
-    serves already is left alone.
+    A champion that serves already is left alone. If it does not come to serve well and never has,
+    it is rejected, and the one that it replaced is champion again. If it has served before,
+    TransientError is raised, for people to look.
     """
     for _ in range(_ROUNDS):
         champion = models.champion(experiment)
@@ -83,7 +82,7 @@ def follow(
                 return champion
             _serve(models, champion, deployer, files, emit)
         except Exception:
-            # Whatever keeps a champion from serving, nobody is to meet a rejected one meanwhile.
+            # Even while the champion cannot serve, a rejected model must not.
             leave(models, experiment, deployers, emit, only=ModelStatus.REJECTED)
             raise
     raise Superseded(f"the champion of {experiment} changed {_ROUNDS} times while it was deployed")
@@ -96,11 +95,12 @@ def leave(
     emit: Emit,
     only: ModelStatus | None = None,
 ) -> bool:
-    """Have nothing served where champions of before were, unless the champion is served there.
+    """Withdraw what serves where earlier champions served, unless the champion serves there.
 
-    Says whether anything was. `only` leaves alone what serves a version that is something else.
-    What was staged there is dropped, but for the champion before, to go back to at once. A place
-    that cannot be asked hinders nothing, is told, and is asked by the next who comes by.
+    Says whether anything served there. With `only`, a place is left alone unless the version that
+    it serves has this status. Without it, staged files of models that changed within a day are
+    dropped, except the previous champion's, so that a rollback is quick. A place that cannot be
+    asked is reported and skipped; the next call asks it again.
     """
     champion, left, told, found = models.champion(experiment), set(), set(), False
     kept = None if champion is None else champion.against
@@ -123,7 +123,7 @@ def leave(
 def roll_back(models: Models, champion: Model, version: int | None, reason: str) -> Model:
     """Make an earlier champion the champion again: `version`, or the one that this one replaced.
 
-    Superseded if there is none to go back to. What is served follows with `reconcile`.
+    Superseded if there is none to go back to. `reconcile` then makes it serve.
     """
     chosen = version if version is not None else champion.against
     if chosen is None:
@@ -138,7 +138,7 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
 
 
 def _serve(models: Models, champion: Model, deployer: Deployer, files: Files, emit: Emit) -> None:
-    """Switch to the champion and look whether it serves; if not, take its title."""
+    """Switch to the champion; if it does not serve and never has, take its title away."""
     now = deployer.serving()
     if now != champion.version:
         serves = "nothing serves" if now is None else f"version {now} serves"
@@ -176,7 +176,7 @@ def _withdraw(
         return False
     served = deployer.serving()
     if champion is not None and served == champion.version:
-        return False  # one place by two names
+        return False  # the same place under two names
     if only is not None and (served is None or models.get(experiment, served).status is not only):
         return False
     deployer.withdraw()
@@ -186,7 +186,7 @@ def _withdraw(
 
 
 def _earlier(models: Models, experiment: str) -> list[Model]:
-    """Give all that have been champion and are not."""
+    """List the models that were champion and have been rejected or retired."""
     crowned = {
         event.version for event in models.events(experiment) if event.status is ModelStatus.CHAMPION
     }
@@ -195,7 +195,7 @@ def _earlier(models: Models, experiment: str) -> list[Model]:
 
 
 def _is_fresh(model: Model) -> bool:
-    """Say whether something may be left of a model: for a day everybody who comes by drops it."""
+    """Say whether a model changed within a day, so that staged files may be left of it."""
     return datetime.now(UTC) - model.changed_at < _FRESH
 
 

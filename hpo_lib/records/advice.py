@@ -22,7 +22,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What advises a run, and in sentences what does not, and why."""
+    """The earlier runs that advise a run, and sentences on what was dropped and why."""
 
     runs: Sequence[Told] = ()
     dropped: Sequence[str] = ()
@@ -39,11 +39,11 @@ class Advice:
         return f"{count(len(self.runs), 'earlier run')}, {count(trials, 'trial')}"
 
     def noting(self, sentence: str | None) -> Advice:
-        """Add a sentence, if it is one, to what was dropped."""
+        """Add a sentence, unless there is none, to what was dropped."""
         return replace(self, dropped=(*self.dropped, sentence)) if sentence else self
 
     def lines(self) -> Iterator[str]:
-        """Say what advises, a run a line, then what was dropped; nothing of no advice."""
+        """Say what advises, a run a line, then what was dropped; nothing if there is no advice."""
         if self.runs:
             yield f"advised by {self.summary}"
         for run in self.runs:
@@ -59,7 +59,7 @@ class Advice:
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Advice:
-        """Read the plain form; of what is none only that it cannot be read."""
+        """Read the plain form; if it is malformed, the advice says only that it cannot be read."""
         try:
             runs = tuple(_told(run) for run in plain.get("runs", ()))
             return cls(runs, tuple(str(sentence) for sentence in plain.get("dropped", ())))

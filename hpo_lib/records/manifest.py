@@ -16,8 +16,8 @@ from hpo_lib.spec import Spec
 class Manifest:
     """What a model is made of, by what, and what it scored; empty before it is trained.
 
-    `document` is the plain JSON that goes wherever the model goes. That of an older version says
-    less, and what it does not say is not known.
+    `document` is the plain JSON that goes wherever the model goes. One that an older version of
+    this program wrote says less; the rest is then unknown.
     """
 
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Manifest:
         )
 
     def program(self, params: Params) -> Mapping[str, Any]:
-        """Give what trained the model's `params`; of an older version's manifest a part of it."""
+        """Give what trained the model's `params`; only a part if an older version wrote it."""
         known = self.document.get("program")
         if isinstance(known, Mapping):
             return known

@@ -32,7 +32,7 @@ class Model:
     `source` is the trial that found the parameters, `trial` the final one whose files these are, at
     `files`: a URI or a path, empty until they are there. `against` is the champion that it was
     compared with, `served` whether it has been seen serving well. `approved` says who has approved
-    it, `checks` are those of later runs, by run. `reason` says why the model is what it is.
+    it, `checks` are later runs' champion checks, by run. `reason` says why the model is what it is.
     """
 
     experiment: str

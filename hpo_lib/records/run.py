@@ -41,9 +41,9 @@ class RunKey:
 class Run:
     """One execution of an experiment.
 
-    `document` is the spec in its canonical plain form, empty when the run was refused: it is there
-    to be kept and shown, and is read as `spec` or `outline`. `advice` is what earlier runs told
-    this one when it began. Runs of one `fingerprint` share the results of their trials.
+    `document` is the spec in its canonical plain form, empty when the run was refused: it is kept
+    and shown; code reads `spec` or `outline`. `advice` is what earlier runs told this one when it
+    began. Runs of one `fingerprint` share the results of their trials.
     """
 
     id: int
@@ -61,7 +61,7 @@ class Run:
 
     @cached_property
     def spec(self) -> Spec:
-        """The run's spec; SpecError if the run was refused, or if the spec is none any more."""
+        """The run's spec; SpecError if the run was refused, or if the spec is no longer valid."""
         if self.status is RunStatus.REFUSED:
             raise SpecError(f"run {self.id} was refused, it has no trials: {self.reason}")
         return load(self.document)
@@ -83,7 +83,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class TrialDecision:
-    """What a scheduler has decided of a trial: PROMOTE, to a resource, or STOP; and why."""
+    """What a scheduler has decided about a trial, and why: PROMOTE, to a resource, or STOP."""
 
     trial: int
     action: Action
@@ -109,9 +109,9 @@ class TrialView:
 class RunView:
     """A whole run, trials by number, and how they stand by the run's goal.
 
-    `trials` are those of the search; `finals`, of the final training, are no part of it. `champion`
-    is the one that the run has trained again, and checked. `decisions` are those of the scheduler,
-    in their order.
+    `trials` are those of the search, `finals` those of the final training. `champion` is the model
+    whose configuration the run has trained again to check it. `decisions` are the scheduler's, in
+    their order.
     """
 
     run: Run

@@ -107,8 +107,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """How an objective is drawn: maybe on a log scale, and up to `worst`, so that a few bad
-    values do not squeeze the rest; what lies beyond sits on the edge with a symbol of its own.
+    """How an objective is drawn: perhaps on a log scale, and only up to `worst`.
+
+    So a few bad values do not squeeze the rest; they sit on the edge with their own symbol.
     """
 
     log: bool
@@ -178,7 +179,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _used(choices: Sequence[Value], values: Sequence[Value]) -> tuple[Value, ...]:
-    """List the choices, or only those that occur if there are too many, and any other value."""
+    """List the choices (only those that occur, if there are too many) and any other values."""
     seen = {_key(value): value for value in values}
     known = {_key(choice): choice for choice in choices}
     if len(known) > _MAX_UNUSED:

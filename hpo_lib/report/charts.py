@@ -128,9 +128,9 @@ def marked(
     symbols: Sequence[str] | None = None,
     plain: str = "a trial's value",
 ) -> list[Trace]:
-    """Give the marks of complete trials by what they are, those that stand out on top.
+    """Give the marks of complete trials by kind, those that stand out on top.
 
-    `plain` is what the legend calls those that are nothing in particular.
+    `plain` is what the legend calls trials of no special kind.
     """
     shapes = symbols or ["circle"] * len(views)
     place = {view.trial.number: index for index, view in enumerate(views)}
@@ -174,8 +174,9 @@ class Drawn:
 
 
 def sample(facts: Facts, views: Sequence[TrialView], limit: int) -> Drawn:
-    """Choose at most `limit` trials: the best half of them (of a Pareto front, its trials first),
-    and the rest evenly over the run.
+    """Choose at most `limit` trials: half of them the best, the others evenly over the run.
+
+    The trials of a Pareto front are the first among the best.
     """
     if len(views) <= limit:
         return Drawn(list(views))

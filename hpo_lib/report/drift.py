@@ -62,7 +62,7 @@ def chart(facts: Facts, found: ChampionCheck) -> Chart | None:
 
 
 def _then(champion: Model, found: ChampionCheck, drawn: Sequence[ChampionCheck]) -> Trace:
-    """Draw the value that it had when it was made, from then on."""
+    """Draw the champion's value when it was made as a line from then on."""
     value = number(found.then.mean if found.then else None)
     ends = [utc(champion.created_at), *(one.time for one in drawn)]
     times = [min(ends).isoformat(), max(ends).isoformat()]

@@ -158,7 +158,7 @@ class Facts:
 
     @cached_property
     def latest(self) -> datetime:
-        """The last moment that the record knows of: the end of what has not ended yet."""
+        """The last moment that the record knows of, taken as the end of what has not ended yet."""
         times = [self.run.started_at, self.run.ended_at]
         for view in self.trials:
             for attempt in view.attempts:

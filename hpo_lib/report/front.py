@@ -19,7 +19,7 @@ _MAX_POINTS, _MAX_ROWS, _MAX_COMMANDS = 500, 200, 20
 
 
 def charts(facts: Facts) -> list[Chart]:
-    """Draw every pair of objectives; of two alone, the front is joined to a line."""
+    """Draw every pair of objectives; if there are only two, join the front to a line."""
     pairs = list(itertools.combinations(facts.objectives, 2))
     return [_pair(facts, x, y, index, joined=len(pairs) == 1) for index, (x, y) in enumerate(pairs)]
 
@@ -101,7 +101,7 @@ def _pair(facts: Facts, x: Measure, y: Measure, index: int, *, joined: bool) -> 
 
 
 def _symbol(frames: tuple[Frame, Frame], values: tuple[float, float]) -> str:
-    """Let what is outside of the frame point to where it is."""
+    """Give the symbol of a trial; outside of the frame, one that points to where it lies."""
     if not frames[0].beyond(values[0]):
         return frames[1].symbol(values[1])
     return "triangle-right" if frames[0].direction is Direction.MINIMIZE else "triangle-left"

@@ -16,7 +16,7 @@ _IN_SCRIPT = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 class Markup(str):
-    """Text that is HTML already; any other text is escaped when it becomes part of some."""
+    """Text that is HTML already; other text is escaped when it becomes part of HTML."""
 
     __slots__ = ()
 

@@ -68,7 +68,7 @@ def html(view: RunView) -> str:
 
 
 def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
-    """List the sections; where nothing succeeded, why comes first."""
+    """List the sections; if no trial has succeeded, the failures come first."""
     rest = [_trials, _rungs, _panels, _parallel, _learning, _overfitting]
     last = [_timeline, _earlier, _provenance]
     if facts.complete:

@@ -22,7 +22,7 @@ def title(facts: Facts) -> str:
 
 
 def table(facts: Facts) -> Markup:
-    """List the rungs, the lowest first: who reached it, the best there, who was let go on to it."""
+    """List the rungs, lowest first: trials that reached it, the best, trials promoted to it."""
     heads = ("rung", "reached", f"best {facts.objective.metric}", "promoted to it")
     head = el("tr", *(el("th", text, class_="num") for text in heads))
     rows = [el("tr", *(el("td", text, class_="num") for text in row)) for row in _rows(facts)]

@@ -35,7 +35,7 @@ def table(facts: Facts) -> Markup:
 
 
 def texts(facts: Facts) -> frozenset[str]:
-    """Name the parameters that have a value that is not a number."""
+    """Name the parameters with a value that is not a number."""
     return frozenset(
         name
         for view in facts.trials

@@ -21,7 +21,7 @@ from hpo_lib.validation import told
 if TYPE_CHECKING:
     from hpo_lib.store import Store
 
-#: What backends look at when they are asked whether a trial may run.
+#: The fields that backends look at to say whether a trial may run.
 _PERMITTED = tuple(
     f"trial.{name}"
     for name in ("backend", "image", "command", "args", "env", "resources", "spot", "options")
@@ -31,7 +31,7 @@ _PERMITTED = tuple(
 def validate(conf: Any, installation: Installation, *, backend: str, by_file: bool = False) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError.
 
-    What is asked of the world, the place of artifacts, is asked last, for a conf that is sound.
+    The place of artifacts is tried out last, and only if the conf is sound.
     """
     made = draft(conf)
     spec = made.found(problems(made, installation, backend=backend, by_file=by_file)).checked()
@@ -46,10 +46,10 @@ def validate(conf: Any, installation: Installation, *, backend: str, by_file: bo
 def problems(
     made: Draft, installation: Installation, *, backend: str, by_file: bool = False
 ) -> Iterator[str]:
-    """Yield why a DAG of this backend does not run a spec, beyond what its draft says itself.
+    """Yield why a DAG of this backend does not run a spec, beyond the problems of its draft.
 
-    DAGs and commands ask this: nothing is reached by a connection, which Airflow alone knows. A
-    DAG that was made of a file (`by_file`) has tasks for the backend that its `final` names.
+    Commands call this too, so it uses no connection: only Airflow knows those. A DAG that was made
+    from a file (`by_file`) has tasks for the backend that its `final` names.
     """
     if made.spec.schedule is not None and not by_file:
         yield (
@@ -81,13 +81,13 @@ def _elsewhere(made: Draft, backend: str, *, by_file: bool) -> Iterator[str]:
 
 
 def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
-    """Yield that the DAG is not wide or long enough."""
+    """Yield that the DAG has too few waves, or runs too few trials at once."""
     spec, limits = made.spec, made.spec.limits
     if not made.sound("limits.parallel_trials"):
         return
     if limits.parallel_trials > installation.max_parallel:
         yield (
-            f"limits.parallel_trials: must be <= {installation.max_parallel} in this deployment, "
+            f"limits.parallel_trials: must be <= {installation.max_parallel} in this installation, "
             f"got {limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
         )
     counted = made.sound("limits.max_trials", "scheduler", "objective")
@@ -114,14 +114,14 @@ def _not_permitted(made: Draft, installation: Installation) -> Iterator[str]:
 
 
 def _refused(spec: Spec, installation: Installation) -> list[str]:
-    """Give what the backend does not permit; that there is none is for `validate` to say."""
+    """Give what the backend does not permit; of an unknown backend, `validate` tells."""
     if spec.trial.backend not in installation.backends:
         return []
     return told(lambda: installation.backend(spec).permit(spec.trial))
 
 
 def _built(spec: Spec, installation: Installation) -> list[Backend]:
-    """Build the backend; none if there is none, or if its rules are wrong."""
+    """Build the backend; [] if it is not there, or if its rules are wrong."""
     try:
         return [installation.backend(spec)]
     except HpoError:
@@ -129,7 +129,7 @@ def _built(spec: Spec, installation: Installation) -> list[Backend]:
 
 
 def _without_output(spec: Spec, installation: Installation) -> Iterator[str]:
-    """Yield what would read files of trials whose backend keeps none."""
+    """Yield what reads files of trials if the backend keeps no files."""
     if spec.metrics.collector != "stdout":
         for one in (spec, spec.for_final):
             yield from _unread(one, installation, f"metrics.collector: {spec.metrics.collector}")
@@ -159,8 +159,8 @@ def begin(
 ) -> Run:
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
 
-    The champion's parameters are the first that are tried, where the run may challenge it. What
-    advises the run is settled here, once. `by_file` says that the spec is an operator's, no conf.
+    A run with final training tries the champion's parameters first. The advice of earlier runs is
+    fixed here, once. `by_file` says that the spec is from an operator's file, not from a conf.
     """
     try:
         spec = validate(conf, installation, backend=backend, by_file=by_file)
@@ -183,7 +183,7 @@ def begin(
 def _fingerprint(
     spec: Spec, installation: Installation, refused: list[str]
 ) -> tuple[str | None, str | None]:
-    """Take the fingerprint; SpecError also of what was `refused` before."""
+    """Take the fingerprint; SpecError tells what was `refused` before as well."""
     try:
         found = fingerprint.take(spec, installation.inputs)
     except SpecError as error:
@@ -194,7 +194,7 @@ def _fingerprint(
 
 
 def _other_champion(store: Store, key: RunKey, experiment: str) -> list[str]:
-    """Let no conf replace a champion that another DAG has made: its name alone gives no right."""
+    """Refuse a conf that would replace another DAG's champion: a name gives no right to it."""
     champion = store.models.champion(experiment)
     made = store.run_by_id(champion.run_id).key.dag_id if champion else key.dag_id
     if made == key.dag_id:

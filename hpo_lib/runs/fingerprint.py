@@ -1,7 +1,7 @@
 """What a trial's result depends on besides its parameters, as one hash, before it is trained.
 
-Of two runs with one fingerprint, and of two trials of theirs with the same parameters, one is
-enough. What cannot be known is never taken for the same.
+Trials with the same parameters, in runs with the same fingerprint, have the same result: one of
+them is enough. What cannot be known is never taken for the same.
 """
 
 from __future__ import annotations
@@ -30,19 +30,27 @@ if TYPE_CHECKING:
     from upath import UPath
 
 _MAX_FILES = 100_000
-#: Of a trial, what decides when it is given up and where it runs, not what comes of it.
+#: Keys of `trial` that decide where a trial runs and when it is given up, not its result.
 _NO_MATTER = {"timeout", "start_timeout", "spot"}
-#: What object stores say of an object that changes with its content, the surest first.
+#: Properties of an object in a store that change with its content, the surest first.
 _STAMPS = (
-    *("ETag", "etag", "md5Hash", "content_md5"),
-    *("LastModified", "last_modified", "mtime", "updated", "created"),
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "updated",
+    "created",
 )
 
 
 def take(spec: Spec, inputs: Inputs) -> tuple[str | None, str | None]:
-    """Give the fingerprint of a run of this spec that began now; else why nothing is reused.
+    """Give the fingerprint of a run that begins now, or else why nothing is reused.
 
-    Neither if the spec asks for no reuse. SpecError names a place that is not there or not allowed.
+    Both are None if the spec asks for no reuse. SpecError names a place that is not there or not
+    allowed.
     """
     if spec.reuse is None:
         return None, None
@@ -90,7 +98,7 @@ def _content(named: str, at: str, inputs: Inputs) -> str:
 
 
 def _relative(named: str, at: str, inputs: Inputs) -> Path:
-    """Give the first place of that name; a link is no way out of the folders."""
+    """Find the first place of that name; SpecError if a link leads out of the folders."""
     for folder in inputs.folders:
         if not os.path.lexists(folder / named):
             continue
@@ -108,8 +116,8 @@ def _offered(uri: str, at: str, inputs: Inputs) -> Place:
     if offer is None:
         places = ", ".join(sorted(inputs.offers)) or "none"
         raise SpecError(
-            f"{at}: must lie below a place that this deployment offers ({places}), got {uri}; the "
-            "operator can name others under `inputs` in config/deployment.yaml"
+            f"{at}: must lie below a place that this installation offers ({places}), got {uri}; "
+            "the operator can name others under `inputs` in config/deployment.yaml"
         )
     options = inputs.offers[offer]()
     root = open_folder(offer, options, field=at)
@@ -138,7 +146,7 @@ def _of_disk(place: Path, at: str) -> Iterator[tuple[str, str]]:
 
 
 def _raised(error: OSError) -> None:
-    """Let no folder that cannot be read pass for an empty one."""
+    """Raise TransientError: a folder that cannot be read is not an empty one."""
     raise TransientError(f"{error.filename}: cannot be read: {said(error)}") from error
 
 
@@ -163,7 +171,7 @@ def _stamp(place: UPath, entry: Mapping[str, Any], at: str) -> list[str]:
 
 
 def _matters(name: str) -> bool:
-    """Leave out what is hidden, and what Python writes beside code that it has run."""
+    """Say whether a file or folder counts: hidden ones and `__pycache__` do not."""
     return not name.startswith(".") and name != "__pycache__"
 
 

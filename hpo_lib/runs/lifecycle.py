@@ -45,7 +45,7 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
 
 
 def slot_of(wave: int) -> str:
-    """Name the slot whose batch a wave is."""
+    """Name the slot whose batch is this wave."""
     return f"wave-{wave:02d}"
 
 
@@ -57,7 +57,7 @@ def finish(
 ) -> Run:
     """End the run in an honest state and give it; a refused or absent run raises SpecError.
 
-    `strayed` says why a run that nothing has stopped got no further, if it knows.
+    `strayed` may say why a run got no further although nothing has stopped it.
     """
     try:
         run = store.run(key)
@@ -73,7 +73,7 @@ def finish(
 
 
 def _stands_still(run: Run, installation: Installation) -> bool:
-    """Say whether data and code are known to be what they were when the run began."""
+    """Say whether data and code are known to be unchanged since the run began."""
     if run.fingerprint is None:
         return True
     try:
@@ -88,7 +88,7 @@ def searched(
     installation: Installation,
     strayed: Callable[[Run], str | None] = lambda _: None,
 ) -> Decision:
-    """End the run's search, what is left running included, and conclude what came of it."""
+    """End the run's search with all trials that still run, and conclude what came of it."""
     spec = run.spec
     settle(store, run, installation)
     stop = store.stop_of(run.id)
@@ -105,8 +105,8 @@ def settle(
 ) -> None:
     """End every trial that its Airflow task left unfinished: of some slots, or of all.
 
-    The caller knows that no task of these slots goes on. It says so by naming them: where trials
-    run side by side without waves, those of other slots are others' to end.
+    The caller must know that no task of these slots still runs. Where trials run side by side
+    without waves, the trials of other slots are left to their own tasks.
     """
     view = store.view(run.id)
     for one in [*view.trials, *view.finals]:

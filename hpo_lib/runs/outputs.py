@@ -43,7 +43,7 @@ def record_of(run: Run, view: TrialView, attempt: Attempt) -> dict[str, Any]:
 
 
 def _plain(value: float) -> float | str:
-    """Write what JSON has no number for as text, as the runtime does."""
+    """Write a value that JSON has no number for as text, as the runtime does."""
     return value if math.isfinite(value) else str(value)
 
 
@@ -56,13 +56,12 @@ def write_record(folder: UPath, record: Mapping[str, Any]) -> None:
 def retain(
     view: RunView, keep: str, protected: Collection[int] = ()
 ) -> tuple[list[Attempt], list[Attempt]]:
-    """Part a run's ended attempts into those whose folders are kept and those to be deleted.
+    """Split a run's attempts into those whose folders are kept and those to be deleted.
 
     `keep` is the spec's word: `best` keeps the newest attempt of every trial on the front, `all`
-    and `none` mean what they say. Attempts of `protected` trials, and of the one that made the
-    run's model, are always kept, also those of the final trials that the gate has yet to judge, and
-    of trials whose objective was not found, so that it can be collected again. Those of trials that
-    have not ended are in neither part.
+    and `none` mean what they say. Always kept are the attempts of `protected` trials, of the trial
+    that made the run's model, of final trials that the gate has yet to judge, and those whose
+    objective was not found, so that it can be read again. Trials that still run are in neither.
     """
     best = set(view.front)
     if view.model is not None and view.model.trial is not None:
@@ -72,7 +71,7 @@ def retain(
     kept: list[Attempt] = []
     doomed: list[Attempt] = []
     for one in [*view.trials, *view.finals]:
-        if one.trial.state is TrialState.RUNNING:
+        if one.trial.state in (TrialState.RUNNING, TrialState.WAITING):
             continue
         for attempt in one.attempts:
             chosen = keep == "best" and one.trial.number in best and attempt == one.attempts[-1]
@@ -83,9 +82,10 @@ def retain(
 
 
 def write_report(store: Store, run: Run, installation: Installation) -> Path:
-    """Write report.html and trials.csv into the run's folder, each at once, and give the first.
+    """Write report.html and trials.csv into the run's folder, and give the report's path.
 
-    The tasks `report` and `deploy` write it at the same time: whoever comes last looks again.
+    The tasks `report` and `deploy` may do so at the same time: each file is written in one step,
+    and again if the run or its model has changed meanwhile.
     """
     from hpo_lib import report
 
@@ -107,7 +107,7 @@ def report_path(run: Run, installation: Installation) -> Path:
 def keep_artifacts(
     store: Store, run: Run, installation: Installation, protected: Collection[int] = ()
 ) -> None:
-    """Bring an ended run's artifacts to what its spec keeps; TransientError, nothing is lost.
+    """Keep of an ended run's artifacts what its spec says; TransientError, nothing is lost.
 
     What is kept and lies on a disk is uploaded, what is not kept is deleted from the object store;
     every attempt's record stays there. `protected` are trials that are kept whatever the spec says.
@@ -131,7 +131,7 @@ def keep_artifacts(
 
 
 def keep_output(store: Store, run: Run, number: int, installation: Installation) -> None:
-    """Bring what a trial's last attempt has left to where the spec keeps it; TransientError."""
+    """Upload the output of a trial's last attempt to where the spec keeps it; TransientError."""
     spec = run.spec
     if spec.artifacts is None:
         return

@@ -1,6 +1,6 @@
 """Files in config/experiments that ask for a DAG of their own, and the runs of these DAGs.
 
-Read at every parse of the DAG file: what is heavy is imported in functions.
+Every parse of the DAG file imports this module, so heavy imports are inside functions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = "hpo_scheduled_"
 SUFFIXES = (".yaml", ".yml")
-#: A DAG of more waves takes the scheduler minutes, and with them everybody else's DAGs.
+#: A DAG of more waves holds up Airflow's scheduler, and so all other DAGs, for minutes.
 MAX_WAVES = 500
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -41,7 +41,7 @@ class ScheduledFile:
 
     @property
     def waves(self) -> int:
-        """Count the waves that its DAG has; none of a broken file."""
+        """Count the waves of its DAG; 0 if the file is broken."""
         return engine.waves(self.spec) if self.spec else 0
 
     def broken(self, error: str) -> ScheduledFile:
@@ -52,7 +52,7 @@ class ScheduledFile:
 def scheduled_files(folder: Path, dag_id: str | None = None) -> Iterator[ScheduledFile]:
     """Read the files that ask for a DAG and those that cannot be read; all, or one DAG's.
 
-    One broken file is one broken DAG: nothing about a file is raised.
+    A broken file gives a broken DAG: what is wrong with a file is never raised.
     """
     for name, paths in sorted(_by_dag(folder).items()):
         if dag_id in (None, name):
@@ -96,7 +96,7 @@ def _read(dag_id: str, paths: Sequence[Path]) -> ScheduledFile | None:
 
 
 def asks(found: Draft) -> bool:
-    """Say whether a file asks for a DAG of its own, be it in words that are wrong."""
+    """Say whether a file asks for a DAG of its own, even with a schedule that is wrong."""
     return found.spec.schedule is not None or not found.sound("schedule")
 
 
@@ -142,8 +142,8 @@ def begin(
 ) -> Run:
     """Start a run of the file's spec, or give the one started before, whatever the file says now.
 
-    A broken file and a conf are refused. As the DAG was built for the spec, the deployment's bounds
-    on waves and parallel trials, those of conf-triggered DAGs, do not hold.
+    A broken file is refused, and so is any conf. The installation's bounds on waves and parallel
+    trials are for conf-triggered DAGs and do not hold here: this DAG was built for the spec.
     """
     from hpo_lib.runs import admission
 
@@ -168,7 +168,7 @@ def begin(
 
 
 def begun(store: Store, key: RunKey) -> Run | None:
-    """Give the run that was started by this name; None if there is none, or only a refusal."""
+    """Give the run that was started with this key; None if there is none, or only a refusal."""
     try:
         run = store.run(key)
     except NotFound:
@@ -206,7 +206,7 @@ def _moved(file: ScheduledFile, before: Spec, now: Spec) -> str | None:
 def strayed(run: Run, file: ScheduledFile) -> str | None:
     """Say why the DAG of the file as it is now cannot see a run through; None if it can.
 
-    A run keeps its spec, but has the tasks that its DAG has by now.
+    A run keeps its spec, but its tasks are those that the DAG has now.
     """
     if file.spec is None:
         return f"{file.name} has become unreadable while it ran: {file.error}"
@@ -222,9 +222,9 @@ def strayed(run: Run, file: ScheduledFile) -> str | None:
 
 
 def orphaned(run: Run, folder: Path) -> str | None:
-    """Say why Airflow has no DAG any more for the run of a file; None if it has one, or none knows.
+    """Say why Airflow has no DAG any more for the run of a file; None if it has one.
 
-    Of a folder that is not there itself nothing is known.
+    Also None if the folder itself is missing: then nothing is known.
     """
     file = run.provenance.file
     if file is None or not folder.is_dir():

@@ -2,6 +2,17 @@
 
 A convenience, never required: the contract is environment variables, lines and files, in any
 language. Standard library only. Outside a trial everything works and nothing stays on disk.
+
+    from hpo_lib import runtime
+
+    rate = runtime.params().get("rate", 0.1)
+    x = 1.0
+    for step in range(1, int(runtime.resource() or 10) + 1):
+        if runtime.should_stop():
+            break
+        x -= rate * 2 * x
+        runtime.report(step=step, loss=x * x)
+    (runtime.model_dir() / "x.txt").write_text(str(x))
 """
 
 from __future__ import annotations

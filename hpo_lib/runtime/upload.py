@@ -49,10 +49,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class Mirror:
-    """Copies the files of a folder to a store, those only that have changed since the last time.
+    """Copies to a store the files of a folder that have changed since the last time.
 
     Stores take a file whole or not at all; on a file system it is renamed into place. Files go in
-    the order in which they were last written: what names other files comes after them.
+    the order in which they were last written, so a file that names others comes after them.
     """
 
     def __init__(self, folder: Path, uri: str) -> None:
@@ -67,7 +67,7 @@ class Mirror:
         self._failed: set[str] = set()
 
     def copy(self) -> None:
-        """Copy what has changed; the first failure ends it, and that file comes last next time."""
+        """Copy what has changed; stop at the first failure, and copy that file last next time."""
         now = time.time()
         changed = {
             name: status

@@ -63,21 +63,21 @@ class Scheduler(Protocol):
         self.settings = settings
 
     def waves(self, trials: int, capacity: int) -> int:
-        """How many waves of `capacity` places a run of `trials` trials takes at most."""
+        """Say how many waves of `capacity` places a run of `trials` trials takes at most."""
         return math.ceil(trials / capacity)
 
     def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
         """Fill up to `capacity` free places with new trials and with trials that wait.
 
-        New trials are numbered from len(history.trials) + 1, one after the other. A trial that
-        waits goes on to more than it has reached; no other trial is assigned again.
+        New trials are numbered from len(history.trials) + 1, one after the other. Of the
+        others only a trial that waits may go on, and only to more than it has reached.
         """
         ...
 
     def judge(self, trial: Trial, history: History) -> Decision:
         """Say whether a trial that runs or waits may go on, or stops, and why.
 
-        It is asked about each of them whenever anything is decided. The history is what is known
-        so far, the trial's own rungs included.
+        It is called for each such trial at every decision. The history holds what is known so
+        far, the trial's own rungs included.
         """
         ...

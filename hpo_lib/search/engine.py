@@ -37,8 +37,8 @@ from hpo_lib.validation import told
 class Step:
     """What to do next: trials to start, decisions by number of other trials, or the stop.
 
-    With a stop nothing is started. Without one, no assignments mean that nothing is free or due.
-    Decisions are about trials that run or wait; those of trials that may go on change nothing.
+    With a stop nothing is started. If there is neither a stop nor an assignment, no place is free
+    or nothing is due. Decisions are about trials that run or wait; going on changes nothing.
     """
 
     assignments: Sequence[Assignment] = ()
@@ -63,7 +63,7 @@ def check(spec: Spec) -> None:
 
 
 def problems(draft: Draft) -> list[str]:
-    """Give what is wrong with a spec and cannot be seen by its model, a line each."""
+    """Give the problems of a spec that its model cannot see, a line each."""
     spec = draft.spec
     most, points = spec.limits.max_trials, len(spec.initial_points)
     found = told(scheduler_of, spec) if draft.sound("scheduler", "objective") else []
@@ -83,7 +83,7 @@ def problems(draft: Draft) -> list[str]:
 
 
 def waves(spec: Spec) -> int:
-    """Count the waves that the trials of a run make at most."""
+    """Count the waves that a run has at most."""
     return scheduler_of(spec).waves(spec.limits.max_trials, spec.limits.parallel_trials)
 
 
@@ -99,7 +99,7 @@ def step(spec: Spec, history: History, capacity: int) -> Step:
     decisions = judged(scheduler, history)
     known = after(history, decisions)
     source = _Suggestions(made, 0 if made_all else spec.limits.max_trials - len(known.trials))
-    # Nobody asks for a trial when a run is to end: is there one that should still go on?
+    # Without a free place, ask for one trial all the same: it shows whether any is still to go on.
     asked = capacity or int(scheduler.promotes)
     admitted = scheduler.admit(known, source, asked) if asked else []
     due = checked(admitted, known, asked, spec.scheduler.name)
@@ -135,13 +135,13 @@ class _Suggestions:
 def _not_promoted(
     history: History, decisions: Mapping[int, Decision], why: Decision
 ) -> dict[int, Decision]:
-    """Stop, besides what a scheduler has decided, every trial that waits: the run stops."""
+    """Add to a scheduler's decisions that every waiting trial stops, because the run stops."""
     ended = Decision.stop(f"not promoted: {why.reason}")
     return {**decisions, **{trial.number: ended for trial in history.of(TrialState.WAITING)}}
 
 
 def conclude(spec: Spec, history: History, stop: Decision | None) -> Decision:
-    """Conclude what came of a run that has ended: it has failed also if no trial is complete.
+    """Conclude how a run has ended: it has also failed if no trial is complete.
 
     A run whose trials all break a constraint is complete, and its reason says so: it has shown
     what it was asked to, and nothing went wrong on the way.

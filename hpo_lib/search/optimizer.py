@@ -34,14 +34,15 @@ class Optimizer:
 
     ```python
     optimizer = Optimizer({"x": {"type": "float", "low": -2.0, "high": 2.0}})
-    for params in (p for _ in range(10) for p in optimizer.suggest(2)):
-        optimizer.observe(params, (params["x"] - 1) ** 2)
+    for _ in range(10):
+        for params in optimizer.suggest(2):
+            optimizer.observe(params, (params["x"] - 1) ** 2)
     print(optimizer.best)
     ```
 
     What was suggested and not observed yet counts as under way: it is not suggested again.
-    Suggestions depend on the order of calls and `seed` alone, and are those of a DAG run that
-    asks for as many at a time.
+    Suggestions depend on the order of calls and `seed` alone: a DAG run that asks for as many at
+    a time gets the same.
     """
 
     def __init__(
@@ -61,9 +62,9 @@ class Optimizer:
         `constraints` are those of a spec, such as `val_loss - loss <= 0.01`, over the `metrics`
         that are observed; the objectives are called `objective`, `objective_2` and so on in them.
 
-        `earlier` are runs of other data to be advised by: for each the arguments of its calls of
-        `observe`, and a weight (0 to 1) for how alike the data is. What the space does not hold is
-        left out and counted in `dropped`.
+        `earlier` are runs on other data that advise this one: for each the arguments of its calls
+        of `observe`, and a weight (0 to 1) for how alike the data is. An observation outside the
+        space is left out and counted in `dropped`.
         """
         self._goal = Goal.of(*_directions(direction), constraints=_parsed(constraints))
         if not 0 <= seed < 2**32:
@@ -75,7 +76,7 @@ class Optimizer:
         self._search = suggesting.Search(self._space, made, seed)
         self._trials: list[Trial] = []
         self._place: dict[str, int] = {}
-        #: How many observations of earlier runs the space does not hold.
+        #: How many observations of earlier runs lie outside the space.
         self.dropped = 0
         self._earlier = tuple(self._advice(run, weight) for run, weight in earlier)
 
@@ -99,7 +100,7 @@ class Optimizer:
 
         Several objectives have a sequence of values. `metrics` holds what the constraints name. A
         configuration that was not suggested is recorded as a trial of its own; one that was
-        observed before gets the new outcome instead of the old. SpecError if it is not of the
+        observed before gets the new outcome instead of the old. SpecError if it is not in the
         space, if the value is no number, or if a metric of a constraint is missing.
         """
         outcome = _outcome(self._goal, value, metrics or {})
@@ -130,7 +131,7 @@ class Optimizer:
     def best(self) -> Found | None:
         """The best configuration that keeps the constraints, and its value; None without one.
 
-        Of several objectives the first one decides, and all their values are given.
+        With several objectives the first one decides, and the values of all are given.
         """
         trial = self._goal.best(self._trials)
         return None if trial is None else self._found(trial)

@@ -12,7 +12,7 @@ from hpo_lib.schedulers import Scheduler
 from hpo_lib.search.suggesting import settings_for
 from hpo_lib.spec import Spec
 
-#: Trials of which a scheduler is asked whether they go on.
+#: The states of trials that a scheduler judges.
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -28,13 +28,13 @@ def scheduler_of(spec: Spec) -> Scheduler:
 
 
 def judged(scheduler: Scheduler, history: History) -> dict[int, Decision]:
-    """Give by number what the scheduler says of every trial that runs or waits."""
-    waiting = [trial for trial in history.trials if trial.state in _OPEN]
-    return {trial.number: scheduler.judge(trial, history) for trial in waiting}
+    """Give the scheduler's decision on every trial that runs or waits, by number."""
+    going = [trial for trial in history.trials if trial.state in _OPEN]
+    return {trial.number: scheduler.judge(trial, history) for trial in going}
 
 
 def after(history: History, decisions: Mapping[int, Decision]) -> History:
-    """Give the history as it is when the trials that are not to go on have been stopped."""
+    """Give the history as it is once the trials that are to stop have stopped."""
     trials = tuple(_stopped(trial, decisions.get(trial.number)) for trial in history.trials)
     return replace(history, trials=trials)
 

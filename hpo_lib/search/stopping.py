@@ -38,7 +38,7 @@ def no_more_trials(spec: Spec, history: History, made: Search) -> Decision | Non
 
 
 def _target_reached(spec: Spec, history: History) -> Decision | None:
-    """Look for one feasible trial that reaches every target there is."""
+    """Stop if one feasible trial reaches every target that is set."""
     reached = {trial.number: _reached(spec, trial) for trial in history.trials}
     best = spec.goal.best(trial for trial in history.trials if reached[trial.number])
     if best is None:
@@ -72,7 +72,7 @@ def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
 
 
 def causes(failed: Sequence[Trial]) -> str:
-    """Say how many have failed, and of what."""
+    """Say how many trials have failed, and by which causes."""
     counts = Counter(str(trial.cause or "unknown") for trial in failed)
     listing = ", ".join(f"{cause} {count}" for cause, count in counts.most_common())
     return f"{len(failed)} failed" + (f" ({listing})" if listing else "")
@@ -118,7 +118,7 @@ def exhausted(history: History) -> Decision:
 
 
 def patience_lost(spec: Spec, history: History) -> Decision | None:
-    """Look for what came after the front's newest trial: whatever changes the front joins it."""
+    """Stop if enough trials follow the front's newest one: whatever changes the front joins it."""
     patience = spec.limits.patience
     front = spec.goal.front(history.trials) if patience else []
     if patience is None or not front:

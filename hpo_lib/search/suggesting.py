@@ -65,7 +65,7 @@ def make_sampler(
 ) -> Sampler:
     """Build a sampler from plain settings; SpecError says what they must be.
 
-    `auto` is chosen as for a run of which nobody knows how long it will be.
+    `auto` chooses as for a run of unknown length.
     """
     if name == AUTO:
         name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)

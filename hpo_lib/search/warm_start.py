@@ -21,10 +21,10 @@ from hpo_lib.spec.sections import WarmStart
 from hpo_lib.validation import shown
 from hpo_lib.words import count, duration
 
-#: What weighs less is left out: its best would still take a place among the first trials.
+#: A run that weighs less is left out: its best would still be among the first trials.
 _LEAST_WEIGHT = 0.01
 _REASONS = 3
-#: What the space moves by more than this share of its range is another value.
+#: A value that the space moves by more than this share of the range becomes another value.
 _ROUNDING = 1e-9
 
 
@@ -67,9 +67,10 @@ def weight(asked: WarmStart, age_s: float) -> float:
 def select(goal: Goal, space: Space, trials: Sequence[Trial], top: int) -> tuple[Trial, ...]:
     """Choose up to `top` complete trials: half for being good, half for showing the rest.
 
-    The first half, rounded up, are the best: of several objectives the Pareto front's, then by the
-    first one. Each of the others is the one that is farthest, in the unit cube, from all that are
-    chosen before it; of equals the better one. Of one configuration only its best trial counts.
+    The first half, rounded up, are the best; with several objectives the Pareto front comes first,
+    then the order of the first objective. Each of the others is the trial farthest, in the unit
+    cube, from all chosen before it; of equally far ones the better. Of trials with the same
+    configuration only the best counts.
     """
     ranked = goal.ranked(trials)
     if goal.several:
@@ -86,8 +87,8 @@ def select(goal: Goal, space: Space, trials: Sequence[Trial], top: int) -> tuple
 def first_point(spec: Spec, champion: Mapping[str, Any]) -> tuple[Spec, str | None]:
     """Put a champion's parameters before all initial points, or say why not; nothing twice.
 
-    They have to be a configuration of the space exactly as they are, but for constants that are
-    the spec's: a comparison with anything else would not be one with the champion.
+    Apart from the spec's constants, they have to be a configuration of the space exactly as they
+    are: a changed configuration would not be the champion's.
     """
     try:
         point = _unchanged(spec, champion)
@@ -118,7 +119,7 @@ def _aims(goal: Goal) -> str:
 
 
 def _unheard(one: Past, heard: set[Reused]) -> Past:
-    """Leave out results that a later run has too, which has reused them: each counts once."""
+    """Leave out results that a later run has reused: each counts once."""
     sources = [trial.reused or Reused(one.run.id, trial.number) for trial in one.trials]
     pairs = zip(one.trials, sources, strict=True)
     fresh = tuple(trial for trial, source in pairs if source not in heard)
@@ -155,8 +156,8 @@ def _listed(reasons: Counter[str]) -> str:
 def _mapped(spec: Spec, run: Run, trial: Trial) -> Trial:
     """Put a trial on the new space; SpecError says why it has no place there.
 
-    The constants of its run stand in for parameters that were not varied then. What is a constant
-    now must have had that value, if it was varied; what is gone is passed over.
+    The constants of its run stand in for parameters that were not varied then. A parameter that is
+    a constant now must have had that value, if it was varied; one that is gone is ignored.
     """
     goal, space = spec.goal, spec.search_space
     measured = {name: trial.metrics[name] for name in goal.metrics if name in trial.metrics}
@@ -170,7 +171,7 @@ def _mapped(spec: Spec, run: Run, trial: Trial) -> Trial:
 
 
 def _unchanged(spec: Spec, params: Params) -> dict[str, Value]:
-    """Give the configuration that these parameters are; SpecError if they are none."""
+    """Give the configuration that these parameters make; SpecError if they make none."""
     _check_constants(spec, params)
     varied = {name: value for name, value in params.items() if name not in spec.fixed}
     point = spec.search_space.canonical(varied)
@@ -191,7 +192,7 @@ def _check_constants(spec: Spec, params: Params) -> None:
 
 
 def _spread(space: Space, trials: Sequence[Trial], best: int, top: int) -> Sequence[Trial]:
-    """Give the first `best` trials and then those farthest from all given, `top` together."""
+    """Give the first `best` trials, then those farthest from all chosen so far, `top` in all."""
     import numpy as np
 
     places = np.array([space.to_unit(trial.params) for trial in trials])
@@ -201,5 +202,5 @@ def _spread(space: Space, trials: Sequence[Trial], best: int, top: int) -> Seque
         index = len(chosen) if len(chosen) < best else int(gaps.argmax())
         chosen.append(index)
         gaps = np.minimum(gaps, ((places - places[index]) ** 2).sum(axis=1))
-        gaps[index] = -1.0  # Never again, even among equal places.
+        gaps[index] = -1.0  # So that it is not chosen again, even among equal places.
     return [trials[index] for index in chosen]

@@ -13,7 +13,7 @@ from hpo_lib.core.trial import Origin, Params, Trial
 from hpo_lib.spec import placeholders
 from hpo_lib.spec.model import Spec
 
-#: More than any search has trials.
+#: Final trials' seeds begin here: above the number of any trial of a search.
 _FINAL_SEEDS = 500_000
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -28,7 +28,7 @@ _THREADS = (
 class Invocation:
     """A command without a shell, and the variables that it needs beside its backend's own.
 
-    Without a command of the spec's own, `args` go to the one of the image. `options` are the
+    Without a command in the spec, `args` go to the command of the image. `options` are the
     backend's own, with the trial's values in them.
     """
 
@@ -50,8 +50,8 @@ def invocation(
 ) -> Invocation:
     """Build what runs an attempt; `output` is the place that it knows as HPO_OUTPUT.
 
-    `resume_from` is the output of an attempt whose checkpoint it goes on from, `resource` how far
-    it goes; neither is told if it is None.
+    `resume_from` is the output of the attempt whose checkpoint it goes on from, `resource` how far
+    it goes; the program is not told of one that is None.
     """
     return _built(
         spec,
@@ -124,8 +124,8 @@ def _plain(resource: float) -> int | float:
 def seed(spec: Spec, trial: Trial) -> int:
     """Give a trial a seed of its own, below 2**31, the same for each of its attempts.
 
-    Final trials share theirs by their repeat, whatever is trained: they are compared in pairs.
-    Where results are reused, a configuration has the same seed under whatever number it is tried.
+    Final trials of the same repeat share a seed, whatever they train: they are compared in pairs.
+    If the spec has `reuse`, a configuration has the same seed whatever its trial's number.
     """
     own = trial.number
     if trial.origin is Origin.FINAL:

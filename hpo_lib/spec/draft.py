@@ -1,7 +1,7 @@
 """From a conf to a spec, and all that is wrong with it at once.
 
-A draft is a spec as far as a conf can be read. What looks at several sections, here and in later
-checks, says first on which fields it hangs: where one of these is broken, it has nothing to say.
+A draft is a spec as far as a conf can be read. A check of several sections, here or later, names
+the fields that it depends on, and is left out if one of them is broken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hpo_lib.spec.model import MAX_BYTES, Spec, final_trial
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import LENIENT, UNKNOWN, lines, shown, told
 
-#: A check that finds more is cut short: a conf of many wrong lines shall not fill the store.
+#: The most problems that one check tells: a conf of many wrong lines must not fill the store.
 _MOST = 100
 #: What stands for required sections that are broken.
 _STAND_INS: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ def load(data: Any) -> Spec:
 
 
 def draft(data: Any) -> Draft:
-    """Read a conf as far as it can be read; SpecError only of what is no mapping, or too large."""
+    """Read a conf as far as it can be read; SpecError if it is no mapping, or too large."""
     if not isinstance(data, Mapping):
         raise SpecError(f"spec: must be a mapping, got {shown(data)}")
     try:
@@ -96,14 +96,14 @@ def _sections(data: Mapping[Any, Any]) -> Draft:
     try:
         spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
     except ValidationError as error:
-        # A section does not do without a field that is broken.
+        # A broken field was required, so its whole section counts as broken.
         broken |= {str(problem["loc"][0]) for problem in error.errors()}
         spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
     return Draft(spec, frozenset(broken), tuple(problems))
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:
-    """Name the fields that are broken: of a section that is a mapping those in it."""
+    """Name what is broken: fields of a section that is a mapping, otherwise the section."""
     found = set()
     for problem in error.errors():
         if problem["type"] == UNKNOWN:
@@ -126,7 +126,7 @@ def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
 
 
 def _together(made: Draft) -> Draft:
-    """Check what looks at several sections, or at all of one."""
+    """Run the checks that look at several sections, or at a whole section."""
     sound = made.found(line for check in _CHECKS for line in _problems(made, *check))
     words = [line for check in _WORDS for line in _problems(made, *check)]
     return replace(sound, problems=tuple(dict.fromkeys((*sound.problems, *words))))
@@ -202,7 +202,7 @@ def _not_startable(trial: TrialSpec, at: str) -> Iterator[str]:
 
 
 def _warm_start(spec: Spec) -> Iterator[str]:
-    own = ":" in spec.sampler.name  # what it makes of a history's `earlier` is its own affair
+    own = ":" in spec.sampler.name  # one's own sampler may use a history's `earlier`
     if spec.warm_start and not own and spec.sampler.name not in (AUTO, *TAKE_EARLIER):
         able = " or ".join([AUTO, *TAKE_EARLIER])
         yield f"warm_start: sampler {spec.sampler.name} takes no earlier runs; use {able}"
@@ -222,7 +222,7 @@ def _final_startable(spec: Spec) -> Iterator[str]:
 
 
 def _final_placeholders(spec: Spec) -> Iterator[str]:
-    """Look at the words that final training has instead of the spec's own."""
+    """Check the placeholders that `final.trial` brings in."""
     if spec.final is None or _final(spec):
         return
     for part in ("command", "args", "options"):
@@ -254,9 +254,9 @@ def _direction_of_guards(spec: Spec) -> Iterator[str]:
 
 
 _STARTS = ("trial.command", "trial.image", "trial.options")
-#: What hangs on names of parameters and constants alone: also one with a wrong range has a name.
+#: For checks that need only names of parameters and constants: a wrong range leaves the name.
 _NAMES = ("space.", "fixed.")
-#: The fields that a check hangs on, and the check.
+#: The fields that a check depends on, and the check.
 _CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (("space.",), _space_names),
     (("space",), _space),
@@ -273,7 +273,7 @@ _CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (("deploy.metric", "deploy.direction", "objective"), _direction_of_deploy),
     (("deploy.metric", "deploy.guards", "objective"), _direction_of_guards),
 ]
-#: The same for words with placeholders: no later check hangs on what these find.
+#: The same for words with placeholders: no later check depends on what these find.
 _WORDS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (("trial.command", *_NAMES), _placeholders("command")),
     (("trial.args", *_NAMES), _placeholders("args")),

@@ -1,6 +1,6 @@
 """The spec of an experiment: one frozen model for conf JSON and YAML file.
 
-Whatever later versions will understand is refused here in so many words, never ignored.
+What only later versions will understand is refused by name, never ignored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MAX_OBJECTIVES, _MAX_CONSTRAINTS = 5, 10
 
 
 class Spec(Strict):
-    """An experiment: everything that decides what its runs do, and when a file's are due.
+    """An experiment: everything that decides what its runs do, and when those of a file are due.
 
     The model looks at each section by itself; `load` also checks that they fit together.
     """
@@ -151,8 +151,8 @@ class Spec(Strict):
     def dump(self) -> dict[str, Any]:
         """Give the canonical plain form: every default written out, nothing that is unset.
 
-        What came later is left out where it is at its default: the digest of a spec that does
-        without it stays the same.
+        Keys that were added later are left out at their defaults, so that the digest of a spec
+        without them stays the same.
         """
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         trial = plain["trial"] = dict(plain["trial"])
@@ -164,16 +164,16 @@ class Spec(Strict):
 
     @property
     def digest(self) -> str:
-        """Hash the canonical form; when a run is due changes nothing about it."""
+        """Hash the canonical form without its schedule, which changes nothing about a run."""
         plain = self.unscheduled().dump()
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
     def unscheduled(self) -> Self:
-        """Give the same without its schedule: what a run is."""
+        """Give the spec without its schedule, as a run keeps it."""
         return self.model_copy(update={"schedule": None})
 
 
-#: Keys that the first specs did not have.
+#: Keys that the first specs did not have: section, key, default.
 _LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
     ("", "constraints", []),
     ("trial", "options", {}),
@@ -183,7 +183,7 @@ _LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
 
 
 def final_trial(trial: TrialSpec, final: FinalTraining) -> TrialSpec:
-    """Give the trial that final training makes of the spec's own; SpecError."""
+    """Give the spec's `trial` with the changes of final training; SpecError."""
     mine = trial.model_dump(mode="json", exclude_none=True)
     if final.trial.get("backend", trial.backend) != trial.backend:
         mine = {name: mine[name] for name in mine.keys() - {"image", "options", "spot"}}

@@ -59,7 +59,7 @@ class Outline:
     """What a stored spec says; empty or None where it says nothing that can be read.
 
     `backends` are those of the search and of final training. `deploy` is the text of that section:
-    what is deployed in the same way has the same.
+    it is the same for models that are deployed in the same way.
     """
 
     goal: Goal | None = None
@@ -112,7 +112,7 @@ def _goal(document: Mapping[str, Any]) -> Goal | None:
 
 
 def _objectives(said: object) -> tuple[Measure, ...]:
-    """Read the objectives: at least one, of which the spec may say nothing."""
+    """Read the objectives: always at least one, empty if the spec names none."""
     listed = said if isinstance(said, list | tuple) else [said]
     found = tuple(Measure.of(one) for one in listed if isinstance(one, Mapping))
     return found or (Measure.of({}),)

@@ -9,10 +9,17 @@ from typing import Any
 from hpo_lib.core.trial import Params
 from hpo_lib.errors import nearest
 
-#: What there is besides parameters.
+#: The placeholders besides `params.…`.
 FACTS = (
-    *("experiment", "run", "trial.number", "attempt", "seed", "phase", "output"),
-    *("resource", "resume_from"),
+    "experiment",
+    "run",
+    "trial.number",
+    "attempt",
+    "seed",
+    "phase",
+    "output",
+    "resource",
+    "resume_from",
 )
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 _LEFT_OUT = object()
@@ -29,7 +36,7 @@ def unknown(value: Any, params: Sequence[str], *, at: str) -> Iterator[str]:
 
 
 def words(line: Sequence[str], params: Params, facts: Mapping[str, object]) -> list[str]:
-    """Fill a command's words; one that names an inactive parameter is left out."""
+    """Fill a command's words; a word that names an inactive parameter is left out."""
     values = _values(params, facts)
     return [word for one in line if (word := _word(one, values)) is not None]
 
@@ -39,8 +46,8 @@ def filled(
 ) -> dict[str, Any]:
     """Fill the texts of plain JSON.
 
-    A text that is one placeholder becomes the value itself, a number say; one that names an
-    inactive parameter is left out, with its key.
+    A text that is one placeholder becomes the value itself, such as a number. A text
+    that names an inactive parameter is left out, with its key.
     """
     found: dict[str, Any] = _filled(options, _values(params, facts))
     return found

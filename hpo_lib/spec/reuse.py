@@ -1,4 +1,4 @@
-"""What a spec declares its results to depend on, so that none is trained for a second time."""
+"""The data and code that a spec's results depend on, so that none is trained twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SEGMENT = re.compile(r"[^.\x00-\x1f\x7f/\\][^\x00-\x1f\x7f/\\]*")
 class Reuse(Strict):
     """The files and folders that hold a trial's data and its code.
 
-    Relative paths lie where local trials run or in HPO_DATA; all else is named by URIs.
+    Relative paths lie where local trials run or in HPO_DATA; other places are named by URIs.
     """
 
     data: tuple[str, ...] = Field(strict=False, max_length=_MAX_PLACES)
@@ -41,7 +41,7 @@ class Reuse(Strict):
                 yield f"reuse.{field}.{index}", place
 
     def unfit(self, backend: str) -> Iterator[str]:
-        """Yield why the backend's trials cannot depend on such places, or depend on others too."""
+        """Yield why the backend's trials cannot read such places, or depend on code not named."""
         if backends()[backend].on_workers:
             if not self.code:
                 yield f"reuse.code: is required by backend {backend}, whose program is no image"

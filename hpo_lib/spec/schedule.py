@@ -54,7 +54,7 @@ class AssetSpec(Strict):
 
 
 class Schedule(Strict):
-    """Cron's times in a zone, and assets of which all have to be updated; at least one of both.
+    """Times of cron in a zone, assets that must all be updated, or both.
 
     `paused` takes both away, and leaves the rest of the DAG as it is.
     """
@@ -94,7 +94,7 @@ class Schedule(Strict):
         return [{"uri": one} if isinstance(one, str) else one for one in value]
 
     def problems(self, broken: Collection[str]) -> Iterator[str]:
-        """Yield that nothing says when, a zone of no cron, and assets that are named twice."""
+        """Yield that there is neither cron nor asset, a zone without cron, and repeated assets."""
         if self.cron is None and not self.assets and not {"cron", "assets"} & set(broken):
             yield "must have cron, assets or both"
         if self.timezone is not None and self.cron is None and "cron" not in broken:
@@ -117,7 +117,7 @@ class Schedule(Strict):
         return ", or ".join(ways) + (" (paused)" if self.paused else "")
 
     def upcoming(self, after: datetime, count: int) -> list[datetime]:
-        """Give the next times of cron after an aware one, in the zone; none while paused."""
+        """Give the next times of cron after an aware time, in the zone; none while paused."""
         if self.cron is None or self.paused:
             return []
         times = _times(self.cron, ZoneInfo(self.zone), after)
@@ -141,9 +141,9 @@ def _check_times(text: str) -> None:
 
 
 def _times(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
-    """Follow Airflow: where clocks change, an hourly cron goes on by the hour.
+    """Yield times as Airflow does: an hourly cron goes on by the hour where clocks change.
 
-    Any other takes the later one of two equal times, and one that the clock leaps over later.
+    Any other cron takes the later of two equal times, and moves a skipped time to after the change.
     """
     from croniter import croniter
 

@@ -185,8 +185,8 @@ def _settings_of(collector: str) -> set[str]:
 class Artifacts(Strict):
     """Where attempts leave models, checkpoints and records, and whose are kept in the end.
 
-    `uri` is one that fsspec understands; whether a deployment lets it be used, and with which
-    credentials, is the deployment's own affair.
+    `uri` is one that fsspec understands; the installation decides whether it may be used, and
+    with which credentials.
     """
 
     uri: str = Field(max_length=500)
@@ -198,8 +198,8 @@ class Artifacts(Strict):
 class WarmStart(Strict):
     """Which earlier runs advise: the newest complete ones `from` experiments, `top` trials of each.
 
-    Without `from` it is the experiment's own runs. `weight` is that of a run that has only just
-    ended; it halves with every `half_life`.
+    Without `from`, the experiment's own runs advise. A run that has only just ended has the
+    `weight`; it halves with every `half_life`.
     """
 
     from_: tuple[str, ...] | None = Field(default=None, alias="from", strict=False, min_length=1)
@@ -237,7 +237,7 @@ class FinalTraining(Strict):
     """The last training of a run's winner, once per seed.
 
     `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
-    With another backend, `image`, `options` and `spot` of the spec's own mean nothing.
+    With another backend, the `image`, `options` and `spot` of the spec's own do not apply.
     """
 
     seeds: int = Field(default=5, ge=1, le=100)
@@ -258,7 +258,7 @@ class GuardSpec(Strict):
     _check_metric = field_validator("metric")(metric_name)
 
     def problems(self, broken: Collection[str]) -> Iterator[str]:
-        """Yield that there is nothing to keep to, if nothing is asked for."""
+        """Yield that a bound is missing, if there is none."""
         bounds = ("at_most", "at_least", "not_worse_than")
         if not any(name in broken or getattr(self, name) is not None for name in bounds):
             yield "needs at_most, at_least or not_worse_than"

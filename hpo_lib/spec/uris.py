@@ -13,12 +13,12 @@ _NAMED = {True: "an absolute folder, file:///folder", False: "a bucket or host"}
 
 
 def checked(text: str) -> str:
-    """Give a URI of a place without credentials, without a slash at its end."""
+    """Give a place's URI without a slash at its end; refuse one that holds credentials."""
     scheme, colon, rest = text.partition("://")
     account, at, _ = rest.rpartition("@")
     if set("?#") & set(rest) or (at and (scheme not in _WITH_ACCOUNT or set(":/") & set(account))):
         # The value is not shown: it may hold a secret.
-        raise rule("must hold no credentials and no query; they come from the deployment")
+        raise rule("must hold no credentials and no query; they come from the installation")
     host, _, path = rest.rstrip("/").partition("/")
     segments = path.split("/") if path else []
     if (

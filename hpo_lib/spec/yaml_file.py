@@ -21,7 +21,7 @@ def from_yaml(text: str) -> Spec:
 
 
 def draft_of(text: str) -> Draft:
-    """Read YAML as far as it can be read; SpecError only of what is no YAML, or no mapping."""
+    """Read YAML as far as it can be read; SpecError if it is no YAML, or no mapping."""
     if len(text.encode()) > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {len(text.encode()):,}")
     try:
@@ -39,7 +39,7 @@ def to_yaml(spec: Spec) -> str:
 
 
 def draft_file(path: Path) -> Draft:
-    """Read a spec file without the checks for which samplers and backends are imported."""
+    """Read a spec file without the checks that import samplers and backends."""
     return draft_of(_text(path))
 
 

@@ -29,7 +29,7 @@ from hpo_lib.store.writes import insert_all
 
 
 def is_live(connection: Connection, run_id: int, number: int, attempt: int) -> bool:
-    """Say whether an attempt is one of a run, and neither has ended; unknown ones are not."""
+    """Say whether a run has this attempt, and neither of the two has ended."""
     place = (attempts.c.run_id == run_id, attempts.c.trial == number)
     query = (
         select(attempts.c.id)
@@ -63,7 +63,7 @@ def take(
 
 
 def _asked(connection: Connection, run_id: int, number: int) -> Assignment:
-    """Give what a trial is to do; a trial that no slot was given goes to its end."""
+    """Give a trial's assignment; a trial that was given to no slot goes to its end."""
     found = newest_assignment(connection, run_id, number)
     return Assignment(number, {}) if found is None else found[1]
 
@@ -104,7 +104,7 @@ def _keep_rung(
     result: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """Keep what a trial has reached at a resource, the last word counts; nothing of a failure."""
+    """Keep a trial's value at a resource in place of an earlier one; a failure has none."""
     if resource is None or result["state"] is not TrialState.COMPLETE:
         return
     this = and_(rungs.c.run_id == run_id, rungs.c.trial == number, rungs.c.resource == resource)
@@ -129,7 +129,7 @@ def stop(connection: Connection, run_id: int, number: int, reason: str, now: dat
 def fail(
     connection: Connection, run_id: int, number: int, cause: Cause, reason: str, now: datetime
 ) -> Trial:
-    """End a trial and its live attempt, for want of an outcome; one that has ended stays."""
+    """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
     outcome = Outcome(AttemptState.FAILED, reason, cause=cause)
     read_run(connection, run_id, lock=True)
     trial = read_trial(connection, run_id, number)

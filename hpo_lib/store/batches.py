@@ -39,7 +39,7 @@ from hpo_lib.store.writes import insert_all
 #: Columns of `trials` that an assignment is read from, with its row of `leases`.
 _ASSIGNED = ("params", "origin", "repeat", "reused_run", "reused_trial")
 _SAME_TRIAL = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
-#: Those that a new trial has a value in only if its result is known.
+#: Columns in which a new trial has a value only if its result is known already.
 _OF_A_RESULT = ("value", "reason", "ended_at", "reused_run", "reused_trial")
 
 
@@ -58,12 +58,12 @@ class Answer(Protocol):
 
     @property
     def stop(self) -> Decision | None:
-        """Why nothing more should be asked, if so."""
+        """Why the run is to stop; None if it is not."""
         ...
 
 
 class FinalAnswer(Answer, Protocol):
-    """An answer about final training: besides, who challenges the champion."""
+    """An answer about final training, which also names the challenger."""
 
     @property
     def challenger(self) -> Trial | None:
@@ -75,7 +75,8 @@ class FinalAnswer(Answer, Protocol):
 class Batch:
     """What a slot was answered, once and for all: assignments by position, and a stop.
 
-    `reused` are further trials of the slot that are complete already, with whose result they have.
+    `reused` are further trials of the slot that are complete already, each with the trial whose
+    result it has.
     `decisions` are what the scheduler decided when it was asked.
     """
 
@@ -92,7 +93,7 @@ def give(
     ask: Callable[[Connection, Run, History], Answer],
     now: datetime,
 ) -> Batch:
-    """Give what a slot was answered, or ask, and keep the answer and its new trials."""
+    """Give a slot's answer; if there is none yet, ask, and keep the answer and its new trials."""
     run = read_run(connection, run_id, lock=True)
     known = answered(connection, run_id, slot)
     if known is not None:
@@ -126,7 +127,7 @@ def stop_of_ended(run: Run) -> Decision:
 
 
 def first_stop(connection: Connection, run_id: int) -> Decision | None:
-    """Give the first stop that any slot of a run was answered."""
+    """Give the first stop among the answers to a run's slots."""
     query = (
         select(leases)
         .where(leases.c.run_id == run_id, leases.c.action.is_not(None))
@@ -138,7 +139,7 @@ def first_stop(connection: Connection, run_id: int) -> Decision | None:
 
 
 def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
-    """Give what a slot was answered, None if it never asked."""
+    """Give a slot's answer, None if it has none yet."""
     query = (
         select(leases, *(trials.c[name] for name in _ASSIGNED))
         .outerjoin(trials, _SAME_TRIAL)

@@ -37,8 +37,8 @@ _CONNECT_TIMEOUT_S = 10
 _UPGRADE_TIMEOUT_S = 60.0
 _UPGRADE_LOCK = 0x68706F  # "hpo": the key of PostgreSQL's advisory lock
 _SHOWN_OPTIONS = ("host", "port")
-#: SQLSTATE classes of a world that may be better in a moment: connection, rollback, resources,
-#: operator intervention; and a lock that was not free in time.
+#: SQLSTATE classes of errors that may soon pass: connection, rollback, resources, operator
+#: intervention; and the state of a lock that was not free in time.
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")
 _LOCK_NOT_AVAILABLE = "55P03"
 _BUSY = ("too many clients", "connection slots", "starting up", "shutting down", "recovery mode")
@@ -143,7 +143,7 @@ class Database:
             raise StoreError(self._mismatch(found))
 
     def upgrade(self) -> str:
-        """Bring the schema to this code's revision, whoever else does the same; give it."""
+        """Bring the schema to this code's revision and give it; several may do so at once."""
         from alembic import command
 
         if self.is_sqlite:
@@ -246,7 +246,7 @@ def _is_sqlite(url: URL) -> bool:
 
 
 def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
-    """Make an engine whose transactions are ours to begin: the driver's own begin too late."""
+    """Make an engine for which we begin transactions: the driver begins its own too late."""
     arguments = {"timeout": lock_timeout_s, "isolation_level": None}
     engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
     event.listen(engine, "connect", _enforce_foreign_keys)

@@ -39,7 +39,7 @@ def keep_stops(
     said: Mapping[int, Decision],
     now: datetime,
 ) -> None:
-    """Keep who is to stop, once, and stop those that wait; whoever runs a trial ends it itself."""
+    """Keep once which trials stop, and stop those that wait; a running trial's task ends it."""
     stops = {number: one for number, one in said.items() if one.action is Action.STOP}
     known = {one.trial for one in read_decisions(connection, run_id) if one.action is Action.STOP}
     fresh = {number: one for number, one in stops.items() if number not in known}
@@ -74,7 +74,7 @@ def keep_promotions(
     promoted: Sequence[tuple[int, Assignment]],
     now: datetime,
 ) -> None:
-    """Let trials that waited run again, in another slot, and keep why; given with their positions.
+    """Let trials that waited run again, in another slot at the given positions, and keep why.
 
     ValueError if one of them does not wait.
     """

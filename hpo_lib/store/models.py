@@ -103,7 +103,7 @@ class Models:
     def _say(
         self, model: Model, change: Callable[[Model], Model], values: Mapping[str, Any] = {}
     ) -> Model:
-        """Change what is said of a model as it is now, and with it other columns of its row."""
+        """Change what is said of a model as it is now, and further columns of its row."""
         with self.database.write() as connection:
             lock(connection, model.experiment)
             changed = change(_get(connection, model.experiment, model.version))
@@ -118,7 +118,7 @@ class Models:
             _set(connection, model.experiment, model.version, {"served": True})
 
     def reject(self, model: Model, reason: str) -> Model:
-        """Reject a challenger; a model that is something else by now stays what it is."""
+        """Reject a challenger; a model with another status by now stays as it is."""
         with self.database.write() as connection:
             lock(connection, model.experiment)
             now = _get(connection, model.experiment, model.version)
@@ -129,7 +129,7 @@ class Models:
     def promote(self, model: Model, reason: str) -> Model:
         """Make a challenger the champion, and retire the one before; done again, it does nothing.
 
-        Superseded if the champion is another one than it was compared with, or if the model has
+        Superseded if the champion is not the one that it was compared with, or if the model has
         been rejected or retired meanwhile.
         """
         with self.database.write() as connection:
@@ -153,8 +153,8 @@ class Models:
     ) -> Model | None:
         """Take the championship from a model and give it to version `by`; give the champion.
 
-        `status` (REJECTED or RETIRED) is what becomes of the model. One that is not the champion
-        any more stays what it is. NotFound if there is no version `by`.
+        `status` (REJECTED or RETIRED) is what becomes of the model. A model that is not the
+        champion any more stays as it is. NotFound if there is no version `by`.
         """
         if status not in _ENDED:
             raise ValueError(f"a champion can become rejected or retired, got {status}")
@@ -238,7 +238,7 @@ def champion(connection: Connection, experiment: str) -> Model | None:
 def seen_by(connection: Connection, experiment: str, run_id: int) -> Model | None:
     """Give the champion that a run has checked, None if it has checked none.
 
-    Only what has been champion is ever checked: the many other models are not read.
+    Only models that have been champion are checked, so the many others are not read.
     """
     crowned = select(model_events.c.version).where(
         model_events.c.experiment == experiment, model_events.c.status == ModelStatus.CHAMPION

@@ -86,7 +86,7 @@ def spans_of(tried: Iterable[Attempt]) -> list[Span]:
 
 
 def seconds(start: datetime, end: datetime) -> float:
-    """Give the time between two clocks, which may disagree: never less than nothing."""
+    """Give the seconds between two times, never negative: their clocks may disagree."""
     return max(0.0, (end - start).total_seconds())
 
 

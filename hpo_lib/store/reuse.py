@@ -14,18 +14,18 @@ from hpo_lib.records import AttemptState, Run, RunStatus
 from hpo_lib.store.rows import observation_of, reused_of
 from hpo_lib.store.schema import attempts, observations, runs, trials
 
-#: Before a run has ended nobody has looked whether its data stayed the same.
+#: Only when a run ends is it checked that its data stayed the same.
 _ENDED = (RunStatus.COMPLETE, RunStatus.FAILED)
 
 
 def known(
     connection: Connection, run: Run, assignments: Iterable[Assignment]
 ) -> dict[int, dict[str, Any]]:
-    """Give by number what new trials of a search need not be trained for, as columns of `trials`.
+    """Give the known results of new trials of a search, by number, as columns of `trials`.
 
-    That is the result of the first complete trial with the same parameters in a run of the same
-    experiment with the same fingerprint that has ended. It was trained itself: nothing is reused
-    from hand to hand. Final trials have other hashes than trials of a search.
+    A new trial takes the result of the first complete trial with the same parameters in an ended
+    run of the same experiment and fingerprint. That trial was trained itself: a reused result is
+    not reused again. Final trials have other hashes than trials of a search.
     """
     asked = {key(one.params): one.trial for one in assignments if _whole(one)}
     if run.fingerprint is None or not asked:
@@ -67,7 +67,7 @@ def _result(row: Row[Any]) -> dict[str, Any]:
 
 
 def curves(connection: Connection, rows: Sequence[Row[Any]]) -> Mapping[int, list[Observation]]:
-    """Give the observations of reused trials by their own numbers, from those that were trained."""
+    """Give the observations of the trials whose results rows reuse, by the rows' own numbers."""
     numbers = {found: row.number for row in rows if (found := reused_of(row)) is not None}
     if not numbers:
         return {}

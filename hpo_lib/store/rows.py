@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
 _LARGEST_STEP = 2**63 - 1
-#: Beside the verdict itself, its column has who approved the model, and what later runs saw of it.
+#: Keys of the column `verdict` besides the verdict's: the approval, and later runs' checks.
 _APPROVED, _CHECKS = "approved", "nights"
 
 
@@ -81,7 +81,7 @@ def trial_of(
 
 
 def reused_of(row: Row[Any]) -> Reused | None:
-    """Read whose result a row of `trials` has."""
+    """Read which trial's result a row of `trials` has; None if its own."""
     return None if row.reused_run is None else Reused(row.reused_run, row.reused_trial)
 
 
@@ -205,6 +205,6 @@ def decision_row(decision: Decision | None) -> dict[str, Any]:
 
 
 def _answer(**values: Any) -> dict[str, Any]:
-    """Fill up a row: those that are inserted together need the same columns."""
+    """Fill up a row: rows that are inserted together need the same columns."""
     names = ("trial", "resource", "resume_from", "action", "reason", "failed")
     return dict.fromkeys(names) | {"partial": False} | values

@@ -48,7 +48,7 @@ def refuse(
 
 
 def _put(connection: Connection, key: RunKey, values: Mapping[str, Any]) -> Run:
-    """Write a run whose key is new or was refused: to both, nothing has happened yet."""
+    """Write a run whose key is new or was refused: in both cases nothing has happened yet."""
     named = {"dag_id": key.dag_id, "dag_run_id": key.dag_run_id}
     blank = {"status": RunStatus.REFUSED, "triggered_by": "", "provenance": {}}
     new = named | blank | {"started_at": values["started_at"]}

@@ -235,7 +235,7 @@ leases = Table(
         ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_leases_trial"
     ),
 )
-#: What a trial had reached of its first objective, by the resource it was given.
+#: The value of a trial's first objective at each resource that it was given.
 rungs = Table(
     "rungs",
     metadata,
@@ -269,7 +269,7 @@ decisions = Table(
 
 Index("ix_decisions_trial", decisions.c.run_id, decisions.c.trial)
 
-#: What final training made, a row per run that came so far.
+#: What final training made, a row per run that has asked for final training.
 models = Table(
     "models",
     metadata,

@@ -1,9 +1,9 @@
 """The store of experiments: runs, trials, attempts, observations and models.
 
 Every method is one transaction, may be repeated, and may be called by any number of processes at
-once: whoever writes to a run holds its row (PostgreSQL) or the file's only writer's place
-(SQLite), so what is read before a write is still true when it is written. Methods that cannot get
-that place in time, or lose the server, raise TransientError and have changed nothing.
+once: whoever writes to a run locks its row (PostgreSQL) or the file (SQLite), so what is read
+before a write is still true when it is written. Methods that cannot get the lock in time, or lose
+the server, raise TransientError and have changed nothing.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class Store:
             return runs.finish(connection, run_id, status, reason, self._now())
 
     def forget_fingerprint(self, run_id: int) -> None:
-        """Let no run reuse the results of this one, nor this one any more those of others."""
+        """Keep this run from giving results to others, and from now on from taking any."""
         with self._database.write() as connection:
             runs.change(connection, run_id, fingerprint=None)
 
@@ -194,12 +194,12 @@ class Store:
     # Batches
 
     def next_batch(self, run_id: int, slot: str, ask: Callable[[History], Answer]) -> Batch:
-        """Give what a slot was answered, or ask and keep the answer and its new trials.
+        """Give a slot's answer; if there is none yet, ask, and keep the answer and its new trials.
 
-        `ask` runs at most once per slot whose answer is kept, inside the transaction: it must not
-        write to this store. If it raises, nothing is kept. A run that has ended answers no new
-        slot: it stops, for the reason that it has ended for. New trials whose result is known from
-        another run of the same fingerprint are complete at once.
+        `ask` runs inside the transaction, so it must not write to this store; it is not called
+        again once its answer is kept. If it raises, nothing is kept. In a run that has ended, a
+        new slot gets a stop, with the reason for which the run ended. New trials whose result is
+        known from another run of the same fingerprint are complete at once.
         """
         return self._next_batch(run_id, slot, lambda _, __, history: ask(history))
 
@@ -208,7 +208,7 @@ class Store:
     ) -> Batch:
         """Do as `next_batch` for a run's final trials, and enter the challenger beside them.
 
-        `ask` is told the experiment's champion, whom the challenger will be compared with.
+        `ask` is told the experiment's champion, with which the challenger will be compared.
         """
 
         def answer(connection: Connection, run: Run, history: History) -> Answer:
@@ -228,12 +228,12 @@ class Store:
             return batches.give(connection, run_id, slot, ask, self._now())
 
     def batch_of(self, run_id: int, slot: str) -> Batch | None:
-        """Give what a slot was answered, None if it never asked."""
+        """Give a slot's answer, None if it has none yet."""
         with self._database.read() as connection:
             return batches.answered(connection, run_id, slot)
 
     def stop_of(self, run_id: int) -> Decision | None:
-        """Give the first stop that any slot of a run was answered."""
+        """Give the first stop among the answers to a run's slots."""
         with self._database.read() as connection:
             return batches.first_stop(connection, run_id)
 
@@ -270,7 +270,7 @@ class Store:
             return read_attempts(connection, run_id, number)
 
     def is_live(self, run_id: int, number: int, attempt: int) -> bool:
-        """Say whether an attempt is one of a run, and neither has ended; unknown ones are not."""
+        """Say whether a run has this attempt, and neither of the two has ended."""
         with self._database.read() as connection:
             return attempts.is_live(connection, run_id, number, attempt)
 
@@ -304,10 +304,10 @@ class Store:
     def recollect(self, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
         """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them.
 
-        The one way from failed to complete: for metrics that were there and were not found, nothing
-        is run. The run gets the spec, which may differ in `metrics` alone, and no other run takes
-        its results over. ValueError if the outcome has no finite value, if the trial still runs,
-        or if the attempt is not its newest.
+        This alone turns failed into complete, for metrics that were there and were not found;
+        nothing is run. The run gets the spec, which may differ in `metrics` alone, and no other
+        run reuses its results. ValueError if the outcome has no finite value, if the trial still
+        runs, or if the attempt is not its newest.
         """
         with self._database.write() as connection:
             return attempts.read_again(connection, attempt_id, outcome, spec, self._now())
@@ -318,6 +318,6 @@ class Store:
             return attempts.stop(connection, run_id, number, reason, self._now())
 
     def fail_trial(self, run_id: int, number: int, cause: Cause, reason: str) -> Trial:
-        """End a trial and its live attempt, for want of an outcome; one that has ended stays."""
+        """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
         with self._database.write() as connection:
             return attempts.fail(connection, run_id, number, cause, reason, self._now())

@@ -26,7 +26,7 @@ _NO_METRICS = frozenset({"epoch", "step", "time"})
 
 @dataclass
 class Series:
-    """What is read of one metric; `best` stays NaN for one that is no objective."""
+    """What is read of one metric; `best` stays NaN if it is no objective."""
 
     values: int = 0
     first: float = math.nan
@@ -60,7 +60,7 @@ class Stranger:
 class Examination:
     """What was read by metric, what a trial would get of it, and what was passed over by name.
 
-    `unread` are metrics that stand there, but not as the collector reads them.
+    `unread` are metrics that are there, but not in the form that the collector reads.
     """
 
     spec: Spec
@@ -109,7 +109,7 @@ def _strangers(
 
 
 def source_at(path: Path, spec: Spec) -> tuple[Source, Spec]:
-    """Take a log, a metrics file, an output folder or an attempt's folder for what it is.
+    """Tell apart a log, a metrics file, an output folder and an attempt's folder.
 
     The spec is given back with the `path` that leads to the file. SpecError if nothing is there.
     """

@@ -19,7 +19,7 @@ from hpo_lib.records import AttemptState, Outcome
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 
-#: The module that carries outputs to object stores, and what it ends with if it could not.
+#: The module that uploads outputs to object stores, and its exit code if it could not.
 _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
 _TAIL_BYTES = 8_192
 
@@ -61,7 +61,7 @@ def _collected(
 
 
 def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
-    """Change how metrics are read: another collector begins anew, else the rest stays."""
+    """Change how metrics are read; naming a collector drops the other old settings."""
     if not settings:
         return spec
     kept = {} if "collector" in settings else spec.dump()["metrics"]

@@ -41,7 +41,7 @@ def recollect(
     """Read trials again whose objective was missing or not finite; give the run as it is then.
 
     `metrics` replaces settings of the spec's; with `everything` complete trials are read again too.
-    Where no objective is found now, a trial stays as it was. Done again, it gives the same.
+    A trial whose objective is not found now stays as it was. Done again, it gives the same.
     HpoError while a trial of the run is running; SpecError for wrong settings.
     """
     spec = with_metrics(run.spec, metrics or {})

@@ -43,10 +43,9 @@ def perform(
 ) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
-    A finished trial is given as it is. A running attempt is taken over, not started again: that
-    is for `launch` to do, which gets the same attempt. What an attempt holds is let go of only
-    when its outcome is in the store. A task of a `slot` that the trial has left, for it was
-    promoted since, runs nothing.
+    A finished trial is given as it is. A running attempt is not started again: `launch` gets the
+    same attempt and takes it over. What an attempt holds is let go of only when its outcome is in
+    the store. If the trial was promoted to another slot than `slot`, nothing is run.
     """
     trial, (place, asked) = store.trial(run.id, number), store.assignment(run.id, number)
     if slot not in (None, place):
@@ -110,7 +109,7 @@ def _earlier(store: Store, attempt: Attempt) -> list[Attempt]:
 
 
 def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: Spec) -> str | None:
-    """Name the output of the attempt whose checkpoint a trial goes on from, if one can be seen."""
+    """Name the output of the attempt whose checkpoint a trial goes on from, if there is one."""
     if asked.resume_from is None or not (backend.keeps_output or spec.artifacts):
         return None
     tried = store.attempts(run.id, asked.resume_from)
@@ -121,7 +120,7 @@ def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: 
 def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
     """Record the end of an attempt whose task was ended by hand; if `over`, of its trial with it.
 
-    Else the trial is attempted again, by a task that first sees to it that nothing is left of this.
+    Otherwise a task attempts the trial again, once it has made sure that nothing is left of this.
     """
     if over:
         why = "its Airflow task was marked, or its run deleted"
@@ -140,13 +139,13 @@ def _end_stopped(store: Store, attempt: Attempt, backend: Backend) -> None:
 
 
 def _name(store: Store, spec: Spec, run: Run, trial: int, attempt: int) -> AttemptName:
-    """Name an attempt, and where the spec wants what it leaves."""
+    """Name an attempt, and the place where the spec keeps its output."""
     uri = attempt_uri(spec.artifacts.uri, run, trial, attempt) if spec.artifacts else None
     return AttemptName(store.id, slug_of(run), trial, attempt, spec.trial.options, uri)
 
 
 def follow(backend: Backend, attempt: Attempt, request: Request, emit: Emit) -> Exit:
-    """Launch by the backend's own means: submit it, unless it runs, and wait for its end."""
+    """Submit an attempt to the backend, unless it runs, and wait for its end."""
     backend.submit(attempt.handle, request)
     for count, item in enumerate(backend.follow(attempt.handle), start=1):
         if isinstance(item, Exit):
@@ -205,20 +204,20 @@ def request(
 
 
 def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
-    """Record an attempt's end; one that was stopped leaves the verdict to whoever stopped it."""
+    """Record an attempt's end, and the trial's if its cause allows no further attempt."""
     before = [one.cause for one in _earlier(store, attempt)]
     return store.close_attempt(attempt.id, found, final=not retry_policy.again(found.cause, before))
 
 
 def _another(attempt: Attempt, found: Outcome) -> TransientError:
-    """Ask for the next attempt, if a trial is not done with: after its cause's pause."""
+    """Make the error that asks for a trial's next attempt, after the pause for its cause."""
     rule = retry_policy.RULES[found.cause or Cause.LOST]
     said = f"attempt {attempt.number} failed: {found.cause}: {found.reason}; there is another"
     return TransientError(said, after_s=rule.delay_s)
 
 
 def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
-    """Let go of what the last attempt of an ended trial held, if a killed task could not."""
+    """Let go of what an ended trial's last attempt holds, in case a killed task did not."""
     for attempt in store.attempts(run.id, trial.number)[-1:]:
         backend.discard(attempt.handle)
     return trial

@@ -20,8 +20,8 @@ from hpo_lib import registry
 if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
 
-#: A killed task is retried soon; how often a trial itself may be tried again is hpo_lib's to say.
-#: What a task has done when its time is over is in the store: the retry goes on from there.
+#: A killed task is retried soon; hpo_lib alone says how often a trial itself is tried again. What a
+#: task has done until its timeout is in the store: the retry goes on from there.
 _CONTROL: dict[str, Any] = {
     "retries": 10,
     "retry_delay": timedelta(seconds=5),
@@ -75,7 +75,7 @@ def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], wav
     ) as dag:
         begin = validate(partial(tasks.validate, backend=backend))
         ending(unrolled(begin, backend, waves), backend)
-    # Set last: every operator copies, deeply, the params that its DAG has when it is made.
+    # Set last: every operator is made with a deep copy of the params that its DAG has by then.
     dag.params = ParamsDict(form(example))
     return dag
 
@@ -120,10 +120,10 @@ def unrolled(
 
 
 def _operator(backend: str) -> Callable[..., Any]:
-    """Give what makes a backend's mapped trials from the rest of their settings.
+    """Give a function that makes a backend's mapped trials from the rest of their settings.
 
-    What runs a trial is imported only for the DAGs that need it. So is the backend itself, although
-    the DAG holds its name alone: one that cannot be imported is to break the DAG, not its trials.
+    The operator is imported only for the DAGs that need it. So is the backend, although the DAG
+    holds only its name: a backend that cannot be imported must break the DAG, not its trials.
     """
     registry.load("backend", backend)
     operator = registry.imported(registry.backends()[backend].operator)
@@ -150,7 +150,10 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
     ("name", "text", "", "Experiment", "lower-case letters, digits and `-`"),
     ("description", "text", "", "Description", "what it is for"),
     (
-        *("objective", "one or more", {}, "Objective"),
+        "objective",
+        "one or more",
+        {},
+        "Objective",
         "`metric`, `direction`, `target`, `reduce`; or a list of several such mappings",
     ),
     ("constraints", "lines", [], "Constraints", "such as `val_loss - loss <= 0.01`, one a line"),

@@ -38,8 +38,8 @@ def final_tasks(
     """Put final training, gate, approval and deployment between the last wave and the end.
 
     No more than `at_once` final trials run together, however many seeds there are.
-    Where the spec asks for none of it they are skipped. `report` follows the gate, so that whoever
-    approves has it before them.
+    Tasks that the spec has no need of are skipped. `report` follows the gate, so that people can
+    read it before they approve.
     """
     with TaskGroup("final"):
 
@@ -78,14 +78,14 @@ def final_tasks(
 
 
 def _approval() -> BaseOperator:
-    """Build the task that asks; asked again soon if Airflow loses an answer given at once."""
+    """Build the task that asks; its retry asks again if Airflow loses an answer given at once."""
     return Approval(task_id="approve", retries=10, retry_delay=timedelta(seconds=5))
 
 
 class Approval(HITLOperator):
-    """Asks people, where the spec wants it; nobody's answer in time means no.
+    """Asks people for approval, where the spec wants it; no answer in time means no.
 
-    What is asked is put together when it is asked, from the store: it is never a template.
+    The question is put together from the store when it is asked: it is never a template.
     """
 
     template_fields = ()
@@ -133,7 +133,7 @@ def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict
 
 
 def _left_out(context: Mapping[str, Any]) -> list[str]:
-    """Name what is skipped without final trials: what serves is looked after all the same."""
+    """Name the tasks to skip without final trials: `deploy` still runs, if the spec has one."""
     with errors(), open_store() as store:
         return _AFTER_CHOOSE[:-1] if _deploys(store, context) else _AFTER_CHOOSE
 
@@ -159,7 +159,7 @@ def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _log_drift(store: Any, context: Mapping[str, Any]) -> None:
-    """Log what the run has seen of the champion, if it has."""
+    """Log what the run has seen of the champion, if it has checked it."""
     from hpo_lib.promotion import monitoring
 
     for sentence in monitoring.said(store, key_of(context)):

@@ -25,13 +25,13 @@ itself.
 
 
 def installed(row: BackendRow) -> bool:
-    """Say whether that is installed which a backend needs; without it there is no DAG."""
+    """Say whether what a backend needs is installed; without it there is no DAG."""
     try:
         return find_spec(row.needs) is not None
     except ModuleNotFoundError:
         return False
     except Exception:
-        # It is there, and broken: the DAG is going to say so.
+        # It is installed but broken, and the DAG will say so.
         return True
 
 

@@ -88,7 +88,7 @@ def _timetable(when: Schedule) -> Any:
 
     A file that is new waits for its next time. `run_immediately=False` does not mean that in
     Airflow 3.3: the last time is run if no more than a tenth of the interval has passed since. A
-    minute is left, so that a time is not missed if the file is parsed when it has just come.
+    minute is allowed, so that a time that has just come when the file is parsed is not missed.
     """
     assets = [Asset(name=one.name or one.uri, uri=one.uri) for one in when.assets]
     if when.cron is None:

@@ -69,7 +69,7 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
 def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) -> dict[str, Any]:
     """Start the run of a file's spec as it is now; later tasks read the store, not the file.
 
-    Where the file has grown just now, it waits until the run has all tasks, of which `last` is one.
+    If the file has just been changed, it waits until the run has all tasks, up to `last`.
     """
     from hpo_lib.runs import scheduled_files
 
@@ -154,7 +154,7 @@ def suggest(
 
 
 def _other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
-    """Say so if the file's DAG now runs trials elsewhere than the run that it is to go on with."""
+    """Say so if the file's DAG now runs trials on another backend than the run that goes on."""
     from hpo_lib.runs.scheduled_files import begun, strayed
 
     run = None if file is None else begun(store, key)
@@ -236,7 +236,7 @@ _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"}
 
 
 def _states(ti: Any) -> set[str] | None:
-    """Ask Airflow for the task's state, nothing of a deleted one; None if there is no answer.
+    """Ask Airflow for the task's state: empty if it was deleted, None if there is no answer.
 
     Airflow asks a task to end for many reasons (marked, cleared, a restart, an API server out of
     reach), and does not say which.
@@ -278,7 +278,7 @@ def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dic
 
 
 def no_final(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
-    """Say why a file's DAG cannot train the winner that nobody has asked it to train so far."""
+    """Say why a file's DAG cannot do a run's final training, if that has not been asked for yet."""
     from hpo_lib.promotion import challenger
     from hpo_lib.runs import scheduled_files
 

@@ -33,7 +33,7 @@ _HOUSEKEEPING = "hpo_housekeeping"
 
 _CLIENTS: dict[str, Airflow] = {}
 
-#: A crash is noticed sooner than a deployment would want it.
+#: A crash is noticed sooner than an installation would want it.
 SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",

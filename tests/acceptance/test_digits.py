@@ -104,7 +104,7 @@ def s3() -> Iterator[S3]:
 
 @pytest.fixture(scope="module")
 def secret(s3: S3) -> Iterator[None]:
-    """The credentials, as a secret of the cluster: what the deployment's pod template names."""
+    """The credentials, as a secret of the cluster: what the installation's pod template names."""
     from kubernetes import client, config
 
     configuration = client.Configuration()

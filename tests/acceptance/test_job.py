@@ -1,7 +1,7 @@
 """Trials of two pods each, as Jobs of a real cluster under a real Airflow.
 
 Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE). The namespace is
-HPO_TEST_NAMESPACE, which the deployment has to allow (HPO_CONFIG); else `default`.
+HPO_TEST_NAMESPACE, which the installation has to allow (HPO_CONFIG); else `default`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trials as pods of a real cluster, under a real Airflow, with everything that can befall a pod.
 
-Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE). The
-namespace is HPO_TEST_NAMESPACE, the first that the deployment allows (HPO_CONFIG); else `default`.
+Needs KUBECONFIG, and an image that the cluster has or can pull (HPO_TEST_IMAGE). The namespace is
+HPO_TEST_NAMESPACE, the first that the installation allows (HPO_CONFIG); else `default`.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ BAD = {
     ),
     "too wide": (
         conf(limits={"max_trials": 20, "parallel_trials": 20}),
-        "limits.parallel_trials: must be <= 8 in this deployment, got 20",
+        "limits.parallel_trials: must be <= 8 in this installation, got 20",
     ),
     "too long": (conf(limits={"max_trials": 40}), "need 40 waves, but this DAG has 6"),
     "huge": (conf(description="x" * 1_000_000), "must be at most 262,144 bytes"),

@@ -41,7 +41,7 @@ class Plan:
     folder: Path
 
     def put(self, name: str, text: str | None = None, **changes: Any) -> str:
-        """Put a file in place at once, as a deployment should; give its DAG."""
+        """Put a file in place at once, as an installation should; give its DAG."""
         script = changes.pop("script", "echo loss=$1")
         part = self.folder / f".{name}.part"
         part.write_text(yaml.safe_dump(conf(script, **changes)) if text is None else text)

@@ -21,7 +21,7 @@ def quietly(_: str) -> None:
 
 @dataclass
 class Loop:
-    """A store, and a deployment whose trials are local processes."""
+    """A store, and an installation whose trials are local processes."""
 
     store: Store
     home: Path

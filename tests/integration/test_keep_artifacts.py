@@ -57,6 +57,6 @@ def test_artifacts_of_an_ended_run_are_kept_as_the_spec_says(
 
 
 def test_artifacts_that_the_deployment_does_not_offer_are_refused(bench: Bench) -> None:
-    with pytest.raises(SpecError, match="this deployment offers no place for them"):
+    with pytest.raises(SpecError, match="this installation offers no place for them"):
         bench.run(artifacts={"uri": "s3://bucket/x"})
     assert bench.store.run(KEY).status is RunStatus.REFUSED

@@ -208,9 +208,12 @@ def test_a_scoring_server_is_asked_where_the_deployment_names_one(
 def test_a_deployment_says_which_models_and_aliases() -> None:
     rules = MlflowRules(models=("team-*",), aliases=("champion", "canary"))
     for options, words in (
-        ({}, 'deploy.options.model: this deployment allows team-*, got "iris"'),
+        ({}, 'deploy.options.model: this installation allows team-*, got "iris"'),
         ({"model": "other"}, 'allows team-*, got "other"'),
-        ({"model": "team-a", "alias": "prod"}, "options.alias: this deployment allows champion, "),
+        (
+            {"model": "team-a", "alias": "prod"},
+            "options.alias: this installation allows champion, ",
+        ),
     ):
         with pytest.raises(SpecError, match=re.escape(words)):
             MlflowDeployer("iris", parse(MlflowOptions, options), httpx.Client, rules)

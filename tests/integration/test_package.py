@@ -238,7 +238,7 @@ class TestPackageInAnObjectStore(TestPackage):
 
 def test_packages_lie_where_the_deployment_lets_them(tmp_path: Path) -> None:
     options = {"uri": f"file://{tmp_path}/other"}
-    with pytest.raises(SpecError, match="this deployment offers no place"):
+    with pytest.raises(SpecError, match="this installation offers no place"):
         PackageDeployer.at("digits", options, tmp_path, {})
     offers = {f"file://{tmp_path}": dict}
     found = PackageDeployer.at("digits", options, tmp_path, offers)

@@ -543,7 +543,7 @@ def test_what_does_not_serve_is_taken_back_to_where_the_one_before_serves(
 
 
 def offering(bench: Bench, folder: Path) -> Installation:
-    """Give a deployment that lets packages lie in one more folder."""
+    """Give an installation that lets packages lie in one more folder."""
 
     def deployer(spec: Spec, _: str) -> Deployer:
         assert spec.deploy is not None

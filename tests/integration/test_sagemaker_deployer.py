@@ -291,12 +291,12 @@ class TestSageMaker(CrashContract):
     [
         (
             {"role": "arn:aws:iam::1:role/admin"},
-            f"options.role: this deployment allows {ROLE}",
+            f"options.role: this installation allows {ROLE}",
         ),
-        ({"image": "evil"}, f'options.image: this deployment allows {IMAGE}, got "evil"'),
-        ({"instance_type": "ml.p5.48xlarge"}, "options.instance_type: this deployment allows"),
-        ({"instances": 9}, "options.instances: this deployment allows at most 1, got 9"),
-        ({"endpoint": "payments"}, "options.endpoint: this deployment allows iris*, got"),
+        ({"image": "evil"}, f'options.image: this installation allows {IMAGE}, got "evil"'),
+        ({"instance_type": "ml.p5.48xlarge"}, "options.instance_type: this installation allows"),
+        ({"instances": 9}, "options.instances: this installation allows at most 1, got 9"),
+        ({"endpoint": "payments"}, "options.endpoint: this installation allows iris*, got"),
     ],
 )
 def test_a_deployment_says_what_is_allowed(options: dict[str, Any], words: str) -> None:

@@ -56,7 +56,7 @@ class Clock:
 
 @dataclass
 class Bench:
-    """A store and a deployment whose bounds on conf-triggered DAGs are narrow."""
+    """A store and an installation whose bounds on conf-triggered DAGs are narrow."""
 
     store: Store
     home: Path

@@ -85,7 +85,7 @@ def test_credentials_are_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(SpecError) as caught:
         load(GOOD | {"artifacts": {"uri": uri}})
     assert str(caught.value) == (
-        "artifacts.uri: must hold no credentials and no query; they come from the deployment"
+        "artifacts.uri: must hold no credentials and no query; they come from the installation"
     )
 
 

@@ -148,11 +148,11 @@ def test_a_file_is_held_against_what_the_dag_allows(
     path = write("command: [python, my train.py], timeout: 30m", DOCKER)
     path.write_text(f"{path.read_text()}artifacts: {{uri: s3://other/x}}\n")
     said = [
-        "limits.parallel_trials: must be <= 3 in this deployment, got 4; its operator can raise "
+        "limits.parallel_trials: must be <= 3 in this installation, got 4; its operator can raise "
         "HPO_MAX_PARALLEL",
         "limits: 10 trials, 4 in parallel, need 3 waves, but this DAG has 2; raise "
         "parallel_trials, or let its operator raise HPO_MAX_WAVES",
-        "trial.image: must match one of team/* in this deployment, got evil/miner",
+        "trial.image: must match one of team/* in this installation, got evil/miner",
         "artifacts.uri: must lie below one of s3://bucket, got s3://other/x; the operator can "
         "name others in config/deployment.yaml",
     ]

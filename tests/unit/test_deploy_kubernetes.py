@@ -67,7 +67,7 @@ def test_names_are_dns_labels_and_always_the_same(experiment: str, version: int)
     model = ServedModel(version, FILES)
     names = [one.name, one.named(version), one.config_map(model)["metadata"]["name"]]
     assert all(DNS_LABEL.fullmatch(name) for name in names)
-    assert one.installation(model) == other.installation(model)
+    assert one.deployment(model) == other.deployment(model)
     assert one.config_map(model) == other.config_map(model)
 
 
@@ -87,7 +87,7 @@ def test_versions_stay_apart(one: int, other: int) -> None:
 
 def test_small_models_travel_in_a_config_map_in_the_layout_of_tensorflow_serving() -> None:
     model = ServedModel(7, FILES)
-    config_map, pod = plan().config_map(model), pod_of(plan().installation(model))
+    config_map, pod = plan().config_map(model), pod_of(plan().deployment(model))
     (volume,) = [one for one in pod["volumes"] if one["name"] == "hpo-model"]
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
     data = config_map["binaryData"]
@@ -106,7 +106,7 @@ def test_large_models_are_fetched_by_a_container_that_alone_has_the_credentials(
         pod_template={"spec": {"initContainers": [{"name": "fetch", **secret}]}},
     )
     model = ServedModel(7, {"sample.json": b"{}"}, "s3://bucket/model")
-    pod = pod_of(plan(rules=rules, image="own:2").installation(model))
+    pod = pod_of(plan(rules=rules, image="own:2").deployment(model))
     (fetch,), (server,) = pod["initContainers"], pod["containers"]
     assert {"name": "MODEL_URI", "value": "s3://bucket/model"} in fetch["env"]
     assert fetch["envFrom"] == secret["envFrom"]
@@ -115,12 +115,12 @@ def test_large_models_are_fetched_by_a_container_that_alone_has_the_credentials(
     assert fetch["securityContext"] == server["securityContext"]
     mounts = [one for one in server["volumeMounts"] if one["name"] == "hpo-model"]
     assert mounts == [{"name": "hpo-model", "mountPath": "/models/digits", "readOnly": True}]
-    small = pod_of(plan(rules=rules).installation(ServedModel(7, FILES)))
+    small = pod_of(plan(rules=rules).deployment(ServedModel(7, FILES)))
     assert "initContainers" not in small, "what fetches is not needed"
 
 
 def test_a_pod_that_serves_is_confined() -> None:
-    pod = pod_of(plan().installation(ServedModel(1, FILES)))
+    pod = pod_of(plan().deployment(ServedModel(1, FILES)))
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     (server,) = pod["containers"]
@@ -130,13 +130,13 @@ def test_a_pod_that_serves_is_confined() -> None:
 
 def test_no_pod_that_serves_is_taken_for_one_that_trains() -> None:
     """The housekeeping of trials looks for `hpo.io/store`."""
-    template = plan().installation(ServedModel(1, FILES))["spec"]["template"]
+    template = plan().deployment(ServedModel(1, FILES))["spec"]["template"]
     assert "hpo.io/store" not in template["metadata"]["labels"]
 
 
 def test_the_service_chooses_one_version() -> None:
     made = plan(port=9000)
-    service, installation = made.service(2, "now"), made.installation(ServedModel(2, FILES))
+    service, installation = made.service(2, "now"), made.deployment(ServedModel(2, FILES))
     labels = installation["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
     assert not service["spec"]["selector"].items() <= made.selector(3).items()
@@ -161,19 +161,19 @@ def test_without_a_namespace_in_the_deployment_nothing_is_served() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "deployment.yaml").read_text())["serve"]
     rules = parse(ServeRules, shipped)
     assert rules == ServeRules(), "what the file shows is what holds without it"
-    with pytest.raises(SpecError, match="not offered by this deployment; its operator can name"):
+    with pytest.raises(SpecError, match="not offered by this installation; its operator can name"):
         permit(ServeOptions(), rules)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"namespace": "other"}, "namespace: this deployment allows models, got other"),
-        ({"image": "evil:1"}, "image: must match one of good/* in this deployment, got evil:1"),
+        ({"namespace": "other"}, "namespace: this installation allows models, got other"),
+        ({"image": "evil:1"}, "image: must match one of good/* in this installation, got evil:1"),
         ({"replicas": 5}, "replicas: must be at most 4 here, got 5"),
         (
             {"pod_template": {"spec": {"hostNetwork": True}}},
-            "pod_template: spec.hostNetwork: is not allowed by this deployment, got true; its "
+            "pod_template: spec.hostNetwork: is not allowed by this installation, got true; its "
             "operator can name it under serve.allow in config/deployment.yaml",
         ),
         (
@@ -182,7 +182,7 @@ def test_without_a_namespace_in_the_deployment_nothing_is_served() -> None:
         ),
         (
             {"pod_template": {"spec": {"volumes": [{"secret": {"secretName": "x"}}]}}},
-            'spec.volumes.secret.secretName: this deployment allows none, got "x"',
+            'spec.volumes.secret.secretName: this installation allows none, got "x"',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which deployers there are, what a deployment lets them do, and samples."""
+"""Which deployers there are, what an installation lets them do, and samples."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ def test_every_registered_deployer_has_a_builder() -> None:
 
 
 def test_what_is_not_allowed_is_refused_before_anything_is_asked() -> None:
-    with pytest.raises(SpecError, match=r"options\.alias: this deployment allows champion"):
+    with pytest.raises(SpecError, match=r"options\.alias: this installation allows champion"):
         deployers.deployer(this_site(), "mlflow", "iris", {"alias": "prod"})
-    with pytest.raises(SpecError, match=r"options\.role: this deployment allows a-role"):
+    with pytest.raises(SpecError, match=r"options\.role: this installation allows a-role"):
         deployers.deployer(this_site(), "sagemaker", "iris", {"role": "arn:aws:iam::1:role/admin"})
 
 
 def test_the_file_of_this_repository_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPO_CONFIG", str(settings.ROOT / "config" / "deployment.yaml"))
     deployers.deployer(this_site(), "mlflow", "iris", {})
-    with pytest.raises(SpecError, match=r"options\.image: this deployment allows none"):
+    with pytest.raises(SpecError, match=r"options\.image: this installation allows none"):
         deployers.deployer(this_site(), "sagemaker", "iris", {})
 
 

@@ -17,9 +17,9 @@ from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import (
     JobRules,
     as_text,
+    end_of,
     primary,
     templates,
-    verdict,
     with_templates,
 )
 from hpo_lib.core.ending import Ending, Exit
@@ -79,7 +79,7 @@ IN = f"{AT}.spec.template"
         (trial({}), f"{AT}: apiVersion, kind is required, got {{}}"),
         (
             trial({"apiVersion": "ray.io/v1", "kind": "RayJob"}),
-            f"{AT}.kind: this deployment allows batch/v1/Job, {TFJOB}, got ray.io/v1/RayJob",
+            f"{AT}.kind: this installation allows batch/v1/Job, {TFJOB}, got ray.io/v1/RayJob",
         ),
         (
             trial({"apiVersion": "ray.io/v1", "kind": "RayJob"}),
@@ -109,7 +109,7 @@ IN = f"{AT}.spec.template"
         ),
         (
             trial(job({"containers": [container(), container(name="b", image="evil/miner")]})),
-            f"{IN}.spec.containers.image: must match one of team/* in this deployment, got evil/",
+            f"{IN}.spec.containers.image: must match one of team/* in this installation, got evil/",
         ),
         (
             trial(job({"containers": [container(image="team/${trial.number}")]})),
@@ -122,7 +122,10 @@ IN = f"{AT}.spec.template"
         # Nor around them.
         (trial(job(top={"metadata": {"name": "mine"}})), f"{AT}: metadata.name: is not allowed"),
         (trial(job(top={"metadata": {"finalizers": ["x"]}})), f"{AT}: metadata.finalizers: is"),
-        (trial(job(), {"namespace": "kube-system"}), f"{AT}: metadata.namespace: this deployment"),
+        (
+            trial(job(), {"namespace": "kube-system"}),
+            f"{AT}: metadata.namespace: this installation",
+        ),
         (trial(job(manualSelector=True)), f"{AT}.spec.manualSelector: is not allowed in a batch"),
         (
             trial(replicas() | {"podSpec": {"containers": [container()]}}),
@@ -199,7 +202,9 @@ def test_every_pod_template_is_made_safe_and_told_of_its_attempt() -> None:
         assert pod["spec"]["activeDeadlineSeconds"] == 991, "start_timeout is 900 s"
         assert pod["spec"]["automountServiceAccountToken"] is False
         (only,) = pod["spec"]["containers"]
-        assert (only["name"], only["tty"]) == ("main", True), "the deployment's, for any container"
+        assert (only["name"], only["tty"]) == ("main", True), (
+            "the installation's, for any container"
+        )
         assert only["securityContext"]["readOnlyRootFilesystem"] is True
         assert {"name": "HPO_TRIAL", "value": "1"} in only["env"]
 
@@ -401,7 +406,7 @@ PULL = {"waiting": {"reason": "ImagePullBackOff"}}
     ],
 )
 def test_how_an_attempt_ended(said: Any, pods: Any, expected: Exit | None) -> None:
-    assert verdict(said, pods, NOW) == expected
+    assert end_of(said, pods, NOW) == expected
 
 
 def test_the_primary_pods_are_those_with_its_labels_that_have_begun() -> None:

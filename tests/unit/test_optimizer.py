@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import statistics
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,16 @@ def smooth(params: dict[str, Any]) -> float:
     value += 10 * (params["drop"] - 0.2) ** 2
     value += {"adam": 0.3, "sgd": 0.0, "rms": 0.8}[params["optimizer"]]
     return value + (params.get("momentum", 0.9) - 0.9) ** 2
+
+
+def test_the_example_in_its_docstring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, rest = (Optimizer.__doc__ or "").partition("```python\n")
+    example, fence, _ = rest.partition("```")
+    assert fence
+    exec(textwrap.dedent(example), {"Optimizer": Optimizer})
+    params, value = ast.literal_eval(capsys.readouterr().out)
+    assert value == (params["x"] - 1) ** 2
+    assert value < 0.1
 
 
 def test_numbers_beyond_range_are_refused_by_name() -> None:

@@ -261,8 +261,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "metrics/collector",
             "my.module:Collector",
-            "metrics.collector: collector 'my.module:Collector' is not allowed in this deployment; "
-            f"its operator can add my.module to HPO_COLLECTORS; known: {_COLLECTORS}",
+            "metrics.collector: collector 'my.module:Collector' is not allowed in this "
+            f"installation; its operator can add my.module to HPO_COLLECTORS; known: {_COLLECTORS}",
         ),
     ],
 )  # fmt: skip

@@ -50,7 +50,7 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
         )
 
     def on_kill(self) -> None:
-        """As for any trial, and read the log no further."""
+        """End the trial as any other, and read its log no further."""
         if self.task_log_fetcher is not None:
             self.task_log_fetcher.stop()
         super().on_kill()
@@ -99,7 +99,7 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
         self.arn = found["taskArn"] if found else None
 
     def _start_task(self) -> None:
-        """Start the task; where all is taken, ask again for as long as a trial may wait."""
+        """Start the task; without capacity, ask again for as long as a trial may wait."""
         until = time.monotonic() + self._request.start_timeout_s
         while self.arn is None:
             try:
@@ -112,10 +112,10 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
         self._backend.keep(self._handle, self.arn)
 
     def _wait_for_task_ended(self) -> None:
-        """Ask until it has ended; asking also keeps the timeout, which ECS does not know."""
+        """Poll until the task has ended, which also enforces the timeout: ECS does not know it."""
         while (end := self._backend.poll(self._handle)) is None:
             time.sleep(_CHECK_S)
         self._end = end
 
     def _check_success_task(self) -> None:
-        """Nothing: how the task ended is read by a table, for every way of asking the same."""
+        """Do nothing: the backend's `poll` has read how the task ended, as for all callers."""

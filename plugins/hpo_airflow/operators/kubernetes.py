@@ -51,7 +51,7 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         )
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """As any trial; its result is not sent by do_xcom_push, here a second container."""
+        """Run as any trial; push the result here, as do_xcom_push would add a second container."""
         found = super().execute(context)
         self._ti.xcom_push(key="return_value", value=found)
         return found
@@ -82,13 +82,13 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         return found or self.pod_manager.create_pod(pod_request_obj)
 
     def await_pod_start(self, pod: V1Pod) -> None:
-        """Wait until it has begun; from then on its timeout counts."""
+        """Wait until the pod has begun; from then on its timeout counts."""
         super().await_pod_start(pod)
         if self._attempt is not None and self.pod_manager.seen is not None:
             self._backend.begun(self._attempt.handle, self.pod_manager.seen)
 
     def cleanup(self, pod: V1Pod, remote_pod: V1Pod, **_: Any) -> None:
-        """Nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
+        """Do nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
 
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
         from kubernetes.client.exceptions import ApiException
@@ -102,7 +102,7 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         except (TypeError, ValueError) as error:
             if self.pod is not None:
                 raise
-            # What the readers of pods, of Airflow and of Kubernetes, find wrong with this one.
+            # Airflow's or Kubernetes' own reader of pods has found an error in this one.
             return Exit(Ending.UNSTARTABLE, detail=str(error))
         except ApiException as error:
             if (end := refused(error.status, error.body)) is not None:
@@ -117,20 +117,20 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
 
 
 class _Watcher(PodManager):
-    """Keeps what it last saw of the pod: a call to the API server is one of many pods'."""
+    """Keeps what it last saw of the pod, to spare the API server: many pods ask it."""
 
     seen: V1Pod | None = None
 
     def read_pod(self, pod: V1Pod) -> V1Pod:
-        """Read it."""
+        """Read the pod, and keep it."""
         self.seen = super().read_pod(pod)
         return self.seen
 
     def container_is_running(self, pod: V1Pod, container_name: str) -> bool:
         """Say whether there is more to follow.
 
-        A pod that has ended is believed, also if its container is said to run: some versions of
-        Kubernetes (1.20) leave it at that when a pod is ended by its deadline.
+        A pod that has ended is believed, even if its container is said to run: some versions of
+        Kubernetes (1.20) never correct that when a pod is ended by its deadline.
         """
         found = self.read_pod(pod)
         if found.status.phase in PodPhase.terminal_states:

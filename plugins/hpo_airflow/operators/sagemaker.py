@@ -10,7 +10,7 @@ from hpo_lib.errors import TransientError
 
 @dataclass(frozen=True)
 class SageMakerOperators:
-    """Creates and updates with a connection; waiting is the deployer's, who reads why it failed."""
+    """Creates and updates with a connection; the deployer waits, and reads why something failed."""
 
     connection: str | None
     region: str | None

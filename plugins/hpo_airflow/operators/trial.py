@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpo_lib.core.ending import Exit
     from hpo_lib.records import Attempt
 
-#: Of the five seconds that Airflow leaves to a task.
+#: How many of the five seconds that Airflow leaves to a task `on_kill` may wait.
 _AT_ONCE_S = 2.0
 _POLL_S = 0.1
 
@@ -52,9 +52,9 @@ class TrialOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the trial if that is what somebody wants, else leave it to the task's retry.
 
-        Airflow calls this in the middle of whatever the task does, be it a question to its
-        supervisor, which answers one at a time. So another thread asks what is wanted, and does it;
-        if that takes longer the task goes on meanwhile, and is ended when this is called once more.
+        Airflow calls this in the middle of whatever the task does, such as a question to its
+        supervisor, which answers one at a time. So another thread asks what is wanted, and does it.
+        If that takes long, the task goes on meanwhile, and ends when this is called once more.
         """
         if self._attempt is None:
             self._asked_to_end = True
@@ -75,10 +75,10 @@ class TrialOperator(BaseOperator):
             time.sleep(_POLL_S)
 
     def _look_after(self, attempt: Attempt) -> None:
-        """Be asked to end with this attempt; TransientError if the task was asked to end before.
+        """Let `on_kill` end this attempt; TransientError if the task was asked to end before.
 
-        Airflow kills a task five seconds after it has asked. An attempt that begins in between has
-        nobody to end it.
+        Airflow kills a task five seconds after asking it to end. Nobody would end an attempt that
+        begins in between.
         """
         self._attempt = attempt
         if self._asked_to_end:
