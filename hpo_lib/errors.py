@@ -34,6 +34,10 @@ class TrialFailed(HpoError, RuntimeError):
     """The trial itself failed: its cause is recorded and the experiment goes on."""
 
 
+class PartFailed(HpoError, RuntimeError):
+    """A sampler or scheduler raised, or answered what it must not: the run stops, for this."""
+
+
 class AlreadyFinished(HpoError, ValueError):
     """The trial or its run has ended: there is nothing left to start; read what became of it."""
 

@@ -222,4 +222,14 @@ def installation_of(
 def built(name: str, site: Site) -> Backend:
     """Build a backend by its name; SpecError if there is none, or its rules are wrong."""
     kind: type[Backend] = registry.load("backend", name)
-    return kind.at(site)
+    promised = {*vars(Backend), *Backend.__annotations__}
+    lacking = sorted(one for one in promised if one[0] != "_" and not hasattr(kind, one))
+    if lacking:
+        raise SpecError(f"trial.backend: the class of {name} lacks {', '.join(lacking)}")
+    try:
+        return kind.at(site)
+    except HpoError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise SpecError(f"trial.backend: {name} cannot be built: {why}") from error

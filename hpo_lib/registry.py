@@ -191,9 +191,12 @@ def load(kind: str, name: str) -> Any:
     if target.startswith("hpo_lib."):
         return imported(target)
     try:
-        return imported(target)
-    except Exception as error:
+        found = imported(target)
+    except (Exception, SystemExit) as error:
         raise SpecError(f"{kind} {name!r} cannot be loaded: {error}") from error
+    if not isinstance(found, type):
+        raise SpecError(f"{kind} {name!r} cannot be loaded: it is no class")
+    return found
 
 
 def imported(target: str) -> Any:

@@ -166,9 +166,15 @@ class EcsBackend(Remote):
         """Do nothing: the task goes on until its retry or its end."""
 
     def end(self, handle: Mapping[str, Any]) -> None:
-        """Stop the task, without waiting."""
+        """Stop the task, without waiting, and take back the definition that we registered.
+
+        A task that was marked may be killed before it comes to `discard`; ECS lets what runs of a
+        definition go on when that is taken back.
+        """
         with service():
             self._stop(handle, _ENDED)
+            if not handle["definition"] and (found := self._registered(handle["task"])):
+                self.ecs.deregister_task_definition(taskDefinition=found["taskDefinitionArn"])
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Stop the task and wait until it has: SIGTERM, half a minute, SIGKILL."""
@@ -187,11 +193,8 @@ class EcsBackend(Remote):
                 yield Found.labelled(tagged(task), TAG, _handle_of(task, cluster, store))
 
     def discard(self, handle: Mapping[str, Any]) -> None:
-        """Stop the task, if it still runs, and take back the definition that we registered."""
-        with service():
-            self._stop(handle, _ENDED)
-            if not handle["definition"] and (found := self._registered(handle["task"])):
-                self.ecs.deregister_task_definition(taskDefinition=found["taskDefinitionArn"])
+        """Stop the task, if it still runs, and take back its definition, if that is left."""
+        self.end(handle)
 
     def task(self, handle: Mapping[str, Any]) -> Json | None:
         """Read the attempt's task, the first if there are several."""

@@ -194,7 +194,14 @@ def command(facts: Facts, view: TrialView) -> str | None:
     if spec is None:
         return None
     output = f"{spec.name}-trial-{view.trial.number}"
-    made = invocation(spec, view.trial, run=facts.run.id, attempt=1, output=output)
+    made = invocation(
+        spec,
+        view.trial,
+        run=facts.run.id,
+        attempt=1,
+        output=output,
+        resource=max(view.trial.rungs, default=None),
+    )
     assigned = [f"{name}={shlex.quote(value)}" for name, value in made.env.items()]
     words = [shlex.quote(word) for word in (*made.command, *made.args)]
     if spec.trial.image is None:

@@ -91,7 +91,9 @@ def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
             f"got {limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
         )
     counted = made.sound("limits.max_trials", "scheduler", "objective")
-    if counted and engine.waves(spec) > installation.max_waves:
+    if not counted or told(engine.waves, spec):
+        return
+    if engine.waves(spec) > installation.max_waves:
         yield (
             f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
             f"need {engine.waves(spec)} waves, but this DAG has {installation.max_waves}; raise "

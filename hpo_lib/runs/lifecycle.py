@@ -13,7 +13,7 @@ from hpo_lib.errors import (
     SpecError,
 )
 from hpo_lib.installation import Installation
-from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, spec_of
+from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, TrialView, spec_of
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
@@ -65,11 +65,24 @@ def finish(
         raise SpecError(f"nothing to report: {error}") from None
     if run.status is RunStatus.REFUSED:
         raise SpecError(run.reason or "refused")
-    conclusion = searched(store, run, installation, strayed)
+    conclusion = _concluded(store, run, installation, strayed)
     if run.status is RunStatus.RUNNING and not _stands_still(run, installation):
         store.forget_fingerprint(run.id)
     status = RunStatus.FAILED if conclusion.failed else RunStatus.COMPLETE
     return store.finish_run(run.id, status, conclusion.reason)
+
+
+def _concluded(
+    store: Store, run: Run, installation: Installation, strayed: Callable[[Run], str | None]
+) -> Decision:
+    """Do as `searched`; a run whose spec cannot be used any more ends as failed."""
+    try:
+        return searched(store, run, installation, strayed)
+    except SpecError as error:
+        why = " ".join(str(error).split())
+        return Decision.stop(
+            f"broken off, for its spec cannot be used any more: {why}", failed=True
+        )
 
 
 def _stands_still(run: Run, installation: Installation) -> bool:
@@ -112,9 +125,19 @@ def settle(
     for one in [*view.trials, *view.finals]:
         meant = slots is None or one.slot in slots
         if one.trial.state is TrialState.RUNNING and meant:
-            attempt = one.attempts[-1] if one.attempts else None
+            attempt = _under_way(one)
             spec = spec_of(run, one.trial)
             _settle_trial(store, run, spec, one.trial, attempt, installation.backend(spec))
+
+
+def _under_way(view: TrialView) -> Attempt | None:
+    """Give the attempt that a running trial is left with; None before its first, or at its rung.
+
+    A trial that was promoted, and whose task has not begun, has one that ended well: at the rung
+    before.
+    """
+    newest = view.attempts[-1] if view.attempts else None
+    return None if newest and newest.state is AttemptState.SUCCEEDED else newest
 
 
 def _settle_trial(

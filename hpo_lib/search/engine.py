@@ -19,7 +19,9 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.search.scheduling import after, checked, judged, scheduler_of
+from hpo_lib.errors import PartFailed, SpecError
+from hpo_lib.search.parts import answering
+from hpo_lib.search.scheduling import admitted, after, check_admitted, judged, scheduler_of
 from hpo_lib.search.stopping import causes, exhausted, no_more_trials, patience_lost, stop
 from hpo_lib.search.suggesting import (
     MADE_OF,
@@ -83,30 +85,51 @@ def problems(draft: Draft) -> list[str]:
 
 
 def waves(spec: Spec) -> int:
-    """Count the waves that a run has at most."""
-    return scheduler_of(spec).waves(spec.limits.max_trials, spec.limits.parallel_trials)
+    """Count the waves that a run has at most; SpecError if its scheduler cannot say."""
+    limits, name = spec.limits, spec.scheduler.name
+    scheduler = scheduler_of(spec)
+    try:
+        with answering(f"scheduler {name}"):
+            counted = scheduler.waves(limits.max_trials, limits.parallel_trials)
+    except PartFailed as error:
+        raise SpecError(f"scheduler.name: {error}") from None
+    if not isinstance(counted, int) or counted < 1:
+        raise SpecError(f"scheduler.name: {name} must count at least 1 wave, got {counted!r}")
+    return counted
 
 
 def step(spec: Spec, history: History, capacity: int) -> Step:
-    """Decide what happens next, with free places for `capacity` trials."""
-    made = search(spec)
+    """Decide what happens next, with free places for `capacity` trials.
+
+    A sampler or a scheduler that fails stops the run.
+    """
+    try:
+        return _step(spec, history, capacity)
+    except PartFailed as error:
+        return _ended(history, {}, Decision.stop(str(error), failed=True))
+
+
+def _step(spec: Spec, history: History, capacity: int) -> Step:
+    made, name = search(spec), spec.scheduler.name
     if reason := stop(spec, history):
-        return Step(decisions=_not_promoted(history, {}, reason), stop=reason)
+        return _ended(history, {}, reason)
     made_all = no_more_trials(spec, history, made)
-    if made_all is None and (reason := patience_lost(spec, history)):
-        return Step(decisions=_not_promoted(history, {}, reason), stop=reason)
+    goes_on = made_all is None or history.of(TrialState.WAITING)
+    if goes_on and (reason := patience_lost(spec, history)):
+        return _ended(history, {}, reason)
     scheduler = scheduler_of(spec)
-    decisions = judged(scheduler, history)
+    decisions = judged(scheduler, history, name)
     known = after(history, decisions)
-    source = _Suggestions(made, 0 if made_all else spec.limits.max_trials - len(known.trials))
+    room = 0 if made_all else spec.limits.max_trials - len(known.trials)
+    source = _Suggestions(made, room)
     # Without a free place, ask for one trial all the same: it shows whether any is still to go on.
     asked = capacity or int(scheduler.promotes)
-    admitted = scheduler.admit(known, source, asked) if asked else []
-    due = checked(admitted, known, asked, spec.scheduler.name)
+    due = admitted(scheduler, known, source, asked, name) if asked else []
+    check_admitted(due, known, made.space, capacity=asked, room=room, name=name)
     ends = made_all or (source.said(known) if capacity else None)
     if due or ends is None or (scheduler.promotes and known.of(TrialState.RUNNING)):
         return Step(due if capacity else (), decisions)
-    return Step(decisions=_not_promoted(known, decisions, ends), stop=ends)
+    return _ended(known, decisions, ends)
 
 
 @dataclass
@@ -132,12 +155,11 @@ class _Suggestions:
         return Decision.stop("the scheduler lets no further trial begin, and none goes on")
 
 
-def _not_promoted(
-    history: History, decisions: Mapping[int, Decision], why: Decision
-) -> dict[int, Decision]:
-    """Add to a scheduler's decisions that every waiting trial stops, because the run stops."""
+def _ended(history: History, decisions: Mapping[int, Decision], why: Decision) -> Step:
+    """Stop the run, and with it, besides what the scheduler has decided, every waiting trial."""
     ended = Decision.stop(f"not promoted: {why.reason}")
-    return {**decisions, **{trial.number: ended for trial in history.of(TrialState.WAITING)}}
+    waiting = {trial.number: ended for trial in history.of(TrialState.WAITING)}
+    return Step(decisions={**decisions, **waiting}, stop=why)
 
 
 def conclude(spec: Spec, history: History, stop: Decision | None) -> Decision:
@@ -150,7 +172,7 @@ def conclude(spec: Spec, history: History, stop: Decision | None) -> Decision:
         return stop
     ranked = spec.goal.ranked(history.trials)
     if not ranked:
-        why = causes(history.of(TrialState.FAILED))
+        why = causes(history)
         because = f"; {stop.reason}" if stop else ""
         return Decision.stop(f"no trial is complete: {why}{because}", failed=True)
     if stop is None:
@@ -167,7 +189,8 @@ def final_step(spec: Spec, history: History, champion: Params | None) -> FinalSt
     """Ask for the winner's last training, and the champion's beside it, once per seed.
 
     `champion` holds the parameters of the model that serves, on whatever data it was made. The
-    winner is the feasible trial with the best first objective.
+    winner is the feasible trial with the best first objective. Where trials have rungs, both are
+    trained as far as the winner was.
     """
     best = spec.goal.best(history.trials)
     if best is None:
@@ -178,8 +201,9 @@ def final_step(spec: Spec, history: History, champion: Params | None) -> FinalSt
     seeds = range(1, (spec.final.seeds if spec.final else 1) + 1)
     trained = [best.params] if champion is None else [best.params, champion]
     pairs = [(params, seed) for params in trained for seed in seeds]
+    resource = max(best.rungs, default=None)
     assignments = [
-        Assignment(number, params, origin=Origin.FINAL, repeat=seed)
+        Assignment(number, params, origin=Origin.FINAL, resource=resource, repeat=seed)
         for number, (params, seed) in enumerate(pairs, len(history.trials) + 1)
     ]
     return FinalStep(assignments, challenger=best)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from hpo_lib.core.trial import Action, Assignment, Decision, History, Trial, TrialState
-from hpo_lib.errors import HpoError
-from hpo_lib.registry import load
-from hpo_lib.schedulers import Scheduler
-from hpo_lib.search.suggesting import settings_for
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.trial import Action, Assignment, Decision, History, Origin, Trial, TrialState
+from hpo_lib.errors import PartFailed, SpecError
+from hpo_lib.schedulers import Scheduler, Suggest
+from hpo_lib.search.parts import answering, made
 from hpo_lib.spec import Spec
 
 #: The states of trials that a scheduler judges.
@@ -17,20 +18,23 @@ _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def scheduler_of(spec: Spec) -> Scheduler:
-    """Build the scheduler that a spec names; SpecError names a setting that it does not take."""
-    name = spec.scheduler.name
-    kind = load("scheduler", name)
-    settings = settings_for(
-        kind, spec.scheduler.settings, at="scheduler", name=name, besides=["name"]
+    """Build the scheduler that a spec names; SpecError says what is wrong with it."""
+    asked = spec.scheduler
+    built: Scheduler = made(
+        "scheduler", asked.name, asked.settings, spec.goal, spec.sampler.seed, besides=["name"]
     )
-    scheduler: Scheduler = kind(spec.goal, spec.sampler.seed, settings)
-    return scheduler
+    return built
 
 
-def judged(scheduler: Scheduler, history: History) -> dict[int, Decision]:
-    """Give the scheduler's decision on every trial that runs or waits, by number."""
+def judged(scheduler: Scheduler, history: History, name: str) -> dict[int, Decision]:
+    """Give the scheduler's decision on every trial that runs or waits, by number; PartFailed."""
     going = [trial for trial in history.trials if trial.state in _OPEN]
-    return {trial.number: scheduler.judge(trial, history) for trial in going}
+    with answering(f"scheduler {name}"):
+        said = {trial.number: scheduler.judge(trial, history) for trial in going}
+    for number, one in said.items():
+        if not isinstance(one, Decision):
+            raise PartFailed(f"scheduler {name} failed: it judges trial {number} as {one!r}")
+    return said
 
 
 def after(history: History, decisions: Mapping[int, Decision]) -> History:
@@ -45,36 +49,91 @@ def _stopped(trial: Trial, decision: Decision | None) -> Trial:
     return replace(trial, state=TrialState.STOPPED, reason=decision.reason)
 
 
-def checked(
-    assignments: Sequence[Assignment], history: History, capacity: int, name: str
+def admitted(
+    scheduler: Scheduler, history: History, suggest: Suggest, capacity: int, name: str
 ) -> list[Assignment]:
-    """Give what a scheduler has admitted, if it keeps its promises; else HpoError."""
-    known = {trial.number: trial for trial in history.trials}
-    new = [one.trial for one in assignments if one.trial not in known]
-    expected = list(range(len(known) + 1, len(known) + 1 + len(new)))
-    numbers = [one.trial for one in assignments]
-    if len(assignments) > capacity:
-        raise _broken(name, f"{len(assignments)} trials for {capacity} free places")
-    if new != expected or len(set(numbers)) < len(numbers):
-        raise _broken(name, f"trials {numbers}, where the next new one is {len(known) + 1}")
+    """Let the scheduler fill free places; PartFailed if it fails."""
+    with answering(f"scheduler {name}"):
+        return list(scheduler.admit(history, suggest, capacity))
+
+
+def check_admitted(
+    assignments: Collection[Assignment],
+    history: History,
+    space: Space,
+    *,
+    capacity: int,
+    room: int,
+    name: str,
+) -> None:
+    """Raise PartFailed unless a scheduler keeps its promises.
+
+    `capacity` is the number of free places, `room` that of the trials that a run may still begin.
+    """
     for one in assignments:
-        if one.partial and one.resource is None:
-            raise _broken(name, f"trial {one.trial} to a rung without a resource")
+        if not isinstance(one, Assignment):
+            raise _broken(name, f"{one!r}, which is no Assignment")
+    known = {trial.number: trial for trial in history.trials}
+    new = [one for one in assignments if one.trial not in known]
+    numbers = [one.trial for one in assignments]
+    following = range(len(known) + 1, len(known) + 1 + len(new))
+    if len(numbers) > capacity:
+        raise _broken(name, f"{len(numbers)} trials for {capacity} free places")
+    if [one.trial for one in new] != list(following) or len(set(numbers)) < len(numbers):
+        raise _broken(name, f"trials {numbers}, where the next new one is {len(known) + 1}")
+    if len(new) > room:
+        raise _broken(name, f"{len(new)} new trials, where the run may begin {room}")
+    tried = {key(trial.params) for trial in history.trials}
+    for one in assignments:
+        _check_resource(one, name)
         if (trial := known.get(one.trial)) is not None:
-            _check_promoted(one, trial, name)
-    return list(assignments)
+            _check_promoted(one, trial, known, name)
+        else:
+            _check_new(one, space, tried, known, name)
 
 
-def _check_promoted(assignment: Assignment, trial: Trial, name: str) -> None:
+def _check_resource(one: Assignment, name: str) -> None:
+    if one.partial and one.resource is None:
+        raise _broken(name, f"trial {one.trial} to a rung without a resource")
+    amount = one.resource
+    if amount is None:
+        return
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        raise _broken(name, f"trial {one.trial} to {amount!r}, which is no number")
+    if not (math.isfinite(amount) and amount > 0):
+        raise _broken(name, f"trial {one.trial} to {amount:g}, which is no amount")
+
+
+def _check_promoted(one: Assignment, trial: Trial, known: Mapping[int, Trial], name: str) -> None:
     if trial.state is not TrialState.WAITING:
         raise _broken(name, f"trial {trial.number} again, which is {trial.state}")
     reached = max(trial.rungs, default=0.0)
-    if assignment.resource is not None and assignment.resource <= reached:
+    if one.resource is not None and one.resource <= reached:
         raise _broken(
-            name,
-            f"trial {trial.number} to {assignment.resource:g}, where it has reached {reached:g}",
+            name, f"trial {trial.number} to {one.resource:g}, where it has reached {reached:g}"
         )
+    _check_origin(one, known, name)
 
 
-def _broken(name: str, admitted: str) -> HpoError:
-    return HpoError(f"scheduler {name} admits {admitted}: that is a fault of the scheduler")
+def _check_new(
+    one: Assignment, space: Space, tried: set[str], known: Mapping[int, Trial], name: str
+) -> None:
+    """Check a new trial's parameters, and take them as tried."""
+    try:
+        digest = key(space.canonical(one.params))
+    except SpecError as error:
+        raise _broken(name, f"trial {one.trial} outside the space ({error})") from None
+    if digest in tried or one.origin is Origin.FINAL:
+        raise _broken(name, f"trial {one.trial} with parameters that were tried already")
+    tried.add(digest)
+    _check_origin(one, known, name)
+
+
+def _check_origin(one: Assignment, known: Mapping[int, Trial], name: str) -> None:
+    """Check that there is a trial to go on from."""
+    if one.resume_from is not None and one.resume_from not in known:
+        raise _broken(name, f"trial {one.trial} to go on from {one.resume_from}, which is no trial")
+
+
+def _broken(name: str, what: str) -> PartFailed:
+    return PartFailed(f"scheduler {name} admits {what}: that is a fault of the scheduler")

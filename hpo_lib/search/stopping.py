@@ -66,12 +66,19 @@ def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
     if len(failed) <= budget:
         return None
     return Decision.stop(
-        f"failure budget spent: {causes(failed)}, limits.max_failed_trials is {budget}",
+        f"failure budget spent: {_causes(failed)}, limits.max_failed_trials is {budget}",
         failed=True,
     )
 
 
-def causes(failed: Sequence[Trial]) -> str:
+def causes(history: History) -> str:
+    """Say how many trials have failed, and of what, and how many ended below the full resource."""
+    short = [t for t in history.trials if t.state in (TrialState.STOPPED, TrialState.WAITING)]
+    failed = _causes(history.of(TrialState.FAILED))
+    return f"{failed}, {len(short)} stopped at a rung" if short else failed
+
+
+def _causes(failed: Sequence[Trial]) -> str:
     """Say how many trials have failed, and by which causes."""
     counts = Counter(str(trial.cause or "unknown") for trial in failed)
     listing = ", ".join(f"{cause} {count}" for cause, count in counts.most_common())
@@ -84,7 +91,8 @@ def _out_of_time(spec: Spec, history: History) -> Decision | None:
         return None
     known = [trial for trial in history.trials if trial.state is not TrialState.RUNNING]
     durations = [trial.duration_s for trial in known if trial.duration_s is not None]
-    if len(history.trials) >= spec.limits.max_trials:
+    all_begun = len(history.trials) >= spec.limits.max_trials
+    if all_begun and not history.of(TrialState.WAITING):
         durations = []  # Nothing more would be started, so nothing more is predicted.
     next_s = statistics.median(durations) if durations else 0.0
     if history.elapsed_s < limit and history.elapsed_s + next_s <= limit:

@@ -16,13 +16,15 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.errors import SpecError, nearest
-from hpo_lib.registry import AUTO, load
+from hpo_lib.errors import PartFailed, SpecError
+from hpo_lib.registry import AUTO
 from hpo_lib.samplers import Sampler, random_params, shuffled
 from hpo_lib.samplers.auto import choose, chosen
+from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.spec import Draft, Spec
-from hpo_lib.validation import Strict, parse, shown, told
+from hpo_lib.validation import Strict, told
 
+_OF_EVERY_SAMPLER = ("name", "seed")
 _ASKS = 3
 _DRAWS = 20
 _DRAWS_CONTINUOUS = 200
@@ -42,8 +44,15 @@ class Search:
 
 def configurations(spec: Spec) -> int | None:
     """Count the distinct configurations that a run can try; None if there is no end to them."""
-    made = search(spec)
-    return made.sampler.configurations(made.initial)
+    found = search(spec)
+    try:
+        with answering(f"sampler {spec.sampler.name}"):
+            room = found.sampler.configurations(found.initial)
+    except PartFailed as error:
+        raise SpecError(f"sampler.name: {error}") from None
+    if room is not None and not isinstance(room, int):
+        raise SpecError(f"sampler.name: configurations must be a number or None, got {room!r}")
+    return room
 
 
 def search(spec: Spec) -> Search:
@@ -69,32 +78,8 @@ def make_sampler(
     """
     if name == AUTO:
         name, _ = choose(space, goal, trials=None, parallel=None, fidelity=False)
-    sampler: Sampler = load("sampler", name)(space, goal, seed, _settings(name, settings))
+    sampler: Sampler = made("sampler", name, settings, space, goal, seed, besides=_OF_EVERY_SAMPLER)
     return sampler
-
-
-def settings_for(
-    kind: Any, settings: Mapping[str, Any], *, at: str, name: str, besides: Sequence[str]
-) -> Strict:
-    """Read the settings of a part by its own model; SpecError names all that it does not take.
-
-    `besides` are the keys of the spec's section that belong to every part of its kind.
-    """
-    known = [*besides, *kind.Settings.model_fields]
-    listing = ", ".join(known)
-    wrong = [
-        f"{at}: unknown key {shown(one)}{nearest(one, known)}; known to {name}: {listing}"
-        for one in settings
-        if one not in known
-    ]
-    taken = {one: value for one, value in settings.items() if one in known}
-    try:
-        made: Strict = parse(kind.Settings, taken, at=at)
-    except SpecError as error:
-        raise SpecError("\n".join([*wrong, str(error)])) from None
-    if wrong:
-        raise SpecError("\n".join(wrong))
-    return made
 
 
 def sampler_problems(draft: Draft) -> list[str]:
@@ -109,8 +94,7 @@ def sampler_problems(draft: Draft) -> list[str]:
 
 
 def _settings(name: str, settings: Mapping[str, Any]) -> Strict:
-    kind = load("sampler", name)
-    return settings_for(kind, settings, at="sampler", name=name, besides=["name", "seed"])
+    return settings_of("sampler", name, settings, besides=_OF_EVERY_SAMPLER)
 
 
 def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
@@ -126,7 +110,7 @@ def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
         wanted = count - len(batch)
         if wanted <= 0:
             return batch
-        offered = search.sampler.suggest(_with(history, batch), wanted)
+        offered = _offered(search, _with(history, batch), wanted)
         fresh = list(_fresh(search, offered, used, wanted))
         batch += fresh
         if len(offered) < wanted:
@@ -148,6 +132,17 @@ def as_samplers_know(history: History) -> History:
         for trial in history.trials
     )
     return replace(history, trials=trials)
+
+
+def _offered(search: Search, history: History, count: int) -> list[Suggestion]:
+    """Ask the sampler; PartFailed if it fails, or gives what is no suggestion."""
+    name = type(search.sampler).__name__
+    with answering(f"the sampler {name}"):
+        offered = list(search.sampler.suggest(history, count))
+    for one in offered:
+        if not isinstance(one, Suggestion):
+            raise PartFailed(f"the sampler {name} failed: it suggests {one!r}, no Suggestion")
+    return offered
 
 
 def _initial(search: Search) -> Iterator[Suggestion]:

@@ -25,6 +25,8 @@ from hpo_lib.validation import LENIENT, UNKNOWN, lines, shown, told
 
 #: The most problems that one check tells: a conf of many wrong lines must not fill the store.
 _MOST = 100
+#: So many problems are told.
+_TOLD = 200
 #: What stands for required sections that are broken.
 _STAND_INS: Mapping[str, Any] = {
     "name": "name",
@@ -59,10 +61,12 @@ class Draft:
         return replace(self, broken=self.broken | fields, problems=tuple(every))
 
     def checked(self) -> Spec:
-        """Give the spec; SpecError tells all problems if there are any."""
-        if self.problems:
-            raise SpecError("\n".join(self.problems))
-        return self.spec
+        """Give the spec; SpecError tells the problems if there are any, a great many cut short."""
+        if not self.problems:
+            return self.spec
+        left_out = len(self.problems) - _TOLD
+        more = [f"spec: has {left_out:,} further problems"] if left_out > 0 else []
+        raise SpecError("\n".join([*self.problems[:_TOLD], *more]))
 
 
 def _touch(one: str, other: str) -> bool:

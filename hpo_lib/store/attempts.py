@@ -20,6 +20,7 @@ from hpo_lib.records import (
 )
 from hpo_lib.spec import Spec
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
+from hpo_lib.store.decisions import told_to_stop
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
 from hpo_lib.store.rows import (
     observation_rows,
@@ -83,16 +84,24 @@ def close(
         _end(connection, attempt_id, outcome, now)
         if result is not None and attempt == tried[-1]:
             asked = _asked(connection, run_id, number)
-            ended = _waiting(result) if asked.partial else result
+            ended = _at_rung(connection, run_id, number, result) if asked.partial else result
             _end_trial(connection, run_id, number, ended, now)
             _keep_rung(connection, run_id, number, asked.resource, result, now)
     return read_trial(connection, run_id, number)
 
 
-def _waiting(result: dict[str, Any]) -> dict[str, Any]:
-    """Give what becomes of a trial that was to reach a rung: it waits there, or has failed."""
+def _at_rung(
+    connection: Connection, run_id: int, number: int, result: dict[str, Any]
+) -> dict[str, Any]:
+    """Give what becomes of a trial that was to reach a rung.
+
+    It waits there, unless it has failed, or its scheduler told it to stop while it ran.
+    """
     if result["state"] is not TrialState.COMPLETE:
         return result
+    stop = told_to_stop(connection, run_id, number)
+    if stop is not None:
+        return result | {"state": TrialState.STOPPED, "value": None, "reason": stop}
     return result | {"state": TrialState.WAITING, "value": None}
 
 
@@ -159,8 +168,11 @@ def read_again(
     this = and_(trials.c.run_id == run_id, trials.c.number == number)
     asked = _asked(connection, run_id, number)
     _keep_rung(connection, run_id, number, asked.resource, result, now)
-    if asked.partial:
-        result |= {"state": TrialState.STOPPED, "value": None}
+    if asked.partial and run.status is RunStatus.RUNNING:
+        result = _at_rung(connection, run_id, number, result)
+    elif asked.partial:
+        why = "not promoted: its metrics were read after the run had ended"
+        result |= {"state": TrialState.STOPPED, "value": None, "reason": why}
     connection.execute(update(trials).where(this).values(result))
     changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
     connection.execute(update(runs).where(runs.c.id == run_id).values(changed))

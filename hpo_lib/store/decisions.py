@@ -41,6 +41,8 @@ def keep_stops(
 ) -> None:
     """Keep once which trials stop, and stop those that wait; a running trial's task ends it."""
     stops = {number: one for number, one in said.items() if one.action is Action.STOP}
+    if not stops:
+        return
     known = {one.trial for one in read_decisions(connection, run_id) if one.action is Action.STOP}
     fresh = {number: one for number, one in stops.items() if number not in known}
     common = {"run_id": run_id, "slot": slot, "resource": None, "created_at": now}
@@ -49,7 +51,7 @@ def keep_stops(
         for number, one in fresh.items()
     ]
     insert_all(connection, decisions, rows)
-    for number, one in fresh.items():
+    for number, one in stops.items():
         waiting = and_(
             trials.c.run_id == run_id,
             trials.c.number == number,

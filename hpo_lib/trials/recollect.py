@@ -61,7 +61,8 @@ def recollect(
 
 def _is_in_question(trial: Trial, everything: bool) -> bool:
     complete = everything and trial.state is TrialState.COMPLETE
-    return complete or trial.cause in UNREAD
+    # Of several rungs only the newest attempt would be read, and the others' values stay.
+    return (complete and len(trial.rungs) < 2) or trial.cause in UNREAD
 
 
 def _read_again(store: Store, spec: Spec, view: TrialView, installation: Installation) -> Reread:

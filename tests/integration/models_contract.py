@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from hpo_lib.core.trial import Assignment, Direction, History, Origin, Params, TrialState
+from hpo_lib.core.trial import Assignment, Decision, Direction, History, Origin, Params, TrialState
 from hpo_lib.errors import NotFound, Superseded
 from hpo_lib.evaluation.drift import ChampionCheck, Score
 from hpo_lib.evaluation.verdict import Verdict
@@ -46,6 +47,7 @@ class Wave:
 
     assignments: tuple[Assignment, ...]
     stop: None = None
+    decisions: Mapping[int, Decision] = field(default_factory=dict)
 
 
 def searched(store: Store, night: int, x: float | None = None, spec: Spec = SPEC) -> Run:

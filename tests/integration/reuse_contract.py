@@ -134,7 +134,7 @@ class ReuseContract:
         [
             {"params": {"lr": 2 / 1024, "x": 1}},
             {"resource": 3.0},
-            {"resume_from": "checkpoint"},
+            {"resume_from": 1},
             {"origin": Origin.FINAL, "repeat": 1},
         ],
         ids=["params", "resource", "resume", "final"],

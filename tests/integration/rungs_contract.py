@@ -119,6 +119,14 @@ class RungContract:
         late = store.close_attempt(attempt.id, succeeded(), final=True)
         assert (late.state, late.rungs) == (TrialState.STOPPED, {})
 
+    def test_a_trial_that_was_told_to_stop_waits_for_nothing(self, store: Store, run: Run) -> None:
+        give(store, run, "a", to_rung(0))
+        attempt = attempt_of(store, run)
+        give(store, run, "b", decisions={0: Decision.stop("hopeless")})
+        ended = store.close_attempt(attempt.id, succeeded(0.25), final=True)
+        assert (ended.state, ended.reason) == (TrialState.STOPPED, "hopeless")
+        assert ended.rungs == {2.0: 0.25}
+
     def test_a_failure_at_a_rung_is_a_failure(self, store: Store, run: Run) -> None:
         give(store, run, "a", to_rung(0))
         store.close_attempt(attempt_of(store, run).id, failed(), final=True)

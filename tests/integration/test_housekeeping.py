@@ -53,7 +53,15 @@ class Bench:
         trial = store.trial(self.run.id, self.first.trial)
         spec = self.run.spec
         output = str(self.backend.output(self.attempt.handle))
-        asked = runner.request(spec, self.run, trial, self.attempt.number, output, store=store.id)
+        asked = runner.request(
+            spec,
+            self.run,
+            trial,
+            self.first,
+            attempt=self.attempt.number,
+            output=output,
+            store=store.id,
+        )
         self.backend.submit(self.attempt.handle, asked)
 
     def opened(self) -> Attempt:

@@ -101,12 +101,17 @@ time.sleep(600)
 """
 
 
+def _lines(log: Path) -> list[str]:
+    """Give the lines of a log that several processes may still write."""
+    return log.read_text().splitlines()
+
+
 def family(backend: LocalBackend, handle: dict, **limits: float) -> list[int]:
     """Start a trial with a child and a daemonised orphan; give all process ids, its own first."""
     backend.submit(handle, python(FAMILY, **limits))
     log = backend.log(handle)
-    until(lambda: log.exists() and len(log.read_text().splitlines()) == 3)
-    pids = dict(line.split() for line in log.read_text().splitlines())
+    until(lambda: log.exists() and [len(line.split()) for line in _lines(log)] == [2, 2, 2])
+    pids = dict(line.split() for line in _lines(log))
     return [int(pids[name]) for name in ("self", "child", "orphan")]
 
 

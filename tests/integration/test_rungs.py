@@ -20,6 +20,7 @@ from hpo_lib.search import engine
 from hpo_lib.store import Store, upgrade
 from hpo_lib.store.batches import Batch
 from hpo_lib.trials import runner
+from tests.halves import HalvesScheduler
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop, quietly
 from tests.integration.rungs_contract import RungContract
@@ -135,6 +136,7 @@ def test_decisions_reach_store_slot_and_report(bench: Bench) -> None:
     report = outputs.write_report(bench.store, view.run, bench.installation).read_text()
     assert "rung 2: 6.5 is not among the best 3" in report
     assert "rung 2: 1.5 is among the best 3" in report
+    assert "HPO_RESOURCE=5" in report, "to train the best again, as far as it went"
 
 
 def test_a_task_of_the_first_rung_that_is_cleared_runs_nothing(bench: Bench) -> None:
@@ -227,3 +229,48 @@ def test_asked_again_at_every_point_it_comes_to_the_same(bench: Bench, tmp_path:
     assert bench.finish().status is RunStatus.COMPLETE
     found = {t.trial.params["x"]: len(t.attempts) for t in bench.store.view(run.id).trials}
     assert found == {1: 2, 2: 2, 3: 2, 4: 1, 5: 1, 6: 1}
+
+
+def test_a_promoted_trial_whose_task_never_began_is_lost_and_costs_no_budget(bench: Bench) -> None:
+    run = bench.begin(limits={"max_trials": 2, "parallel_trials": 2, "max_failed_trials": 0})
+    bench.perform(run, *(one.trial for one in bench.wave(1).assignments))
+    (promoted,) = bench.wave(2).assignments
+    bench.wave(3)
+    trial = bench.store.trial(run.id, promoted.trial)
+    assert (trial.state, trial.cause) == (TrialState.FAILED, Cause.LOST)
+    assert trial.reason == "its Airflow task ended before it could start"
+
+
+class Late(HalvesScheduler):
+    """Fails as soon as somebody waits."""
+
+    def judge(self, *_: Any) -> Decision:
+        raise ZeroDivisionError("too late")
+
+
+def test_a_scheduler_that_fails_later_ends_the_run_and_its_trials(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALLOWED_SCHEDULERS, __name__)
+    run = bench.begin(scheduler={"name": f"{__name__}:Late"})
+    bench.perform(run, *(one.trial for one in bench.wave(1).assignments))
+    assert bench.wave(2).assignments == ()
+    ended = bench.finish()
+    assert ended.status is RunStatus.FAILED
+    assert ended.reason is not None
+    assert "Late failed: ZeroDivisionError: too late (test_rungs.py, line " in ended.reason
+    assert {one.trial.state for one in bench.store.view(run.id).trials} == {TrialState.STOPPED}
+
+
+def test_a_run_whose_scheduler_is_allowed_no_more_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bench.begin()
+    bench.perform(run, *(one.trial for one in bench.wave(1).assignments))
+    monkeypatch.delenv(ALLOWED_SCHEDULERS)
+    ended = bench.finish()
+    assert ended.status is RunStatus.FAILED
+    assert ended.reason is not None
+    assert "its spec cannot be used any more: scheduler.name: " in ended.reason
+    assert {one.trial.state for one in bench.store.view(run.id).trials} == {TrialState.STOPPED}
+    outputs.write_report(bench.store, ended, bench.installation)

@@ -13,7 +13,7 @@ import pytest
 
 from hpo_lib.backends import AttemptName
 from hpo_lib.backends.local import LocalBackend
-from hpo_lib.core.trial import Cause
+from hpo_lib.core.trial import Assignment, Cause
 from hpo_lib.errors import SpecError
 from hpo_lib.housekeeping import sweep
 from hpo_lib.installation import Installation
@@ -91,7 +91,15 @@ class Bench:
 
         handle = self.store.open_attempt(run.id, number, named).handle
         output, spec = str(self.backend.output(handle)), run.spec
-        asked = runner.request(spec, run, trial, 1, output, store=self.store.id)
+        asked = runner.request(
+            spec,
+            run,
+            trial,
+            Assignment(number, trial.params),
+            attempt=1,
+            output=output,
+            store=self.store.id,
+        )
         self.backend.submit(handle, asked)
         return handle
 

@@ -17,7 +17,7 @@ from hpo_lib.core.trial import Cause, History, Origin, Suggestion, Trial, TrialS
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, SAMPLERS
 from hpo_lib.samplers import NoSettings, Sampler
-from hpo_lib.search import engine, suggesting
+from hpo_lib.search import engine, parts
 from hpo_lib.search.optimizer import Optimizer
 from hpo_lib.spec import load
 
@@ -222,7 +222,7 @@ class Recorder(Sampler):
 def test_earlier_runs_are_handed_on_without_what_the_space_does_not_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suggesting, "load", lambda *_: Recorder)
+    monkeypatch.setattr(parts, "load", lambda *_: Recorder)
     runs = [
         ([({"n": 2.0}, 0.5), ({"n": 9}, 0.1), ({"m": 1}, 0.2), ({"n": 3}, None)], 0.25),
         (iter([({"n": 2}, 0.6, {"gap": 0.3})]), 1),

@@ -22,7 +22,7 @@ import pytest
 from factories import SPEC, attempt, good_run, run, trial, view
 
 from hpo_lib import report, words
-from hpo_lib.core.trial import Cause, Direction, Observation, Origin, Trial, TrialState
+from hpo_lib.core.trial import Assignment, Cause, Direction, Observation, Origin, Trial, TrialState
 from hpo_lib.evaluation import drift
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
@@ -41,6 +41,7 @@ from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
 from hpo_lib.report.facts import Facts, command
 from hpo_lib.spec import load
+from hpo_lib.trials.runner import request
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -665,11 +666,12 @@ class TestCommand:
         return SPEC | {"space": space}
 
     def test_is_what_the_runner_would_run(self) -> None:
-        runs = pytest.importorskip("hpo_lib.trials.runner")
         made, spec = trial(5, 0.9, params=NASTY), load(self.spec())
         made_run = run(self.spec())
         words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", made_run)
-        wanted = runs.request(spec, made_run, made, 1, env["HPO_OUTPUT"], store="s")
+        asked = Assignment(5, made.params)
+        output = env["HPO_OUTPUT"]
+        wanted = request(spec, made_run, made, asked, attempt=1, output=output, store="s")
         assert words == list(wanted.command)
         assert {name: wanted.env[name] for name in env} == env
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Trial, TrialState
-from hpo_lib.errors import HpoError, SpecError
+from hpo_lib.errors import PartFailed, SpecError
 from hpo_lib.registry import ALLOWED_SCHEDULERS, SCHEDULERS
 from hpo_lib.schedulers import NoSettings, Scheduler
 from hpo_lib.search import engine
-from hpo_lib.search.scheduling import checked
+from hpo_lib.search.scheduling import check_admitted
 from tests.halves import HalvesScheduler
 from tests.unit.scheduler_contract import SchedulerContract, apply, spec
 
@@ -91,6 +92,8 @@ def test_a_target_stops_what_waits_too() -> None:
 
 
 WAITING = Trial(1, {"x": 0.1}, TrialState.WAITING, rungs={3.0: 0.5})
+SPACE = spec({"name": "fifo"}).search_space
+X, Y, Z = ({"x": x} for x in (0.3, 0.4, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -98,19 +101,30 @@ WAITING = Trial(1, {"x": 0.1}, TrialState.WAITING, rungs={3.0: 0.5})
     [
         ([Assignment(1, {}, resource=3.0)], "trial 1 to 3, where it has reached 3"),
         ([Assignment(2, {}, resource=1.0)], "trial 2 again, which is running"),
-        ([Assignment(4, {})], "trials [4], where the next new one is 3"),
-        ([Assignment(3, {}), Assignment(3, {})], "trials [3, 3], where the next new one is 3"),
+        ([Assignment(4, X)], "trials [4], where the next new one is 3"),
+        ([Assignment(3, X), Assignment(3, X)], "trials [3, 3], where the next new one is 3"),
         ([Assignment(1, {}, resource=9.0)] * 2, "trials [1, 1], where the next new one is 3"),
-        ([Assignment(3, {}, partial=True)], "trial 3 to a rung without a resource"),
-        ([Assignment(n, {}) for n in (3, 4, 5)], "3 trials for 2 free places"),
+        ([Assignment(3, X, partial=True)], "trial 3 to a rung without a resource"),
+        ([Assignment(n, X) for n in (3, 4, 5, 6)], "4 trials for 3 free places"),
+        ([Assignment(n, X) for n in (3, 4, 5)], "3 new trials, where the run may begin 2"),
+        ([Assignment(3, X, resource=math.nan)], "trial 3 to nan, which is no amount"),
+        ([Assignment(3, X, resource=-1.0)], "trial 3 to -1, which is no amount"),
+        ([Assignment(3, X, resource=math.inf)], "trial 3 to inf, which is no amount"),
+        ([Assignment(3, X, resource="9")], "trial 3 to '9', which is no number"),
+        ([Assignment(3, X, resume_from=99)], "trial 3 to go on from 99, which is no trial"),
+        ([Assignment(3, {"x": 0.1})], "trial 3 with parameters that were tried already"),
+        ([Assignment(3, X), Assignment(4, X)], "trial 4 with parameters that were tried already"),
+        (
+            [Assignment(3, {"x": 7.0})],
+            "trial 3 outside the space (x: must be within [0.0, 1.0], got 7.0)",
+        ),
+        ([("x", 1)], "('x', 1), which is no Assignment"),
     ],
 )
-def test_a_scheduler_that_breaks_its_promises_is_told_so(
-    admitted: list[Assignment], said: str
-) -> None:
+def test_a_scheduler_that_breaks_its_promises_is_told_so(admitted: list[Any], said: str) -> None:
     history = History((WAITING, Trial(2, {"x": 0.2})))
-    with pytest.raises(HpoError) as caught:
-        checked(admitted, history, 2, "mine")
+    with pytest.raises(PartFailed) as caught:
+        check_admitted(admitted, history, SPACE, capacity=3, room=2, name="mine")
     assert str(caught.value) == f"scheduler mine admits {said}: that is a fault of the scheduler"
 
 
@@ -149,3 +163,103 @@ def test_a_scheduler_that_admits_nothing_ends_the_run() -> None:
 def test_waves_are_the_schedulers_to_count() -> None:
     assert engine.waves(spec({"name": HALVES}, trials=9, parallel=3)) == 5
     assert HalvesScheduler.promotes
+
+
+class Fails(Scheduler):
+    """Raises when there is a history."""
+
+    Settings = NoSettings
+
+    def admit(self, history: History, *_: Any) -> Any:
+        return [][len(history.trials)] if history.trials else None
+
+    def judge(self, *_: Any) -> Any:
+        return "go on"
+
+
+def test_a_scheduler_that_fails_stops_the_run_with_its_fault() -> None:
+    made = spec({"name": f"{__name__}:Fails"})
+    fault = f"scheduler {__name__}:Fails failed: "
+    empty = engine.step(made, History(), 3)
+    assert empty.stop is not None
+    assert empty.stop.failed
+    assert empty.stop.reason.startswith(f"{fault}TypeError: 'NoneType' object is not iterable")
+    going = engine.step(made, History((Trial(1, {"x": 0.1}),)), 3)
+    assert going.stop is not None
+    assert going.stop.reason == f"{fault}it judges trial 1 as 'go on'"
+    waiting = replace(WAITING, state=TrialState.COMPLETE, value=1.0)
+    ended = engine.step(made, History((waiting,)), 3)
+    assert ended.stop is not None
+    assert ended.stop.reason.startswith(f"{fault}IndexError: list index out of range (test_sched")
+
+
+class Odd:
+    """Has no settings, and counts no waves."""
+
+
+class Short(Scheduler):
+    Settings = NoSettings
+
+    def __init__(self) -> None:
+        pass
+
+
+class Wrong(Idle):
+    def waves(self, *_: Any) -> Any:
+        return -5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Odd", r"scheduler.name: .*Odd must have Settings, a model that inherits hpo_lib.valid"),
+        ("Short", r"scheduler.name: .*Short cannot be built: TypeError: .* positional argument "),
+        ("Wrong", r"scheduler.name: .*Wrong must count at least 1 wave, got -5"),
+        ("spec", r"scheduler '.*:spec' cannot be loaded: it is no class"),
+        ("Gone", r"scheduler '.*:Gone' cannot be loaded: "),
+    ],
+)
+def test_a_class_that_lacks_parts_is_refused_in_words(name: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        engine.waves(spec({"name": f"{__name__}:{name}"}))
+
+
+def test_time_that_is_nearly_over_promotes_nobody() -> None:
+    made = spec({"name": HALVES}, trials=2)
+    limits = made.limits.model_copy(update={"max_duration": "30m"})
+    trials = tuple(
+        Trial(n, {"x": n / 10}, TrialState.WAITING, rungs={1.0: n / 10}, duration_s=600.0)
+        for n in (1, 2)
+    )
+    late = engine.step(made.model_copy(update={"limits": limits}), History(trials, 1_790.0), 2)
+    assert late.stop is not None
+    assert late.stop.reason.startswith("duration: ")
+
+
+def test_patience_is_lost_also_when_all_trials_have_begun() -> None:
+    made = spec({"name": HALVES}, trials=4)
+    made = made.model_copy(update={"limits": made.limits.model_copy(update={"patience": 1})})
+    trials = (
+        Trial(1, {"x": 0.1}, TrialState.COMPLETE, 0.1, rungs={1.0: 0.1, 3.0: 0.1}),
+        Trial(2, {"x": 0.2}, TrialState.COMPLETE, 0.2, rungs={1.0: 0.2, 3.0: 0.2}),
+        Trial(3, {"x": 0.3}, TrialState.WAITING, rungs={1.0: 0.3}),
+        Trial(4, {"x": 0.4}, TrialState.WAITING, rungs={1.0: 0.4}),
+    )
+    step = engine.step(made, History(trials), 2)
+    assert step.stop is not None
+    assert step.stop.reason.startswith("patience: ")
+
+
+def test_final_training_goes_as_far_as_the_winner_did() -> None:
+    made = spec({"name": HALVES})
+    best = Trial(1, {"x": 0.1}, TrialState.COMPLETE, 0.1, rungs={1.0: 0.3, 3.0: 0.1})
+    final = engine.final_step(made, History((best,)), {"x": 0.9})
+    assert {(one.resource, one.partial) for one in final.assignments} == {(3.0, False)}
+    plain = engine.final_step(made, History((replace(best, rungs={}),)), None)
+    assert {one.resource for one in plain.assignments} == {None}
+
+
+def test_a_run_of_which_all_were_stopped_says_so() -> None:
+    stopped = replace(WAITING, state=TrialState.STOPPED)
+    found = engine.conclude(spec({"name": HALVES}), History((stopped,)), Decision.stop("enough"))
+    assert found.reason == "no trial is complete: 0 failed, 1 stopped at a rung; enough"
