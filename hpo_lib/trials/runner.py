@@ -69,28 +69,46 @@ def perform(
     _end_stopped(store, attempt, backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
-    asks = request(
+    found = outcome(
         spec,
-        run,
-        trial,
-        asked,
-        attempt=attempt.number,
-        earlier=_earlier(store, attempt),
-        output=str(backend.output(attempt.handle)),
-        resume_from=_resumed(store, run, asked, backend, spec),
-        store=store.id,
+        _launched(store, run, trial, asked, attempt, backend, launch),
+        source_of(backend, attempt),
     )
-    try:
-        end = launch(attempt, asks)
-    except SpecError as error:
-        end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
-    backend.fetch(attempt.handle)
-    found = outcome(spec, end, source_of(backend, attempt))
     trial = _closed(store, attempt, found)
     backend.discard(attempt.handle)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def _launched(
+    store: Store,
+    run: Run,
+    trial: Trial,
+    asked: Assignment,
+    attempt: Attempt,
+    backend: Backend,
+    launch: Launch,
+) -> Exit:
+    """Launch an attempt, or take it over, and give its end, with what it printed at hand."""
+    spec = spec_of(run, trial)
+    try:
+        wanted = request(
+            spec,
+            run,
+            trial,
+            asked,
+            attempt=attempt.number,
+            earlier=_earlier(store, attempt),
+            output=str(backend.output(attempt.handle)),
+            resume_from=_resumed(store, run, asked, backend, spec),
+            store=store.id,
+        )
+        end = launch(attempt, wanted)
+    except SpecError as error:
+        end = Exit(Ending.UNSTARTABLE, detail=" ".join(str(error).split()))
+    backend.fetch(attempt.handle)
+    return end
 
 
 def _stopped(store: Store, run: Run, trial: Trial, backend: Backend, why: str) -> Trial:
