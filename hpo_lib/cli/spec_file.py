@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,19 +52,15 @@ def read_night(path: Path) -> Spec:
 def _draft(path: Path) -> Draft:
     from hpo_lib.spec.yaml_file import draft_file
 
-    try:
+    with _naming(path):
         return draft_file(path)
-    except SpecError as error:
-        raise _of(path, str(error).split("\n")) from None
 
 
 def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
-    from hpo_lib.runs import admission, scheduled_files
+    from hpo_lib.runs import admission
 
-    spec, allowed = made.spec, installation()
-    if by_file:
-        allowed = scheduled_files.unbounded(allowed, spec)
-    return admission.problems(made, allowed, backend=spec.trial.backend, by_file=by_file)
+    backend = made.spec.trial.backend
+    return admission.problems(made, installation(), backend=backend, by_file=by_file)
 
 
 def _wrong_options(made: Draft) -> list[str]:
@@ -83,11 +80,15 @@ def _options(trial: TrialSpec, at: str) -> list[str]:
 
 def _told(path: Path, made: Draft, more: Iterable[str]) -> Spec:
     """Give a draft's spec; SpecError tells the draft's problems, and `more` of them."""
-    lines = dict.fromkeys((*made.problems, *more))
-    if lines:
-        raise _of(path, lines)
-    return made.spec
+    with _naming(path):
+        return made.found(more).checked()
 
 
-def _of(path: Path, lines: Iterable[str]) -> SpecError:
-    return SpecError("\n".join(f"{path}: {line}" for line in lines))
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's path in front of every problem."""
+    try:
+        yield
+    except SpecError as error:
+        lines = str(error).split("\n")
+        raise SpecError("\n".join(f"{path}: {line}" for line in lines)) from None

@@ -49,7 +49,8 @@ def problems(
     """Yield why a DAG of this backend does not run a spec, beyond the problems of its draft.
 
     Commands call this too, so it uses no connection: only Airflow knows those. A DAG that was made
-    from a file (`by_file`) has tasks for the backend that its `final` names.
+    from a file (`by_file`) is as wide and long as its spec asks for, and has tasks for the backend
+    that its `final` names.
     """
     if made.spec.schedule is not None and not by_file:
         yield (
@@ -60,7 +61,8 @@ def problems(
     if made.sound("metrics.collector"):
         yield from told(load_part, "collector", made.spec.metrics.collector)
     yield from _elsewhere(made, backend, by_file=by_file)
-    yield from _too_much(made, installation)
+    if not by_file:
+        yield from _too_much(made, installation)
     yield from _not_permitted(made, installation)
     if made.spec.artifacts is not None and made.sound("artifacts"):
         yield from told(artifacts.offered, made.spec.artifacts.uri, installation.artifacts)
@@ -90,13 +92,16 @@ def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
             f"limits.parallel_trials: must be <= {installation.max_parallel} in this installation, "
             f"got {limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
         )
-    counted = made.sound("limits.max_trials", "scheduler", "objective")
-    if not counted or told(engine.waves, spec):
+    if not made.sound("limits.max_trials", "scheduler", "objective"):
         return
-    if engine.waves(spec) > installation.max_waves:
+    try:
+        waves = engine.waves(spec)
+    except SpecError:  # `engine.problems` has told it
+        return
+    if waves > installation.max_waves:
         yield (
             f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
-            f"need {engine.waves(spec)} waves, but this DAG has {installation.max_waves}; raise "
+            f"need {waves} waves, but this DAG has {installation.max_waves}; raise "
             "parallel_trials, or let its operator raise HPO_MAX_WAVES"
         )
 

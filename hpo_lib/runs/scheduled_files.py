@@ -120,12 +120,6 @@ def problems(path: Path, found: Draft) -> Iterator[str]:
         )
 
 
-def unbounded(installation: Installation, spec: Spec) -> Installation:
-    """Lift the bounds of conf-triggered DAGs: a file's DAG is as wide and long as it asks for."""
-    waves, parallel = engine.waves(spec), spec.limits.parallel_trials
-    return replace(installation, max_waves=waves, max_parallel=parallel)
-
-
 def _shown(path: Path) -> str:
     return path.name.encode(errors="backslashreplace").decode()
 
@@ -159,7 +153,7 @@ def begin(
         store,
         key,
         spec.dump(),
-        unbounded(installation, spec),
+        installation,
         backend=spec.trial.backend,
         triggered_by=triggered_by,
         provenance=replace(provenance, file=file.name),

@@ -68,7 +68,7 @@ def problems(draft: Draft) -> list[str]:
     """Give the problems of a spec that its model cannot see, a line each."""
     spec = draft.spec
     most, points = spec.limits.max_trials, len(spec.initial_points)
-    found = told(scheduler_of, spec) if draft.sound("scheduler", "objective") else []
+    found = _scheduler_problems(draft)
     if points > most and draft.sound("limits.max_trials", "initial_points"):
         found.append(f"initial_points: must be at most {most}, the limits.max_trials, got {points}")
     unfit = sampler_problems(draft)
@@ -82,6 +82,17 @@ def problems(draft: Draft) -> list[str]:
             f"got {most}"
         )
     return found
+
+
+def _scheduler_problems(draft: Draft) -> list[str]:
+    """Give what is wrong with a scheduler's settings; if they are sound, with the waves it counts.
+
+    Waves are counted from limits, so these have to be sound.
+    """
+    if not draft.sound("scheduler", "objective"):
+        return []
+    counted = draft.sound("limits.max_trials", "limits.parallel_trials")
+    return told(waves if counted else scheduler_of, draft.spec)
 
 
 def waves(spec: Spec) -> int:

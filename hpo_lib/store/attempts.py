@@ -26,7 +26,7 @@ from hpo_lib.store.rows import (
     observation_rows,
 )
 from hpo_lib.store.schema import attempts, observations, rungs, runs, trials
-from hpo_lib.store.writes import insert_all
+from hpo_lib.store.writes import change_trial, insert_all
 
 
 def is_live(connection: Connection, run_id: int, number: int, attempt: int) -> bool:
@@ -124,15 +124,9 @@ def _keep_rung(
 
 def stop(connection: Connection, run_id: int, number: int, reason: str, now: datetime) -> Trial:
     """Stop a trial on purpose, its live attempt with it; one that has ended stays as it is."""
-    read_run(connection, run_id, lock=True)
-    ended = Outcome(AttemptState.FAILED, reason, cause=Cause.STOPPED)
-    if read_trial(connection, run_id, number).state is TrialState.RUNNING:
-        for attempt in read_attempts(connection, run_id, number):
-            if attempt.state is AttemptState.RUNNING:
-                _end(connection, attempt.id, ended, now)
-        stopped = {"state": TrialState.STOPPED, "reason": reason}
-        _end_trial(connection, run_id, number, stopped, now)
-    return read_trial(connection, run_id, number)
+    outcome = Outcome(AttemptState.FAILED, reason, cause=Cause.STOPPED)
+    stopped = {"state": TrialState.STOPPED, "reason": reason}
+    return _end_both(connection, run_id, number, outcome, stopped, now)
 
 
 def fail(
@@ -140,14 +134,24 @@ def fail(
 ) -> Trial:
     """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
     outcome = Outcome(AttemptState.FAILED, reason, cause=cause)
+    return _end_both(connection, run_id, number, outcome, _result(outcome), now)
+
+
+def _end_both(
+    connection: Connection,
+    run_id: int,
+    number: int,
+    outcome: Outcome,
+    result: Mapping[str, Any],
+    now: datetime,
+) -> Trial:
+    """End a running trial with its live attempt, if it has one."""
     read_run(connection, run_id, lock=True)
-    trial = read_trial(connection, run_id, number)
-    if trial.state is not TrialState.RUNNING:
-        return trial
-    for attempt in read_attempts(connection, run_id, number):
-        if attempt.state is AttemptState.RUNNING:
-            _end(connection, attempt.id, outcome, now)
-    _end_trial(connection, run_id, number, _result(outcome), now)
+    if read_trial(connection, run_id, number).state is TrialState.RUNNING:
+        for attempt in read_attempts(connection, run_id, number):
+            if attempt.state is AttemptState.RUNNING:
+                _end(connection, attempt.id, outcome, now)
+        _end_trial(connection, run_id, number, result, now)
     return read_trial(connection, run_id, number)
 
 
@@ -246,9 +250,4 @@ def _end_trial(
     connection: Connection, run_id: int, number: int, result: Mapping[str, Any], now: datetime
 ) -> None:
     """End a trial that is still running."""
-    running = and_(
-        trials.c.run_id == run_id,
-        trials.c.number == number,
-        trials.c.state == TrialState.RUNNING,
-    )
-    connection.execute(update(trials).where(running).values({**result, "ended_at": now}))
+    change_trial(connection, run_id, number, TrialState.RUNNING, {**result, "ended_at": now})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, select
 
 from hpo_lib.core.trial import Action, Assignment, Decision, TrialState
 from hpo_lib.records import TrialDecision
 from hpo_lib.store.rows import trial_decision_of
 from hpo_lib.store.schema import decisions, trials
-from hpo_lib.store.writes import insert_all
+from hpo_lib.store.writes import change_trial, insert_all
 
 
 def read_decisions(
@@ -52,13 +52,8 @@ def keep_stops(
     ]
     insert_all(connection, decisions, rows)
     for number, one in stops.items():
-        waiting = and_(
-            trials.c.run_id == run_id,
-            trials.c.number == number,
-            trials.c.state == TrialState.WAITING,
-        )
-        values = {"state": TrialState.STOPPED, "reason": one.reason, "ended_at": now}
-        connection.execute(update(trials).where(waiting).values(values))
+        stopped = {"state": TrialState.STOPPED, "reason": one.reason, "ended_at": now}
+        change_trial(connection, run_id, number, TrialState.WAITING, stopped)
 
 
 def stop_waiting(connection: Connection, run_id: int, reason: str, now: datetime) -> None:
@@ -81,14 +76,9 @@ def keep_promotions(
     ValueError if one of them does not wait.
     """
     for position, one in promoted:
-        waiting = and_(
-            trials.c.run_id == run_id,
-            trials.c.number == one.trial,
-            trials.c.state == TrialState.WAITING,
-        )
-        values = {"state": TrialState.RUNNING, "slot": slot, "position": position}
-        values |= {"reason": None, "ended_at": None}
-        if not connection.execute(update(trials).where(waiting).values(values)).rowcount:
+        going = {"state": TrialState.RUNNING, "slot": slot, "position": position}
+        going |= {"reason": None, "ended_at": None}
+        if not change_trial(connection, run_id, one.trial, TrialState.WAITING, going):
             raise ValueError(f"trial {one.trial} cannot go on: it does not wait")
     common = {"run_id": run_id, "slot": slot, "action": Action.PROMOTE, "created_at": now}
     rows = [

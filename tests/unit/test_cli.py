@@ -180,6 +180,19 @@ def test_the_bounds_of_confs_are_not_those_of_a_file_with_a_schedule(
     assert "limits.parallel_trials: must be <= 3" in capsys.readouterr().err
 
 
+def test_a_wrong_scheduler_hides_no_other_problem_of_a_file_with_a_schedule(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "scheduler: {name: fifo, rungs: 3}\nmetrics: {collector: jsonl, path: /x}"
+    nightly = write("name: demo", f"{NIGHTLY}\n{wrong}", "nightly.yaml")
+    for command in ("validate", "run"):
+        assert main.main([command, str(nightly)]) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            f'{nightly}: metrics.path: must be a relative path without .., got "/x"',
+            f'{nightly}: scheduler: unknown key "rungs"; known to fifo: name',
+        ]
+
+
 def test_a_winner_that_is_trained_elsewhere_needs_a_dag_of_its_own(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

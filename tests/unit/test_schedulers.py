@@ -220,8 +220,11 @@ class Wrong(Idle):
     ],
 )
 def test_a_class_that_lacks_parts_is_refused_in_words(name: str, said: str) -> None:
+    asked = spec({"name": f"{__name__}:{name}"})
     with pytest.raises(SpecError, match=said):
-        engine.waves(spec({"name": f"{__name__}:{name}"}))
+        engine.waves(asked)
+    with pytest.raises(SpecError, match=said):
+        engine.check(asked)
 
 
 def test_time_that_is_nearly_over_promotes_nobody() -> None:
