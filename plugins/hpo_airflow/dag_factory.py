@@ -96,7 +96,7 @@ def housekeeping(dag_id: str, folder: Path) -> DAG:
         doc_md=_HOUSEKEEPING,
     ) as dag:
 
-        @task(task_id="sweep", execution_timeout=timedelta(minutes=10))
+        @task(task_id="sweep", **{**_CONTROL, "execution_timeout": timedelta(minutes=10)})
         def sweep() -> list[str]:
             """Say what was ended."""
             return tasks.sweep(get_current_context(), folder)

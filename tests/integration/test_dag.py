@@ -109,6 +109,18 @@ def test_every_task_is_retried(seen: dict[str, Any]) -> None:
     assert set(seen["timeouts"].values()) == {7_200.0}, "no control task may hang"
 
 
+def test_a_sweep_that_dies_with_airflow_is_retried(tmp_path: Path) -> None:
+    look = "import hpo_housekeeping as h; print(h.hpo_housekeeping.get_task('sweep').retries)"
+    env = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_CONFIG": str(ROOT / "config" / "airflow.cfg"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "dags")]),
+    }
+    command = [sys.executable, "-c", look]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) >= 5
+
+
 def test_trials_alone_wait_in_the_pool(seen: dict[str, Any]) -> None:
     pooled = {task for task, pool in seen["pools"].items() if pool == "trials"}
     assert pooled == {task for task in seen["tasks"] if task.endswith("trial")}
