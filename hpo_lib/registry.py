@@ -1,4 +1,4 @@
-"""Every sampler, scheduler, collector, backend, deployer by name; a new one is one row here."""
+"""Every sampler, scheduler, collector, format, backend, deployer; a new one is one row here."""
 
 from __future__ import annotations
 
@@ -43,9 +43,23 @@ COLLECTORS = {
 #: The settings that a collector takes; one that is not listed takes all.
 COLLECTOR_SETTINGS: dict[str, set[str]] = {
     "jsonl": {"path"},
-    "stdout": {"format"},
+    "stdout": {"format", "metric_definitions"},
     "tfevents": {"path"},
     "xcom": set(),
+}
+#: The formats of logs, in the order in which a line is shown to them.
+FORMATS = {
+    "json": "hpo_lib.collectors.formats.json_lines:JsonLine",
+    "katib": "hpo_lib.collectors.formats.katib:Katib",
+    "keras": "hpo_lib.collectors.formats.keras:Keras",
+    "lightning": "hpo_lib.collectors.formats.lightning:Lightning",
+    "huggingface": "hpo_lib.collectors.formats.huggingface:HuggingFace",
+    "xgboost": "hpo_lib.collectors.formats.boosting:XGBoost",
+    "lightgbm": "hpo_lib.collectors.formats.boosting:LightGBM",
+    "catboost": "hpo_lib.collectors.formats.boosting:CatBoost",
+    "sklearn": "hpo_lib.collectors.formats.sklearn:SkLearn",
+    "name=value": "hpo_lib.collectors.formats.words:Equals",
+    "name: value": "hpo_lib.collectors.formats.words:Colon",
 }
 
 
@@ -114,6 +128,7 @@ _KINDS: dict[str, Mapping[str, str]] = {
     "scheduler": SCHEDULERS,
     "collector": COLLECTORS,
     "deployer": DEPLOYERS,
+    "format": FORMATS,
 }
 
 #: Named in the design, not built yet: refused with these words rather than as unknown.
@@ -123,6 +138,7 @@ NOT_YET = {
     "collector": set(),
     "backend": set(),
     "deployer": set(),
+    "format": set(),
 }
 
 

@@ -20,13 +20,14 @@ With `HPO_COLLECTORS=package` a spec may name `package.module:WordsCollector` as
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from hpo_lib.collectors.formats.json_lines import object_in
+from hpo_lib.collectors.numbers import to_float as to_float
+from hpo_lib.collectors.numbers import whole as whole
 from hpo_lib.core.trial import Observation
 from hpo_lib.files.places import Place
 from hpo_lib.spec import Spec
@@ -92,35 +93,10 @@ def wanted(spec: Spec) -> frozenset[str]:
 
 
 def from_json(line: str) -> dict[str, float]:
-    """Read the numbers of a JSON object, and of an object `metrics` inside it; else none."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    inner = record.get("metrics")
-    merged = {**record, **(inner if isinstance(inner, Mapping) else {})}
-    found = {str(name): _number(value) for name, value in merged.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and value.lower().lstrip("+-") not in ("nan", "inf", "infinity"):
-        return None
-    return to_float(value)
-
-
-def to_float(value: str | float) -> float | None:
-    """Read a number; None for anything else, infinite if it is too large for a float."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-    except (TypeError, ValueError):
-        return None
+    """Read the numbers of a JSON object, also of objects inside it, by name; else none."""
+    found = object_in(line)
+    values = found.values if found else ()
+    return {name: value for name, (value, _) in values if value is not None}
 
 
 def plain(seen: Observation) -> Observation:
@@ -131,108 +107,145 @@ def plain(seen: Observation) -> Observation:
     return replace(seen, value=float(seen.value), step=step)
 
 
-def whole(value: float | None) -> int | None:
-    """Give a step as int if it is one."""
-    return int(value) if value is not None and value % 1 == 0 else None
-
-
 def reduce(
     observations: Iterable[Observation], objectives: Sequence[Objective]
 ) -> dict[str, float]:
-    """Give one value per metric: the last one, or with `reduce: best` an objective's best.
-
-    NaN counts as a last value, but is the best only where there is nothing else. If the first
-    objective is reduced to its best, metrics that are no objective are taken from that step if
-    they have it.
-    """
-    series: dict[str, list[Observation]] = defaultdict(list)
-    for observation in observations:
-        series[observation.metric].append(observation)
-    values = {name: found[-1].value for name, found in series.items()}
-    known = [objective for objective in objectives if objective.metric in series]
-    bests = {o.metric: _best(series[o.metric], o) for o in known if o.reduce == "best"}
-    if objectives[0].metric in bests:
-        step = bests[objectives[0].metric].step
-        for name in series.keys() - {objective.metric for objective in objectives}:
-            at_best = [o.value for o in series[name] if o.step == step and step is not None]
-            values[name] = at_best[-1] if at_best else values[name]
-    return values | {name: best.value for name, best in bests.items()}
+    """Give one value per metric, as `summary` does."""
+    return summary(observations, objectives)[1]
 
 
 def thinned(
     observations: Iterable[Observation], objectives: Sequence[Objective]
 ) -> list[Observation]:
-    """Keep at most MAX_PER_METRIC of each metric, among them every one that `reduce` needs.
+    """Keep at most MAX_PER_METRIC of each metric, as `summary` does."""
+    return summary(observations, objectives)[0]
 
-    The observations are read once and never held in full: a trial may print millions.
+
+def summary(
+    observations: Iterable[Observation], objectives: Sequence[Objective]
+) -> tuple[list[Observation], dict[str, float]]:
+    """Give what to keep of the observations, in their order, and one value per metric.
+
+    The value is the last one, or with `reduce: best` an objective's best; NaN counts as a last
+    value, but is the best only where there is nothing else. If the first objective is reduced to
+    its best, metrics that are no objective are taken from the same model: from the best's own line,
+    or else the nearest value of its step before steps go back. Without such a value a metric has
+    none, unless it is always written apart from the objective, just once or without a step.
+
+    At most MAX_PER_METRIC are kept of each metric, among them the last one and all that a value
+    comes from. The observations are read once and never held in full: a trial may print millions.
     """
     by_metric = {objective.metric: objective for objective in objectives}
-    first = objectives[0].metric
-    series: dict[str, _Thinned] = {}
-    for observation in observations:
+    lead = by_metric[objectives[0].metric]
+    follows = lead.reduce == "best"
+    series: dict[str, _Series] = {}
+    first = series[lead.metric] = _Series(lead)
+    for place, observation in enumerate(observations):
         name = observation.metric
-        if name not in series:
-            series[name] = _Thinned(by_metric.get(name))
-        series[name].add(observation)
-        if first not in series:
-            continue
-        best = series[first].best
-        for found in series.values() if best is observation else [series[name]]:
-            found.pin(best.step)
-    return [observation for found in series.values() for observation in found.kept()]
+        own = series.setdefault(name, _Series(by_metric.get(name)))
+        own.add(place, observation)
+        for other in (series.values() if own is first else [own]) if follows else ():
+            if other.objective is None:
+                other.follow(first)
+    seen = {name: one for name, one in series.items() if one.count}
+    led = follows and first.count > 0
+    values = {name: one.value(led=led) for name, one in seen.items()}
+    kept = sorted(pair for one in seen.values() for pair in one.kept())
+    return [one for _, one in kept], {n: value for n, value in values.items() if value is not None}
 
 
-#: An observation and its place in its series; _NOWHERE if there is none yet.
+#: An observation and its place in the stream; _NOWHERE if there is none yet.
 _Place = tuple[int, Observation]
 _NOWHERE: _Place = (-1, Observation("", math.nan))
 
 
-class _Thinned:
-    """An evenly thinned series: every n-th value, n doubled whenever too many are held."""
+class _Series:
+    """One metric's observations as they come: some of them, evenly thinned, and those that count.
+
+    Every n-th is held, n doubled whenever too many are. A series that is no objective's `follow`s
+    the first objective's: it looks for the `partner` of its best.
+    """
 
     def __init__(self, objective: Objective | None) -> None:
-        self._objective, self._stride, self._count = objective, 1, 0
+        self.objective, self.count, self._stride = objective, 0, 1
         self._held: dict[int, Observation] = {}
-        self._last = self._best = self._pinned = _NOWHERE
+        self.last = self.best = self._before_best = self._pass = self._best_pass = _NOWHERE
+        self._partner = self._partner_of = self._shared = _NOWHERE
+        self._apart = True
+        self.went_back = False
 
-    @property
-    def best(self) -> Observation:
-        """The objective's best value so far."""
-        return self._best[1]
-
-    def add(self, observation: Observation) -> None:
+    def add(self, place: int, observation: Observation) -> None:
         """Take the next value."""
-        self._last = (self._count, observation)
-        if self._objective and _better(observation, self._best, self._objective):
-            self._best = self._last
-        if self._count % self._stride == 0:
-            self._held[self._count] = observation
+        before, self.last = self.last, (place, observation)
+        if _earlier(observation.step, before[1].step):
+            self.went_back, self._pass = True, before
+        if self.objective and _better(observation, self.best, self.objective):
+            self.best, self._before_best = self.last, before
+            self._best_pass, self.went_back = self._pass, False
+        if self.count % self._stride == 0:
+            self._held[place] = observation
         if len(self._held) > MAX_PER_METRIC - 3:
             self._stride *= 2
-            self._held = {i: o for i, o in self._held.items() if i % self._stride == 0}
-        self._count += 1
+            self._held = dict(list(self._held.items())[::2])
+        self.count += 1
 
-    def pin(self, step: int | None) -> None:
-        """Keep the last value if it is of this step, and drop one kept for another step."""
-        if step is not None and self._last[1].step == step:
-            self._pinned = self._last
-        elif self._pinned[1].step != step:
-            self._pinned = _NOWHERE
+    def follow(self, lead: _Series) -> None:
+        """Look whether the last value is the partner of the lead's best."""
+        place, own = self.last
+        if self.count == 0 or lead.count == 0:
+            return
+        if own.line is not None and own.line == lead.last[1].line:
+            self._shared, self._apart = self.last, False
+        if self._partner_of is not lead.best:
+            self._partner, self._partner_of, self.went_back = _NOWHERE, lead.best, False
+        if lead.best is _NOWHERE:
+            return
+        if lead.together(self.last) or (
+            not lead.together(self._partner)
+            and self._shared is not self.last
+            and not self.went_back
+            and lead.next_to(self.last)
+            and (self._partner is _NOWHERE or lead.nearer(place, self._partner[0]))
+        ):
+            self._partner = self.last
 
-    def kept(self) -> list[Observation]:
+    def together(self, other: _Place) -> bool:
+        """Say whether a value stands in the line of the best."""
+        return other[1].line is not None and other[1].line == self.best[1].line
+
+    def next_to(self, other: _Place) -> bool:
+        """Say whether a value is of the best's step and pass; without a step, its neighbour."""
+        place, seen = other
+        own = self.best[1].step
+        if seen.step is None or own is None:
+            return self._before_best[0] < place and self.last is self.best
+        return seen.step == own and self._best_pass[0] < place and not self.went_back
+
+    def nearer(self, place: int, than: int) -> bool:
+        """Say whether a place is nearer to the best than another one."""
+        return abs(place - self.best[0]) < abs(than - self.best[0])
+
+    def value(self, *, led: bool) -> float | None:
+        """Give the value that counts, None if there is none; `led` by the first objective."""
+        if self.objective is not None or not led:
+            best = self.objective is not None and self.objective.reduce == "best"
+            return (self.best if best and self.best is not _NOWHERE else self.last)[1].value
+        if self._partner is not _NOWHERE:
+            return self._partner[1].value
+        alone = self._apart and (self.count == 1 or self.last[1].step is None)
+        return self.last[1].value if alone else None
+
+    def kept(self) -> list[_Place]:
         """List what is kept, in the order of the series."""
-        extra = dict(p for p in (self._last, self._best, self._pinned) if p is not _NOWHERE)
-        return [observation for _, observation in sorted((self._held | extra).items())]
+        extra = dict(p for p in (self.last, self.best, self._partner) if p is not _NOWHERE)
+        return sorted((self._held | extra).items())
+
+
+def _earlier(step: int | None, than: int | None) -> bool:
+    return step is not None and than is not None and step < than
 
 
 def _better(new: Observation, best: _Place, objective: Objective) -> bool:
     if not math.isfinite(new.value):
         return False
     return best is _NOWHERE or objective.direction.better(new.value, than=best[1].value)
-
-
-def _best(series: Sequence[Observation], objective: Objective) -> Observation:
-    finite = [o for o in series if math.isfinite(o.value)]
-    if not finite:
-        return series[-1]
-    return min(finite, key=lambda o: objective.direction.loss(o.value))

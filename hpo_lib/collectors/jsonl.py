@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Sighting, Source, from_json, whole
+from hpo_lib.collectors import Sighting, Source
+from hpo_lib.collectors.formats import Number
+from hpo_lib.collectors.formats.json_lines import object_in
 from hpo_lib.core.trial import Observation
-from hpo_lib.files.lines import lines
+from hpo_lib.files.lines import LONGEST, Line, numbered
 from hpo_lib.files.places import below
 from hpo_lib.spec.sections import Metrics
 
@@ -22,19 +24,36 @@ class JsonlCollector:
     def __init__(self, settings: Metrics) -> None:
         """Take the path, valid by the spec."""
         self._path = settings.path or _DEFAULT_PATH
+        self.unreadable: dict[str, str] = {}
+        self.remarks: list[str] = []
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the file."""
-        place = below(source.output, self._path)
-        for line in lines(place) if place else ():
-            values = from_json(line)
-            step = whole(values.get("step", values.get("epoch")))
+        for index, (line, values, step) in enumerate(self._records(source)):
+            time = values.get("time", (None, ""))[0]
             for name in sorted(wanted & values.keys()):
-                yield Observation(name, values[name], step=step, time=values.get("time"))
+                value, text = values[name]
+                if value is not None:
+                    yield Observation(name, value, step=step, time=time, line=index)
+                elif name not in self.unreadable:
+                    where = f"line {line.number} of {self._path}"
+                    told = f"{name} must be wholly a number, got {text!r} in {where}"
+                    self.unreadable[name] = told
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield every number of every line."""
+        for line, values, _ in self._records(source):
+            for name in values:
+                yield Sighting(name, True, line.text, line.number)
+
+    def _records(self, source: Source) -> Iterator[tuple[Line, dict[str, Number], int | None]]:
         place = below(source.output, self._path)
-        for number, line in enumerate(lines(place) if place else (), start=1):
-            for name in from_json(line):
-                yield Sighting(name, True, line, number)
+        for line in numbered(place) if place else ():
+            if line.cut and not self.remarks:
+                self.remarks.append(
+                    f"line {line.number} of {self._path} is longer than {LONGEST:,} bytes: it "
+                    "cannot be read"
+                )
+            found = object_in(line.text)
+            if found is not None:
+                yield line, dict(found.values), found.step

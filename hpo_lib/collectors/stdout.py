@@ -1,37 +1,29 @@
-"""Metrics from what a trial prints: `name=value` anywhere in a line, or a JSON object as a line."""
+"""Metrics from what a trial prints, in the format of a library, a person or a program."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 
-from hpo_lib.collectors import Sighting, Source, format_guard, from_json, to_float
+from hpo_lib import registry
+from hpo_lib.collectors import Sighting, Source, own_format
+from hpo_lib.collectors.formats import TITLES, Format, Number, Reading, spellings
+from hpo_lib.collectors.own_format import Expression
 from hpo_lib.core.trial import Observation
-from hpo_lib.errors import TransientError, TrialFailed
-from hpo_lib.files.lines import lines
+from hpo_lib.files.lines import LONGEST, Line, numbered
 from hpo_lib.files.places import Place
 from hpo_lib.spec.sections import Metrics
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|(?i:nan|inf(?:inity)?))"
-#: Linear in a line's length: no name begins within another, and a number is never taken in part.
-DEFAULT = rf"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)\s?=\s?(?P<value>(?>{_NUMBER}))(?![\w.])"
-#: What a person takes for a metric, such as `loss: 0.5` or `'loss': 0.5`.
+#: What a person takes for a metric, such as `loss -> 0.5`.
 _LOOSE = re.compile(
-    rf"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)[\"']?\s*(?:[:=]|=>|->)\s*[\"']?(?>{_NUMBER})(?![\w.])"
+    r"(?<![\w./-])(?P<name>[A-Za-z_][\w./-]*)[\"']?\s{0,8}(?:[:=]|=>|->)\s{0,8}[\"']?"
+    r"(?=[-+.]?[0-9]|[-+]?(?i:nan|inf))"
 )
-_DEFAULT = re.compile(DEFAULT)
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_MAX_LINE = 4_096
-_STEPS = ("step", "epoch")
-#: What matching a conf's format may take for one log: seconds of CPU time, bytes of memory.
-FORMAT_S, FORMAT_BYTES = 60, 2**29
-
-#: Gives the name and the text of the value of every match in a line.
-_Match = Callable[[str], list[tuple[str, str]]]
+_DRAWN = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08")
+_WORD = re.compile(r"[^\W_]{3,}")
+_SHOWN = 120
 
 
 class StdoutCollector:
@@ -39,11 +31,25 @@ class StdoutCollector:
 
     def __init__(self, settings: Metrics) -> None:
         """Take the format, valid by the spec."""
-        self._rules = LineRules(settings.format)
+        self._rules = LineRules(settings)
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """By metric, why its values are not to be relied on."""
+        return self._rules.unreadable
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What was not read, and why."""
+        return self._rules.remarks
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the log."""
         return self._rules.read(source.log, wanted)
+
+    def tally(self, source: Source, wanted: frozenset[str]) -> Counter[str]:
+        """Count the values of wanted metrics that each known format would read."""
+        return tally(source.log, wanted)
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield what looks like a metric in the log."""
@@ -51,93 +57,198 @@ class StdoutCollector:
 
 
 class LineRules:
-    """How metrics are read from lines: by `format` (groups `name` and `value`), or else DEFAULT.
+    """How metrics are read from lines: by one format of the registry, or by whichever fits.
 
-    A `step=` or `epoch=` in the same line is the step of its values. Of a line longer than 4,096
-    characters only the end is read. A format that takes too long, or too much memory, raises
-    TrialFailed.
+    Without a format, each line is read by the first one whose kind it is, and each metric is taken
+    from the format with the lowest rank that has it, of those from the first in the file. A format
+    may also be a regular expression with the groups `name`, `value` and perhaps `step`; and
+    `metric_definitions` have an expression for each metric, with one group. An expression that
+    takes too long, or too much memory, raises TrialFailed.
     """
 
-    def __init__(self, form: str | None) -> None:
-        self._format = form
+    def __init__(self, settings: Metrics) -> None:
+        """Take format and definitions, valid by the spec."""
+        self._format = settings.format
+        self._expressions = list(_expressions(settings))
+        self.unreadable: dict[str, str] = {}
+        self.remarks: list[str] = []
 
     def read(self, place: Place, wanted: frozenset[str]) -> Iterator[Observation]:
-        """Yield every value of the wanted metrics in the order of a file."""
-        with _matching(self._format) as match:
-            for line in lines(place):
-                if any(name in line for name in wanted):
-                    yield from _values(_pairs(line, match), wanted)
+        """Yield every value of the wanted metrics in the order of a file.
+
+        A value that begins as a number and is none is noted in `unreadable`, by metric; a line that
+        is too long to be read whole, in `remarks`.
+        """
+        self.unreadable.clear()
+        self.remarks.clear()
+        owners = self.owners(place, wanted)
+        if owners is not None and not owners:
+            return
+        for index, (line, by, reading) in enumerate(_latest(self._readings(place, wanted))):
+            step = reading.step
+            for printed, (value, text) in reading.values:
+                name = printed if printed in wanted else _asked(printed, wanted)
+                if name is None or (owners is not None and owners[name] != by):
+                    continue
+                if value is not None:
+                    yield Observation(name, value, step, None, index)
+                else:
+                    self._note(name, text, line)
+
+    def owners(self, place: Place, wanted: frozenset[str]) -> dict[str, str] | None:
+        """Name the format that each metric is taken from; None if there is but one format.
+
+        Formats of rank 0 count as one, which has no name.
+        """
+        if self._format is not None or self._expressions:
+            return None
+        found: dict[str, str] = {}
+        for _, by, reading in self._readings(place, wanted, titles=()):
+            for name, _ in _wanted(reading, wanted):
+                if name not in found or _rank(by) < _rank(found[name]):
+                    found[name] = by
+            if len(found) == len(wanted) and not any(map(_rank, found.values())):
+                break
+        return found
 
     def sightings(self, place: Place) -> Iterator[Sighting]:
         """Yield what looks like a metric in a file, also where the format passes it over."""
-        with _matching(self._format) as match:
-            for number, line in enumerate(lines(place), start=1):
-                read = {name for name, _ in _pairs(line, match)}
-                text = _plain(line)
-                loose = [found["name"] for found in _LOOSE.finditer(text)]
-                for name in dict.fromkeys([*read, *loose]):
-                    yield Sighting(name, name in read, text, number)
+        for line, by, reading in self._readings(place, _ALL):
+            text = _plain(line.text)
+            taken = [printed for printed, _ in reading.values]
+            all_told = taken and (by or text.startswith("{"))
+            loose = [] if all_told else [found["name"] for found in _LOOSE.finditer(text)]
+            for name in dict.fromkeys([*taken, *loose]):
+                yield Sighting(name, name in taken, text, line.number)
+
+    def tally(self, place: Place, wanted: frozenset[str]) -> Counter[str]:
+        """Count the values of wanted metrics by the format that reads them."""
+        readings = _latest(self._readings(place, wanted, named=True))
+        return Counter(by for _, by, reading in readings for _ in _wanted(reading, wanted))
+
+    def _note(self, name: str, text: str, line: Line) -> None:
+        where = f"line {line.number}: {_plain(line.text)[:_SHOWN]}"
+        reason = f"{name} must be wholly a number, got {text!r} in {where}"
+        self.unreadable.setdefault(name, reason)
+
+    def _readings(
+        self,
+        place: Place,
+        wanted: frozenset[str],
+        *,
+        named: bool = False,
+        titles: tuple[bytes, ...] = TITLES,
+    ) -> Iterator[tuple[Line, str, Reading]]:
+        """Yield what lines say, and by which format; `named` those of rank 0 too."""
+        if self._expressions:
+            needed = tuple(_needles(wanted)) if self._format is not None else ()
+            for line, reading in own_format.readings(self._expressions, numbered(place, needed)):
+                if line.cut or len(line.text) > own_format.MAX_LINE:
+                    self._remark(line, own_format.MAX_LINE)
+                yield line, "", reading
+            return
+        formats = self._formats(wanted)
+        own = [needle for one in formats.values() for needle in one.needles]
+        needles = [*_needles(wanted), *own] if wanted else []
+        labels = {name: name if named or one.rank else "" for name, one in formats.items()}
+        labels[""] = ""
+        unmarked = {name: one for name, one in formats.items() if not one.marks}
+        marks = {mark for one in formats.values() for mark in one.marks}
+        marked = re.compile("|".join(map(re.escape, sorted(marks))) or "(?!)").search
+        for line in numbered(place, tuple(dict.fromkeys(needles)), titles):
+            if line.cut or len(line.text) > LONGEST:
+                self._remark(line, LONGEST)
+            text = _plain(line.text)
+            for name, reading in _read(text, formats if marked(text) else unmarked, wanted):
+                yield line, labels[name], reading
+
+    def _formats(self, wanted: frozenset[str]) -> dict[str, Format]:
+        names = registry.FORMATS if self._format is None else [self._format]
+        return {name: registry.load("format", name)(wanted) for name in names}
+
+    def _remark(self, line: Line, most: int) -> None:
+        """Note that the front of a line was not read, once."""
+        if not self.remarks:
+            self.remarks.append(
+                f"line {line.number} is longer than {most:,} characters: only its end was read"
+            )
 
 
-def _values(pairs: list[tuple[str, float]], wanted: frozenset[str]) -> Iterator[Observation]:
-    step = next((int(v) for n, v in pairs if n in _STEPS and v % 1 == 0), None)
-    for name, value in pairs:
-        if name in wanted:
-            yield Observation(metric=name, value=value, step=step)
+def tally(place: Place, wanted: frozenset[str]) -> Counter[str]:
+    """Count the values of wanted metrics in a file by the format that reads them."""
+    return LineRules(Metrics()).tally(place, wanted)
 
 
-def _pairs(line: str, match: _Match) -> list[tuple[str, float]]:
-    """List all names and numbers of a line, wanted or not."""
-    line = _plain(line)
-    pairs = list(from_json(line).items()) if line.startswith("{") else []
-    read = ((name, to_float(value)) for name, value in ([] if pairs else match(line)))
-    return pairs or [(name, value) for name, value in read if value is not None]
+#: In place of wanted names: whatever looks like one.
+_ALL: frozenset[str] = frozenset()
 
 
-def _plain(line: str) -> str:
-    return _COLOUR.sub("", line[-_MAX_LINE:]).strip()
+def _expressions(settings: Metrics) -> Iterator[Expression]:
+    if settings.format is not None and settings.format not in registry.FORMATS:
+        yield Expression(None, settings.format)
+    for one in settings.metric_definitions:
+        yield Expression(one.name, one.regex)
 
 
-@contextmanager
-def _matching(form: str | None) -> Iterator[_Match]:
-    """Match by DEFAULT, or by a conf's format in a process of its own, which cannot hang us."""
-    if form is None:
-        yield lambda line: [(m["name"], m["value"]) for m in _DEFAULT.finditer(line)]
-        return
-    guard = _guard(form)
-    try:
-        yield lambda line: _asked(guard, form, line)
-    finally:
-        guard.kill()
-        guard.communicate()
+@cache
+def _rank(name: str) -> int:
+    return int(registry.load("format", name).rank) if name else 0
 
 
-def _guard(form: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-I", "-S", format_guard.__file__, str(FORMAT_S), str(FORMAT_BYTES)]
-    pipe = subprocess.PIPE
-    try:
-        guard = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)  # noqa: S603 - our own
-    except OSError as error:
-        raise TransientError(f"metrics.format: no process to match it in: {error}") from None
-    _say(guard, form)
-    return guard
+def _read(
+    text: str, formats: Mapping[str, Format], wanted: frozenset[str]
+) -> Iterator[tuple[str, Reading]]:
+    """Read a line by the first format whose kind it is, or else the text in it by a later one."""
+    for name, one in formats.items():
+        reading = one.read(text)
+        if reading is None:
+            continue
+        yield name, reading
+        if reading.inner is None or any(_wanted(reading, wanted)):
+            return
+        text = _plain(reading.inner)
+    if not wanted:
+        yield "", Reading()
 
 
-def _asked(guard: subprocess.Popen[str], form: str, line: str) -> list[tuple[str, str]]:
-    _say(guard, line)
-    answer = guard.stdout.readline() if guard.stdout else ""
-    if not answer:
-        raise TrialFailed(
-            f"metrics.format: must match a log within {FORMAT_S} s of CPU time and "
-            f"{FORMAT_BYTES >> 20} MiB of memory, got {form}; a repeat within a repeat, such as "
-            "(a+)+, may take for ever"
-        )
-    return [(name, value) for name, value in json.loads(answer)]
+def _latest(
+    readings: Iterable[tuple[Line, str, Reading]],
+) -> Iterator[tuple[Line, str, Reading]]:
+    """Of readings of the same moment, by one format, yield the last."""
+    held: dict[str, tuple[Line, str, Reading]] = {}
+    for line, by, reading in readings:
+        if reading.moment is None:
+            yield line, by, reading
+            continue
+        before = held.get(by)
+        if before is not None and before[2].moment != reading.moment:
+            yield before
+        held[by] = (line, by, reading)
+    yield from held.values()
 
 
-def _say(guard: subprocess.Popen[str], text: str) -> None:
-    """Send a text, unless the guard has ended: then there will be no answer."""
-    with suppress(BrokenPipeError):
-        if guard.stdin:
-            guard.stdin.write(f"{json.dumps(text)}\n")
-            guard.stdin.flush()
+def _wanted(reading: Reading, wanted: frozenset[str]) -> Iterator[tuple[str, Number]]:
+    for printed, number in reading.values:
+        name = printed if printed in wanted else _asked(printed, wanted)
+        if name is not None:
+            yield name, number
+
+
+@lru_cache(maxsize=1_024)
+def _asked(printed: str, wanted: frozenset[str]) -> str | None:
+    """Give the wanted name that a printed one stands for."""
+    return next((name for name in spellings(printed) if name in wanted), None)
+
+
+def _needles(wanted: frozenset[str]) -> list[bytes]:
+    """Give for each name its longest word, which stands wherever the metric does, however spelt."""
+    found = set()
+    for name in wanted:
+        word = max(_WORD.findall(name), key=len, default=name)
+        found |= {word.encode()} if word.isascii() else {word.encode(), b"\\u"}
+    return sorted(one for one in found if not any(other in one for other in found - {one}))
+
+
+def _plain(text: str) -> str:
+    drawn = "\x1b" in text or "\x08" in text
+    return (_DRAWN.sub("", text) if drawn else text).strip()

@@ -155,12 +155,16 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One value of one metric; `step` is None for a value that belongs to no step."""
+    """One value of one metric; `step` is None for a value that belongs to no step.
+
+    Values with the same `line` were written together. It is not kept in the store.
+    """
 
     metric: str
     value: float
     step: int | None = None
     time: float | None = None
+    line: int | None = field(default=None, compare=False)
 
 
 class Action(StrEnum):

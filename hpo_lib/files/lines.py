@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
 
 from hpo_lib.files.places import Place, chunks
 
-_LONGEST = 1 << 16
+#: Of a longer line only the end is kept: a program may print without end.
+LONGEST = 1 << 16
+#: Headlines, such as `Epoch 3/10`, are no longer than this.
+_TITLE = 40
 
 
 class Growing:
@@ -24,7 +30,7 @@ class Growing:
         for chunk in chunks(self._place, self._at):
             self._at += len(chunk)
             *whole, rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            self._rest = rest[-_LONGEST:]
+            self._rest = rest[-LONGEST:]
             yield from (line.decode(errors="replace") for line in whole if line)
         if last and self._rest:
             yield self._rest.decode(errors="replace")
@@ -34,3 +40,50 @@ class Growing:
 def lines(place: Place) -> Iterator[str]:
     """Yield the lines of a file that has ended; a missing file has none."""
     yield from Growing(place).new(last=True)
+
+
+class Line(NamedTuple):
+    """A line, or what a program has drawn over it later; `cut`: its front was too long to keep."""
+
+    number: int
+    text: str
+    cut: bool = False
+
+
+def numbered(
+    place: Place, needles: tuple[bytes, ...] = (), titles: tuple[bytes, ...] = ()
+) -> Iterator[Line]:
+    """Yield the lines of a file that has ended, numbered from 1.
+
+    With needles only the lines that hold one, short lines that hold one of the titles, and those
+    that are cut: of a line longer than 64 KiB only the end is given. A carriage return parts a line
+    into several of the same number. Empty lines are left out, garbage is replaced.
+    """
+    number, rest, cut = 1, b"", False
+    for chunk in chunks(place):
+        block, end, rest = (rest + chunk).rpartition(b"\n")
+        if end:
+            yield from _lines(block, number, needles, titles, cut=cut)
+            number, cut = number + block.count(b"\n") + 1, False
+        if len(rest) > LONGEST:
+            rest, cut = rest[-LONGEST:], True
+    yield from _lines(rest, number, needles, titles, cut=cut)
+
+
+def _lines(
+    block: bytes, number: int, needles: tuple[bytes, ...], titles: tuple[bytes, ...], *, cut: bool
+) -> Iterator[Line]:
+    if needles and not cut and not any(one in block for one in (*needles, *titles)):
+        return
+    holds, is_title = _any(needles), _any(titles)
+    for at, line in enumerate(block.split(b"\n"), start=number):
+        for part in line.split(b"\r") if b"\r" in line else (line,):
+            if part and (holds(part) or (len(part) <= _TITLE and is_title(part)) or cut):
+                yield Line(at, part.decode(errors="replace"), cut)
+        cut = False
+
+
+@cache
+def _any(words: tuple[bytes, ...]) -> Callable[[bytes], object]:
+    """Give a search for any of the words; without words it finds all."""
+    return re.compile(b"|".join(map(re.escape, words))).search

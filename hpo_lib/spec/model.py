@@ -155,9 +155,8 @@ class Spec(Strict):
         without them stays the same.
         """
         plain = self.model_dump(mode="json", by_alias=True, exclude_none=True)
-        trial = plain["trial"] = dict(plain["trial"])
         for part, name, default in _LATER_DEFAULTS:
-            where = trial if part == "trial" else plain
+            where = plain[part] if part else plain
             if where.get(name) == default:
                 del where[name]
         return plain
@@ -176,6 +175,7 @@ class Spec(Strict):
 #: Keys that the first specs did not have: section, key, default.
 _LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
     ("", "constraints", []),
+    ("metrics", "metric_definitions", []),
     ("trial", "options", {}),
     ("trial", "spot", False),
     ("trial", "start_timeout", TrialSpec.model_fields["start_timeout"].default),

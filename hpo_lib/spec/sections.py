@@ -14,14 +14,16 @@ from pydantic import (
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.trial import Direction
-from hpo_lib.errors import SpecError
-from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS
+from hpo_lib.errors import SpecError, nearest
+from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, FORMATS
 from hpo_lib.spec import uris
 from hpo_lib.spec.trial_section import Later, registered
 from hpo_lib.spec.units import seconds
 from hpo_lib.validation import Strict, each, refuse, rule, shown
 
 _MAX_FROM = 10
+#: As many as SageMaker takes.
+_MAX_DEFINITIONS = 40
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]{0,127}")
 
@@ -131,14 +133,40 @@ class Limits(Strict):
         return None if self.max_duration is None else seconds(self.max_duration)
 
 
-class Metrics(Strict):
-    """How metrics are read. `format` is a regular expression with the groups `name` and `value`.
+class MetricDefinition(Strict):
+    """A metric's name, and a regular expression whose one group is its value."""
 
-    `path` is relative to the attempt's output folder. Collectors take what the registry says.
+    name: str
+    regex: str = Field(max_length=500)
+
+    _check_name = field_validator("name")(metric_name)
+
+    @field_validator("regex")
+    @classmethod
+    def _check_regex(cls, text: str) -> str:
+        form = compiled(text)
+        others = form.groups - ("step" in form.groupindex)
+        if others != 1 or set(form.groupindex) - {"value", "step"}:
+            raise rule(
+                "must have one group, that of the value, and at most a group (?P<step>…) besides, "
+                f"got {shown(text)}"
+            )
+        return text
+
+
+class Metrics(Strict):
+    """How metrics are read.
+
+    `format` is that of a library, by name, or a regular expression with the groups `name`, `value`
+    and perhaps `step`. `metric_definitions` have an expression for each metric instead. `path` is
+    relative to the attempt's output folder. Collectors take what the registry says.
     """
 
     collector: str = "stdout"
     format: str | None = Field(default=None, max_length=500)
+    metric_definitions: tuple[MetricDefinition, ...] = Field(
+        default=(), strict=False, max_length=_MAX_DEFINITIONS
+    )
     path: str | None = Field(default=None, max_length=200)
 
     @field_validator("collector")
@@ -149,15 +177,28 @@ class Metrics(Strict):
     @field_validator("format")
     @classmethod
     def _check_format(cls, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            groups = re.compile(text).groupindex
-        except (re.error, OverflowError, RecursionError) as error:
-            raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
-        if not {"name", "value"} <= set(groups):
-            raise rule(f"must have the groups (?P<name>…) and (?P<value>…), got {shown(text)}")
+        if text is None or text in FORMATS:
+            return text
+        if not {"name", "value"} <= set(compiled(text).groupindex):
+            raise rule(
+                "must have the groups (?P<name>…) and (?P<value>…), or be one of "
+                f"{', '.join(FORMATS)}, got {shown(text)}{nearest(text, FORMATS)}"
+            )
         return text
+
+    @field_validator("metric_definitions", mode="before")
+    @classmethod
+    def _as_sagemaker_writes_them(cls, value: Any) -> Any:
+        """Take the keys `Name` and `Regex` too."""
+        if not isinstance(value, list | tuple):
+            return value
+        lower = {"Name": "name", "Regex": "regex"}
+        return [
+            {lower.get(key, key): inner for key, inner in one.items()}
+            if isinstance(one, Mapping)
+            else one
+            for one in value
+        ]
 
     @field_validator("path")
     @classmethod
@@ -169,17 +210,27 @@ class Metrics(Strict):
         return text
 
     def problems(self, broken: Collection[str]) -> Iterator[str]:
-        """Yield the settings that the collector does not take."""
+        """Yield the settings that the collector does not take, or that exclude each other."""
+        if self.format is not None and self.metric_definitions:
+            yield "metric_definitions take the place of format: use one of them"
         if "collector" in broken:
             return
-        for name in ("format", "path"):
-            if getattr(self, name) is not None and name not in _settings_of(self.collector):
+        for name in ("format", "metric_definitions", "path"):
+            if getattr(self, name) and name not in _settings_of(self.collector):
                 those = ", ".join(one for one in COLLECTORS if name in _settings_of(one))
                 yield f"{name} belongs to {those}, got collector={self.collector}"
 
 
+def compiled(text: str) -> re.Pattern[str]:
+    """Compile a conf's regular expression."""
+    try:
+        return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
+
+
 def _settings_of(collector: str) -> set[str]:
-    return COLLECTOR_SETTINGS.get(collector, {"format", "path"})
+    return COLLECTOR_SETTINGS.get(collector, {"format", "metric_definitions", "path"})
 
 
 class Artifacts(Strict):

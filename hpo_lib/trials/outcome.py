@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+from hpo_lib.collectors import Source, plain, summary, wanted
 from hpo_lib.core.ending import CAUSES, Ending, Exit
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Cause, Observation
@@ -27,8 +27,7 @@ _TAIL_BYTES = 8_192
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(spec, end)
-    found, trouble = _collected(spec, source)
-    metrics = reduce(found, spec.objectives)
+    found, metrics, trouble = _collected(spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
@@ -42,22 +41,44 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     )
 
 
+_Failure = tuple[Cause, str]
+
+
 def _collected(
     spec: Spec, source: Source
-) -> tuple[Sequence[Observation], tuple[Cause, str] | None]:
+) -> tuple[Sequence[Observation], Mapping[str, float], _Failure | None]:
     """Read the metrics that the spec names, or say why its collector could not."""
     name, names = spec.metrics.collector, wanted(spec)
     collector = load_part("collector", name)(spec.metrics)
     try:
         found = (plain(one) for one in collector.collect(source, names) if one.metric in names)
-        return thinned(found, spec.objectives), None
+        kept, metrics = summary(found, spec.objectives)
     except TrialFailed as error:
-        return (), (Cause.OBJECTIVE_MISSING, str(error))
+        return (), {}, (Cause.OBJECTIVE_MISSING, str(error))
     except HpoError:
         raise
     except Exception as error:
         why = f"the collector {name} failed: {type(error).__name__}: {error}"
-        return (), (Cause.OBJECTIVE_MISSING, why)
+        return (), {}, (Cause.OBJECTIVE_MISSING, why)
+    return reliable(collector, spec.goal, kept, metrics)
+
+
+def reliable(
+    collector: Any, goal: Goal, kept: Sequence[Observation], metrics: Mapping[str, float]
+) -> tuple[Sequence[Observation], Mapping[str, float], _Failure | None]:
+    """Leave out metrics with a value that the collector could not read wholly.
+
+    The trial has failed if the goal needs one, or if it lacks one while a line was too long.
+    """
+    unread: Mapping[str, str] = getattr(collector, "unreadable", {})
+    kept = [one for one in kept if one.metric not in unread]
+    metrics = {name: value for name, value in metrics.items() if name not in unread}
+    reasons = [unread[name] for name in goal.metrics if name in unread]
+    if not reasons and any(name not in metrics for name in goal.metrics):
+        remarks = getattr(collector, "remarks", ())
+        reasons = [f"{judged(goal, metrics)[1]}; {one}" for one in remarks]
+    failure = (Cause.OBJECTIVE_MISSING, "; ".join(reasons)) if reasons else None
+    return kept, metrics, failure
 
 
 def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:

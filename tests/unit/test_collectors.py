@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib.collectors import MAX_PER_METRIC, Source, reduce, stdout, thinned, to_float
+from hpo_lib.collectors import MAX_PER_METRIC, Source, own_format, reduce, thinned, to_float
 from hpo_lib.collectors.stdout import LineRules
 from hpo_lib.core.trial import Direction, Observation
 from hpo_lib.errors import TrialFailed
-from hpo_lib.files.lines import lines
+from hpo_lib.files.lines import numbered
 from hpo_lib.registry import load
 from hpo_lib.spec.sections import Metrics, Objective
 
@@ -92,7 +92,7 @@ ENDLESS = [
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    monkeypatch.setattr(own_format, "FORMAT_S", 1)
 
 
 def ends(work: Callable[[], None]) -> None:
@@ -138,9 +138,9 @@ def test_what_is_quick_is_read_however_much_it_is(tmp_path: Path, impatient: Non
 )
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_guard_matches_as_re_does(tmp_path: Path, text: str, form: str) -> None:
-    rules, line = LineRules(form), f"loss {text} 3 loss 4"
+    rules, line = LineRules(Metrics(format=form)), f"loss {text} 3 loss 4"
     (tmp_path / "log.txt").write_bytes(line.encode(errors="replace"))
-    texts = [one.strip() for one in lines(tmp_path / "log.txt")]
+    texts = [one.text.strip() for one in numbered(tmp_path / "log.txt")]
     matches = [found for one in texts for found in re.finditer(form, one)]
     expected = [one["name"] for one in matches if to_float(one["value"]) is not None]
     assert {s.name for s in rules.sightings(tmp_path / "log.txt") if s.read} == set(expected)
@@ -224,6 +224,88 @@ def test_best_takes_other_metrics_from_the_same_step() -> None:
     objective = Objective(metric="loss", direction=Direction.MINIMIZE, reduce="best")
     other = [Observation("val_loss", value, step) for step, value in enumerate([7.0, 8.0, 9.0])]
     assert reduce(series(3.0, 1.0, 2.0) + other, [objective]) == {"loss": 1.0, "val_loss": 8.0}
+
+
+BEST = Objective(metric="val_loss", direction=Direction.MINIMIZE, reduce="best")
+
+
+def of_log(tmp_path: Path, log: str, *others: str) -> dict[str, float]:
+    """Read a log and reduce it to the best val_loss."""
+    (tmp_path / "log.txt").write_text(log)
+    collector = load("collector", "stdout")(Metrics())
+    wanted = frozenset({"val_loss", "train_loss", *others})
+    return reduce(collector.collect(Source(tmp_path / "log.txt", tmp_path), wanted), [BEST])
+
+
+@pytest.mark.parametrize(
+    ("log", "train_loss"),
+    [
+        (  # folds: steps go back
+            "fold=1 epoch=1 val_loss=0.40 train_loss=0.45\n"
+            "fold=1 epoch=2 val_loss=0.20 train_loss=0.22\n"
+            "fold=2 epoch=1 val_loss=0.70 train_loss=0.15\n"
+            "fold=2 epoch=2 val_loss=0.60 train_loss=0.05\n",
+            0.22,
+        ),
+        ("val_loss=0.2 train_loss=0.22\nval_loss=0.6 train_loss=0.05\n", 0.22),  # without a step
+        (  # a line each, without a step
+            "train_loss=0.22\nval_loss=0.2\ntrain_loss=0.05\nval_loss=0.6\n",
+            0.22,
+        ),
+        (  # a line each, folds
+            "epoch=1 train_loss=0.4\nepoch=1 val_loss=0.5\nepoch=2 train_loss=0.22\n"
+            "epoch=2 val_loss=0.2\nepoch=1 train_loss=0.1\nepoch=1 val_loss=0.7\n"
+            "epoch=2 train_loss=0.05\nepoch=2 val_loss=0.6\n",
+            0.22,
+        ),
+        (  # the best is in the second pass
+            "epoch=1 train_loss=0.4\nepoch=1 val_loss=0.5\nepoch=2 train_loss=0.3\n"
+            "epoch=2 val_loss=0.4\nepoch=1 train_loss=0.22\nepoch=1 val_loss=0.2\n"
+            "epoch=2 train_loss=0.05\nepoch=2 val_loss=0.6\n",
+            0.22,
+        ),
+        (  # a training that was resumed at an earlier step
+            "epoch=1 val_loss=0.5 train_loss=0.5\nepoch=2 val_loss=0.2 train_loss=0.22\n"
+            "epoch=3 val_loss=0.4 train_loss=0.1\nepoch=2 val_loss=0.3 train_loss=0.05\n",
+            0.22,
+        ),
+        ("epoch=1 val_loss=0.2\nepoch=1 train_loss=0.22\nepoch=2 val_loss=0.6\n", 0.22),  # after
+        ("val_loss=0.2\nval_loss=0.6\ntrain_loss=0.05\n", 0.05),  # once, apart: of the whole run
+        ("fold=1 epoch=2 val_loss=0.2\nfold=2 epoch=2 val_loss=0.6 train_loss=0.05\n", None),
+        ("epoch=1 val_loss=0.2\nepoch=2 val_loss=0.6 train_loss=0.05\n", None),
+    ],
+)
+def test_the_metrics_of_a_result_are_of_one_model(
+    tmp_path: Path, log: str, train_loss: float | None
+) -> None:
+    values = of_log(tmp_path, log)
+    assert values.pop("val_loss") == 0.2
+    assert values == ({} if train_loss is None else {"train_loss": train_loss})
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 9), st.sets(st.sampled_from("abc"))),
+        min_size=1,
+        max_size=30,
+    ),
+    st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_value_of_a_result_is_another_models(
+    tmp_path: Path, rows: list[tuple[int, int, set[str]]], stepped: bool
+) -> None:
+    """Each line is a model: it has the objective, and some of three other metrics."""
+    lines = [
+        (f"epoch={step} " if stepped else "")
+        + f"val_loss={loss} "
+        + " ".join(f"{name}={index}" for name in sorted(names))
+        for index, (step, loss, names) in enumerate(rows)
+    ]
+    values = of_log(tmp_path, "\n".join(lines), *"abc")
+    best = min(range(len(rows)), key=lambda index: rows[index][1])
+    assert values.pop("val_loss") == rows[best][1]
+    assert values == dict.fromkeys(rows[best][2], best)
 
 
 def test_a_long_series_is_thinned_but_keeps_last_and_best() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from hpo_lib.collectors import Source, stdout
+from hpo_lib.collectors import Source, own_format
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Cause, Observation
 from hpo_lib.errors import SpecError, TransientError
@@ -57,7 +57,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_format_without_end_fails_the_trial_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    monkeypatch.setattr(own_format, "FORMAT_S", 1)
     (tmp_path / "log.txt").write_text("loss " + "a" * 4_000)
     form = "(?P<name>(a+)+)=(?P<value>b)"
     found = outcome.outcome(spec(format=form), GOOD_END, Source(tmp_path / "log.txt", tmp_path))

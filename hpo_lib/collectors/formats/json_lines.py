@@ -1,0 +1,105 @@
+"""A JSON object as a line, as loggers write it: numbers, objects within, and a message as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hpo_lib.collectors.formats import Number, Reading
+from hpo_lib.collectors.numbers import number_in, to_float, whole
+
+#: Objects whose names need no path: loggers put a record's own fields into such.
+_WRAPPERS = frozenset(
+    {"metrics", "data", "extra", "fields", "record", "context", "values", "logs", "jsonPayload"}
+)
+#: Where loggers put what was to be said.
+_MESSAGES = ("message", "msg", "event", "log", "text", "MESSAGE", "textPayload", "body")
+#: A metric that is told by two fields: those of its name and of its value.
+_PAIRS = (
+    ("metricName", "metricValue"),
+    ("MetricName", "Value"),
+    ("metric", "value"),
+    ("name", "value"),
+    ("key", "value"),
+)
+_VALUED = frozenset(value for _, value in _PAIRS)
+_STEPS = ("step", "global_step", "epoch", "iteration")
+_DEPTH = 6
+
+
+class JsonLine:
+    """Reads an object that ends a line, also after a prefix; its message is read as a line.
+
+    What begins as an object and is torn is not read at all.
+    """
+
+    rank, needles, marks = 0, (), ("{",)
+
+    def __init__(self, _: frozenset[str]) -> None:
+        """Take all names."""
+
+    def read(self, line: str) -> Reading | None:
+        """Read an object's numbers."""
+        at = line.find("{")
+        found = object_in(line[at:]) if at >= 0 and line.endswith("}") else None
+        return Reading() if found is None and line.startswith('{"') else found
+
+
+def object_in(text: str) -> Reading | None:
+    """Read the numbers of a JSON object by name; None if it is none."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, Mapping):
+        return None
+    values: dict[str, Number] = {}
+    _put(values, record)
+    step = None
+    for name in _STEPS:
+        if name in values and step is None:
+            step = whole(values[name][0])
+    messages = (record[name] for name in _MESSAGES if name in record)
+    inner = next((one for one in messages if isinstance(one, str)), None)
+    return Reading(list(values.items()), step, inner=inner)
+
+
+def _put(
+    values: dict[str, Number], record: Mapping[str, Any], prefix: str = "", depth: int = 0
+) -> None:
+    """Note numbers by name, `val.loss` and `val/loss` within an object; the last of equals counts.
+
+    The names in an object such as `metrics` need no path. It comes after what stands beside it, so
+    its numbers count.
+    """
+    inner = []
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            inner.append((name, value))
+        elif (number := _number(value)) is not None:
+            values[f"{prefix}{name}"] = number
+            if prefix:
+                values[f"{prefix}{name}".replace(".", "/")] = number
+    if not _VALUED.isdisjoint(record):
+        values |= _told_by_two(record)
+    for name, value in inner if depth < _DEPTH else ():
+        _put(values, value, prefix if name in _WRAPPERS else f"{prefix}{name}.", depth + 1)
+
+
+def _told_by_two(record: Mapping[str, Any]) -> dict[str, Number]:
+    """Read a name in one field and its value in another."""
+    pairs = ((record.get(name), record.get(value)) for name, value in _PAIRS if value in record)
+    told = {name: _number(value) for name, value in pairs if isinstance(name, str)}
+    return {name: number for name, number in told.items() if number is not None}
+
+
+def _number(value: object) -> Number | None:
+    """Give a number, or a text that should be one."""
+    if isinstance(value, float):
+        return value, ""
+    if isinstance(value, str):
+        return number_in(value) if len(value) <= 64 else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return to_float(value), ""
