@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import home, store_url
 from hpo_lib.cli.spec_file import read
+from hpo_lib.registry import FORMATS
 
 if TYPE_CHECKING:
     from hpo_lib.installation import Installation
@@ -26,7 +27,8 @@ def check_metrics(options: argparse.Namespace) -> int:
     spec = with_metrics(read(options.spec), settings(options))
     source, spec = source_at(options.source, spec)
     found = examine(spec, source)
-    print(f"{options.source} by collector {spec.metrics.collector}")
+    by = f", format {found.format}" if found.format else ""
+    print(f"{options.source} by collector {spec.metrics.collector}{by}")
     print("\n".join(page(found)))
     return 0 if found.cause is None else 1
 
@@ -87,8 +89,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--format",
-        metavar="REGEX",
-        help="regular expression with the groups name and value (stdout, file)",
+        metavar="FORMAT",
+        help=f"{', '.join(FORMATS)}; or a regular expression with the groups name and value",
     )
     group.add_argument(
         "--path", metavar="PATH", help="file or folder in the output folder (file, jsonl, tfevents)"
@@ -104,9 +106,7 @@ def _add_check_metrics(commands: Any) -> None:
             "them, and what looks like a metric but is passed over. Exit code 1 if a trial with "
             "these metrics would fail."
         ),
-        epilog=(
-            r"example: hpo check-metrics my.yaml train.log --format '(?P<name>\w+): (?P<value>\S+)'"
-        ),
+        epilog=("example: hpo check-metrics my.yaml train.log, or with --format keras"),
     )
     parser.add_argument("spec", metavar="SPEC", type=Path, help="a spec in YAML or JSON")
     parser.add_argument(
@@ -129,7 +129,7 @@ def _add_collect(commands: Any) -> None:
             "Nothing is trained. In Airflow, clear the failed tasks afterwards: they find their "
             "trials complete. Exit code 1 if a trial is still without its objective."
         ),
-        epilog=r"example: hpo collect 12 --format '(?P<name>\w+): (?P<value>\S+)'",
+        epilog="example: hpo collect 12 --format keras",
     )
     parser.add_argument("number", metavar="RUN", type=int, help="the run's number in the store")
     parser.add_argument("--all", action="store_true", help="read complete trials again too")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo_lib.collectors import Source, plain, reduce, thinned, wanted
+import yaml
+
+from hpo_lib.collectors import Source, plain, summary, wanted
 from hpo_lib.core.trial import Cause, Observation
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec
 from hpo_lib.spec.sections import Objective
-from hpo_lib.trials.outcome import judged, with_metrics
+from hpo_lib.trials.outcome import judged, reliable, with_metrics
 from hpo_lib.words import NOTHING, count, number
 
 _SHOWN, _TEXT = 10, 80
-_EXAMPLE = r"(?P<name>\w+): (?P<value>\S+)"
+_STEPS = 12
 _NO_METRICS = frozenset({"epoch", "step", "time"})
 
 
@@ -33,6 +37,7 @@ class Series:
     last: float = math.nan
     best: float = math.nan
     steps: tuple[int, int] | None = None
+    by_step: dict[int, float] = field(default_factory=dict)
 
     def add(self, seen: Observation, objective: Objective | None) -> None:
         """Take the next value."""
@@ -41,6 +46,8 @@ class Series:
         if seen.step is not None:
             low, high = self.steps or (seen.step, seen.step)
             self.steps = min(low, seen.step), max(high, seen.step)
+            if len(self.by_step) < _STEPS:
+                self.by_step[seen.step] = seen.value
         if objective is None or not math.isfinite(seen.value):
             return
         if math.isnan(self.best) or objective.direction.better(seen.value, than=self.best):
@@ -60,7 +67,8 @@ class Stranger:
 class Examination:
     """What was read by metric, what a trial would get of it, and what was passed over by name.
 
-    `unread` are metrics that are there, but not in the form that the collector reads.
+    `unread` are metrics that are there, but not in the form that the collector reads. `formats`
+    counts the values that each known format would read, `place` is where its lines stand.
     """
 
     spec: Spec
@@ -70,6 +78,13 @@ class Examination:
     reason: str
     unread: Mapping[str, Stranger] = field(default_factory=dict)
     others: Mapping[str, Stranger] = field(default_factory=dict)
+    formats: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def format(self) -> str | None:
+        """The format by which it was read, if there is one."""
+        told = self.spec.metrics.format
+        return told or (next(iter(self.formats)) if len(self.formats) == 1 else None)
 
 
 def examine(spec: Spec, source: Source) -> Examination:
@@ -84,11 +99,14 @@ def examine(spec: Spec, source: Source) -> Examination:
                 series[seen.metric].add(seen, objectives.get(seen.metric))
                 yield seen
 
-    reduced = reduce(thinned(noted(), spec.objectives), spec.objectives)
-    cause, reason = judged(spec.goal, reduced)
+    kept, values = summary(noted(), spec.objectives)
+    _, reduced, failure = reliable(collector, spec.goal, kept, values)
+    cause, reason = failure or judged(spec.goal, reduced)
     sightings = collector.sightings(source) if hasattr(collector, "sightings") else ()
     unread, others = _strangers(sightings, wanted(spec))
-    return Examination(spec, series, reduced, cause, reason, unread, others)
+    tally = collector.tally(source, wanted(spec)) if hasattr(collector, "tally") else Counter()
+    formats = dict(tally.most_common())
+    return Examination(spec, series, reduced, cause, reason, unread, others, formats)
 
 
 def _in_order(spec: Spec) -> list[str]:
@@ -135,11 +153,13 @@ def _takes_path(collector: str) -> bool:
 def page(found: Examination) -> Iterator[str]:
     """Write the examination as lines for a terminal."""
     yield from _table(found)
+    yield from _by_step(found)
     yield ""
     if found.cause is None:
         yield f"a trial with these metrics is complete: {found.reason}"
     else:
         yield f"a trial with these metrics has failed, {found.cause}: {found.reason}"
+    yield from _formats(found)
     yield from _unread(found.unread)
     yield from _others(found)
 
@@ -147,6 +167,26 @@ def page(found: Examination) -> Iterator[str]:
 def _table(found: Examination) -> Iterator[str]:
     cells = [["metric", "", "values", "first", "last", "best", "steps", "of the trial"]]
     cells += [_row(found, name, series) for name, series in found.series.items()]
+    yield from _aligned(cells)
+
+
+def _by_step(found: Examination) -> Iterator[str]:
+    """Show what was read by step, up to the twelfth."""
+    by_step = {name: one.by_step for name, one in found.series.items() if one.by_step}
+    steps = sorted({step for values in by_step.values() for step in values})[:_STEPS]
+    if not steps:
+        return
+    cells = [["step", *by_step]]
+    for step in steps:
+        known = (values.get(step) for values in by_step.values())
+        cells.append([str(step), *(NOTHING if one is None else number(one) for one in known)])
+    yield ""
+    yield from _aligned(cells)
+    if any(one.steps and one.steps[1] > steps[-1] for one in found.series.values()):
+        yield "and so on"
+
+
+def _aligned(cells: list[list[str]]) -> Iterator[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for line in cells:
         yield "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
@@ -157,7 +197,7 @@ def _row(found: Examination, name: str, series: Series) -> list[str]:
     steps = NOTHING if series.steps is None else "{}-{}".format(*series.steps)
     best = NOTHING if math.isnan(series.best) else number(series.best)
     ends = [number(series.first), number(series.last)] if seen else [NOTHING, NOTHING]
-    reduced = number(found.reduced[name]) if seen else "missing"
+    reduced = number(found.reduced[name]) if name in found.reduced else "missing"
     return [name, _role(found.spec, name), str(series.values), *ends, best, steps, reduced]
 
 
@@ -168,6 +208,23 @@ def _role(spec: Spec, name: str) -> str:
     return "constraint" if name in spec.goal.metrics else "extra"
 
 
+def _formats(found: Examination) -> Iterator[str]:
+    """Say which known format reads the most, and how a spec names it."""
+    if not found.formats:
+        return
+    most = next(iter(found.formats))
+    yield ""
+    counts = (f"{name} {count(size, 'value')}" for name, size in found.formats.items())
+    yield f"by format: {', '.join(counts)}"
+    if found.spec.metrics.format != most:
+        yield f"to read {most} only: {_line({'metrics': {'format': most}})}"
+
+
+def _line(settings: Mapping[str, Any]) -> str:
+    """Write settings as one line of YAML, which a shell or a person may copy into a spec."""
+    return yaml.safe_dump(settings, default_flow_style=True, width=10_000).strip()[1:-1]
+
+
 def _unread(unread: Mapping[str, Stranger]) -> Iterator[str]:
     if not unread:
         return
@@ -175,7 +232,19 @@ def _unread(unread: Mapping[str, Stranger]) -> Iterator[str]:
     yield "there, but not in a form that this collector reads:"
     for name, one in unread.items():
         yield f"  {_clean(name)}, {count(one.times, 'time')}, {_where(one)}"
-    yield f"metrics.format can be a regular expression for it, such as {_EXAMPLE}"
+    for name, one in unread.items():
+        form = _expression(name, one.text)
+        if form is not None:
+            yield f"to read {_clean(name)}: {_line({'metrics': {'format': form}})}"
+            return
+
+
+def _expression(name: str, text: str) -> str | None:
+    """Make an expression that reads a metric in a line, if it is followed by a number."""
+    found = re.search(rf"(?<!\w)({re.escape(name)})(\W{{1,8}}?)(?=[-+.]?[0-9])", text)
+    if found is None:
+        return None
+    return f"(?P<name>{re.escape(name)}){re.escape(found[2])}(?P<value>[-+.0-9eE]+)"
 
 
 def _others(found: Examination) -> Iterator[str]:

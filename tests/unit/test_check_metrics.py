@@ -9,7 +9,9 @@ import pytest
 from test_tfevents import REAL
 
 from hpo_lib.cli import main
-from hpo_lib.collectors import stdout
+from hpo_lib.collectors import Source, own_format
+from hpo_lib.spec.yaml_file import draft_file
+from hpo_lib.trials.check_metrics import examine
 
 SPEC = """\
 name: demo
@@ -20,7 +22,8 @@ space: {lr: {type: float, low: 0.1, high: 1.0}}
 trial: {command: [python, train.py]}
 """
 LOG = """\
-step=1 loss=0.5 val_loss=0.75 size=3
+size=3
+step=1 loss=0.5 val_loss=0.75
 step=2 loss=0.25 val_loss=0.5
 step=4 loss=nan val_loss=1
 """
@@ -46,13 +49,21 @@ def test_the_table_shows_what_a_trial_would_get(
     assert check(capsys, spec, log) == (
         0,
         [
-            f"{log} by collector stdout",
+            f"{log} by collector stdout, format name=value",
             "metric                      values  first  last  best  steps  of the trial",
             "val_loss  objective (best)  3       0.75   1     0.5   1-4    0.5",
-            "size      constraint        1       3      3     –     1-1    3",
+            "size      constraint        1       3      3     –     –      3",
             "loss      extra             3       0.5    NaN   –     1-4    0.25",
             "",
+            "step  val_loss  loss",
+            "1     0.75      0.5",
+            "2     0.5       0.25",
+            "4     1         NaN",
+            "",
             "a trial with these metrics is complete: val_loss = 0.5",
+            "",
+            "by format: name=value 7 values",
+            "to read name=value only: metrics: {format: name=value}",
         ],
     )
 
@@ -61,39 +72,75 @@ def test_what_is_missing_is_looked_for_among_what_is_there(
     spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "train.log"
-    log.write_text("step=1 size=2 val_los=3\nval_loss: 0.5\n\x1b[1m'val_loss': 1\x1b[0m lr=1\n")
+    log.write_text("step=1 size=2 val_los=3\nval_loss -> 0.5\n\x1b[1mval_loss -> 1\x1b[0m lr=1\n")
     code, lines = check(capsys, spec, log)
     assert code == 1
-    assert lines[6:] == [
-        "a trial with these metrics has failed, objective_missing: exit code 0, but only size "
-        "where val_loss was expected",
-        "",
+    at = lines.index("there, but not in a form that this collector reads:")
+    assert lines[at:] == [
         "there, but not in a form that this collector reads:",
-        "  val_loss, 2 times, line 2: val_loss: 0.5",
-        r"metrics.format can be a regular expression for it, such as (?P<name>\w+): (?P<value>\S+)",
+        "  val_loss, 2 times, line 2: val_loss -> 0.5",
+        r"to read val_loss: metrics: {format: '(?P<name>val_loss)\ \->\ (?P<value>[-+.0-9eE]+)'}",
         "",
         "passed over, for the spec does not name it:",
         "  val_los, 1 time, line 1: step=1 size=2 val_los=3, is it val_loss?",
-        "  lr, 1 time, line 3: 'val_loss': 1 lr=1",
+        "  lr, 1 time, line 3: val_loss -> 1 lr=1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("val_loss -> 0.5", [0.5]),
+        ("val_loss => 0.5", [0.5]),
+        ("Epoch 2/3\n3/3 - 1s - 2ms/step - loss: 0.9 - val_loss: 0.5 - size: 1", [0.5]),
+        ("[3]\tval_loss:0.5\tsize:1", [0.5]),
+        ("val_loss: 0.5 size: 1", [0.5]),
+    ],
+)
+def test_the_line_to_paste_reads_the_log(
+    spec: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    reads: list[float],
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text(f"{text}\n")
+    _, lines = check(capsys, spec, log)
+    (paste,) = (line[line.index("metrics: ") :] for line in lines if line.startswith("to read "))
+    pasted = tmp_path / "pasted.yaml"
+    pasted.write_text(f"{SPEC}{paste}\n")
+    found = examine(draft_file(pasted).checked(), Source(log, tmp_path)).series["val_loss"]
+    assert [found.first] * found.values == reads
 
 
 def test_a_format_can_be_tried_without_touching_the_spec(
     spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = tmp_path / "train.log"
-    log.write_text("val_loss: 0.5 size: 1\n")
-    form = r"(?P<name>\w+): (?P<value>\S+)"
+    log.write_text("val_loss -> 0.5 size -> 1\n")
+    form = r"(?P<name>\w+) -> (?P<value>\S+)"
     assert check(capsys, spec, log)[0] == 1
     assert check(capsys, spec, log, "--format", form)[0] == 0
     assert main.main(["check-metrics", spec, str(log), "--format", "x"]) == 2
     assert "metrics.format: must have the groups" in capsys.readouterr().err
 
 
+def test_a_number_that_is_none_is_told_with_its_line(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("size=1\nval_loss=0.7\nval_loss=0,532\n")
+    code, lines = check(capsys, spec, log)
+    assert code == 1
+    told = "val_loss must be wholly a number, got '0,532' in line 3: val_loss=0,532"
+    assert f"a trial with these metrics has failed, objective_missing: {told}" in lines
+
+
 def test_a_format_without_end_is_told(
     spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stdout, "FORMAT_S", 1)
+    monkeypatch.setattr(own_format, "FORMAT_S", 1)
     log = tmp_path / "train.log"
     log.write_text("val_loss " + "a" * 4_000)
     words = ["check-metrics", spec, str(log), "--format", "(?P<name>(a+)+)=(?P<value>b)"]
