@@ -7,10 +7,13 @@ tensorflow/core/util/event.proto, framework/summary.proto, framework/tensor.prot
 
 from __future__ import annotations
 
+import heapq
+import math
 import os
+import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,6 +39,34 @@ class Scalar:
     time: float
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An event file: `folder` as in Scalar, and what orders it among others of one time."""
+
+    place: Place
+    folder: str
+
+    @property
+    def order(self) -> tuple[int, list[str], list[str | int]]:
+        """By depth, folder and name, in which 999 comes before 1000."""
+        parts = self.folder.split("/") if self.folder else []
+        pieces = re.split(r"([0-9]+)", self.place.name)
+        return len(parts), parts, [int(one) if one.isdecimal() else one for one in pieces]
+
+
+#: A metric, and whether a scalar is literally called so; else it is by Keras's way of naming.
+_Meaning = tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What a file has of the wanted metrics, and the time of the first of these values."""
+
+    file: _File
+    found: Collection[_Meaning]
+    begins: float
+
+
 class TfeventsCollector:
     """Reads all event files below `path` (relative to the output folder), as `names` says.
 
@@ -47,21 +78,16 @@ class TfeventsCollector:
         self._path = settings.path or _DEFAULT_PATH
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
-        """Yield every value of the wanted metrics; a literal name goes before a name of Keras."""
-        folders: dict[tuple[str, bool], str] = {}
-        from_keras: list[Observation] = []
-        for scalar in self.scalars(source):
-            for name in sorted(wanted & names(scalar)):
-                literal = name in _literal(scalar)
-                if folders.setdefault((name, literal), scalar.folder) != scalar.folder:
-                    continue
-                seen = Observation(name, scalar.value, step=scalar.step, time=scalar.time)
-                if literal:
-                    yield seen
-                else:
-                    from_keras.append(seen)
-        left = (seen for seen in from_keras if (seen.metric, True) not in folders)
-        yield from sorted(left, key=lambda seen: seen.time or 0.0)
+        """Yield every value of the wanted metrics by time, each file in the order of its records.
+
+        A literal name goes before a name of Keras. The files are read twice, for only after all of
+        them is it known which folder counts; nothing is held in memory.
+        """
+        surveys = [_survey(file, wanted) for file in self._files(source)]
+        chosen = _chosen(surveys)
+        streams = [_stream(one, chosen) for one in surveys]
+        for _, seen in heapq.merge(*streams, key=lambda timed: timed[0]):
+            yield from seen
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield every scalar, by its shortest name."""
@@ -70,15 +96,17 @@ class TfeventsCollector:
             yield Sighting(min(names(scalar), key=len), True, place)
 
     def scalars(self, source: Source) -> Iterator[Scalar]:
-        """Yield all scalars of all files."""
+        """Yield all scalars, file by file."""
+        for file in self._files(source):
+            yield from _scalars_of(file)
+
+    def _files(self, source: Source) -> list[_File]:
         top = below(source.output, self._path)
         written = [place for place in files(top) if "tfevents" in place.name] if top else []
-        for place in sorted(written, key=lambda one: (len(one.parts), str(one))):
-            folder = str(place.parent).removeprefix(str(top)).strip("/")
-            for event, check in records(place):
-                found = list(_scalars(folder, event))
-                if found and checksum(event) == check:
-                    yield from found
+        found = [
+            _File(place, str(place.parent).removeprefix(str(top)).strip("/")) for place in written
+        ]
+        return sorted(found, key=lambda file: file.order)
 
 
 def names(scalar: Scalar) -> set[str]:
@@ -87,15 +115,83 @@ def names(scalar: Scalar) -> set[str]:
     Its tag; folder and tag as a path; and for a tag `epoch_loss`, as Keras writes it, `loss`, or
     `val_loss` in the folder `validation`.
     """
-    found = _literal(scalar)
+    found = {scalar.tag, f"{scalar.folder}/{scalar.tag}"}
     if scalar.tag.startswith(_KERAS):
-        prefix = "val_" if scalar.folder.rpartition("/")[2] == _VALIDATION else ""
-        found.add(prefix + scalar.tag.removeprefix(_KERAS))
+        found.add(_keras_prefix(scalar.folder) + scalar.tag.removeprefix(_KERAS))
     return found
 
 
-def _literal(scalar: Scalar) -> set[str]:
-    return {scalar.tag, f"{scalar.folder}/{scalar.tag}"}
+def _keras_prefix(folder: str) -> str:
+    return "val_" if folder.rpartition("/")[2] == _VALIDATION else ""
+
+
+def _meanings(folder: str, wanted: Iterable[str]) -> dict[str, list[_Meaning]]:
+    """Give, by tag, the wanted metrics that a scalar of this folder is: the reverse of `names`."""
+    found: dict[str, list[_Meaning]] = defaultdict(list)
+    path, prefix = f"{folder}/", _keras_prefix(folder)
+    for name in sorted(wanted):
+        for tag in {name, name.removeprefix(path)}:
+            found[tag].append((name, True))
+        if name.startswith(prefix):
+            found[_KERAS + name.removeprefix(prefix)].append((name, False))
+    return found
+
+
+def _survey(file: _File, wanted: Iterable[str]) -> _Survey:
+    """Look which wanted metrics a file has; each tag is looked for until it is found."""
+    meanings = _meanings(file.folder, wanted)
+    found: set[_Meaning] = set()
+    begins = math.inf
+    for scalar in _scalars_of(file, meanings):
+        begins = min(begins, scalar.time)
+        found.update(meanings.pop(scalar.tag, ()))
+        if not meanings:
+            break
+    return _Survey(file, found, begins)
+
+
+def _chosen(surveys: Iterable[_Survey]) -> dict[str, tuple[str, bool]]:
+    """Say, by metric, in which folder it is read, and whether by its literal name."""
+    chosen: dict[str, tuple[str, bool]] = {}
+    for one in surveys:
+        for name, literal in one.found:
+            if name not in chosen or (literal and not chosen[name][1]):
+                chosen[name] = (one.file.folder, literal)
+    return chosen
+
+
+def _stream(
+    survey: _Survey, chosen: Mapping[str, tuple[str, bool]]
+) -> Iterator[tuple[float, list[Observation]]]:
+    """Yield a file's values with their times; it stays closed until its first one is due."""
+    folder = survey.file.folder
+    due = {name for name, literal in survey.found if chosen[name] == (folder, literal)}
+    if not due:
+        return
+    tags = {
+        tag: [name for name, literal in found if chosen[name][1] == literal]
+        for tag, found in _meanings(folder, due).items()
+    }
+    yield survey.begins, []
+    for one in _scalars_of(survey.file, tags):
+        seen = [
+            Observation(name, one.value, step=one.step, time=one.time) for name in tags[one.tag]
+        ]
+        yield one.time, seen
+
+
+def _scalars_of(file: _File, tags: Collection[str] | None = None) -> Iterator[Scalar]:
+    """Yield a file's scalars: all, or those of the tags that the collection has by then."""
+    marks = {tag: _mark(tag) for tag in tags or ()}
+    for event, check in records(file.place):
+        if tags is not None and not any(mark in event for mark in marks.values()):
+            continue
+        found = [one for one in _scalars(file.folder, event) if tags is None or one.tag in tags]
+        if not found or checksum(event) != check:
+            continue
+        yield from found
+        if tags is not None and len(tags) < len(marks):
+            marks = {tag: mark for tag, mark in marks.items() if tag in tags}
 
 
 # Records
@@ -150,24 +246,54 @@ def _crc_table() -> tuple[int, ...]:
 _EVENT_TIME, _EVENT_STEP, _EVENT_SUMMARY = 1, 2, 5
 _SUMMARY_VALUE = 1
 _VALUE_TAG, _VALUE_SIMPLE, _VALUE_TENSOR = 1, 2, 8
-_TENSOR_TYPE, _TENSOR_CONTENT = 1, 4
-#: By a tensor's type, float or double: its form, and the field that holds numbers one by one.
+_TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT = 1, 2, 4
+_SHAPE_DIMENSION, _DIMENSION_SIZE = 2, 1
 _FLOAT, _DOUBLE = "<f", "<d"
-_TYPES = {1: (_FLOAT, 5), 2: (_DOUBLE, 6)}
+_FLOATS, _DOUBLES, _INTS, _HALVES = 5, 6, 7, 13
+#: By a tensor's type: the form of a number, and the field that holds numbers one by one.
+_TYPES = {
+    1: (_FLOAT, _FLOATS),
+    2: (_DOUBLE, _DOUBLES),
+    3: ("<i", _INTS),
+    4: ("<B", _INTS),
+    5: ("<h", _INTS),
+    6: ("<b", _INTS),
+    9: ("<q", 10),
+    10: ("<?", 11),
+    14: (_FLOAT, _HALVES),
+    17: ("<H", _INTS),
+    19: ("<e", _HALVES),
+    22: ("<I", 16),
+    23: ("<Q", 17),
+}
+#: A bfloat16 is a float without its lower half.
+_BFLOAT16, _LOWER_HALF = 14, bytes(2)
 _VARINT, _EIGHT_BYTES, _COUNTED, _FOUR_BYTES = 0, 1, 2, 5
 
-_Fields = dict[int, list[bytes | int]]
+_Held = list[bytes | int]
+_Fields = dict[int, _Held]
+
+
+def _mark(tag: str) -> bytes:
+    """Give the bytes without which an event has no scalar of this tag."""
+    text, size = tag.encode(errors="replace"), b""
+    length = len(text)
+    while length >= 0x80:
+        size, length = size + bytes([length & 0x7F | 0x80]), length >> 7
+    return bytes([_VALUE_TAG << 3 | _COUNTED]) + size + bytes([length]) + text
 
 
 def _scalars(folder: str, event: bytes) -> Iterator[Scalar]:
     fields = _read(event)
     time, step = _unpacked(_DOUBLE, fields.get(_EVENT_TIME)), _step(fields.get(_EVENT_STEP))
+    if time is None or not math.isfinite(time):
+        time = 0.0
     for summary in _messages(fields, _EVENT_SUMMARY):
         for value in _messages(summary, _SUMMARY_VALUE):
             number = _value(value)
             for tag in value.get(_VALUE_TAG, []):
                 if number is not None and isinstance(tag, bytes):
-                    yield Scalar(folder, tag.decode(errors="replace"), number, step, time or 0.0)
+                    yield Scalar(folder, tag.decode(errors="replace"), number, step, time)
 
 
 def _value(value: _Fields) -> float | None:
@@ -176,12 +302,44 @@ def _value(value: _Fields) -> float | None:
     if simple is not None:
         return simple
     for tensor in _messages(value, _VALUE_TENSOR):
-        form, field = _TYPES.get(_step(tensor.get(_TENSOR_TYPE)), ("", 0))
-        return _unpacked(form, tensor.get(_TENSOR_CONTENT) or tensor.get(field))
+        return _element(tensor) if _has_room_for_one(tensor) else None
     return None
 
 
-def _unpacked(form: str, packed: list[bytes | int] | None) -> float | None:
+def _has_room_for_one(tensor: _Fields) -> bool:
+    """Say whether a tensor's shape, of whatever rank, is that of just one number."""
+    return all(
+        _step(dimension.get(_DIMENSION_SIZE)) == 1
+        for shape in _messages(tensor, _TENSOR_SHAPE)
+        for dimension in _messages(shape, _SHAPE_DIMENSION)
+    )
+
+
+def _element(tensor: _Fields) -> float | None:
+    """Give the only number of a tensor, from its content or from the field of its type."""
+    kind = _step(tensor.get(_TENSOR_TYPE))
+    form, field = _TYPES.get(kind, ("", 0))
+    lower = _LOWER_HALF if kind == _BFLOAT16 else b""
+    held = tensor.get(_TENSOR_CONTENT, [])
+    if not held and field in (_FLOATS, _DOUBLES):
+        held = tensor.get(field, [])
+    elif not held:
+        size = struct.calcsize(form) - len(lower)
+        held = [_bytes(one, size) for one in tensor.get(field, [])]
+    return _unpacked(form, [lower + one for one in held if isinstance(one, bytes)])
+
+
+def _bytes(whole: bytes | int, size: int) -> bytes:
+    """Give the bytes of a whole number, alone or packed; none if several are packed."""
+    if isinstance(whole, bytes):
+        number, end = _varint(whole, 0)
+        if not whole or end < len(whole):
+            return b""
+        whole = number
+    return (whole & (1 << 8 * size) - 1).to_bytes(size, "little")
+
+
+def _unpacked(form: str, packed: _Held | None) -> float | None:
     """Give a number if there is just one."""
     if not form or packed is None or len(packed) != 1 or not isinstance(packed[0], bytes):
         return None
@@ -190,7 +348,7 @@ def _unpacked(form: str, packed: list[bytes | int] | None) -> float | None:
     return float(struct.unpack(form, packed[0])[0])
 
 
-def _step(held: list[bytes | int] | None) -> int:
+def _step(held: _Held | None) -> int:
     """Give a whole number, 0 if it is left out; the upper half of 64 bits is negative."""
     number = held[-1] if held else 0
     if not isinstance(number, int):
