@@ -21,6 +21,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -41,6 +42,9 @@ __all__ = [
     "should_stop",
     "terminated",
 ]
+
+#: A name that `name=value` in a line can hold.
+_WORD = re.compile(r"[A-Za-z_][\w./-]*")
 
 
 def params() -> dict[str, Any]:
@@ -87,17 +91,33 @@ def resume_from() -> str | None:
     return f"{earlier.rstrip('/')}/checkpoint" if earlier else None
 
 
-def report(step: int | None = None, **metrics: SupportsFloat) -> None:
+def report(
+    step: int | None = None, *named: Mapping[str, SupportsFloat], **metrics: SupportsFloat
+) -> None:
     """Say what was measured: a line on stdout and a line in `$HPO_OUTPUT/metrics.jsonl`.
 
     `step` counts what the trial repeats (epochs, say) from 1; without it the values belong to no
-    step, such as those of the finished model. The file is left out when HPO_OUTPUT is not set or
-    is a URI. NaN and infinity are reported, not refused: the engine has to see them.
+    step, such as those of the finished model. Names that Python does not take as keywords come in a
+    mapping: `report(3, {"PR AUC": 0.5})`. The file is left out when HPO_OUTPUT is not set or is a
+    URI. NaN and infinity are reported, not refused: the engine has to see them.
     """
-    if not metrics:
+    values = {
+        _checked_name(name): _number(name, value)
+        for given in (*named, metrics)
+        for name, value in given.items()
+    }
+    if not values:
         raise ValueError("report needs at least one metric, as in report(step=1, loss=0.5)")
-    values = {_checked_name(name): _number(name, value) for name, value in metrics.items()}
-    sys.stdout.write(_text_line(step, values) + "\n")
+    when, of_that_name = None if step is None else _checked_step(step), values.pop("step", None)
+    if values:
+        _write(when, values)
+    if of_that_name is not None:
+        _write(None, {"step": of_that_name})  # beside others it would be taken for their step
+
+
+def _write(step: int | None, values: Mapping[str, int | float]) -> None:
+    words = all(map(_WORD.fullmatch, values))
+    sys.stdout.write((_text_line if words else _flat_line)(step, values) + "\n")
     sys.stdout.flush()
     output = _local_output()
     if output is None:
@@ -185,9 +205,17 @@ def _scratch() -> Path:
 
 
 def _checked_name(name: str) -> str:
-    if not name or "=" in name or any(character.isspace() for character in name):
-        raise ValueError(f"a metric's name must have no space and no '=', got {name!r}")
+    if not name:
+        raise ValueError("a metric's name must have at least one character, got ''")
     return name
+
+
+def _checked_step(step: int) -> int:
+    try:
+        return int(step)
+    except (TypeError, ValueError):
+        told = "metrics in a mapping come after it, as in report(None, {'PR AUC': 0.5})"
+        raise ValueError(f"step must be a whole number, got {step!r}; {told}") from None
 
 
 def _number(name: str, value: SupportsFloat) -> int | float:
@@ -200,13 +228,21 @@ def _number(name: str, value: SupportsFloat) -> int | float:
 
 
 def _text_line(step: int | None, values: Mapping[str, int | float]) -> str:
-    words = [] if step is None else [f"step={int(step)}"]
+    words = [] if step is None else [f"step={step}"]
     return " ".join([*words, *(f"{name}={value!r}" for name, value in values.items())])
 
 
+def _flat_line(step: int | None, values: Mapping[str, int | float]) -> str:
+    """Write a line for names that are no words, which no text line can hold."""
+    counted = {} if step is None else {"step": step}
+    return json.dumps(counted | _finite(values), allow_nan=False)
+
+
 def _json_line(step: int | None, values: Mapping[str, int | float], when: float) -> str:
-    metrics = {
-        name: value if math.isfinite(value) else str(value) for name, value in values.items()
-    }
-    record = {"step": None if step is None else int(step), "time": when, "metrics": metrics}
+    record = {"step": step, "time": when, "metrics": _finite(values)}
     return json.dumps(record, allow_nan=False)
+
+
+def _finite(values: Mapping[str, int | float]) -> dict[str, int | float | str]:
+    """Write as text what JSON has no number for."""
+    return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}

@@ -20,12 +20,12 @@ from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec
 from hpo_lib.spec.sections import Objective
+from hpo_lib.trials.near_names import NO_METRICS
 from hpo_lib.trials.outcome import judged, reliable, with_metrics
 from hpo_lib.words import NOTHING, count, number
 
 _SHOWN, _TEXT = 10, 80
 _STEPS = 12
-_NO_METRICS = frozenset({"epoch", "step", "time"})
 
 
 @dataclass
@@ -119,7 +119,7 @@ def _strangers(
     unread: dict[str, Stranger] = {}
     others: dict[str, Stranger] = {}
     for seen in sightings:
-        if seen.name in _NO_METRICS or (seen.name in known and seen.read):
+        if seen.name in NO_METRICS or (seen.name in known and seen.read):
             continue
         group = unread if seen.name in known else others
         group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1

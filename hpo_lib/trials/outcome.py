@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hpo_lib.collectors import Source, plain, summary, wanted
@@ -18,6 +19,7 @@ from hpo_lib.files.places import tail
 from hpo_lib.records import AttemptState, Outcome
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
+from hpo_lib.trials.near_names import asked, listed, names_seen
 
 #: The module that uploads outputs to object stores, and its exit code if it could not.
 _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
@@ -28,7 +30,8 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(spec, end)
     found, metrics, trouble = _collected(spec, source)
-    cause, reason = failed or trouble or judged(spec.goal, metrics)
+    seen = partial(names_seen, spec, source)
+    cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -107,15 +110,27 @@ def _failure(spec: Spec, end: Exit) -> tuple[Cause, str] | None:
     return None
 
 
-def judged(goal: Goal, metrics: Mapping[str, float]) -> tuple[Cause | None, str]:
-    """Say what becomes of a trial that ended well with these metrics: a cause if it failed."""
+def judged(
+    goal: Goal, metrics: Mapping[str, float], others: Callable[[], Collection[str]] = tuple
+) -> tuple[Cause | None, str]:
+    """Say what becomes of a trial that ended well with these metrics: a cause if it failed.
+
+    `others` names what else was printed or written; it is asked only if a metric is missing.
+    """
     missing = [name for name in goal.metrics if name not in metrics]
     if missing:
-        seen = f"only {', '.join(sorted(metrics))}" if metrics else "no metric at all"
-        lack = f"{', '.join(missing)} {'was' if len(missing) == 1 else 'were'} expected"
-        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {seen} where {lack}"
+        return Cause.OBJECTIVE_MISSING, f"exit code 0, but {_lack(missing, metrics, others())}"
     for name in goal.metrics:
         if not math.isfinite(metrics[name]):
             return Cause.OBJECTIVE_NOT_FINITE, f"{name} must be finite, got {metrics[name]}"
     values = [f"{name} = {metrics[name]:.6g}" for name, _ in goal.objectives]
     return None, "; ".join([", ".join(values), *goal.broken(metrics)])
+
+
+def _lack(missing: Sequence[str], metrics: Collection[str], others: Collection[str]) -> str:
+    """Say what is missing, what is there, and whether some of that is probably meant."""
+    question = asked(missing, set(others).difference(metrics, missing))
+    names = {*metrics, *others} if question else set(metrics)
+    seen = f"only {listed(names)}" if names else "no metric at all"
+    was = "was" if len(missing) == 1 else "were"
+    return f"{seen} where {', '.join(missing)} {was} expected{question}"

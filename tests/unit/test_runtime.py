@@ -16,6 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib import runtime
+from hpo_lib.collectors import Source
+from hpo_lib.collectors.jsonl import JsonlCollector
+from hpo_lib.collectors.stdout import StdoutCollector
+from hpo_lib.spec.sections import Metrics
 
 VARIABLES = ("HPO_PARAMS", "HPO_SEED", "HPO_RESOURCE", "HPO_RESUME_FROM", "HPO_OUTPUT")
 ROOT = Path(runtime.__file__).parents[2]
@@ -128,11 +132,63 @@ def test_without_a_local_output_report_only_prints(monkeypatch, capsys, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "val loss", "a=b", "a\nb"])
-def test_a_name_that_would_break_the_line_is_refused(capsys, name: str) -> None:
-    with pytest.raises(ValueError, match="metric's name must have no space"):
-        runtime.report(1, **{name: 1.0})
+@pytest.mark.parametrize(
+    "name", ["val loss", "a=b", "a\nb", "hit@10", "metrics/mAP50(B)", "µ", "0"]
+)
+def test_a_name_that_no_text_line_can_hold_is_a_json_line(capsys, output: Path, name: str) -> None:
+    runtime.report(3, {name: 0.5}, loss=math.nan)
+    printed = capsys.readouterr().out
+    assert json.loads(printed, parse_constant=pytest.fail) == {"step": 3, name: 0.5, "loss": "nan"}
+    assert printed.count("\n") == 1
+    (record,) = records(output)
+    assert record["metrics"] == {name: 0.5, "loss": "nan"}
+    assert record["step"] == 3
+    assert printed.isascii(), "whatever the encoding of stdout"
+
+
+@pytest.mark.parametrize("name", ["val loss", "a=b", "hit@10", "metrics/mAP50(B)", "0"])
+def test_what_is_printed_as_json_is_read_as_from_the_file(
+    capsys, output: Path, tmp_path: Path, name: str
+) -> None:
+    runtime.report(3, {name: 0.5})
+    log = tmp_path / "log.txt"
+    log.write_text(capsys.readouterr().out)
+    for collector in (StdoutCollector(Metrics()), JsonlCollector(Metrics(collector="jsonl"))):
+        (seen,) = collector.collect(Source(log, output), frozenset({name}))
+        assert (seen.metric, seen.value, seen.step) == (name, 0.5, 3)
+
+
+def test_words_stay_a_text_line_also_if_they_come_in_a_mapping(capsys) -> None:
+    runtime.report(3, {"val/loss": 0.5, "a.b-c": 2}, {"d": 3.0}, e=4)
+    assert capsys.readouterr().out == "step=3 val/loss=0.5 a.b-c=2 d=3.0 e=4\n"
+
+
+def test_of_two_values_of_one_name_the_last_counts(capsys) -> None:
+    runtime.report(3, {"loss": 0.5}, loss=0.25)
+    assert capsys.readouterr().out == "step=3 loss=0.25\n"
+
+
+def test_a_metric_called_step_is_no_step_of_the_others(
+    capsys, output: Path, tmp_path: Path
+) -> None:
+    runtime.report(3, {"step": 7.5, "loss": 0.5})
+    log = tmp_path / "log.txt"
+    log.write_text(capsys.readouterr().out)
+    wanted = frozenset({"step", "loss"})
+    for collector in (StdoutCollector(Metrics()), JsonlCollector(Metrics(collector="jsonl"))):
+        seen = {one.metric: one for one in collector.collect(Source(log, output), wanted)}
+        assert (seen["loss"].value, seen["loss"].step, seen["step"].value) == (0.5, 3, 7.5)
+
+
+def test_a_name_without_a_character_is_refused(capsys) -> None:
+    with pytest.raises(ValueError, match="metric's name must have at least one character"):
+        runtime.report(1, {"": 1.0})
     assert capsys.readouterr().out == ""
+
+
+def test_a_mapping_in_the_place_of_the_step_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"step must be a whole number, got .* report\(None, "):
+        runtime.report({"loss": 0.5}, acc=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["high", None, [1, 2]])
@@ -174,6 +230,22 @@ def test_the_text_line_gives_the_report_back(step: int | None, metrics: dict[str
     if step is not None:
         assert words.pop("step") == str(step)
     assert same({name: float(value) for name, value in words.items()}, metrics)
+
+
+@given(
+    step=STEPS,
+    metrics=st.dictionaries(st.text(min_size=1), VALUES, min_size=1).filter(
+        lambda found: "step" not in found
+    ),
+)
+def test_whatever_the_names_the_flat_line_gives_the_report_back(
+    step: int | None, metrics: dict[str, float]
+) -> None:
+    line = runtime._flat_line(step, metrics)
+    assert len(line.splitlines()) == 1
+    record = json.loads(line, parse_constant=pytest.fail)
+    assert record.pop("step", None) == step
+    assert same({name: float(value) for name, value in record.items()}, metrics)
 
 
 # ---------------------------------------------------------------------------- directories
