@@ -76,6 +76,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "trials": limits.max_trials,
         "waves": engine.waves(spec),
         "parallel_trials": limits.parallel_trials,
+        "max_failed_trials": limits.max_failed_trials,
         "space_size": spec.search_space.size,
         "continuous": spec.search_space.continuous,
         "configurations": room,
@@ -168,6 +169,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "trials",
         f"{facts['trials']} in {facts['waves']} waves, {facts['parallel_trials']} at once",
     )
+    tolerated = count(facts["max_failed_trials"], "failed trial")
+    yield "failures", f"{tolerated} tolerated, one more ends the run"
     yield "space", _space(facts)
     yield "sampler", _sampler(facts)
     if facts["warm_start"]:

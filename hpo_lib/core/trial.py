@@ -29,7 +29,8 @@ class TrialState(StrEnum):
     """Where a trial is; RUNNING and WAITING are not final.
 
     WAITING: it has reached a rung, and its scheduler may yet let it go on. STOPPED: its scheduler
-    has ended it on purpose, below the full resource; that is no failure.
+    has ended it on purpose, below the full resource, or it never began, for its run's failure
+    budget was spent; that is no failure.
     """
 
     RUNNING = "running"

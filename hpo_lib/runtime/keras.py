@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import keras  # type: ignore[import-not-found,unused-ignore]
-import numpy as np
 
 from hpo_lib import runtime
 
@@ -88,5 +87,6 @@ def _mean(value: Any) -> float | None:
     with suppress(Exception):
         return float(value)
     with suppress(Exception):
-        return float(np.mean(value)) if np.size(value) else None
+        values = keras.ops.convert_to_numpy(value)
+        return float(values.mean()) if values.size else None
     return None

@@ -27,7 +27,7 @@ def stop(spec: Spec, history: History) -> Decision | None:
     """
     return (
         _target_reached(spec, history)
-        or _failure_budget_spent(spec, history)
+        or failure_budget_spent(spec, history)
         or _out_of_time(spec, history)
     )
 
@@ -60,13 +60,15 @@ def _reached(spec: Spec, trial: Trial) -> list[str]:
     return said
 
 
-def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
+def failure_budget_spent(spec: Spec, history: History) -> Decision | None:
+    """Stop if more trials have failed by their own fault than are tolerated."""
     failed = [t for t in history.of(TrialState.FAILED) if counts(t.cause)]
     budget = spec.limits.max_failed_trials
     if len(failed) <= budget:
         return None
     return Decision.stop(
-        f"failure budget spent: {_causes(failed)}, limits.max_failed_trials is {budget}",
+        f"failure budget spent: {_causes(failed)}, limits.max_failed_trials is {budget} "
+        "and one more ends the run",
         failed=True,
     )
 
@@ -74,8 +76,11 @@ def _failure_budget_spent(spec: Spec, history: History) -> Decision | None:
 def causes(history: History) -> str:
     """Say how many trials have failed, and of what, and how many ended below the full resource."""
     short = [t for t in history.trials if t.state in (TrialState.STOPPED, TrialState.WAITING)]
-    failed = _causes(history.of(TrialState.FAILED))
-    return f"{failed}, {len(short)} stopped at a rung" if short else failed
+    begun = [t for t in short if t.rungs or t.duration_s is not None]
+    said = [_causes(history.of(TrialState.FAILED))]
+    said += [f"{len(begun)} stopped at a rung"] if begun else []
+    said += [f"{len(short) - len(begun)} not begun"] if len(begun) < len(short) else []
+    return ", ".join(said)
 
 
 def _causes(failed: Sequence[Trial]) -> str:

@@ -111,7 +111,10 @@ class SchedulerSpec(Strict):
 
 
 class Limits(Strict):
-    """When a run ends; `max_failed_trials` failed trials are tolerated, one more ends it."""
+    """When a run ends; `max_failed_trials` failed trials are tolerated, one more ends it.
+
+    Then no further trial begins, neither in later waves nor in the one that is under way.
+    """
 
     max_trials: int = Field(default=20, ge=1, le=10_000)
     parallel_trials: int = Field(default=1, ge=1, le=1_000)

@@ -9,13 +9,14 @@ from hpo_lib.backends import AttemptName, Backend, Request
 from hpo_lib.collectors import Source
 from hpo_lib.core import retry_policy
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.core.trial import Assignment, Cause, Trial, TrialState
+from hpo_lib.core.trial import Assignment, Cause, Origin, Trial, TrialState
 from hpo_lib.errors import (
     AlreadyFinished,
     SpecError,
     TransientError,
 )
 from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
+from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
 from hpo_lib.store import Store
@@ -45,7 +46,8 @@ def perform(
 
     A finished trial is given as it is. A running attempt is not started again: `launch` gets the
     same attempt and takes it over. What an attempt holds is let go of only when its outcome is in
-    the store. If the trial was promoted to another slot than `slot`, nothing is run.
+    the store. If the trial was promoted to another slot than `slot`, nothing is run. No attempt
+    begins when the run's failure budget is spent: the trial is stopped.
     """
     trial, (place, asked) = store.trial(run.id, number), store.assignment(run.id, number)
     if slot not in (None, place):
@@ -54,7 +56,8 @@ def perform(
     if trial.state is not TrialState.RUNNING:
         emit(f"trial {number} is already {trial.state}: nothing is run again")
         return _cleared(store, run, trial, backend)
-    if (why := store.told_to_stop(run.id, number)) is not None:
+    why = store.told_to_stop(run.id, number) or _not_begun(store, run, trial)
+    if why is not None:
         emit(f"trial {number} is stopped: {why}")
         return _stopped(store, run, trial, backend, why)
     spec = spec_of(run, trial)
@@ -66,7 +69,8 @@ def perform(
         )
     except AlreadyFinished:
         return _cleared(store, run, store.trial(run.id, number), backend)
-    _end_stopped(store, attempt, backend)
+    tried = store.attempts(run.id, number)
+    _end_stopped([one for one in tried if one.number < attempt.number], backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     found = outcome(
@@ -112,11 +116,25 @@ def _launched(
 
 
 def _stopped(store: Store, run: Run, trial: Trial, backend: Backend, why: str) -> Trial:
-    """End a trial that its scheduler has stopped, and what still runs of it."""
-    for attempt in store.attempts(run.id, trial.number)[-1:]:
+    """End a trial that is stopped on purpose, and what still runs of it."""
+    tried = store.attempts(run.id, trial.number)
+    for attempt in tried[-1:]:
         if attempt.state is AttemptState.RUNNING:
             backend.stop(attempt.handle)
+    _end_stopped(tried, backend)
     return _cleared(store, run, store.stop_trial(run.id, trial.number, why), backend)
+
+
+def _not_begun(store: Store, run: Run, trial: Trial) -> str | None:
+    """Say why no attempt of a trial may begin; None if one may, or runs already.
+
+    Final trials come after a search that has ended, whatever its failures.
+    """
+    tried = store.attempts(run.id, trial.number)
+    if trial.origin is Origin.FINAL or (tried and tried[-1].state is AttemptState.RUNNING):
+        return None
+    spent = failure_budget_spent(run.spec, store.history(run.id))
+    return f"not begun{' again' if tried else ''}: {spent.reason}" if spent else None
 
 
 def _earlier(store: Store, attempt: Attempt) -> list[Attempt]:
@@ -148,10 +166,10 @@ def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
         store.close_attempt(attempt.id, found, final=False)
 
 
-def _end_stopped(store: Store, attempt: Attempt, backend: Backend) -> None:
+def _end_stopped(earlier: Sequence[Attempt], backend: Backend) -> None:
     """Wait until nothing is left of earlier attempts that were told to end."""
-    for one in store.attempts(attempt.run_id, attempt.trial):
-        if one.number < attempt.number and one.cause is Cause.STOPPED:
+    for one in earlier:
+        if one.cause is Cause.STOPPED:
             backend.stop(one.handle)
             backend.discard(one.handle)
 

@@ -16,6 +16,7 @@ from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.records import Attempt, Provenance, Run, RunKey, RunStatus, RunView
 from hpo_lib.runs import admission, lifecycle, outputs
+from hpo_lib.search import stopping
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials import runner
 from tests.integration.loop import Loop, quietly
@@ -255,6 +256,130 @@ def test_a_trial_whose_task_was_marked_is_over(bench: Bench) -> None:
     assert bench.store.trial(run.id, number).cause is Cause.KILLED_BY_OPERATOR
     (attempt,) = bench.store.attempts(run.id, number)
     bench.backend.stop(attempt.handle)
+
+
+# -------------------------------------------------------------------------- the failure budget
+
+#: A trial for each width, of which the first fail.
+FAILING: dict[str, Any] = {
+    "name": "failing",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"width": {"type": "int", "low": 1, "high": 9}},
+    "sampler": {"name": "grid"},
+    "limits": {"max_trials": 9, "parallel_trials": 6, "max_failed_trials": 2},
+    "trial": {
+        "command": [sys.executable, "-c", "import sys; print('loss=1'); sys.exit(1)"],
+        "timeout": "1m",
+    },
+}
+SPENT = (
+    "failure budget spent: 3 failed (user_error 3), limits.max_failed_trials is 2 and one more "
+    "ends the run"
+)
+
+
+def failing(bench: Bench, **changes: Any) -> tuple[Run, list[int]]:
+    """Begin a run whose trials fail, and name those of its first wave."""
+    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": Provenance()}
+    run = admission.begin(bench.store, KEY, FAILING | changes, bench.installation, **facts)
+    wave = lifecycle.next_wave(bench.store, KEY, 1, bench.installation)
+    return run, [one.trial for one in wave.assignments]
+
+
+def never(*_: Any) -> Exit:
+    raise AssertionError("it was launched")
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2])
+def test_one_failure_more_than_is_tolerated_ends_the_run_and_nothing_more_begins(
+    bench: Bench, budget: int
+) -> None:
+    limits = FAILING["limits"] | {"max_failed_trials": budget}
+    run, numbers = failing(bench, limits=limits)
+    bench.perform(run, *numbers)
+    trials = [one.trial for one in bench.view(run).trials]
+    states = [trial.state for trial in trials]
+    assert states == [TrialState.FAILED] * (budget + 1) + [TrialState.STOPPED] * (5 - budget)
+    ended = lifecycle.finish(bench.store, KEY, bench.installation)
+    assert ended.status is RunStatus.FAILED
+    assert f"{budget + 1} failed (user_error {budget + 1}), " in str(ended.reason)
+    for trial in trials[budget + 1 :]:
+        assert trial.reason == f"not begun: {ended.reason}"
+        assert (trial.cause, trial.value, trial.duration_s) == (None, None, None)
+        assert bench.store.attempts(run.id, trial.number) == []
+
+
+def test_what_has_not_begun_shows_in_report_and_table_as_what_it_is(bench: Bench) -> None:
+    run, numbers = failing(bench)
+    bench.perform(run, *numbers)
+    run = lifecycle.finish(bench.store, KEY, bench.installation)
+    path = outputs.write_report(bench.store, run, bench.installation)
+    assert f"not begun: {SPENT}" in path.read_text(encoding="utf-8")
+    with (path.parent / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["failed"] * 3 + ["stopped"] * 3
+    assert stopping.causes(bench.store.history(run.id)) == "3 failed (user_error 3), 3 not begun"
+
+
+def test_a_trial_that_runs_when_the_budget_is_spent_goes_on_to_its_end(bench: Bench) -> None:
+    run, numbers = failing(bench)
+    *others, last = numbers
+
+    def late(attempt: Attempt, request: Request) -> Exit:
+        raise TransientError("the worker was restarted")
+
+    with pytest.raises(TransientError):
+        runner.perform(bench.store, run, last, bench.backend, quietly, late)
+    bench.perform(run, *others)
+    assert bench.store.trial(run.id, others[-1]).state is TrialState.STOPPED
+    taken: list[int] = []
+
+    def take_over(attempt: Attempt, request: Request) -> Exit:
+        taken.append(attempt.number)
+        return Exit(Ending.EXITED, 1)
+
+    trial = runner.perform(bench.store, run, last, bench.backend, quietly, take_over)
+    assert (trial.state, taken) == (TrialState.FAILED, [1])
+    ended = lifecycle.finish(bench.store, KEY, bench.installation)
+    assert str(ended.reason).startswith("failure budget spent: 4 failed (user_error 4), ")
+
+
+@pytest.mark.parametrize("end", [Ending.PREEMPTED, Ending.STOPPED])
+def test_a_trial_whose_attempt_was_lost_is_not_attempted_again(bench: Bench, end: Ending) -> None:
+    run, numbers = failing(bench)
+    *others, last = numbers
+    with pytest.raises(TransientError):
+        runner.perform(bench.store, run, last, bench.backend, quietly, lambda *_: Exit(end))
+    bench.perform(run, *others)
+    trial = runner.perform(bench.store, run, last, bench.backend, quietly, never)
+    assert (trial.state, trial.reason) == (TrialState.STOPPED, f"not begun again: {SPENT}")
+    assert len(bench.store.attempts(run.id, last)) == 1
+
+
+def test_a_task_that_is_cleared_or_retried_begins_nothing_afterwards(bench: Bench) -> None:
+    run, numbers = failing(bench)
+    bench.perform(run, *numbers)
+    said: list[str] = []
+    trial = runner.perform(bench.store, run, numbers[-1], bench.backend, said.append, never)
+    assert said == [f"trial {numbers[-1]} is already stopped: nothing is run again"]
+    assert trial.reason == f"not begun: {SPENT}"
+
+
+def test_what_the_world_has_spoilt_spends_no_budget(bench: Bench) -> None:
+    run, numbers = failing(bench, limits=FAILING["limits"] | {"max_failed_trials": 0})
+    for number in numbers[:2]:
+        bench.store.fail_trial(run.id, number, Cause.LOST, "its machine is gone")
+    bench.perform(run, numbers[2])
+    assert bench.store.trial(run.id, numbers[2]).state is TrialState.FAILED
+
+
+def test_the_next_wave_is_not_begun_and_is_no_trial(bench: Bench) -> None:
+    run, numbers = failing(bench)
+    bench.perform(run, *numbers)
+    batch = lifecycle.next_wave(bench.store, KEY, 2, bench.installation)
+    assert batch.assignments == ()
+    assert batch.stop is not None
+    assert (batch.stop.reason, batch.stop.failed) == (SPENT, True)
 
 
 WARM: dict[str, Any] = {

@@ -348,10 +348,11 @@ def test_a_file_that_cannot_be_read_is_refused(
 def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["plan", str(good), "--suggestions", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:9] == [
+    assert lines[:10] == [
         "experiment   demo",
         "objective    minimize loss",
         "trials       10 in 3 waves, 4 at once",
+        "failures     3 failed trials tolerated, one more ends the run",
         "space        60 configurations",
         "sampler      random, seed 0",
         "duplicates   none: 10 trials of 60 configurations, a configuration that was tried is "
@@ -360,10 +361,10 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
         "trial 1      python 'my train.py' --epochs=3 --units=7 --opt=adam",
         "",
     ]
-    assert [line.split()[:3] for line in lines[9:]] == [
+    assert [line.split()[:3] for line in lines[10:]] == [
         ["trial", "origin", "units"],
         ["1", "initial", "7"],
-        ["2", "sampler", lines[11].split()[2]],
+        ["2", "sampler", lines[12].split()[2]],
     ]
 
 

@@ -72,14 +72,15 @@ LOSS = {"metric": "loss", "direction": "minimize", "target": 0.1}
             spec({"max_failed_trials": 2}),
             history([USER, 0.5, MEMORY, USER]),
             "failure budget spent: 3 failed (user_error 2, out_of_memory 1), "
-            "limits.max_failed_trials is 2",
+            "limits.max_failed_trials is 2 and one more ends the run",
         ),
         (spec({"max_failed_trials": 2}), history([USER, 0.5, MEMORY]), None),
         (spec({"max_failed_trials": 2}), history([LOST, LOST, LOST, LOST]), None),
         (
             spec({"max_failed_trials": 0}),
             history([USER]),
-            "failure budget spent: 1 failed (user_error 1), limits.max_failed_trials is 0",
+            "failure budget spent: 1 failed (user_error 1), limits.max_failed_trials is 0 "
+            "and one more ends the run",
         ),
         # Duration: passed already, would be passed, would just not be; nothing known yet.
         (
