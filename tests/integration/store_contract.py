@@ -812,6 +812,16 @@ class TrialContract:
         assert (done.state, done.duration_s) == (TrialState.FAILED, None)
         assert store.attempts(trial.id, 0) == []
 
+    def test_a_trial_that_never_began_can_be_stopped(self, store: Store, trial: Run) -> None:
+        done = store.stop_trial(trial.id, 0, "not begun: failure budget spent")
+        assert (done.state, done.cause, done.value) == (TrialState.STOPPED, None, None)
+        assert (done.reason, done.duration_s) == ("not begun: failure budget spent", None)
+        assert store.attempts(trial.id, 0) == []
+        assert store.history(trial.id).trials[0] == done
+        with pytest.raises(AlreadyFinished, match="trial 0 is stopped: not begun"):
+            attempt_of(store, trial)
+        assert store.fail_trial(trial.id, 0, Cause.LOST, "late") == done
+
     def test_a_complete_trial_cannot_be_failed(self, store: Store, trial: Run) -> None:
         done = store.close_attempt(attempt_of(store, trial).id, succeeded(), final=True)
         assert store.fail_trial(trial.id, 0, Cause.LOST, "late") == done

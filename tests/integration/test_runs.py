@@ -19,6 +19,7 @@ from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.search import stopping
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials import runner
+from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop, quietly
 
 #: Wide nets have a small loss and a large size; with a high rate they overfit.
@@ -290,23 +291,35 @@ def never(*_: Any) -> Exit:
     raise AssertionError("it was launched")
 
 
-@pytest.mark.parametrize("budget", [0, 1, 2])
-def test_one_failure_more_than_is_tolerated_ends_the_run_and_nothing_more_begins(
-    bench: Bench, budget: int
-) -> None:
-    limits = FAILING["limits"] | {"max_failed_trials": budget}
-    run, numbers = failing(bench, limits=limits)
-    bench.perform(run, *numbers)
-    trials = [one.trial for one in bench.view(run).trials]
-    states = [trial.state for trial in trials]
-    assert states == [TrialState.FAILED] * (budget + 1) + [TrialState.STOPPED] * (5 - budget)
-    ended = lifecycle.finish(bench.store, KEY, bench.installation)
-    assert ended.status is RunStatus.FAILED
-    assert f"{budget + 1} failed (user_error {budget + 1}), " in str(ended.reason)
-    for trial in trials[budget + 1 :]:
-        assert trial.reason == f"not begun: {ended.reason}"
-        assert (trial.cause, trial.value, trial.duration_s) == (None, None, None)
-        assert bench.store.attempts(run.id, trial.number) == []
+class FailureBudget:
+    """What every database must give."""
+
+    @pytest.mark.parametrize("budget", [0, 1, 2])
+    def test_one_failure_more_than_is_tolerated_ends_the_run_and_nothing_more_begins(
+        self, store: Store, tmp_path: Path, budget: int
+    ) -> None:
+        bench = Bench(store, tmp_path)
+        limits = FAILING["limits"] | {"max_failed_trials": budget}
+        run, numbers = failing(bench, limits=limits)
+        bench.perform(run, *numbers)
+        trials = [one.trial for one in bench.view(run).trials]
+        states = [trial.state for trial in trials]
+        assert states == [TrialState.FAILED] * (budget + 1) + [TrialState.STOPPED] * (5 - budget)
+        ended = lifecycle.finish(store, KEY, bench.installation)
+        assert ended.status is RunStatus.FAILED
+        assert f"{budget + 1} failed (user_error {budget + 1}), " in str(ended.reason)
+        for trial in trials[budget + 1 :]:
+            assert trial.reason == f"not begun: {ended.reason}"
+            assert (trial.cause, trial.value, trial.duration_s) == (None, None, None)
+            assert store.attempts(run.id, trial.number) == []
+
+
+class TestFailureBudgetOnSqlite(OnSqlite, FailureBudget):
+    """On SQLite."""
+
+
+class TestFailureBudgetOnPostgresql(OnPostgresql, FailureBudget):
+    """On PostgreSQL."""
 
 
 def test_what_has_not_begun_shows_in_report_and_table_as_what_it_is(bench: Bench) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hpo_lib.core.retry_policy import counts
 from hpo_lib.core.space import key
 from hpo_lib.core.trial import Action, Cause, Decision, History, Origin, Trial, TrialState
 from hpo_lib.errors import SpecError
-from hpo_lib.search import engine, suggesting
+from hpo_lib.search import engine, stopping, suggesting
 from hpo_lib.spec import Spec, load
 
 
@@ -140,6 +143,17 @@ def test_a_run_stops_for_a_reason(made: Spec, past: History, reason: str | None)
     assert step.stop.action is Action.STOP
     assert step.stop.failed == reason.startswith("failure budget")
     assert not step.assignments
+
+
+@given(st.lists(st.sampled_from([0.5, None, *Cause]), max_size=10), st.integers(0, 9))
+def test_the_failure_budget_is_spent_by_one_failure_more_than_it_tolerates(
+    outcomes: list[float | Cause | None], budget: int
+) -> None:
+    spent = stopping.failure_budget_spent(spec({"max_failed_trials": budget}), history(outcomes))
+    failed = [one for one in outcomes if isinstance(one, Cause) and counts(one)]
+    assert (spent is not None) == (len(failed) > budget)
+    if spent is not None:
+        assert f"limits.max_failed_trials is {budget} and one more ends the run" in spent.reason
 
 
 @pytest.mark.parametrize(
