@@ -51,13 +51,13 @@ class ReportCallback(keras.callbacks.Callback):  # type: ignore[misc,unused-igno
 
     def _numbers(self, logs: Mapping[str, Any]) -> dict[str, float]:
         """Give what can be reported; say once by name what cannot."""
-        found = {str(name): _mean(value) for name, value in logs.items() if name}
-        for name in (name for name, value in found.items() if value is None):
-            if name not in self._passed_over:
+        named = {str(name): (value, _mean(value)) for name, value in logs.items()}
+        for name, (value, number) in named.items():
+            if number is None and name not in self._passed_over:
                 self._passed_over.add(name)
-                kind = type(logs[name]).__name__
+                kind = type(value).__name__
                 print(f"The metric {name!r} is not reported, for a value of {kind} is no number.")
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: number for name, (_, number) in named.items() if name and number is not None}
 
     def _beside(self) -> Sequence[Any]:
         """Give all callbacks of this training: Keras shows them to none, so ask who calls us."""

@@ -40,7 +40,7 @@ CONF: dict[str, Any] = {
     "objective": {"metric": "val_loss", "direction": "minimize", "reduce": "best"},
     "space": {"width": {"type": "ordinal", "choices": [1, 2, 4, 8, 16]}},
     "sampler": {"name": "grid"},
-    "limits": {"max_trials": 5, "parallel_trials": 5},
+    "limits": {"max_trials": 5, "parallel_trials": 5, "max_failed_trials": 5},
     "trial": {"command": [sys.executable, "-c", PROGRAM], "timeout": "1m"},
 }
 
@@ -203,3 +203,14 @@ def test_the_corrected_spec_is_a_spec(bench: Bench) -> None:
     run = run_widths(bench)
     saved, _ = recollect(bench.store, run, bench.installation, {"format": FORM})
     assert saved.spec.dump() == saved.document
+
+
+def test_what_never_began_is_not_collected_and_stays_as_it_is(bench: Bench) -> None:
+    run = run_widths(bench, limits=CONF["limits"] | {"max_failed_trials": 1})
+    states = [one.trial.state for one in bench.view(run).trials]
+    assert states == [TrialState.FAILED] * 2 + [TrialState.STOPPED] * 3
+    _, found = recollect(bench.store, run, bench.installation, {"format": FORM}, everything=True)
+    begun = [one.trial for one in bench.view(run).trials if one.attempts]
+    assert len(found) == sum(trial.params["width"] != 16 for trial in begun)
+    assert [one.trial.state for one in bench.view(run).trials][2:] == [TrialState.STOPPED] * 3
+    assert trained(bench) == 2
