@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from hpo_lib.backends import Request
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.core.trial import Cause, TrialState
+from hpo_lib.core.trial import Cause, Origin, TrialState
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.records import Attempt, Provenance, Run, RunKey, RunStatus, RunView
 from hpo_lib.runs import admission, lifecycle, outputs
@@ -376,6 +377,14 @@ def test_a_task_that_is_cleared_or_retried_begins_nothing_afterwards(bench: Benc
     trial = runner.perform(bench.store, run, numbers[-1], bench.backend, said.append, never)
     assert said == [f"trial {numbers[-1]} is already stopped: nothing is run again"]
     assert trial.reason == f"not begun: {SPENT}"
+
+
+def test_a_final_trial_begins_whatever_has_failed_in_the_search(bench: Bench) -> None:
+    run, numbers = failing(bench)
+    bench.perform(run, *numbers)
+    searched = bench.store.trial(run.id, numbers[-1])
+    assert runner._not_begun(bench.store, run, searched) == f"not begun: {SPENT}"
+    assert runner._not_begun(bench.store, run, replace(searched, origin=Origin.FINAL)) is None
 
 
 def test_what_the_world_has_spoilt_spends_no_budget(bench: Bench) -> None:

@@ -377,6 +377,15 @@ def test_a_file_that_is_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None
         assert len(read(tmp_path, "loss")) == (end - len(written())) // size
 
 
+def test_a_torn_file_gives_what_is_whole_and_the_files_after_it_all(tmp_path: Path) -> None:
+    for writer, start in ((999, 0), (1000, 2), (1001, 4)):
+        values = [event(simple("loss", n), step=n, time=10.0 + n) for n in (start, start + 1)]
+        content = written(*values)
+        put(tmp_path, content[:-5] if writer != 1001 else content, f"tfevents.1.h.{writer}.0")
+    put(tmp_path, b"", "events.out.tfevents.2.h.1.0.profile-empty")
+    assert [value for _, value, _ in read(tmp_path, "loss")] == [0, 2, 4, 5]
+
+
 def test_a_damaged_record_is_left_out_and_a_damaged_length_ends_the_file(tmp_path: Path) -> None:
     content = written(*[event(simple("loss", step), step=step) for step in range(3)])
     size = (len(content) - len(written())) // 3
