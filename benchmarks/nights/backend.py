@@ -13,7 +13,8 @@ from benchmarks.nights.landscape import Landscape
 from benchmarks.nights.world import METRIC, Final, Shown
 from hpo_lib.backends import AttemptName, Found, NoOptions, Request, log_of
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.promotion.challenger import HOLDOUT, MODEL
+from hpo_lib.promotion.challenger import MODEL
+from hpo_lib.promotion.holdout import HOLDOUT
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict
 

@@ -31,8 +31,8 @@ class Night:
 
 
 def gate(confidence: float = 0.95, min_improvement: float = THRESHOLD) -> Decide:
-    """Decide by the real gate."""
-    rule = Rule(METRIC, Direction.MAXIMIZE, min_improvement, confidence)
+    """Decide by the real gate, which has nobody to ask."""
+    rule = Rule(METRIC, Direction.MAXIMIZE, min_improvement, confidence, approval="none")
     return lambda challenger, champion: judge(rule, challenger, champion)
 
 

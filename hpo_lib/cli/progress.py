@@ -12,7 +12,7 @@ from hpo_lib.cli.airflow_api import DONE, Airflow
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import History, Trial, TrialState
 from hpo_lib.errors import HpoError, NotFound, TransientError
-from hpo_lib.records import ModelStatus, Run, RunKey, RunStatus, RunView, slug_of
+from hpo_lib.records import Run, RunKey, RunStatus, RunView, slug_of
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.words import count, duration
@@ -74,8 +74,7 @@ def final(spec: Spec, view: RunView) -> str:
     model = view.model
     if model is not None and model.verdict is not None:
         parts.append(f"model version {model.version} is {model.status}")
-        waits = spec.deploy is not None and spec.deploy.approval == "manual"
-        if waits and model.status is ModelStatus.CHALLENGER and model.approved is None:
+        if model.needs_approval(spec.deploy) and model.approved is None:
             parts.append("it waits to be approved in Airflow, under Required Actions")
     return " · ".join(parts)
 

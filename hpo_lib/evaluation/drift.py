@@ -185,7 +185,8 @@ class ChampionCheck:
     """A champion on a later run's data: its configuration trained again, and what had changed.
 
     `time` is when the run began. `search`: its score is that of one trial of the search, as no
-    final ones were due. `program` says in words how the training program has changed since.
+    final ones were due. `program` says in words how the training program has changed since,
+    `missing` what should have been there to be compared.
     """
 
     run: int
@@ -198,6 +199,7 @@ class ChampionCheck:
     search: bool = False
     data: Change = field(default_factory=Change)
     program: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
     @property
     def worse(self) -> float | None:
@@ -219,6 +221,8 @@ class ChampionCheck:
         yield from self.data.sentences()
         if self.program:
             yield f"It was trained otherwise when it was made: {'; '.join(self.program)}."
+        if self.missing:
+            yield f"What is missing: {'; '.join(self.missing)}."
 
     def _of_score(self) -> str:
         what = f"The champion, version {self.version}, trained again,"
@@ -236,8 +240,11 @@ class ChampionCheck:
         return f"{said}; when it was made it had {self.then.text}: {how}."
 
     def dump(self) -> dict[str, Any]:
-        """Give the plain form."""
-        return asdict(self) | {"time": utc(self.time).isoformat()}
+        """Give the plain form; what former versions do not know only where it says something."""
+        plain = asdict(self) | {"time": utc(self.time).isoformat()}
+        if not self.missing:
+            del plain["missing"]
+        return plain
 
     @classmethod
     def read(cls, plain: object) -> ChampionCheck | None:
@@ -248,7 +255,8 @@ class ChampionCheck:
             values["time"] = utc(datetime.fromisoformat(values["time"]))
             values["direction"] = Direction(values["direction"])
             values["data"] = _change(values.get("data") or {})
-            values["program"] = tuple(values.get("program") or ())
+            for name in ("program", "missing"):
+                values[name] = tuple(values.get(name) or ())
             for name in ("then", "now"):
                 values[name] = Score(**values[name]) if values.get(name) else None
             return cls(**values)

@@ -1,17 +1,22 @@
 """The gate: whether a challenger replaces the champion, by what both scored on one hold-out.
 
 Pure, and without randomness: the same scores give the same verdict. docs/gate.md derives the rule.
+What is missing of the evidence never makes it easier: a challenger is promoted unasked only on all
+of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
+from hpo_lib.evaluation.evidence import DIGITS, LARGEST, Evidence, scored
+from hpo_lib.evaluation.evidence import MIN_SEEDS as MIN_SEEDS
+from hpo_lib.evaluation.evidence import Scores as Scores
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.words import count, number
 
@@ -19,15 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Nothing is promoted on fewer final trials than this, paired by seed.
-MIN_SEEDS = 2
-#: How far the mean of the per-example scores may be from the metric, as a share of it.
-_AGREES = 0.01
 #: Differences this small beside the scores themselves are rounding.
 _ROUNDING = 1e-9
-#: A score beyond this counts as not finite: its square would not be.
-_LARGEST = 1e100
-_DIGITS = 4
+#: Whom a challenger that is better is shown to: nobody, people if the verdict is unsure, people.
+Approval = Literal["none", "unsure", "manual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,10 @@ class Guard:
 class Rule:
     """What a challenger has to do; `confidence` is one-sided. SpecError if it makes no sense.
 
-    `attended`: people decide in the end, and are told what would otherwise prevent a promotion.
+    `approval` says who decides in the end. With `manual` people do, and are told what would
+    otherwise prevent a promotion; with `unsure` they do where evidence is missing, or where it does
+    not show what another hold-out would; with `none` missing evidence prevents a promotion. So many
+    final trials as `seeds` were asked for on each side, if that is known.
     """
 
     metric: str
@@ -57,11 +60,12 @@ class Rule:
     min_improvement: float = 0.0
     confidence: float = 0.95
     guards: Sequence[Guard] = ()
-    attended: bool = False
+    approval: Approval = "unsure"
+    seeds: int = 0
 
     def __post_init__(self) -> None:
         """Check what the types do not say."""
-        if not 0 <= self.min_improvement <= _LARGEST:
+        if not 0 <= self.min_improvement <= LARGEST:
             raise SpecError(f"min_improvement: must be >= 0, got {self.min_improvement}")
         if not 0.5 <= self.confidence < 1:
             raise SpecError(f"confidence: must be >= 0.5 and < 1, got {self.confidence}")
@@ -72,6 +76,11 @@ class Rule:
                     "maximize"
                 )
 
+    @property
+    def attended(self) -> bool:
+        """Say whether people decide in any case."""
+        return self.approval == "manual"
+
     def direction_of(self, guard: Guard) -> Direction | None:
         """Give which way a guard's metric improves, None if nobody has said."""
         own = self.direction if guard.metric == self.metric else None
@@ -79,23 +88,13 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """What a configuration's final trials scored on the hold-out, one per seed.
+class Made:
+    """What a champion scored when it was made, if that is known, and how it was trained otherwise.
 
-    Positions pair with the other side's: the same seed. A trial that left nothing is `{}`; a score
-    that was not finite is kept as it was. `examples` holds, by metric and seed, the scores of
-    single examples, whose mean is the metric; every trial has the same examples in the same order.
+    The latter in words; what is not known any more of how it is trained counts as another way.
     """
 
-    metrics: Sequence[Mapping[str, float]]
-    examples: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a champion scored when it was made, and in words how it was trained otherwise."""
-
-    score: float
+    score: float | None
     otherwise: Sequence[str] = ()
 
 
@@ -108,132 +107,36 @@ def judge(
     a champion the guards alone decide. A challenger is not promoted if its score was not finite
     with some seed, or if fewer than `MIN_SEEDS` seeds can be compared; nor, unless people decide,
     if the champion was `made` by another training and has lost more than `min_improvement` since.
+    One that is better by what is left of the evidence is promoted unasked only if nothing is
+    missing, and only if there is a score per example where there is a champion (`rule.approval`).
     """
-    case = _Case(rule, challenger, champion)
+    case = Evidence(rule.metric, challenger, champion, rule.seeds)
     unfit = case.unfit() or case.mismatch()
     if unfit is not None:
-        return Verdict(False, f"Not promoted: {unfit}.")
-    broken = tuple(case.broken())
-    return _first(case, broken) if champion is None else _compared(case, champion, made, broken)
+        return Verdict(False, " ".join([f"Not promoted: {unfit}.", *case.without_examples()]))
+    broken = tuple(_broken(rule, case))
+    if champion is None:
+        return _first(rule, case, broken)
+    return _compared(rule, case, champion, made, broken)
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What is to be judged: the sides are paired by position."""
-
-    rule: Rule
-    challenger: Scores
-    champion: Scores | None
-
-    @property
-    def sides(self) -> list[tuple[str, Scores]]:
-        """Both sides, or the only one, with their names."""
-        named = [("challenger", self.challenger), ("champion", self.champion)]
-        return [(name, side) for name, side in named if side is not None]
-
-    @property
-    def asked(self) -> int:
-        """How many final trials there should have been on each side."""
-        return max(len(side.metrics) for _, side in self.sides)
-
-    @property
-    def seeds(self) -> list[int]:
-        """The positions at which every side has a score."""
-        own = [set(_scored(self.rule.metric, side)) for _, side in self.sides]
-        return sorted(set.intersection(*own))
-
-    def values(self, side: Scores) -> list[float]:
-        """Give a side's scores by seed."""
-        known = _scored(self.rule.metric, side)
-        return [known[at] for at in self.seeds]
-
-    def examples(self) -> list[list[Sequence[float]]]:
-        """Give the example scores by side and seed; nothing unless all final trials left some."""
-        listed = [side.examples.get(self.rule.metric, ()) for _, side in self.sides]
-        if any(len(one) <= self.seeds[-1] for one in listed):
-            return []
-        found = [[one[at] for at in self.seeds] for one in listed]
-        return found if all(len(scores) for one in found for scores in one) else []
-
-    def unfit(self) -> str | None:
-        """Say why there is nothing to compare."""
-        metric = self.rule.metric
-        for at, one in enumerate(self.challenger.metrics, start=1):
-            if not _is_score(one.get(metric, 0.0)):
-                value = number(float(one[metric]))
-                return f"the challenger's {metric} was {value} in final trial {at} of {self.asked}"
-        if len(self.seeds) >= MIN_SEEDS:
-            return None
-        left = (f"{len(_scored(metric, side))} of the {name}'s" for name, side in self.sides)
-        return (
-            f"at least {MIN_SEEDS} seeds are needed to judge {metric}, and there are "
-            f"{len(self.seeds)}; of {count(self.asked, 'final trial')} that were asked for, "
-            f"{' and '.join(left)} left it"
-        )
-
-    def mismatch(self) -> str | None:
-        """Say what shows that example scores are of different hold-outs, or not of the metric."""
-        metric, found = self.rule.metric, self.examples()
-        sizes = sorted({len(scores) for one in found for scores in one})
-        if sizes[1:]:
-            shown = f"{sizes[0]:,} and {sizes[-1]:,}"
-            return f"{metric} was scored on {shown} examples, so the hold-out was not the same"
-        if sizes == [1]:
-            return f"{metric} was scored on a hold-out of one example"
-        for (name, side), one in zip(self.sides, found, strict=bool(found)):
-            for at, value, scores in zip(self.seeds, self.values(side), one, strict=True):
-                if not _agree(value, scores):
-                    return (
-                        f"the {name}'s {metric} is {number(value, _DIGITS)} in final trial "
-                        f"{at + 1} of {self.asked}, which is not the mean of its example scores"
-                    )
-        return None
-
-    def broken(self) -> Iterator[str]:
-        """Say why each broken guard is broken; a metric that was not measured breaks its own."""
-        for guard in self.rule.guards:
-            known = [(name, _scored(guard.metric, side)) for name, side in self.sides]
-            needed = known if guard.not_worse_than is not None else known[:1]
-            unknown = [name for name, scores in needed if not scores.keys() >= set(self.seeds)]
-            if unknown:
-                yield f"The {unknown[0]}'s {guard.metric} is not known for every seed."
-                continue
-            means = [_mean([scores[at] for at in self.seeds]) for _, scores in needed]
-            yield from _out_of_bounds(guard, means[0])
-            if means[1:]:
-                yield from _worse(guard, self.rule.direction_of(guard), *means)
-
-    def notes(self) -> Iterator[str]:
-        """Say which final trials took no part."""
-        missing = [str(at + 1) for at in range(self.asked) if at not in self.seeds]
-        if missing:
-            which = f"{'trials' if missing[1:] else 'trial'} {', '.join(missing)} of {self.asked}"
-            whose = "" if self.champion is None else " on at least one side"
-            yield f"Final {which} took no part, for want of {self.rule.metric}{whose}."
-
-
-def _scored(metric: str, side: Scores) -> dict[int, float]:
-    """Give a side's scores by position."""
-    pairs = enumerate(one.get(metric, math.nan) for one in side.metrics)
-    return {at: float(value) for at, value in pairs if _is_score(value)}
-
-
-def _is_score(value: float) -> bool:
-    return abs(value) <= _LARGEST
-
-
-def _agree(value: float, scores: Sequence[float]) -> bool:
-    """Say whether a metric is the mean of its example scores, which are all finite."""
-    import numpy as np
-
-    row = np.asarray(scores, dtype=float)
-    if not (np.abs(row) <= _LARGEST).all():
-        return False
-    return abs(value - float(row.mean())) <= _AGREES * max(abs(value), float(np.abs(row).mean()))
+def _broken(rule: Rule, case: Evidence) -> Iterator[str]:
+    """Say why each broken guard is broken; a metric that was not measured breaks its own."""
+    for guard in rule.guards:
+        known = [(name, scored(guard.metric, side)) for name, side in case.sides]
+        needed = known if guard.not_worse_than is not None else known[:1]
+        unknown = [name for name, scores in needed if not scores.keys() >= set(case.seeds)]
+        if unknown:
+            yield f"The {unknown[0]}'s {guard.metric} is not known for every seed."
+            continue
+        means = [_mean([scores[at] for at in case.seeds]) for _, scores in needed]
+        yield from _out_of_bounds(guard, means[0])
+        if means[1:]:
+            yield from _worse(guard, rule.direction_of(guard), *means)
 
 
 def _out_of_bounds(guard: Guard, value: float) -> Iterator[str]:
-    shown = f"The challenger's {guard.metric} is {number(value, _DIGITS)}"
+    shown = f"The challenger's {guard.metric} is {number(value, DIGITS)}"
     if guard.at_most is not None and _exceeds(value, guard.at_most, value):
         yield f"{shown}, more than {number(guard.at_most)} (at_most)."
     if guard.at_least is not None and _exceeds(guard.at_least, value, value):
@@ -246,8 +149,8 @@ def _worse(guard: Guard, direction: Direction | None, value: float, than: float)
     worse = direction.loss(value) - direction.loss(than)
     if _exceeds(worse, guard.not_worse_than, value, than):
         yield (
-            f"The challenger's {guard.metric} is {number(value, _DIGITS)}, worse than the "
-            f"champion's {number(than, _DIGITS)} by {number(worse, _DIGITS)}, more than "
+            f"The challenger's {guard.metric} is {number(value, DIGITS)}, worse than the "
+            f"champion's {number(than, DIGITS)} by {number(worse, DIGITS)}, more than "
             f"{number(guard.not_worse_than)} (not_worse_than)."
         )
 
@@ -257,62 +160,137 @@ def _exceeds(value: float, bound: float, *scores: float) -> bool:
     return value - bound > _ROUNDING * max(map(abs, scores))
 
 
-def _first(case: _Case, broken: Sequence[str]) -> Verdict:
-    mean = number(_mean(case.values(case.challenger)), _DIGITS)
+def _first(rule: Rule, case: Evidence, broken: Sequence[str]) -> Verdict:
+    mean, gaps = number(_mean(case.values(case.challenger)), DIGITS), case.gaps()
+    promote, asks = _outcome(rule, not broken, bool(gaps), bool(gaps))
     said = [
-        f"{_outcome(not broken)}: the challenger's {case.rule.metric} is {mean} over "
+        f"{_OUTCOME[promote, asks]}: the challenger's {rule.metric} is {mean} over "
         f"{count(len(case.seeds), 'seed')}, and there is no champion to compare it with.",
-        *_of_guards(case.rule, broken),
-        *case.notes(),
+        *_of_guards(rule, broken),
+        *gaps,
+        *_of_gaps(rule, not broken, gaps),
     ]
-    return Verdict(not broken, " ".join(said), broken=broken)
+    return Verdict(promote, " ".join(said), broken=broken, asks=asks)
 
 
-def _compared(case: _Case, champion: Scores, made: Made | None, broken: Sequence[str]) -> Verdict:
+def _compared(
+    rule: Rule, case: Evidence, champion: Scores, made: Made | None, broken: Sequence[str]
+) -> Verdict:
+    found = _difference(rule, case, champion)
+    missed = [name for name, at in found.bounds(rule).items() if not found.exceeds(at)]
+    doubts, gaps = list(_doubts(rule, found.theirs, made)), [*case.gaps(), *_forgotten(rule, made)]
+    good = not missed and not broken and (rule.attended or not doubts)
+    promote, asks = _outcome(rule, good, bool(gaps), bool(gaps) or not found.examples)
+    said = [
+        f"{_OUTCOME[promote, asks]}: {rule.metric} is {number(found.mine, DIGITS)} for the "
+        f"challenger and {number(found.theirs, DIGITS)} for the champion, over "
+        f"{count(len(case.seeds), 'seed')} ({rule.direction}).",
+        _of_improvement(found.improvement, found.error, list(found.bounds(rule)), missed),
+        _of_error(len(case.seeds), found.examples),
+        *_of_guards(rule, broken),
+        *gaps,
+        *_of_gaps(rule, good, gaps),
+        *([_BLIND] if asks and not found.examples else []),
+        *doubts,
+    ]
+    return Verdict(promote, " ".join(said), found.improvement, found.error, broken, asks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """By how much the challenger's mean is better, and how sure; `examples`: how many there are."""
+
+    mine: float
+    theirs: float
+    improvement: float
+    error: float
+    uncertainty: float
+    examples: int
+
+    def bounds(self, rule: Rule) -> dict[str, float]:
+        """Give what the improvement has to exceed, by name."""
+        sure = f"the uncertainty at {rule.confidence * 100:g} % confidence"
+        return {
+            f"min_improvement ({number(rule.min_improvement)})": rule.min_improvement,
+            f"{sure} ({number(self.uncertainty, DIGITS)})": self.uncertainty,
+        }
+
+    def exceeds(self, bound: float) -> bool:
+        """Say whether the improvement exceeds a bound by more than rounding."""
+        return _exceeds(self.improvement, bound, self.mine, self.theirs)
+
+
+def _difference(rule: Rule, case: Evidence, champion: Scores) -> _Difference:
+    """Compare the means over the seeds, by example scores where there are any."""
     import numpy as np
 
-    rule, examples = case.rule, np.asarray(case.examples(), dtype=float)
+    examples = np.asarray(case.examples(), dtype=float)
     by_seed = [case.values(case.challenger), case.values(champion)]
     by_example = None
     if examples.size:
         by_seed = examples.mean(axis=2).tolist()
         by_example = examples[0] - examples[1]
     mine, theirs = map(_mean, by_seed)
-    improvement = rule.direction.loss(theirs) - rule.direction.loss(mine)
     differences = [one - other for one, other in zip(*by_seed, strict=True)]
     error, uncertainty = _uncertainty(differences, by_example, rule.confidence)
-    bounds = {
-        f"min_improvement ({number(rule.min_improvement)})": rule.min_improvement,
-        f"the uncertainty at {rule.confidence * 100:g} % confidence "
-        f"({number(uncertainty, _DIGITS)})": uncertainty,
-    }
-    missed = [name for name, at in bounds.items() if not _exceeds(improvement, at, mine, theirs)]
-    doubts = list(_doubts(rule, theirs, made))
-    promote = not missed and not broken and (rule.attended or not doubts)
-    said = [
-        f"{_outcome(promote)}: {rule.metric} is {number(mine, _DIGITS)} for the challenger and "
-        f"{number(theirs, _DIGITS)} for the champion, over {count(len(case.seeds), 'seed')} "
-        f"({rule.direction}).",
-        _of_improvement(improvement, error, list(bounds), missed),
-        _of_error(len(case.seeds), by_example),
-        *_of_guards(rule, broken),
-        *case.notes(),
-        *doubts,
-    ]
-    return Verdict(promote, " ".join(said), improvement, error, broken)
+    improvement = rule.direction.loss(theirs) - rule.direction.loss(mine)
+    size = 0 if by_example is None else by_example.shape[1]
+    return _Difference(mine, theirs, improvement, error, uncertainty, size)
+
+
+#: By `promote` and `asks`.
+_OUTCOME = {
+    (True, False): "Promoted",
+    (False, True): "Not promoted unless people approve",
+    (False, False): "Not promoted",
+}
+_BLIND = "What the seeds agree on may be the luck of this one hold-out, so people are asked."
+
+
+def _outcome(rule: Rule, good: bool, incomplete: bool, unsure: bool) -> tuple[bool, bool]:
+    """Say whether to promote a challenger, and whether to ask people first.
+
+    `good`: it has shown what it should by what is left of the evidence, of which some is missing if
+    that is `incomplete`, and which may be `unsure` although it is whole.
+    """
+    if not good or rule.attended:
+        return good, False
+    if rule.approval == "unsure":
+        return not unsure, unsure
+    return not incomplete, False
+
+
+def _of_gaps(rule: Rule, good: bool, gaps: Sequence[str]) -> Iterator[str]:
+    """Say what follows from missing evidence; nothing if it makes no difference."""
+    if not gaps or not good:
+        return
+    what = "What is missing might speak against it"
+    if rule.approval == "none":
+        yield f"{what}, and nobody is to be asked (deploy.approval: none)."
+    else:
+        yield f"{what}, so people are asked."
+
+
+def _forgotten(rule: Rule, made: Made | None) -> Iterator[str]:
+    """Say what is not known of a champion that was trained otherwise: whether it has lost by it."""
+    if made is not None and made.otherwise and made.score is None:
+        yield (
+            f"The champion was trained otherwise when it was made: {'; '.join(made.otherwise)}. "
+            f"What its {rule.metric} was then is not known."
+        )
 
 
 def _doubts(rule: Rule, champion: float, made: Made | None) -> Iterator[str]:
     """Say why the winner may be worse than what serves: the champion was trained otherwise."""
-    if made is None or not made.otherwise:
+    if made is None or not made.otherwise or made.score is None:
         return
     lost = rule.direction.loss(champion) - rule.direction.loss(made.score)
     if not _exceeds(lost, rule.min_improvement, champion, made.score):
         return
     yield (
         f"The champion was trained otherwise when it was made: {'; '.join(made.otherwise)}. Its "
-        f"{rule.metric} was {number(made.score, _DIGITS)} then and is {number(champion, _DIGITS)} "
-        f"as trained now, worse by {number(lost, _DIGITS)}, which exceeds min_improvement "
+        f"{rule.metric} was {number(made.score, DIGITS)} then and is {number(champion, DIGITS)} "
+        f"as trained now, worse by {number(lost, DIGITS)}, which exceeds min_improvement "
         f"({number(rule.min_improvement)}): the better of the two may be worse than what serves."
     )
     yield (
@@ -358,32 +336,29 @@ def _variance(values: Sequence[float]) -> float:
     return math.fsum((x - middle) * (x - middle) for x in values) / (len(values) - 1)
 
 
-def _outcome(promote: bool) -> str:
-    return "Promoted" if promote else "Not promoted"
-
-
 def _of_improvement(
     improvement: float, error: float, bounds: Sequence[str], missed: Sequence[str]
 ) -> str:
-    size = f"{number(abs(improvement), _DIGITS)} ± {number(error, _DIGITS)}"
+    size = f"{number(abs(improvement), DIGITS)} ± {number(error, DIGITS)}"
     if improvement <= 0:
         return (
             f"It is worse by {size}."
             if improvement < 0
-            else f"They are equal (± {number(error, _DIGITS)})."
+            else f"They are equal (± {number(error, DIGITS)})."
         )
     if missed:
         return f"It is better by {size}, which does not exceed {' nor '.join(missed)}."
     return f"It is better by {size}, which exceeds {' and '.join(bounds)}."
 
 
-def _of_error(n_seeds: int, by_example: NDArray[np.float64] | None) -> str:
-    if by_example is not None:
-        n_examples = count(by_example.shape[1], "hold-out example")
-        return f"The standard error (±) is that of {count(n_seeds, 'seed')} and {n_examples}."
+def _of_error(n_seeds: int, n_examples: int) -> str:
+    seeds = count(n_seeds, "seed")
+    if n_examples:
+        examples = count(n_examples, "hold-out example")
+        return f"The standard error (±) is that of {seeds} and {examples}."
     return (
-        f"The standard error (±) is that of {count(n_seeds, 'seed')} alone: without scores of "
-        "single examples nothing is known of the hold-out's own."
+        f"The standard error (±) is that of {seeds} alone: without scores of single examples "
+        "nothing is known of the hold-out's own."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 class Verdict:
     """Whether to promote, and why, in sentences; `broken` has a sentence per broken guard.
 
+    `asks`: not to be promoted unless people approve, for the evidence is too little otherwise.
     `improvement` is positive where the challenger is better, whatever the direction; `error` is
     its standard error. Both are None where nothing could be compared.
     """
@@ -20,10 +21,19 @@ class Verdict:
     improvement: float | None = None
     error: float | None = None
     broken: Sequence[str] = ()
+    asks: bool = False
+
+    @property
+    def promising(self) -> bool:
+        """Say whether it may come to a promotion, unasked or by people."""
+        return self.promote or self.asks
 
     def dump(self) -> dict[str, Any]:
-        """Give the plain form."""
-        return asdict(self) | {"broken": list(self.broken)}
+        """Give the plain form; what former versions do not know only where it says something."""
+        plain = asdict(self) | {"broken": list(self.broken)}
+        if not self.asks:
+            del plain["asks"]
+        return plain
 
     @classmethod
     def read(cls, plain: object) -> Verdict | None:
@@ -37,6 +47,7 @@ class Verdict:
             improvement=_number(plain.get("improvement")),
             error=_number(plain.get("error")),
             broken=tuple(map(str, broken)) if isinstance(broken, list | tuple) else (),
+            asks=plain.get("asks") is True,
         )
 
 

@@ -68,15 +68,28 @@ def _open(place: Place) -> IO[bytes] | None:
 
 def json_object(place: Place, most: int) -> dict[str, Any]:
     """Read a JSON object that a trial may have left, nothing if it is none or too large."""
+    return json_or_why(place, most)[0]
+
+
+def json_or_why(place: Place, most: int) -> tuple[dict[str, Any], str]:
+    """Read a JSON object that a trial may have left, or say what is wrong with what is there.
+
+    There is neither where nothing is there.
+    """
     with opened(place) as file:
-        content = b"" if file is None else file.read(most + 1)
-    if not content or len(content) > most:
-        return {}
+        if file is None:
+            there = isinstance(place, Path) and os.path.lexists(place)
+            return {}, "is no file that can be read" if there else ""
+        content = file.read(most + 1)
+    if len(content) > most:
+        return {}, f"is larger than {most:,} bytes"
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return {}, "is no JSON, or is cut short" if content else "is empty"
+    if not isinstance(found, dict):
+        return {}, "must be a JSON object"
+    return found, ""
 
 
 def chunks(place: Place, start: int = 0) -> Iterator[bytes]:

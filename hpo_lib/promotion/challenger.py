@@ -19,7 +19,7 @@ from hpo_lib.evaluation import gate
 from hpo_lib.files import artifacts
 from hpo_lib.files.places import Place, files, json_object
 from hpo_lib.installation import Installation
-from hpo_lib.promotion import monitoring
+from hpo_lib.promotion import holdout, monitoring
 from hpo_lib.promotion.monitoring import MAX_METADATA, METADATA, MODEL
 from hpo_lib.records import (
     Manifest,
@@ -40,9 +40,6 @@ from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
 
 SLOT = "final"
-#: A file in a final trial's output: the scores of single examples, by metric.
-HOLDOUT = "holdout.json"
-_MAX_HOLDOUT = 64 * 1024 * 1024
 
 
 def choose(store: Store, key: RunKey, installation: Installation) -> Batch:
@@ -125,7 +122,9 @@ def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Inst
         champion = store.models.get(run.experiment, model.against)
         check = monitoring.note(store, run, spec, rule, champion, theirs, installation)
     challenger, rival = (_scores(rule, spec, side, installation) for side in (mine, theirs))
-    made = gate.Made(check.then.mean, check.program) if check and check.then else None
+    made = None
+    if check is not None:
+        made = gate.Made(check.then.mean if check.then else None, check.program)
     verdict = gate.judge(rule, challenger, None if model.against is None else rival, made)
     return store.models.judged(model, verdict, _trained(spec, run, rule, mine, installation))
 
@@ -141,12 +140,12 @@ def files_of(model: Model, installation: Installation) -> Place:
 
 
 def rule_of(spec: Spec) -> gate.Rule:
-    """Build the gate's rule from a spec."""
+    """Build the gate's rule from a spec; where nothing is deployed, nobody is asked."""
     known = dict(spec.goal.objectives)
     deploy = spec.deploy
     if deploy is None:
         metric, direction = spec.goal.objectives[0]
-        return gate.Rule(metric, direction)
+        return gate.Rule(metric, direction, approval="none")
     metric = deploy.metric or spec.objective.metric
     guards = [
         gate.Guard(
@@ -164,7 +163,8 @@ def rule_of(spec: Spec) -> gate.Rule:
         min_improvement=deploy.min_improvement,
         confidence=deploy.confidence,
         guards=guards,
-        attended=deploy.approval == "manual",
+        approval=deploy.approval,
+        seeds=0 if spec.final is None else spec.final.seeds,
     )
 
 
@@ -181,17 +181,17 @@ def _scores(
 ) -> gate.Scores:
     """Read what a configuration's final trials scored, by seed."""
     ordered = sorted(trained, key=lambda one: one.trial.repeat)
-    done = [one.trial.state is TrialState.COMPLETE for one in ordered]
-    metrics = [_metrics(one, rule.metric) for one in ordered]
     backend = installation.backend(spec)
-    examples = [
-        _examples(backend.output(one.attempts[-1].handle), rule.metric) if complete else None
-        for one, complete in zip(ordered, done, strict=True)
-    ]
-    whole = [one for one in examples if one is not None]
-    if not whole or len(whole) != len(examples):
-        return gate.Scores(metrics)
-    return gate.Scores(metrics, {rule.metric: whole})
+    examples, unread = [], {}
+    for at, one in enumerate(ordered):
+        complete = one.trial.state is TrialState.COMPLETE
+        output = backend.output(one.attempts[-1].handle) if complete else None
+        found, why = ([], "") if output is None else holdout.read(output, rule.metric)
+        examples.append(found)
+        if why:
+            unread[at] = why
+    metrics = [_metrics(one, rule.metric) for one in ordered]
+    return gate.Scores(metrics, {rule.metric: examples}, unread)
 
 
 def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
@@ -199,19 +199,6 @@ def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
     if one.trial.state is TrialState.COMPLETE:
         return one.trial.metrics
     return {metric: math.nan} if retry_policy.counts(one.trial.cause) else {}
-
-
-def _examples(output: Place, metric: str) -> list[float] | None:
-    """Read the scores of single examples; None if they are not a list of numbers."""
-    found = json_object(output / HOLDOUT, _MAX_HOLDOUT).get(metric)
-    if not isinstance(found, list) or not found:
-        return None
-    if not all(isinstance(one, int | float) for one in found):
-        return None
-    try:
-        return [float(one) for one in found]
-    except OverflowError:  # an integer of hundreds of digits
-        return None
 
 
 def _trained(

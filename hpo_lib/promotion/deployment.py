@@ -36,8 +36,7 @@ def deploy(store: Store, key: RunKey, installation: Installation, emit: Emit) ->
 
 def _check_approved(spec: Spec, model: Model) -> None:
     """Require a recorded approval: marking the task `approve` as done is not enough."""
-    asked = spec.deploy is not None and spec.deploy.approval == "manual"
-    if asked and model.status is ModelStatus.CHALLENGER and model.approved is None:
+    if model.needs_approval(spec.deploy) and model.approved is None:
         raise SpecError(
             f"deploy.approval: nobody has approved version {model.version} of "
             f"{model.experiment}; clear the task approve, and answer it"

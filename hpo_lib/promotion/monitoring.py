@@ -13,15 +13,18 @@ from hpo_lib.errors import NotFound
 from hpo_lib.evaluation.drift import ChampionCheck, Data, Score, compare
 from hpo_lib.evaluation.gate import Rule
 from hpo_lib.evaluation.training_diff import changes, program
-from hpo_lib.files.places import json_object
+from hpo_lib.files.places import json_or_why
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.records import Model, Run, RunKey, TrialView
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
+from hpo_lib.words import count
 
 #: In a trial's output: the folder to serve, and the file in it that describes the training.
 MODEL, METADATA = "model", "metadata.json"
 MAX_METADATA = 64 * 1024
+#: How many files that cannot be read are named.
+_NAMED = 3
 
 
 def note(
@@ -39,11 +42,14 @@ def note(
     """
     if not trained:
         return None
-    training = _training(run, trained, installation)
+    training, torn = _training(run, trained, installation)
     search = all(one.trial.origin is not Origin.FINAL for one in trained)
     # If search and final training run in different places, other versions are no change.
     differs = search and spec.for_final is not spec
     now = program(spec.for_final, champion.params, None if differs else training.get("versions"))
+    then = champion.manifest.program(champion.params)
+    score, data = Score.of(scores(rule.metric, trained)), Data.read(training.get("data"))
+    unsaid = [] if search else _unsaid(champion.manifest.data, data)
     check = ChampionCheck(
         run=run.id,
         time=run.started_at,
@@ -51,13 +57,32 @@ def note(
         metric=rule.metric,
         direction=rule.direction,
         then=_recorded(champion, rule.metric),
-        now=Score.of(scores(rule.metric, trained)),
+        now=score,
         search=search,
-        data=compare(champion.manifest.data, Data.read(training.get("data"))),
-        program=tuple(changes(champion.manifest.program(champion.params), now)),
+        data=compare(champion.manifest.data, data),
+        program=(*changes(then, now), *([] if search else _unnamed(then, now))),
+        missing=(*_unscored(rule.metric, trained, score), *torn, *unsaid),
     )
     store.models.noted(champion, check)
     return check
+
+
+def _unnamed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say so if the training of the champion named its versions, and this one does not."""
+    gone = then.get("versions") and not now.get("versions")
+    return [f"{METADATA} named versions, and names none"] if gone else []
+
+
+def _unsaid(then: Data, now: Data) -> list[str]:
+    """Say so if the training of the champion said what its data was like, and this one does not."""
+    gone = then != Data() and now == Data()
+    return ["the statistics of the data, which there were when it was made"] if gone else []
+
+
+def _unscored(metric: str, trained: Sequence[TrialView], score: Score | None) -> list[str]:
+    """Say how many trials are missing in a score, nothing if none is or all are."""
+    lacking = len(trained) - (score.seeds if score else len(trained))
+    return [f"{lacking} of {count(len(trained), 'trial')} left no {metric}"] if lacking else []
 
 
 def said(store: Store, key: RunKey) -> list[str]:
@@ -84,12 +109,17 @@ def scores(metric: str, trained: Sequence[TrialView]) -> list[float]:
 
 def _training(
     run: Run, trained: Sequence[TrialView], installation: Installation
-) -> Mapping[str, Any]:
-    """Read the first description of training that a complete trial has left; {} without one."""
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Read the first description of training that a complete trial has left; {} without one.
+
+    Besides, say which were there but could not be read.
+    """
+    missing: list[str] = []
     for one in trained:
         if one.trial.state is TrialState.COMPLETE and one.attempts:
-            backend = backend_of(run, one.trial, installation)
-            output = backend.output(one.attempts[-1].handle)
-            if found := json_object(output / MODEL / METADATA, MAX_METADATA):
-                return found
-    return {}
+            output = backend_of(run, one.trial, installation).output(one.attempts[-1].handle)
+            found, why = json_or_why(output / MODEL / METADATA, MAX_METADATA)
+            if found:
+                return found, missing[:_NAMED]
+            missing += [f"{output / MODEL / METADATA} {why}"] if why else []
+    return {}, missing[:_NAMED]

@@ -11,6 +11,7 @@ from hpo_lib.core.trial import Params
 from hpo_lib.evaluation.drift import ChampionCheck
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records.manifest import Manifest
+from hpo_lib.spec.sections import Deploy
 
 
 class ModelStatus(StrEnum):
@@ -66,8 +67,14 @@ class Model:
 
     @property
     def promising(self) -> bool:
-        """Say whether the gate wants it promoted."""
-        return self.verdict is not None and self.verdict.promote
+        """Say whether the gate wants it promoted, be it only if people approve."""
+        return self.verdict is not None and self.verdict.promising
+
+    def needs_approval(self, deploy: Deploy | None) -> bool:
+        """Say whether people have to approve it before it is deployed, as its spec says."""
+        if self.verdict is None or deploy is None or self.status is not ModelStatus.CHALLENGER:
+            return False
+        return self.promising and (self.verdict.asks or deploy.approval == "manual")
 
     def check_of(self, run_id: int) -> ChampionCheck | None:
         """Give the champion check of a run, None if it has made none."""

@@ -322,7 +322,8 @@ class Deploy(Strict):
     """Where a champion serves, and what a challenger must show to become it.
 
     `metric` is measured by final trials on data that no search has seen; without it, it is the
-    first objective. `options` are the deployer's own.
+    first objective. `options` are the deployer's own. With `approval: unsure` people are asked
+    where evidence is missing, or nothing is known of single examples.
     """
 
     to: str
@@ -332,7 +333,7 @@ class Deploy(Strict):
     min_improvement: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     guards: tuple[GuardSpec, ...] = Field(default=(), strict=False, max_length=20)
-    approval: Literal["none", "manual"] = "none"
+    approval: Literal["unsure", "none", "manual"] = "unsure"
     approval_timeout: str = "24h"
 
     @field_validator("to")

@@ -83,7 +83,7 @@ def _approval() -> BaseOperator:
 
 
 class Approval(HITLOperator):
-    """Asks people for approval, where the spec wants it; no answer in time means no.
+    """Asks people for approval, where spec or gate wants it; no answer in time means no.
 
     The question is put together from the store when it is asked: it is never a template.
     """
@@ -168,15 +168,13 @@ def _log_drift(store: Any, context: Mapping[str, Any]) -> None:
 
 def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
     """Give subject, text and time limit of what is to be approved."""
-    from hpo_lib.records import ModelStatus
     from hpo_lib.runs.outputs import report_path
 
     with errors(), open_store() as store:
         run = store.run(key_of(context))
         model = store.models.of_run(run.id)
         deploy = run.spec.deploy
-    waits = model is not None and model.promising and model.status is ModelStatus.CHALLENGER
-    if model is None or not waits or deploy is None or deploy.approval != "manual":
+    if model is None or deploy is None or not model.needs_approval(deploy):
         return None
     lines = [
         model.verdict_reason,

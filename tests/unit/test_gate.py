@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,8 @@ from hpo_lib.evaluation.gate import Guard, Made, Rule, Scores, judge
 from hpo_lib.evaluation.verdict import Verdict
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
-RULE = Rule("auc", MAXIMIZE, min_improvement=0.01)
+#: Of these nobody is asked, so that scores alone may promote.
+RULE = Rule("auc", MAXIMIZE, min_improvement=0.01, approval="none")
 OPPOSITE = {MAXIMIZE: MINIMIZE, MINIMIZE: MAXIMIZE}
 
 values = st.floats(-1e3, 1e3).map(lambda x: round(x, 3))
@@ -28,6 +30,7 @@ rules = st.builds(
     direction=st.sampled_from(Direction),
     min_improvement=st.sampled_from([0.0, 0.01, 1.0]),
     confidence=st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+    approval=st.sampled_from(["none", "unsure", "manual"]),
 )
 
 
@@ -177,7 +180,7 @@ def test_what_is_promoted(
 
 
 def test_less_is_better_where_the_rule_says_so() -> None:
-    rule = Rule("auc", MINIMIZE)
+    rule = Rule("auc", MINIMIZE, approval="none")
     assert judge(rule, scores(0.1, 0.1), scores(0.2, 0.2)).promote
     assert not judge(rule, scores(0.2, 0.2), scores(0.1, 0.1)).promote
 
@@ -230,17 +233,34 @@ def test_what_cannot_be_compared_is_not_promoted(mine: Scores, theirs: Scores, s
     assert "auc" in verdict.reason
 
 
-def test_a_lost_final_trial_takes_its_pair_along() -> None:
-    verdict = judge(RULE, scores(0.95, None, 0.95), scores(0.90, 0.80, 0.90, math.nan))
-    assert verdict.promote
+@pytest.mark.parametrize(
+    ("approval", "promote", "asks", "said"),
+    [
+        ("none", False, False, "against it, and nobody is to be asked (deploy.approval: none)."),
+        ("unsure", False, True, "What is missing might speak against it, so people are asked."),
+        ("manual", True, False, "What is missing might speak against it, so people are asked."),
+    ],
+)
+def test_a_lost_final_trial_takes_its_pair_along_and_promotes_nothing_unasked(
+    approval: Any, promote: bool, asks: bool, said: str
+) -> None:
+    mine, theirs = scores(0.95, None, 0.95), scores(0.90, 0.80, 0.90, math.nan)
+    verdict = judge(replace(RULE, approval=approval), mine, theirs)
+    assert (verdict.promote, verdict.asks) == (promote, asks)
     assert verdict.improvement == pytest.approx(0.05)
     assert "Final trials 2, 4 of 4 took no part" in verdict.reason
+    assert said in verdict.reason
 
 
-def test_examples_of_some_final_trials_only_do_not_count() -> None:
+def test_a_final_trial_without_examples_takes_its_pair_along_where_others_have_them() -> None:
     mine = by_example([1, 1, 1, 0], [1, 1, 0, 1], [1, 1, 1, 1])
     theirs = Scores(scores(0.1, 0.1, 0.1).metrics, {"auc": [[0.1] * 4, [0.1] * 4]})
-    assert "3 seeds alone" in judge(RULE, mine, theirs).reason
+    reason = judge(RULE, mine, theirs).reason
+    assert "that of 2 seeds and 4 hold-out examples." in reason
+    assert (
+        "The champion's final trial 3 of 3 took no part, for want of scores of single examples of "
+        "auc."
+    ) in reason
 
 
 @pytest.mark.parametrize(
@@ -335,20 +355,19 @@ def test_a_champion_that_lost_by_another_training_is_not_replaced_unattended() -
 
 
 def test_people_are_told_and_decide() -> None:
-    verdict = judge(replace(RULE, attended=True), BETTER, CHAMPION, Made(0.99, FEWER))
+    verdict = judge(replace(RULE, approval="manual"), BETTER, CHAMPION, Made(0.99, FEWER))
     assert verdict.promote
     assert verdict.reason.startswith("Promoted: ")
     assert "fixed.epochs was 40, is 4. Its auc was 0.99 then and is 0.81 as" in verdict.reason
     assert verdict.reason.endswith("Approve it only if the change is meant.")
-    worse = judge(replace(RULE, attended=True), CHAMPION, BETTER, Made(0.99, FEWER))
+    worse = judge(replace(RULE, approval="manual"), CHAMPION, BETTER, Made(0.99, FEWER))
     assert not worse.promote, "people are asked about nothing that the scores are against"
 
 
-@given(rules, pairs(), values, st.sampled_from([[], FEWER]), st.booleans())
+@given(rules, pairs(), values, st.sampled_from([[], FEWER]))
 def test_only_a_loss_of_another_training_changes_a_verdict(
-    rule: Rule, sides: tuple[Scores, Scores], then: float, otherwise: list[str], attended: bool
+    rule: Rule, sides: tuple[Scores, Scores], then: float, otherwise: list[str]
 ) -> None:
-    rule = replace(rule, attended=attended)
     plain, verdict = judge(rule, *sides), judge(rule, *sides, Made(then, otherwise))
     now = math.fsum(one["auc"] for one in sides[1].metrics) / len(sides[1].metrics)
     lost = rule.direction.loss(now) - rule.direction.loss(then)
@@ -356,7 +375,7 @@ def test_only_a_loss_of_another_training_changes_a_verdict(
         assert verdict == plain
     elif lost > rule.min_improvement + 1e-4 and plain.improvement is not None:
         assert "was trained otherwise" in verdict.reason
-        assert verdict.promote == (plain.promote and attended)
+        assert verdict.promote == (plain.promote and rule.attended)
     assert (verdict.improvement, verdict.error) == (plain.improvement, plain.error)
 
 

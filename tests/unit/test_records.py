@@ -66,6 +66,7 @@ checks = st.builds(
     search=st.booleans(),
     data=data_changes,
     program=named,
+    missing=named,
 )
 verdicts = st.builds(
     Verdict,
@@ -74,6 +75,7 @@ verdicts = st.builds(
     improvement=st.none() | numbers,
     error=st.none() | numbers,
     broken=named,
+    asks=st.booleans(),
 )
 params = st.dictionaries(texts, numbers | texts | st.booleans() | st.integers(), max_size=3)
 
@@ -224,6 +226,7 @@ def test_the_stored_form_is_what_it_was(plain: Any, said: dict[str, Any]) -> Non
 
 def test_what_lacks_later_fields_is_read() -> None:
     assert Verdict.read({"promote": False}) == Verdict(False, "")
+    assert Verdict.read(OLD_VERDICT | {"asks": "yes"}) == VERDICT
     for missing in ("search", "program", "data", "now", "then"):
         short = {name: value for name, value in OLD_CHECK.items() if name != missing}
         read = ChampionCheck.read(short)
