@@ -9,6 +9,7 @@ from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.words import number
 
+_WAITS = "It waits for people to approve it, in Airflow under Required Actions."
 _BADGE = {
     ModelStatus.CHALLENGER: "running",
     ModelStatus.CHAMPION: "complete",
@@ -24,12 +25,14 @@ def title(facts: Facts) -> str:
 
 
 def verdict(facts: Facts) -> Markup:
-    """Say what the model is, and why."""
+    """Say what the model is, why, and whether it waits for people."""
     model = facts.view.model
     if model is None:
         return el("p", "It has made no model.", class_="note")
     judged = model.verdict_reason or "The gate has not decided yet."
     later = model.reason.removeprefix(judged).strip() if model.verdict else ""
+    if model.needs_approval(facts.spec.deploy if facts.spec else None) and model.approved is None:
+        later = _WAITS
     status = el("span", model.status, class_=f"badge {_BADGE[model.status]}")
     return join([el("p", status, " ", judged), el("p", later, class_="note") if later else None])
 

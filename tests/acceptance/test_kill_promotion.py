@@ -176,6 +176,7 @@ class Nights:
                 "options": {"root": str(self.models), "steps": steps},
                 "metric": "test_loss",
                 "direction": "minimize",
+                "approval": "none",
             },
         }
 

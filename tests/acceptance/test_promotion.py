@@ -39,6 +39,10 @@ echo '{"instances": [1], "predictions": [2]}' > "$HPO_OUTPUT/model/sample.json"
 DATA = Path(tempfile.mkdtemp(prefix="hpo-data-"))
 
 
+#: Nobody is asked, although the trials leave no scores of single examples.
+UNASKED = {"metric": "test_loss", "direction": "minimize", "approval": "none"}
+
+
 def conf(name: str, goal: float = 0.3, **deploy: Any) -> dict[str, Any]:
     """Describe an experiment that ends in a package, and put its data in place."""
     data = DATA / name
@@ -54,7 +58,7 @@ def conf(name: str, goal: float = 0.3, **deploy: Any) -> dict[str, Any]:
             "timeout": "2m",
         },
         "final": {"seeds": 2},
-        "deploy": {"to": "package", "metric": "test_loss", "direction": "minimize"} | deploy,
+        "deploy": {"to": "package"} | UNASKED | deploy,
     }
 
 
@@ -147,6 +151,20 @@ def test_no_answer_in_time_means_no(up: Stack) -> None:
     model = model_of(up, key)
     assert (model.status, model.reason) == (ModelStatus.REJECTED, "nobody approved it in time")
     assert served(up, "unanswered") is None
+
+
+def test_people_are_asked_where_the_gate_is_unsure(up: Stack) -> None:
+    """By seeds alone: the first model has nothing to be compared with, the second has."""
+    assert up.wait(up.trigger(conf("unsure", approval="unsure"))) == "success"
+    assert served(up, "unsure") == 1
+    key = up.trigger(conf("unsure", goal=0.6, approval="unsure"))
+    until(lambda: task_state(up, key, "approve") == "awaiting_input", "the question")
+    path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/approve/-1/hitlDetails"
+    assert "Not promoted unless people approve" in up.client().call("GET", path)["body"]
+    assert served(up, "unsure") == 1
+    until(lambda: answered(up, key, "Approve"), "the end of the run")
+    assert up.wait(key) == "success"
+    assert (champion(up, "unsure"), served(up, "unsure")) == (2, 2)
 
 
 @needs_mlflow

@@ -112,6 +112,7 @@ def conf(models: Path, choices: list[str], **options: Any) -> dict[str, Any]:
             "options": {"resources": {"memory": "2Gi"}} | options,
             "metric": "test_accuracy",
             "direction": "maximize",
+            "approval": "none",
         },
     }
 
