@@ -41,7 +41,8 @@ from tests.integration.loop import Loop, quietly
 #: of the night. With the flag `silent` nothing is left to deploy, with `breaks` final training
 #: fails, with `blind` it has no hold-out; `examples` says which final trials leave the scores of
 #: single examples. `right` says by x on how many of 200 rows final trials are right, and they leave
-#: these: one that is right on more than 160 loses 3 of those. Fewer epochs than ten lose a tenth each.
+#: these: one that is right on more than 160 loses 3 of those. Fewer epochs than ten lose a tenth
+#: each.
 PROGRAM = """
 import json, os, pathlib, random
 data = json.loads(pathlib.Path("data.json").read_text())
