@@ -102,7 +102,7 @@ class Site:
             "artifacts": {"uri": self.uri},
             "warm_start": {},
             "final": {"seeds": self.backend.final.seeds},
-            "deploy": {"to": "package", **self.rule},
+            "deploy": {"to": "package", "approval": "none", **self.rule},
         }
 
     def _exposed(self, spec: Spec, store: str) -> Any:  # noqa: ARG002 - there is one deployer

@@ -83,7 +83,14 @@ def _line(model: Model) -> str:
     metrics = " ".join(f"{name}={number(value, 6)}" for name, value in model.metrics.items())
     when = moment(model.changed_at)
     name = f"{model.experiment} v{model.version}"
-    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}{_lost(model)}"
+    said = f"{_open(model)}{_lost(model)}"
+    return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}{said}"
+
+
+def _open(model: Model) -> str:
+    """Say so if the gate leaves a model to people, who have not answered."""
+    asks = model.verdict is not None and model.verdict.asks and model.approved is None
+    return "  (waits to be approved)" if asks and model.status is ModelStatus.CHALLENGER else ""
 
 
 def _lost(model: Model) -> str:

@@ -98,7 +98,7 @@ class Evidence:
         for at, one in enumerate(self.challenger.metrics):
             if not _is_score(one.get(self.metric, 0.0)):
                 value = number(float(one[self.metric]))
-                return f"the challenger's {self.metric} was {value} in {self._trials([at])}"
+                return f"the challenger's {self.metric} was {value} in {self.trials([at])}"
         if len(self.seeds) >= MIN_SEEDS:
             return None
         if len(self._scored) >= MIN_SEEDS:
@@ -126,7 +126,7 @@ class Evidence:
         for (name, side), one in zip(self.sides, found, strict=bool(found)):
             for at, value, scores in zip(self.seeds, self.values(side), one, strict=True):
                 if why := _contradiction(value, scores):
-                    shown = f"{number(value, DIGITS)} in {self._trials([at])}"
+                    shown = f"{number(value, DIGITS)} in {self.trials([at])}"
                     return f"the {name}'s {self.metric} is {shown}, {why}"
         return None
 
@@ -139,7 +139,7 @@ class Evidence:
         for (name, _), one in zip(self.sides, found, strict=True):
             at = [at for at, scores in zip(self.seeds, one, strict=True) if len(scores) != usual]
             own = " and ".join(f"{size:,}" for size in sorted({*map(len, one)} - {usual}))
-            others += [f"the {name}'s {self._trials(at)} on {own}"] if at else []
+            others += [f"the {name}'s {self.trials(at)} on {own}"] if at else []
         shown = " and ".join(f"{size:,}" for size in (min(sizes), max(sizes)))
         return (
             f"{self.metric} was scored on {shown} examples, so the hold-out was not the same: "
@@ -154,7 +154,7 @@ class Evidence:
         missing = [at for at in range(self.asked) if at not in self._scored]
         if missing:
             whose = "" if self.champion is None else " on at least one side"
-            which = self._trials(missing).capitalize()
+            which = self.trials(missing).capitalize()
             yield f"{which} took no part, for want of {self.metric}{whose}."
 
     def without_examples(self) -> Iterator[str]:
@@ -164,14 +164,14 @@ class Evidence:
             none = sorted(known.keys() - _rows(self.metric, side).keys() - side.unread.keys())
             if none:
                 why = f"for want of scores of single examples of {self.metric}"
-                yield f"The {name}'s {self._trials(none)} took no part, {why}."
+                yield f"The {name}'s {self.trials(none)} took no part, {why}."
             torn = sorted(known.keys() & side.unread.keys())
             for at in torn[:_NAMED]:
-                yield f"The {name}'s {self._trials([at])} took no part: {side.unread[at]}."
+                yield f"The {name}'s {self.trials([at])} took no part: {side.unread[at]}."
             if rest := torn[_NAMED:]:
-                yield f"Nor did its {self._trials(rest)}, for such reasons."
+                yield f"Nor did its {self.trials(rest)}, for such reasons."
 
-    def _trials(self, at: Sequence[int]) -> str:
+    def trials(self, at: Sequence[int]) -> str:
         """Name final trials by their positions."""
         numbers = ", ".join(str(one + 1) for one in at)
         return f"final {'trials' if at[1:] else 'trial'} {numbers} of {self.asked}"

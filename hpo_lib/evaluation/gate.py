@@ -125,9 +125,12 @@ def _broken(rule: Rule, case: Evidence) -> Iterator[str]:
     for guard in rule.guards:
         known = [(name, scored(guard.metric, side)) for name, side in case.sides]
         needed = known if guard.not_worse_than is not None else known[:1]
-        unknown = [name for name, scores in needed if not scores.keys() >= set(case.seeds)]
+        gaps = [(name, sorted({*case.seeds} - scores.keys())) for name, scores in needed]
+        unknown = [f"the {name}'s {case.trials(at)}" for name, at in gaps if at]
         if unknown:
-            yield f"The {unknown[0]}'s {guard.metric} is not known for every seed."
+            whose = next(name for name, at in gaps if at)
+            said = f"The {whose}'s {guard.metric} is not known for every seed"
+            yield f"{said}: it is missing in {' and '.join(unknown)}."
             continue
         means = [_mean([scores[at] for at in case.seeds]) for _, scores in needed]
         yield from _out_of_bounds(guard, means[0])

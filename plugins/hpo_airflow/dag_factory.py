@@ -48,8 +48,8 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 * **wave_NN / suggest** tells the sampler what is known and asks for the next trials;
   **wave_NN / trial** runs them, one mapped task each. Waves that are not needed are skipped.
 * **final** trains the winner again, and the champion beside it; **gate** compares them, **approve**
-  asks people if the spec wants that or the gate is unsure, **deploy** serves the better one. They are
-  skipped where the spec has no `final`.
+  asks people if the spec wants that or the gate is unsure, **deploy** serves the better one. They
+  are skipped where the spec has no `final`.
 * **report** ends the run and writes `report.html` and `trials.csv`; it fails if the run failed.
 """
 

@@ -168,6 +168,10 @@ def test_without_rows_people_are_asked_and_everybody_is_told(
     assert "it waits to be approved in Airflow" in final(run.spec, bench.store.view(run.id))
     page = outputs.write_report(bench.store, run, bench.installation).read_text()
     assert "It waits for people to approve it, in Airflow under Required Actions." in page
+    monkeypatch.setenv("HPO_HOME", str(bench.home))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
+    assert main(["models", "nightly"]) == 0
+    assert "(waits to be approved)" in capsys.readouterr().out
     with pytest.raises(SpecError, match="nobody has approved version 2 of nightly"):
         deployment.deploy(bench.store, NIGHT, bench.installation, quietly)
 
@@ -175,11 +179,10 @@ def test_without_rows_people_are_asked_and_everybody_is_told(
     deployment.deploy(bench.store, NIGHT, bench.installation, quietly)
     assert bench.alias["version"] == 2
     assert "waits" not in final(run.spec, bench.store.view(run.id))
+    assert (main(["models", "nightly"]), "waits" in capsys.readouterr().out) == (0, False)
     page = outputs.write_report(bench.store, run, bench.installation).read_text()
     assert "It waits for people" not in page
     assert "Approved by ada." in page
-    monkeypatch.setenv("HPO_HOME", str(bench.home))
-    monkeypatch.setenv("HPO_STORE", f"sqlite:///{bench.home}/hpo.db")
     assert main(["models", "nightly", "--history"]) == 0
     told = capsys.readouterr().out
     assert "v2 champion: Not promoted unless people approve: test_loss is" in told

@@ -208,7 +208,10 @@ def test_a_guards_metric_that_is_missing_breaks_the_guard() -> None:
     for left in ({"acc": 0.95}, {"acc": 0.95, "mb": math.nan}):
         verdict = judge(rule, with_metrics(mine, 2, **left), ISSUE[1])
         assert not verdict.promising
-        assert verdict.broken == ("The challenger's mb is not known for every seed.",)
+        assert verdict.broken == (
+            "The challenger's mb is not known for every seed: it is missing in the challenger's "
+            "final trial 3 of 5.",
+        )
 
 
 def test_a_guard_that_one_final_trial_would_break_is_not_kept_by_losing_it() -> None:
