@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
 from hpo_lib.evaluation.evidence import DIGITS, LARGEST, Evidence, scored
-from hpo_lib.evaluation.evidence import MIN_SEEDS as MIN_SEEDS
 from hpo_lib.evaluation.evidence import Scores as Scores
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.words import count, number
@@ -105,7 +104,7 @@ def judge(
 
     The improvement has to exceed both `min_improvement` and its own one-sided uncertainty. Without
     a champion the guards alone decide. A challenger is not promoted if its score was not finite
-    with some seed, or if fewer than `MIN_SEEDS` seeds can be compared; nor, unless people decide,
+    with some seed, or if fewer than two seeds can be compared; nor, unless people decide,
     if the champion was `made` by another training and has lost more than `min_improvement` since.
     One that is better by what is left of the evidence is promoted unasked only if nothing is
     missing, and only if there is a score per example where there is a champion (`rule.approval`).

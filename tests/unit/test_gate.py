@@ -17,6 +17,8 @@ from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
 from hpo_lib.evaluation.gate import Guard, Made, Rule, Scores, judge
 from hpo_lib.evaluation.verdict import Verdict
+from hpo_lib.promotion.challenger import rule_of
+from hpo_lib.spec import Spec, load
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
 #: Of these nobody is asked, so that scores alone may promote.
@@ -335,6 +337,43 @@ def test_chance_is_promoted_as_rarely_as_the_confidence_says(n_examples: int) ->
         theirs = changed(mine, lambda _: 0.0)
         promoted += judge(rule, mine, theirs).promote
     assert promoted / rounds < 0.15
+
+
+DEPLOYED: dict[str, Any] = {
+    "name": "nightly",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    "trial": {"command": ["true"]},
+    "final": {"seeds": 2},
+    "deploy": {"to": "package"},
+}
+
+
+def asking(**deploy: Any) -> Spec:
+    return load(DEPLOYED | {"deploy": {"to": "package"} | deploy})
+
+
+def test_a_spec_leaves_it_to_the_gate_whether_people_are_asked() -> None:
+    rule = rule_of(asking())
+    assert (rule.approval, rule.seeds) == ("unsure", 2)
+    assert rule_of(load(DEPLOYED | {"deploy": None})).approval == "none", "there is nothing to ask"
+    with pytest.raises(
+        SpecError, match=r"^deploy\.approval: must be 'unsure', 'none' or 'manual', "
+    ):
+        asking(approval="usnure")
+
+
+def test_a_spec_that_means_what_it_meant_has_kept_its_digest() -> None:
+    """One without `approval` now means something else, so it has another digest than before."""
+    before = {
+        "none": "5704c5a4c1b337d08b7e842b4e57e9f5",
+        "manual": "04f4508ffa6f9075782b9ca7906e52b3",
+    }
+    assert {word: asking(approval=word).digest for word in before} == before
+    assert asking().digest == asking(approval="unsure").digest
+    assert asking().digest not in before.values()
+    stored = asking(approval="none").dump()
+    assert load(stored).deploy == asking(approval="none").deploy, "as former versions wrote it"
 
 
 BETTER, CHAMPION = scores(0.93, 0.95), scores(0.80, 0.82)
