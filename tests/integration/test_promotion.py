@@ -397,7 +397,7 @@ def test_an_outage_costs_a_note_but_no_night(bench: Bench, monkeypatch: pytest.M
         raise TransientError("the bucket does not answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(monitoring, "json_object", unreachable)
+        patched.setattr(monitoring, "json_or_why", unreachable)
         key = bench.tune(2)
     assert monitoring.said(bench.store, key) == []
     challenger.choose(bench.store, key, bench.installation)
