@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec
 from hpo_lib.spec.sections import Objective
-from hpo_lib.trials.near_names import NO_METRICS
+from hpo_lib.trials.near_names import NO_METRICS, near
 from hpo_lib.trials.outcome import judged, reliable, with_metrics
 from hpo_lib.words import NOTHING, count, number
 
@@ -249,16 +248,15 @@ def _expression(name: str, text: str) -> str | None:
 
 def _others(found: Examination) -> Iterator[str]:
     missing = [name for name, series in found.series.items() if not series.values]
-    close = {name: difflib.get_close_matches(name, missing, n=1) for name in found.others}
-    near = {name: matches[0] for name, matches in close.items() if matches}
-    shown = sorted(found.others, key=lambda name: (name not in near, -found.others[name].times))
+    close = {name: near(name, missing) for name in found.others}
+    shown = sorted(found.others, key=lambda n: (close[n] is None, -found.others[n].times))
     if not shown:
         if len(missing) == len(found.series) and not found.unread:
             yield "nothing that looks like a metric was found"
         return
     yield ""
     yield "passed over, for the spec does not name it:"
-    yield from (_other(name, found.others[name], near.get(name)) for name in shown[:_SHOWN])
+    yield from (_other(name, found.others[name], close[name]) for name in shown[:_SHOWN])
     if len(shown) > _SHOWN:
         yield f"  and {count(len(shown) - _SHOWN, 'more name')}"
 

@@ -71,13 +71,22 @@ def reliable(
 ) -> tuple[Sequence[Observation], Mapping[str, float], _Failure | None]:
     """Leave out metrics with a value that the collector could not read wholly.
 
-    The trial has failed if the goal needs one, or if it lacks one while a line was too long.
+    The trial has failed if the goal needs one, or one that is not known of the best's model, or one
+    that may stand in a line that was too long.
     """
     unread: Mapping[str, str] = getattr(collector, "unreadable", {})
     kept = [one for one in kept if one.metric not in unread]
     metrics = {name: value for name, value in metrics.items() if name not in unread}
-    reasons = [unread[name] for name in goal.metrics if name in unread]
-    if not reasons and any(name not in metrics for name in goal.metrics):
+    missing = [name for name in goal.metrics if name not in metrics]
+    reasons = [unread[name] for name in missing if name in unread]
+    if not reasons:
+        best, elsewhere = goal.objectives[0][0], {one.metric for one in kept}
+        reasons = [
+            f"{name} is there, but not of the model whose {best} is best (reduce: best)"
+            for name in missing
+            if name in elsewhere
+        ]
+    if missing and not reasons:
         remarks = getattr(collector, "remarks", ())
         reasons = [f"{judged(goal, metrics)[1]}; {one}" for one in remarks]
     failure = (Cause.OBJECTIVE_MISSING, "; ".join(reasons)) if reasons else None
