@@ -33,6 +33,7 @@ from hpo_lib.files import artifacts
 from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
 from hpo_lib.spec import Spec
+from hpo_lib.spec.yaml_core import operators
 from hpo_lib.validation import Strict, parse
 
 _Rules = TypeVar("_Rules", bound=Strict)
@@ -198,10 +199,10 @@ class Environment:
         return artifacts.offers(places, self.connections.storage_options)
 
     def _config(self) -> dict[str, Any]:
-        import yaml
-
         path = Path(self.variables.get("HPO_CONFIG") or self.root / "config" / "deployment.yaml")
-        return (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+        if not path.exists():
+            return {}
+        return operators(path.read_text(encoding="utf-8"), at="config/deployment.yaml") or {}
 
 
 def installation_of(

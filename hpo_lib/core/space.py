@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field, field_validator
 
+from hpo_lib.core import plain
 from hpo_lib.core.trial import Params, Value
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import MAX_WHOLE, Number, Scalar, Strict, parse, rule, shown
@@ -320,7 +321,7 @@ class Space:
     @classmethod
     def parse(cls, space: Mapping[str, Any]) -> Space:
         """Validate the `space` part of a spec (plain dicts); SpecError lists every problem."""
-        return cls(parse(SpaceModel, {"space": space}).space)
+        return cls(parse(SpaceModel, {"space": plain.read(space)}).space)
 
     def __len__(self) -> int:
         """Count the parameters: the dimensions of the unit cube."""

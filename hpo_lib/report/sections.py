@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 
-import yaml
-
 from hpo_lib.core.trial import Cause, Direction, TrialState
 from hpo_lib.records import AttemptState, RunStatus, TrialView
 from hpo_lib.report.facts import Facts, command, files, value_of
 from hpo_lib.report.markup import Markup, clean, el, join, shortened
 from hpo_lib.samplers.auto import chosen
+from hpo_lib.spec.yaml_core import dumped
 from hpo_lib.words import NOTHING, count, duration, moment, number, spoken
 
 _MAX_LOGS, _MAX_LINES, _MAX_LINE = 50, 30, 500
@@ -281,5 +280,5 @@ def _sampler(facts: Facts) -> object:
 
 
 def _spec(facts: Facts) -> Markup:
-    plain = yaml.safe_dump(dict(facts.run.document), sort_keys=False, allow_unicode=True, width=100)
-    return el("details", el("summary", "Spec (YAML)"), el("pre", plain), class_="failure")
+    text = dumped(dict(facts.run.document), width=100)
+    return el("details", el("summary", "Spec (YAML)"), el("pre", text), class_="failure")

@@ -24,11 +24,11 @@ from hpo_lib.search.parts import answering
 from hpo_lib.search.scheduling import admitted, after, check_admitted, judged, scheduler_of
 from hpo_lib.search.stopping import causes, exhausted, no_more_trials, patience_lost, stop
 from hpo_lib.search.suggesting import (
-    MADE_OF,
     Search,
     configurations,
     sampler_problems,
     search,
+    searchable,
     suggest,
 )
 from hpo_lib.spec import Draft, Spec
@@ -72,7 +72,7 @@ def problems(draft: Draft) -> list[str]:
     if points > most and draft.sound("limits.max_trials", "initial_points"):
         found.append(f"initial_points: must be at most {most}, the limits.max_trials, got {points}")
     unfit = sampler_problems(draft)
-    if unfit or not draft.sound("limits", *MADE_OF):
+    if unfit or not (draft.sound("limits") and searchable(draft)):
         return found + unfit
     room = configurations(spec)
     if room is not None and room < most:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, SupportsFloat
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
+from hpo_lib.core.plain import scalar
 from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import (
     Cause,
@@ -23,7 +26,11 @@ from hpo_lib.core.trial import (
 )
 from hpo_lib.errors import SpecError
 from hpo_lib.search import suggesting
+from hpo_lib.search.warm_start import listed
 from hpo_lib.validation import shown
+from hpo_lib.words import count
+
+_log = logging.getLogger(__name__)
 
 #: A configuration and its value, or its values by objective.
 Found = tuple[dict[str, Value], float | tuple[float, ...]]
@@ -64,7 +71,7 @@ class Optimizer:
 
         `earlier` are runs on other data that advise this one: for each the arguments of its calls
         of `observe`, and a weight (0 to 1) for how alike the data is. An observation outside the
-        space is left out and counted in `dropped`.
+        space is left out and counted in `dropped`; a warning in the log says how many and why.
         """
         self._goal = Goal.of(*_directions(direction), constraints=_parsed(constraints))
         if not 0 <= seed < 2**32:
@@ -78,7 +85,10 @@ class Optimizer:
         self._place: dict[str, int] = {}
         #: How many observations of earlier runs lie outside the space.
         self.dropped = 0
-        self._earlier = tuple(self._advice(run, weight) for run, weight in earlier)
+        self._earlier = tuple(
+            self._advice(f"earlier.{index}", run, weight)
+            for index, (run, weight) in enumerate(earlier)
+        )
 
     def suggest(self, n: int = 1) -> list[dict[str, Value]]:
         """Give `n` new configurations; fewer, in the end none, once the space is used up."""
@@ -100,16 +110,16 @@ class Optimizer:
 
         Several objectives have a sequence of values. `metrics` holds what the constraints name. A
         configuration that was not suggested is recorded as a trial of its own; one that was
-        observed before gets the new outcome instead of the old. SpecError if it is not in the
-        space, if the value is no number, or if a metric of a constraint is missing.
+        observed before gets the new outcome instead of the old. numpy's scalars, and arrays and
+        tensors of one element, are the numbers in them. SpecError if it is not in the space, if the
+        value is no number, or if a metric of a constraint is missing.
         """
-        outcome = _outcome(self._goal, value, metrics or {})
+        outcome = _outcome(self._goal, value, metrics)
         lacking = [name for name in self._goal.metrics if name not in outcome["metrics"]]
         if lacking and outcome["state"] is TrialState.COMPLETE:
             names = ", ".join(lacking)
-            raise SpecError(
-                f"metrics: the constraints name {names}, got {shown([*(metrics or {})])}"
-            )
+            given = [] if metrics is None else [*metrics.keys()]
+            raise SpecError(f"metrics: the constraints name {names}, got {shown(given)}")
         place = self._place_of(params)
         self._trials[place] = replace(self._trials[place], **outcome)
 
@@ -148,7 +158,7 @@ class Optimizer:
 
     def _place_of(self, params: Params) -> int:
         """Find a configuration's trial, or make one."""
-        canonical = self._space.canonical(params)
+        canonical = self._space.canonical(_values_of("params", params))
         place = self._place.get(key(canonical))
         return self._add(canonical, Origin.INITIAL) if place is None else place
 
@@ -162,20 +172,39 @@ class Optimizer:
         values = self._goal.values(trial) or ()
         return dict(trial.params), values if self._goal.several else values[0]
 
-    def _advice(self, run: Iterable[Sequence[Any]], weight: float) -> Earlier:
+    def _advice(self, at: str, run: Iterable[Sequence[Any]], weight: float) -> Earlier:
         """Read an earlier run, which may not have measured what the constraints name."""
         if not 0 <= _number("earlier", weight) <= 1:
             raise SpecError(f"earlier: a weight must be within [0, 1], got {shown(weight)}")
         trials: list[Trial] = []
-        for params, value, *metrics in run:
-            outcome = _outcome(self._goal, value, metrics[0] if metrics else {})
+        reasons: Counter[str] = Counter()
+        for params, outcome in _rows(at, run, self._goal):
             try:
                 canonical = self._space.canonical(params)
-            except SpecError:
-                self.dropped += 1
+            except SpecError as error:
+                reasons[str(error).rpartition(", got ")[0] or str(error)] += 1
             else:
                 trials.append(Trial(len(trials) + 1, canonical, **outcome))
+        if left_out := reasons.total():
+            self.dropped += left_out
+            whole = count(left_out + len(trials), "observation")
+            _log.warning("%s: %s of %s left out: %s", at, left_out, whole, listed(reasons))
         return Earlier(tuple(trials), float(weight))
+
+
+def _rows(at: str, run: Iterable[Any], goal: Goal) -> Iterator[tuple[Params, dict[str, Any]]]:
+    """Give an earlier run's configurations and outcomes; SpecError names what is none."""
+    for index, row in enumerate(run):
+        here = f"{at}.{index}"
+        try:
+            params, value, *metrics = row
+        except (TypeError, ValueError):
+            what = "must be a configuration, its value and perhaps its metrics"
+            raise SpecError(f"{here}: {what}, got {shown(row)}") from None
+        try:
+            yield _values_of("params", params), _outcome(goal, value, *metrics[:1])
+        except SpecError as error:
+            raise SpecError(f"{here}.{error}") from None
 
 
 def _directions(said: str | Sequence[str]) -> list[Direction]:
@@ -198,13 +227,14 @@ def _parsed(constraints: Sequence[str]) -> list[Constraint]:
     return parsed
 
 
-def _outcome(goal: Goal, value: Any, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(goal: Goal, value: Any, metrics: Any = None) -> dict[str, Any]:
     """Give the fields of a trial that its values decide."""
     values = _values(goal, value)
     if None in values:
         return _failed(Cause.OBJECTIVE_MISSING, "no value")
     names = [name for name, _ in goal.objectives]
-    found = {name: _number(f"metrics.{name}", one) for name, one in metrics.items()}
+    given = {} if metrics is None else _mapping("metrics", metrics)
+    found = {name: _number(f"metrics.{name}", one) for name, one in given.items()}
     found |= dict(zip(names, values, strict=True))
     for name in goal.metrics:
         if not math.isfinite(found.get(name, 0.0)):
@@ -221,18 +251,44 @@ def _values(goal: Goal, value: Any) -> list[Any]:
         return [None] * count
     if not goal.several:
         return [_number("value", value, "a number or None")]
-    if not isinstance(value, Iterable) or len(values := list(value)) != count:
+    try:
+        values = list(value)
+    except TypeError:
+        values = []
+    if len(values) != count:
         raise SpecError(f"value: must be {count} numbers or None, got {shown(value)}")
     return [one if one is None else _number("value", one, "numbers or None") for one in values]
 
 
+def _values_of(at: str, params: Any) -> dict[str, Any]:
+    """Read a configuration's values; the space says whether they are right."""
+    found = {name: scalar(value) for name, value in _mapping(at, params).items()}
+    for name, value in found.items():
+        if not isinstance(value, str | int | float | None):
+            rule = "must be text, a number or true/false"
+            raise SpecError(f"{at}.{name}: {rule}, got {shown(value)}")
+    return found
+
+
+def _mapping(at: str, given: Any) -> dict[str, Any]:
+    """Take a mapping, or what can be asked as one, such as a row of a table."""
+    try:
+        return {scalar(name): given[name] for name in given.keys()}  # noqa: SIM118 - a pandas row
+    except (AttributeError, TypeError):
+        raise SpecError(f"{at}: must be a mapping, got {shown(given)}") from None
+
+
 def _number(path: str, value: Any, what: str = "a number") -> float:
-    if not isinstance(value, SupportsFloat):
+    found = scalar(value)
+    known = isinstance(found, int | float)
+    if not known and (hasattr(found, "item") or not isinstance(found, SupportsFloat)):
         raise SpecError(f"{path}: must be {what}, got {shown(value)}")
     try:
-        return float(value)
+        return float(found)
     except OverflowError:
         raise SpecError(f"{path}: must be {what} that is not beyond 1e308") from None
+    except (RuntimeError, TypeError, ValueError):
+        raise SpecError(f"{path}: must be {what}, got {shown(value)}") from None
 
 
 def _failed(cause: Cause, reason: str) -> dict[str, Any]:

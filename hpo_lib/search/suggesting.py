@@ -29,7 +29,7 @@ _ASKS = 3
 _DRAWS = 20
 _DRAWS_CONTINUOUS = 200
 #: The fields of a spec that a search is made of.
-MADE_OF = ("space", "objective", "constraints", "sampler", "initial_points")
+_MADE_OF = ("space", "objective", "constraints", "sampler", "initial_points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,14 @@ def sampler_problems(draft: Draft) -> list[str]:
     asked = draft.spec.sampler
     named = asked.name != AUTO and draft.sound("sampler.name")
     wrong = told(_settings, asked.name, asked.settings) if named else []
+    return wrong if wrong or not searchable(draft) else told(search, draft.spec)
+
+
+def searchable(draft: Draft) -> bool:
+    """Say whether all is sound that decides which sampler there is, and what it is made of."""
+    named = draft.spec.sampler.name != AUTO and draft.sound("sampler.name")
     chosen_by = () if named else ("limits", "warm_start", "scheduler")
-    if wrong or not draft.sound(*MADE_OF, *chosen_by):
-        return wrong
-    return told(search, draft.spec)
+    return draft.sound(*_MADE_OF, *chosen_by)
 
 
 def _settings(name: str, settings: Mapping[str, Any]) -> Strict:

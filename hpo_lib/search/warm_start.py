@@ -142,11 +142,11 @@ def _fitting(spec: Spec, one: Past) -> tuple[list[Trial], list[str]]:
     if not reasons:
         return fitting, []
     lost = f"{len(complete) - len(fitting)} of {count(len(complete), 'complete trial')}"
-    return fitting, [f"run {one.run.id}: {lost} left out: {_listed(reasons)}"]
+    return fitting, [f"run {one.run.id}: {lost} left out: {listed(reasons)}"]
 
 
-def _listed(reasons: Counter[str]) -> str:
-    """List the reasons, the most frequent first."""
+def listed(reasons: Counter[str]) -> str:
+    """List reasons with how often each counts, the most frequent first."""
     said = [f"{reason} ({times})" for reason, times in reasons.most_common(_REASONS)]
     if rest := len(reasons) - len(said):
         said.append(f"and {count(rest, 'more reason')}")

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hpo_lib.core import plain
 from hpo_lib.core.space import bad_names, key
 from hpo_lib.core.trial import Value
 from hpo_lib.errors import SpecError
@@ -83,39 +84,50 @@ def draft(data: Any) -> Draft:
     if not isinstance(data, Mapping):
         raise SpecError(f"spec: must be a mapping, got {shown(data)}")
     try:
-        size = len(json.dumps(data, ensure_ascii=False).encode())
+        size = len(json.dumps(data, ensure_ascii=False, skipkeys=True, default=str))
+        given = plain.read(data) if size <= MAX_BYTES else {}
+        text = json.dumps(given, ensure_ascii=False, default=str)
+        size = max(size, len(text.encode(errors="replace")))
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"spec: must be plain JSON: {error}") from None
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
-    return _together(_sections(data))
+    return _together(_sections(given))
 
 
 def _sections(data: Mapping[Any, Any]) -> Draft:
-    """Check each section by itself."""
+    """Check each section by itself; what is no JSON is told as that, where it stands."""
+    odd = dict(islice(plain.problems(data), _MOST))
+    told, broken = list[str](), {_field(loc, data) for loc in odd}
     try:
-        return Draft(Spec.model_validate(data))
+        spec = Spec.model_validate(data)
     except ValidationError as error:
-        problems, broken = lines(error), _fields(error, data)
+        told, broken = lines(error), broken | _fields(error, data)
+    if not told and not odd:
+        return Draft(spec)
     try:
         spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
     except ValidationError as error:
         # A broken field was required, so its whole section counts as broken.
         broken |= {str(problem["loc"][0]) for problem in error.errors()}
         spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
-    return Draft(spec, frozenset(broken), tuple(problems))
+    paths = {".".join(map(str, loc)): why for loc, why in odd.items()}
+    others = (line for line in told if line.partition(": ")[0] not in paths)
+    problems = (*others, *(f"{path}: {why}" for path, why in paths.items()))
+    return Draft(spec, frozenset(broken), problems)
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:
-    """Name what is broken: fields of a section that is a mapping, otherwise the section."""
-    found = set()
-    for problem in error.errors():
-        if problem["type"] == UNKNOWN:
-            continue
-        section, *inner = problem["loc"]
-        whole = not inner or not isinstance(data.get(section), Mapping)
-        found.add(str(section) if whole else f"{section}.{inner[0]}")
-    return found
+    """Name the fields that a model refuses."""
+    known = (problem for problem in error.errors() if problem["type"] != UNKNOWN)
+    return {_field(problem["loc"], data) for problem in known}
+
+
+def _field(loc: Sequence[object], data: Mapping[Any, Any]) -> str:
+    """Name what is broken: a field of a section that is a mapping, otherwise the section."""
+    section, *inner = loc
+    whole = not inner or not isinstance(data.get(section), Mapping)
+    return str(section) if whole else f"{section}.{inner[0]}"
 
 
 def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:

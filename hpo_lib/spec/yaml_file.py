@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import yaml
 from hpo_lib.errors import SpecError
 from hpo_lib.spec.draft import Draft, draft
 from hpo_lib.spec.model import MAX_BYTES, Spec
+from hpo_lib.spec.yaml_core import Loader, dumped, whole
 from hpo_lib.validation import shown
 
 
@@ -22,20 +25,21 @@ def from_yaml(text: str) -> Spec:
 
 def draft_of(text: str) -> Draft:
     """Read YAML as far as it can be read; SpecError if it is no YAML, or no mapping."""
-    if len(text.encode()) > MAX_BYTES:
-        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {len(text.encode()):,}")
+    size = len(text.encode(errors="replace"))
+    if size > MAX_BYTES:
+        raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes, got {size:,}")
     try:
-        loader = _Loader(text)
-        made = draft(loader.get_single_data())
+        data, repeated = _json(text) or _yaml(text)
+        made = draft(data)
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"spec: must be YAML: {' '.join(str(error).split())}") from None
-    repeated = [f"spec: must be YAML: {one}" for one in loader.repeated]
-    return replace(made, problems=(*repeated, *made.problems))
+    told = [f"spec: must be YAML: {one}" for one in repeated]
+    return replace(made, problems=(*told, *made.problems))
 
 
 def to_yaml(spec: Spec) -> str:
     """Write a spec so that `from_yaml` gives it back."""
-    return yaml.safe_dump(spec.dump(), sort_keys=False, allow_unicode=True)
+    return dumped(spec.dump())
 
 
 def draft_file(path: Path) -> Draft:
@@ -59,32 +63,23 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-5 as a number, refuses aliases and notes repeated keys."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.repeated: list[str] = []
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"aliases are not allowed (line {mark.line + 1})")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            name = str(key_node.value)
-            if name in seen:
-                line = key_node.start_mark.line + 1
-                self.repeated.append(f"key {shown(name)} is repeated (line {line})")
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
+def _yaml(text: str) -> tuple[Any, Sequence[str]]:
+    loader = Loader(text)
+    return loader.document(), loader.repeated
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
+def _json(text: str) -> tuple[Any, Sequence[str]] | None:
+    """Read JSON as JSON: YAML takes its tabs and halves of characters amiss; None if it is none."""
+    repeated: list[str] = []
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        times = Counter(name for name, _ in pairs)
+        repeated.extend(f"key {shown(name)} is repeated" for name, n in times.items() if n > 1)
+        return dict(pairs)
+
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        return json.loads(text, object_pairs_hook=mapping, parse_int=whole), repeated
+    except ValueError:
+        return None

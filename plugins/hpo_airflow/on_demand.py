@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from hpo_airflow import settings, tasks
 from hpo_airflow.broken_dag import broken, inline
 from hpo_airflow.dag_factory import conf_triggered
+from hpo_lib.spec.yaml_core import operators
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -55,5 +54,5 @@ def on_demand(dag_id: str, backend: str, row: BackendRow, examples: Path) -> DAG
 
 def _example(backend: str, file: Path) -> dict[str, Any]:
     """Read an example, which may be that of another backend."""
-    spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+    spec = operators(file.read_text(encoding="utf-8"), at=file.name)
     return {**spec, "trial": {**spec["trial"], "backend": backend}}

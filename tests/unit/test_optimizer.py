@@ -6,10 +6,14 @@ import ast
 import math
 import statistics
 import textwrap
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hpo_lib
 from hpo_lib.core.space import Space, key
@@ -288,3 +292,166 @@ def test_misuse_is_refused_and_changes_nothing(call: Any, message: str) -> None:
         call(optimizer)
     assert str(caught.value) == message
     assert optimizer.trials == ()
+
+
+class Tensor:
+    """A fake of what other libraries call a tensor: no number, but it answers to `item`."""
+
+    shape = ()
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __getitem__(self, _: Any) -> Tensor:
+        return self
+
+    def item(self) -> Any:
+        return self._value
+
+
+class Row:
+    """A fake of a table's row: no Mapping, but it has `keys` and can be asked for each."""
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+
+    def keys(self) -> list[str]:
+        return list(self._values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+
+MIXED: dict[str, Any] = {
+    "n": {"type": "int", "low": 1, "high": 9},
+    "x": {"type": "float", "low": 0.0, "high": 0.1},
+    "s": {"type": "categorical", "choices": ["a", "b"]},
+    "b": {"type": "categorical", "choices": [True, False]},
+    "o": {"type": "ordinal", "choices": [0.1, 0.2]},
+}
+PLAIN = {"n": 3, "x": 0.1, "s": "a", "b": True, "o": 0.2}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"n": np.int64(3), "x": np.float64(0.1), "s": np.str_("a"), "b": np.bool_(True)}
+        | {"o": np.float64(0.2)},
+        # At the upper end, and a choice: what 32 bits hold of 0.1 and 0.2 is a little more.
+        {"n": np.uint8(3), "x": np.float32(0.1), "s": "a", "b": True, "o": np.float32(0.2)},
+        {"n": np.array(3), "x": np.array(0.1, np.float32), "s": np.array("a")}
+        | {"b": np.array(True), "o": np.array([0.2])},
+        {"n": Tensor(3), "x": Tensor(0.1), "s": "a", "b": Tensor(True), "o": Tensor(0.2)},
+        {"n": Decimal(3), "x": Fraction(1, 10), "s": "a", "b": True, "o": Decimal("0.2")},
+        {"n": np.float64(3.0), "x": 0.1, "s": "a", "b": True, "o": 0.2},
+        Row(n=np.int64(3), x=np.float64(0.1), s="a", b=np.bool_(True), o=0.2),
+    ],
+    ids=["numpy", "fewer bits", "arrays", "tensors", "exact", "a row of floats", "a row"],
+)
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), np.array(0.5), np.array([0.5]), Tensor(0.5), Decimal("0.5")]
+)
+def test_values_of_libraries_are_the_numbers_in_them(params: Any, value: Any) -> None:
+    optimizer = Optimizer(MIXED)
+    optimizer.observe(params, value)
+    (trial,) = optimizer.trials
+    assert (trial.params, trial.value) == (PLAIN, 0.5)
+    assert [type(one) for one in trial.params.values()] == [int, float, str, bool, float]
+    assert type(trial.value) is float
+    assert Optimizer(MIXED, earlier=[([(params, value)] * 8, np.float32(1.0))]).dropped == 0
+
+
+@given(
+    st.integers(1, 9),
+    st.sampled_from([np.int8, np.uint16, np.int32, np.int64, np.float32, np.float64, np.array]),
+    st.floats(0.0, 0.0625, width=32),
+    st.sampled_from([np.float32, np.float64, np.array]),
+)
+def test_numpy_rows_are_observed_as_plain_ones(n: int, whole: Any, x: float, real: Any) -> None:
+    row = {"n": whole(n), "x": real(x)}
+    space = {name: MIXED[name] for name in row}
+    plain, typed = Optimizer(space), Optimizer(space)
+    plain.observe({"n": n, "x": float(str(np.float32(x))) if real is np.float32 else x}, 1.0)
+    typed.observe(row, np.float64(1.0))
+    assert typed.trials == plain.trials
+    assert Optimizer(space, earlier=[([(row, 1.0)], 1.0)]).dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda o: o.observe(PLAIN | {"n": np.array([1, 2])}, 1.0),
+            "params.n: must be text, a number or true/false, got 'ndarray'",
+        ),
+        (
+            lambda o: o.observe(PLAIN | {"x": np.ma.masked}, 1.0),
+            "params.x: must be text, a number or true/false, got 'MaskedConstant'",
+        ),
+        (
+            lambda o: o.observe(PLAIN | {"s": np.datetime64("2024-01-01")}, 1.0),
+            "params.s: must be text, a number or true/false, got 'datetime64'",
+        ),
+        (lambda o: o.observe([3, 0.1], 1.0), "params: must be a mapping, got [3, 0.1]"),
+        (
+            lambda o: o.observe(PLAIN, np.array([1.0, 2.0])),
+            "value: must be a number or None, got 'ndarray'",
+        ),
+        (
+            lambda o: o.observe(PLAIN, np.complex64(1)),
+            "value: must be a number or None, got 'complex64'",
+        ),
+        (
+            lambda o: o.observe(PLAIN, np.ma.masked),
+            "value: must be a number or None, got 'MaskedConstant'",
+        ),
+        (
+            lambda o: o.observe(PLAIN, 1.0, {"gap": np.array([1, 2])}),
+            "metrics.gap: must be a number, got 'ndarray'",
+        ),
+        (lambda o: o.observe(PLAIN, 1.0, [1.0]), "metrics: must be a mapping, got [1.0]"),
+        (
+            lambda o: o.observe_rung(PLAIN, np.array([1, 2]), 1.0),
+            "resource: must be a number, got 'ndarray'",
+        ),
+        (
+            lambda _: Optimizer(MIXED, earlier=[([(PLAIN, 1.0), (PLAIN, "1")], 1.0)]),
+            'earlier.0.1.value: must be a number or None, got "1"',
+        ),
+        (
+            lambda _: Optimizer(MIXED, earlier=[([(PLAIN | {"n": [3]}, 1.0)], 1.0)]),
+            "earlier.0.0.params.n: must be text, a number or true/false, got [3]",
+        ),
+        (
+            lambda _: Optimizer(MIXED, earlier=[([], 1.0), ([(PLAIN,)], 1.0)]),
+            "earlier.1.0: must be a configuration, its value and perhaps its metrics, got "
+            '[{"n": 3, "x": 0.1, "s": "a", "b": true, "o": 0.2}]',
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(call: Any, message: str) -> None:
+    optimizer = Optimizer(MIXED)
+    with pytest.raises(SpecError) as caught:
+        call(optimizer)
+    assert str(caught.value) == message
+    assert optimizer.trials == ()
+
+
+def test_rows_that_are_left_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(PLAIN | {"n": np.int64(n)}, np.float64(n)) for n in range(8, 12)]
+    optimizer = Optimizer(MIXED, earlier=[([*rows, (PLAIN | {"s": "z"}, 1.0)], 1.0)])
+    assert optimizer.dropped == 3
+    assert caplog.messages == [
+        "earlier.0: 3 of 5 observations left out: n: must be within [1, 9] (2); "
+        's: must be one of ["a", "b"] (1)'
+    ]
+
+
+def test_constraints_and_spaces_take_values_of_libraries() -> None:
+    space = {
+        "n": {"type": "int", "low": np.int64(1), "high": np.int64(9)},
+        "o": {"type": "ordinal", "choices": 2 ** np.arange(3)},
+    }
+    optimizer = Optimizer(space, constraints=["gap <= 0.1"])
+    optimizer.observe({"n": 2, "o": np.int64(4)}, np.float32(0.5), {"gap": np.float32(0.05)})
+    assert optimizer.best == ({"n": 2, "o": 4}, 0.5)

@@ -1,0 +1,106 @@
+"""Plain JSON out of what YAML, Python and its libraries hand over, and the names of all else."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_lib.validation import shown
+
+#: What libraries raise of a value that stands for no single number.
+_NO_ITEM = (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError)
+
+#: Where a value stands in a mapping of mappings and lists.
+Loc = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands in place of a value that is no JSON; `why` says the rule, then the value."""
+
+    why: str
+
+
+def read(value: Any) -> Any:
+    """Give a value with the scalars and arrays of libraries as plain JSON, at every depth."""
+    if isinstance(value, Mapping):
+        return {name: read(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple) or getattr(value, "shape", None):
+        return [read(inner) for inner in value]
+    return scalar(value)
+
+
+def scalar(value: Any) -> Any:
+    """Give the text, number or boolean that a value of a library stands for; else the value.
+
+    numpy's and pandas' scalars are read, Decimal and Fraction too, and whatever answers to
+    `item()` with one value, as arrays and tensors of one element do.
+    """
+    try:
+        return _builtin(value)
+    except _NO_ITEM:
+        return value
+
+
+def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
+    """Yield where something is no JSON, and why."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            at = (*loc, name)
+            if not isinstance(name, str):
+                yield at, f"a key must be text, got {shown(name)}; put it in quotes"
+            yield from problems(inner, at)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from problems(inner, (*loc, index))
+    elif why := _wrong(value):
+        yield loc, why
+
+
+def _wrong(value: Any) -> str | None:
+    match value:
+        case None | int():
+            return None
+        case str():
+            lone = any("\ud800" <= letter <= "\udfff" for letter in value)
+            return "must be plain JSON, got text with half a character" if lone else None
+        case float():
+            sound = math.isfinite(value)
+            return None if sound else f"must be a finite number, got {shown(value)}"
+        case Unreadable(why=why):
+            return why
+    return f"must be plain JSON, got {shown(value)}"
+
+
+def _builtin(value: Any) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, numbers.Number):
+        return _number(value)
+    found = _item(value)
+    return found if isinstance(found, bool | int | float | str) else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | complex):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(operator.index(value))
+    if isinstance(value, float) or not hasattr(value, "itemsize"):
+        return float(value)
+    # A float of 32 bits says 0.1 in its text, and 0.10000000149011612 as a float of 64.
+    return float(str(value))
+
+
+def _item(value: Any) -> Any:
+    """Give the one element of an array or a tensor; None if it is none, or is masked."""
+    if not callable(getattr(value, "item", None)) or bool(getattr(value, "mask", False)):
+        return None
+    inner = value[()] if getattr(value, "shape", None) == () else value
+    return scalar(inner.item() if type(inner) is type(value) else inner)
