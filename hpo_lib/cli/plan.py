@@ -32,6 +32,7 @@ def validate(options: argparse.Namespace) -> int:
             code = complain(error)
         else:
             print(f"{path}: ok{_chosen(spec)}{_due(spec)}")
+            print(*(f"{path}: note: {line}\n" for line in _notes_of(spec)), sep="", end="")
     return code
 
 
@@ -91,8 +92,15 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "schedule": spec.schedule.words() if spec.schedule else None,
         "next_runs": _next_runs(spec),
         "command": _command(spec, shown[0]) if shown else None,
+        "notes": _notes_of(spec),
         "suggestions": [_row(assignment) for assignment in shown],
     }
+
+
+def _notes_of(spec: Spec) -> list[str]:
+    from hpo_lib.spec.booleans import notes
+
+    return notes(spec)
 
 
 def _advisers(spec: Spec) -> str | None:
@@ -219,6 +227,9 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[str]:
     if blind is not None and blind < facts["trials"]:
         yield ""
         yield f"Trials after {blind} depend on the results of those before them."
+    for note in facts["notes"]:
+        yield ""
+        yield f"Note: {note}."
 
 
 def _add_validate(commands: Any) -> None:

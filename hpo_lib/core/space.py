@@ -492,8 +492,11 @@ def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
         raise rule("choices must hold at least one value, got []")
     if len(choices) > _MAX_CHOICES:
         raise rule(f"choices must hold at most {_MAX_CHOICES} values, got {len(choices)}")
-    if len({(isinstance(choice, bool), choice) for choice in choices}) < len(choices):
-        raise rule(f"choices must differ, got {shown(list(choices))}")
+    first: dict[tuple[bool, Value], Value] = {}
+    for choice in choices:
+        if (one := (isinstance(choice, bool), choice)) in first:
+            raise rule(f"choices must differ, got {shown([first[one], choice])}")
+        first[one] = choice
     return choices
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from hpo_lib.core.space import key
 from hpo_lib.core.trial import Origin, Params, Trial
 from hpo_lib.spec import placeholders
+from hpo_lib.spec.flags import argument
 from hpo_lib.spec.model import Spec
 
 #: Final trials' seeds begin here: above the number of any trial of a search.
@@ -99,7 +100,7 @@ def _built(
     told = {f"HPO_{name.split('.')[0].upper()}": str(value) for name, value in given.items()}
     told["HPO_PARAMS"] = json.dumps(params)
     line, env = arguments(spec, params, facts), _threads(spec) | dict(spec.trial.env) | told
-    options = placeholders.filled(spec.trial.options, params, facts)
+    options = placeholders.filled(spec.trial.options, params, facts, spec.trial.spelling)
     command, args = (line, ()) if spec.trial.command else ((), line)
     return Invocation(command, args, env, options)
 
@@ -109,11 +110,12 @@ def arguments(spec: Spec, params: Params, facts: Mapping[str, object]) -> list[s
 
     `facts` holds the values of the placeholders other than `${params.…}`.
     """
-    words = [*(spec.trial.command or ()), *(spec.trial.args or ())]
-    line = placeholders.words(words, params, facts)
-    if spec.trial.args is None and not any("${params." in word for word in words):
-        line += [f"--{name}={placeholders.text(value)}" for name, value in params.items()]
-    return line
+    spelled = spec.trial.spelling
+    line = placeholders.words(spec.trial.words, params, facts, spelled)
+    if not spec.trial.appends:
+        return line
+    told = (argument(f"--{name}", value, spelled(name)) for name, value in params.items())
+    return [*line, *(word for word in told if word is not None)]
 
 
 def _plain(resource: float) -> int | float:

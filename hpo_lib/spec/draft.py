@@ -19,7 +19,7 @@ from hpo_lib.core.space import bad_names, key
 from hpo_lib.core.trial import Value
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, TAKE_EARLIER
-from hpo_lib.spec import placeholders
+from hpo_lib.spec import booleans, placeholders
 from hpo_lib.spec.model import MAX_BYTES, Spec, final_trial
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import LENIENT, UNKNOWN, lines, shown, told
@@ -208,6 +208,23 @@ def _unknown_placeholders(spec: Spec, part: str, *, at: str) -> Iterator[str]:
     return placeholders.unknown(getattr(spec.trial, part), known, at=f"{at}.{part}")
 
 
+def _misplaced(part: str) -> Callable[[Spec], Iterator[str]]:
+    return lambda spec: booleans.misplaced(spec, part)
+
+
+def _final_flags(spec: Spec) -> Iterator[str]:
+    """Check what `final.trial` changes of flags, and of the words that go by them."""
+    if spec.final is None or _final(spec):
+        return
+    made = spec.for_final
+    if "flags" in spec.final.trial:
+        yield from booleans.unknown(made, at="final.trial")
+        yield from (f"final.trial.flags: {line}" for line in booleans.alike(made))
+    for part in ("command", "args", "options"):
+        if spec.final.trial.keys() & {"flags", part}:
+            yield from booleans.misplaced(made, part, at="final.trial")
+
+
 def _startable(spec: Spec) -> Iterator[str]:
     return _not_startable(spec.trial, "trial")
 
@@ -280,6 +297,8 @@ _CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (_NAMES, _fixed_and_searched),
     (("objective",), _same_metrics),
     (("space", "initial_points"), _initial_points),
+    (("space.", "trial.flags"), booleans.alike),
+    (("trial.flags", *_NAMES), booleans.unknown),
     (_STARTS, _startable),
     (("warm_start", "sampler.name"), _warm_start),
     (("reuse", "trial.backend"), _reuse),
@@ -295,4 +314,8 @@ _WORDS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (("trial.args", *_NAMES), _placeholders("args")),
     (("trial.options", *_NAMES), _placeholders("options")),
     (("final.trial", *_NAMES), _final_placeholders),
+    (("trial.command", "trial.flags", *_NAMES), _misplaced("command")),
+    (("trial.args", "trial.flags", *_NAMES), _misplaced("args")),
+    (("trial.options", "trial.flags", *_NAMES), _misplaced("options")),
+    (("final.trial", "trial", *_NAMES), _final_flags),
 ]

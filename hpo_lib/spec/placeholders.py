@@ -8,6 +8,9 @@ from typing import Any
 
 from hpo_lib.core.trial import Params
 from hpo_lib.errors import nearest
+from hpo_lib.spec import flags
+from hpo_lib.spec.flags import Spelled, Spelling
+from hpo_lib.validation import shown
 
 #: The placeholders besides `params.…`.
 FACTS = (
@@ -22,7 +25,14 @@ FACTS = (
     "resume_from",
 )
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+#: An argument that tells a parameter and nothing else: `--name=${params.name}`.
+_SWITCH = re.compile(r"(?P<flag>--?[^\s=]+)=\$\{params\.(?P<name>[^}]*)\}")
 _LEFT_OUT = object()
+
+
+def as_ever(_: str) -> Spelling:
+    """Spell every boolean as `true` or `false`."""
+    return Spelling.TRUE_FALSE
 
 
 def unknown(value: Any, params: Sequence[str], *, at: str) -> Iterator[str]:
@@ -35,21 +45,47 @@ def unknown(value: Any, params: Sequence[str], *, at: str) -> Iterator[str]:
                 yield f"{path}: unknown placeholder ${{{name}}}{hint}; known: {listing}"
 
 
-def words(line: Sequence[str], params: Params, facts: Mapping[str, object]) -> list[str]:
+def misplaced(value: Any, alone: Mapping[str, Spelling], *, at: str) -> Iterator[str]:
+    """Yield a line for each text in plain JSON that asks for more of a boolean than `alone` tells.
+
+    `alone` has the spelling of booleans that are an argument or none, by name. They can stand in
+    an argument of their own, and where an option takes true or false itself.
+    """
+    for path, word in texts(value, at):
+        itself = "options" in path and _PLACEHOLDER.fullmatch(word) and not _is_argument(path)
+        if itself or _SWITCH.fullmatch(word):
+            continue
+        for name in _PLACEHOLDER.findall(word):
+            if name.startswith("params.") and (spelling := alone.get(name[7:])):
+                yield (
+                    f"{path}: must be --NAME=${{{name}}} alone, as trial.flags tells it by "
+                    f"{spelling}, got {shown(word)}"
+                )
+
+
+def words(
+    line: Sequence[str],
+    params: Params,
+    facts: Mapping[str, object],
+    spelled: Spelled = as_ever,
+) -> list[str]:
     """Fill a command's words; a word that names an inactive parameter is left out."""
     values = _values(params, facts)
-    return [word for one in line if (word := _word(one, values)) is not None]
+    return [word for one in line if (word := _word(one, values, spelled)) is not None]
 
 
 def filled(
-    options: Mapping[str, Any], params: Params, facts: Mapping[str, object]
+    options: Mapping[str, Any],
+    params: Params,
+    facts: Mapping[str, object],
+    spelled: Spelled = as_ever,
 ) -> dict[str, Any]:
     """Fill the texts of plain JSON.
 
     A text that is one placeholder becomes the value itself, such as a number. A text
     that names an inactive parameter is left out, with its key.
     """
-    found: dict[str, Any] = _filled(options, _values(params, facts))
+    found: dict[str, Any] = _filled(options, _values(params, facts), spelled)
     return found
 
 
@@ -59,11 +95,6 @@ def texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
     for name, inner in _inner(value):
         yield from texts(inner, f"{path}.{name}")
-
-
-def text(value: object) -> str:
-    """Write a value as programs are told it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _inner(value: Any) -> Iterable[tuple[object, Any]]:
@@ -76,22 +107,36 @@ def _values(params: Params, facts: Mapping[str, object]) -> dict[str, object]:
     return {f"params.{name}": one for name, one in params.items()} | dict(facts)
 
 
-def _filled(value: Any, values: Mapping[str, object]) -> Any:
+def _filled(value: Any, values: Mapping[str, object], spelled: Spelled, at: str = "") -> Any:
     if isinstance(value, Mapping):
-        pairs = ((name, _filled(inner, values)) for name, inner in value.items())
+        pairs = ((n, _filled(inner, values, spelled, f"{at}.{n}")) for n, inner in value.items())
         return {name: made for name, made in pairs if made is not _LEFT_OUT}
     if isinstance(value, list | tuple):
-        made = (_filled(inner, values) for inner in value)
+        made = (_filled(inner, values, spelled, f"{at}.0") for inner in value)
         return [one for one in made if one is not _LEFT_OUT]
     if not isinstance(value, str):
         return value
     whole = _PLACEHOLDER.fullmatch(value)
-    found = values.get(whole[1]) if whole else _word(value, values)
+    found = values.get(whole[1]) if whole else _word(value, values, spelled)
+    if isinstance(found, bool) and _is_argument(at):
+        found = _word(value, values, spelled)
     return _LEFT_OUT if found is None else found
 
 
-def _word(word: str, values: Mapping[str, object]) -> str | None:
+def _is_argument(path: str) -> bool:
+    """Say whether a text of options is a word of a command line, such as a container's."""
+    return path.rpartition(".")[0].rpartition(".")[2] in ("command", "args")
+
+
+def _word(word: str, values: Mapping[str, object], spelled: Spelled) -> str | None:
     names = _PLACEHOLDER.findall(word)
     if any(values.get(name) is None for name in names):
         return None
-    return _PLACEHOLDER.sub(lambda match: text(values[match[1]]), word)
+    if switch := _SWITCH.fullmatch(word):
+        name = switch["name"]
+        return flags.argument(switch["flag"], values[f"params.{name}"], spelled(name))
+    return _PLACEHOLDER.sub(lambda match: _text(match[1], values, spelled), word)
+
+
+def _text(name: str, values: Mapping[str, object], spelled: Spelled) -> str:
+    return flags.text(values[name], spelled(name.removeprefix("params.")))

@@ -14,6 +14,7 @@ from pydantic import (
 
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import check
+from hpo_lib.spec.flags import Spelling
 from hpo_lib.spec.units import memory_bytes, seconds
 from hpo_lib.validation import Strict, refuse, rule, shown
 
@@ -71,13 +72,15 @@ class TrialSpec(Strict):
 
     Without `args`, and if the command names no `${params.…}`, every parameter is appended as
     `--name=value`. An argument that names an inactive parameter is left out. An image needs no
-    `command`: its own then gets the arguments. `options` are the backend's own.
+    `command`: its own then gets the arguments. `flags` says how booleans are told, all of them or
+    each by its parameter's name. `options` are the backend's own.
     """
 
     backend: str = "local"
     image: str | None = Field(default=None, max_length=500)
     command: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
     args: tuple[str, ...] | None = Field(default=None, strict=False)
+    flags: str | dict[str, str] | None = None
     env: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Resources()
     timeout: str = "1h"
@@ -108,6 +111,18 @@ class TrialSpec(Strict):
         refuse(found)
         return words
 
+    @field_validator("flags", mode="before")
+    @classmethod
+    def _check_flags(cls, said: Any) -> Any:
+        if said is None or said in tuple(Spelling):
+            return said
+        known = ", ".join(Spelling)
+        if not isinstance(said, dict):
+            raise rule(f"must be one of {known}, or one for each parameter, got {shown(said)}")
+        wrong = {name: one for name, one in said.items() if one not in tuple(Spelling)}
+        refuse(f"{name} must be one of {known}, got {shown(one)}" for name, one in wrong.items())
+        return said
+
     @field_validator("env")
     @classmethod
     def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
@@ -119,6 +134,21 @@ class TrialSpec(Strict):
     def _check_timeout(cls, text: str) -> str:
         seconds(text)
         return text
+
+    def spelling(self, name: str) -> Spelling:
+        """How a parameter is told if it is true or false."""
+        said = self.flags.get(name) if isinstance(self.flags, dict) else self.flags
+        return Spelling(said or Spelling.TRUE_FALSE)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command and its arguments, with placeholders."""
+        return (*(self.command or ()), *(self.args or ()))
+
+    @property
+    def appends(self) -> bool:
+        """Whether every parameter is appended to the command."""
+        return self.args is None and not any("${params." in word for word in self.words)
 
     @property
     def start_timeout_s(self) -> float:
