@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from hpo_lib.core import naming
 from hpo_lib.errors import SpecError
 
 _MAX_LENGTH, _MAX_DEPTH = 200, 20
@@ -33,22 +34,30 @@ _RULE = (
 class Constraint:
     """`left <= right` over metrics; constraints with the same text are equal.
 
-    A metric whose name is no plain word stands in quotes: `"val/loss" <= 0.5`.
+    A metric whose name is no plain word stands in quotes in the text: `"val/loss" <= 0.5`.
     """
 
     text: str
     metrics: frozenset[str]
 
     @classmethod
-    def parse(cls, text: str) -> Constraint:
+    def parse(cls, text: str, known: Collection[str] | None = None) -> Constraint:
         """Read `val_loss - loss <= 0.01`; SpecError says what is wrong.
 
-        It may hold only arithmetic, and is never executed.
+        It may hold only arithmetic, and is never executed. The metrics that are `known` need no
+        quotes: `val-loss <= 0.5` gets them, and is refused if it can be a difference as well.
+        Without `known`, what has no quotes is arithmetic.
         """
-        line = " ".join(text.split())
-        if "#" in line or not line.isprintable():
+        if len(text) > _MAX_LENGTH:
+            raise SpecError(f"must be at most {_MAX_LENGTH} characters, got {len(text)}")
+        line = naming.tidied(text if known is None else naming.quoted(text, known))
+        if len(line) > _MAX_LENGTH:
+            raise SpecError(
+                f"must be at most {_MAX_LENGTH} characters, got {len(line)} with quotes"
+            )
+        if not line.isprintable():
             raise SpecError(f"{_RULE}, got {line!r}")
-        names = frozenset(_names(_parsed(line)))
+        names = frozenset(naming.names(_parsed(line)))
         if not names:
             raise SpecError(f"{_RULE}; it names no metric: {line!r}")
         return cls(line, names)
@@ -75,12 +84,10 @@ class Constraint:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> ast.Compare:
-    if len(text) > _MAX_LENGTH:
-        raise SpecError(f"must be at most {_MAX_LENGTH} characters, got {len(text)}")
     try:
         body = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"{_RULE}, got {text!r}") from None
+        raise SpecError(f"{_RULE}, got {text!r}{naming.advice(text)}") from None
     if not isinstance(body, ast.Compare) or type(body.ops[0]) not in (ast.LtE, ast.GtE):
         raise SpecError(f"{_RULE}, got {text!r}")
     if len(body.ops) > 1:
@@ -107,17 +114,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
             return _check(right, text, depth - 1)
         case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
             return _check(argument, text, depth - 1)
-    raise SpecError(f"{_RULE}, got {text!r}")
-
-
-def _names(body: ast.Compare) -> Iterator[str]:
-    """Give the metrics that an expression names; to Python `abs` is a name too."""
-    for node in ast.walk(body):
-        match node:
-            case ast.Constant(value=str() as name):
-                yield name
-            case ast.Name(id=name) if name != "abs":
-                yield name
+    raise SpecError(f"{_RULE}, got {text!r}{naming.advice(text)}")
 
 
 def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hpo_lib.deployers import Check, Release
-from hpo_lib.deployers.mlflow_rest import Json, MlflowServer, Refused
+from hpo_lib.deployers.mlflow_rest import Json, MlflowServer, Refused, metric_keys
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.places import chunks, files, said
@@ -387,8 +387,9 @@ def _params(manifest: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _metrics(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     now, rows = _now_ms(), manifest.get("metrics", {}).items()
+    keys = metric_keys(name for name, _ in rows)
     return [
-        {"key": name, "value": value, "timestamp": now, "step": 0}
+        {"key": keys[name], "value": value, "timestamp": now, "step": 0}
         for name, value in rows
         if isinstance(value, int | float) and math.isfinite(value)
     ]

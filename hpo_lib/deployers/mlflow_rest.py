@@ -6,6 +6,7 @@ it needs no credentials for where it keeps them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -163,3 +164,24 @@ def _within(folder: str, name: str = "", *, quoted: bool = True) -> str:
     root = folder.removeprefix(_PROXIED).lstrip("/")
     path = f"{root}/{name}" if name else root
     return quote(path) if quoted else path
+
+
+def metric_keys(names: Iterable[str]) -> dict[str, str]:
+    """Give each metric a key that every MLflow takes, by name: `hit@10` becomes `hit_10`.
+
+    It takes letters, digits, `_ - . /` and blanks, and no path that leads elsewhere. A name that
+    is a key stays as it is; another whose key is taken gets a `_` behind it.
+    """
+    keys = {name: _key(name) for name in names}
+    made = {name: name for name, key in keys.items() if key == name}
+    taken = set(made)
+    for name, key in keys.items():
+        while name not in made and key in taken:
+            key += "_"
+        taken.add(made.setdefault(name, key))
+    return made
+
+
+def _key(name: str) -> str:
+    parts = re.sub(r"[^\w./ -]", "_", name).split("/")
+    return "/".join(part for part in parts if part.strip(".")).lstrip(".") or "_"

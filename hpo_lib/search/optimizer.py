@@ -73,7 +73,9 @@ class Optimizer:
         of `observe`, and a weight (0 to 1) for how alike the data is. An observation outside the
         space is left out and counted in `dropped`; a warning in the log says how many and why.
         """
-        self._goal = Goal.of(*_directions(direction), constraints=_parsed(constraints))
+        goal = Goal.of(*_directions(direction))
+        known = [name for name, _ in goal.objectives]
+        self._goal = replace(goal, constraints=_parsed(constraints, known))
         if not 0 <= seed < 2**32:
             raise SpecError(f"seed: must be within [0, 2**32), got {shown(seed)}")
         self._space = space if isinstance(space, Space) else Space.parse(space)
@@ -217,11 +219,11 @@ def _directions(said: str | Sequence[str]) -> list[Direction]:
     return [Direction(word) for word in words]
 
 
-def _parsed(constraints: Sequence[str]) -> list[Constraint]:
+def _parsed(constraints: Sequence[str], known: Sequence[str]) -> list[Constraint]:
     parsed = []
     for index, text in enumerate(constraints):
         try:
-            parsed.append(Constraint.parse(text))
+            parsed.append(Constraint.parse(text, known))
         except SpecError as error:
             raise SpecError(f"constraints.{index}: {error}") from None
     return parsed

@@ -15,14 +15,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpo_lib.core import plain
+from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.space import bad_names, key
 from hpo_lib.core.trial import Value
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, TAKE_EARLIER
 from hpo_lib.spec import booleans, placeholders
-from hpo_lib.spec.model import MAX_BYTES, Spec, final_trial
+from hpo_lib.spec.model import MAX_BYTES, MAX_CONSTRAINTS, Spec, final_trial
+from hpo_lib.spec.outline import metrics_named
+from hpo_lib.spec.sections import metric_name
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import LENIENT, UNKNOWN, lines, shown, told
+from hpo_lib.validation import LENIENT, UNKNOWN, each, lines, shown, told
 
 #: The most problems that one check tells: a conf of many wrong lines must not fill the store.
 _MOST = 100
@@ -35,6 +38,8 @@ _STAND_INS: Mapping[str, Any] = {
     "space": {"parameter": {"type": "int", "low": 0, "high": 1}},
     "trial": {"command": ["command"]},
 }
+#: What stands for a constraint that is no text, which its section's own check tells.
+_ANY = "metric <= 0"
 #: What stands for a broken entry where the names of all entries matter.
 _ENTRIES: Mapping[str, Any] = {"space": _STAND_INS["space"]["parameter"], "fixed": 0}
 
@@ -92,7 +97,7 @@ def draft(data: Any) -> Draft:
         raise SpecError(f"spec: must be plain JSON: {error}") from None
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
-    return _together(_sections(given))
+    return _together(_with_constraints(_sections(given), given))
 
 
 def _sections(data: Mapping[Any, Any]) -> Draft:
@@ -115,6 +120,28 @@ def _sections(data: Mapping[Any, Any]) -> Draft:
     others = (line for line in told if line.partition(": ")[0] not in paths)
     problems = (*others, *(f"{path}: {why}" for path, why in paths.items()))
     return Draft(spec, frozenset(broken), problems)
+
+
+def _with_constraints(made: Draft, data: Mapping[Any, Any]) -> Draft:
+    """Read the constraints by the metrics that the conf names elsewhere.
+
+    These are looked for in the conf: where one section is broken, names in others still count.
+    """
+    said, known = data.get("constraints"), metrics_named(data)
+    listed = said[:MAX_CONSTRAINTS] if isinstance(said, list) else []
+    problems, texts = list[str](), list[str]()
+    for index, text in enumerate(listed):
+        try:
+            read = Constraint.parse(text if isinstance(text, str) else _ANY, known)
+            wrong = each(metric_name, sorted(read.metrics))
+        except SpecError as error:
+            wrong = str(error).split("\n")
+        else:
+            texts.append(read.text)
+        problems += [f"constraints.{index}: {line}" for line in wrong]
+    sound = made.sound("constraints") and not problems
+    spec = made.spec.model_copy(update={"constraints": tuple(texts) if sound else ()})
+    return replace(made, spec=spec).found(problems)
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:

@@ -9,10 +9,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     Field,
     field_serializer,
     field_validator,
@@ -33,7 +32,6 @@ from hpo_lib.spec.sections import (
     SamplerSpec,
     SchedulerSpec,
     WarmStart,
-    constraint_text,
     experiment_name,
     metric_name,
 )
@@ -41,7 +39,7 @@ from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Scalar, Strict, each, parse, refuse, rule, shown
 
 MAX_BYTES = 256 * 1024
-_MAX_OBJECTIVES, _MAX_CONSTRAINTS = 5, 10
+_MAX_OBJECTIVES, MAX_CONSTRAINTS = 5, 10
 
 
 class Spec(Strict):
@@ -53,9 +51,7 @@ class Spec(Strict):
     name: str
     description: str = Field(default="", max_length=2_000)
     objectives: tuple[Objective, ...] = Field(alias="objective", strict=False)
-    constraints: tuple[Annotated[str, AfterValidator(constraint_text)], ...] = Field(
-        default=(), strict=False
-    )
+    constraints: tuple[str, ...] = Field(default=(), strict=False)
     extra_metrics: tuple[str, ...] = Field(default=(), strict=False)
     space: dict[str, Parameter]
     fixed: dict[str, Scalar] = Field(default_factory=dict)
@@ -97,8 +93,8 @@ class Spec(Strict):
     @field_validator("constraints", mode="before")
     @classmethod
     def _check_constraints(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) > _MAX_CONSTRAINTS:
-            raise rule(f"must be at most {_MAX_CONSTRAINTS}, got {len(value)}")
+        if isinstance(value, list | tuple) and len(value) > MAX_CONSTRAINTS:
+            raise rule(f"must be at most {MAX_CONSTRAINTS}, got {len(value)}")
         return value
 
     @field_validator("mode", mode="before")

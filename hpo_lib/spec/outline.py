@@ -100,6 +100,14 @@ class Outline:
         )
 
 
+def metrics_named(document: Mapping[str, Any]) -> frozenset[str]:
+    """Give the metrics that a conf names outside of its constraints, as far as it can be read."""
+    said, deploy = document.get("objective"), _mapping(document.get("deploy"))
+    parts = [*(_list(said) or [said]), deploy, *_list(deploy.get("guards"))]
+    names = [_mapping(part).get("metric") for part in parts]
+    return frozenset(filter(None, map(_text, [*names, *_list(document.get("extra_metrics"))])))
+
+
 def _goal(document: Mapping[str, Any]) -> Goal | None:
     said: Any = document.get("objective")
     listed: Sequence[Any] = said if isinstance(said, list | tuple) else [said]

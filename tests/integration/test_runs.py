@@ -125,6 +125,20 @@ def test_a_run_that_no_trial_of_is_feasible_says_so(bench: Bench) -> None:
     assert "No trial keeps the constraints" in text
 
 
+def test_a_metric_whose_name_looks_like_a_sum_is_itself(bench: Bench) -> None:
+    program = PROGRAM.replace("val_loss=", "val-loss=")
+    run = bench.run(
+        objective={"metric": "val-loss", "direction": "minimize"},
+        constraints=["val-loss <= 0.3", "val-loss - loss <= 0.5"],
+        trial={"command": [sys.executable, "-c", program], "timeout": "1m"},
+    )
+    assert run.status is RunStatus.COMPLETE
+    assert run.spec.constraints == ("'val-loss' <= 0.3", "'val-loss' - loss <= 0.5")
+    found = {view.trial.params["width"] for view in bench.view(run).trials if view.trial.value}
+    assert found == {1, 4, 16, 64}
+    assert bench.view(run).feasible != []
+
+
 @pytest.mark.parametrize("constraints", [[], ["size_mb <= 9", "val_loss - loss <= 1"]])
 def test_a_metric_that_is_missing_fails_the_trial_and_is_named(
     bench: Bench, constraints: list[str]

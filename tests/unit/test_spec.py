@@ -138,9 +138,9 @@ _LATER = "is not supported yet; leave it out"
         ("constraints", ["1 <= 2"], f"constraints.0: {_RULE}; it names no metric: '1 <= 2'"),
         (
             "constraints",
-            ["'a b' <= 2"],
-            "constraints.0: a metric must be a letter or _ and then letters, digits or _ . / - "
-            '(at most 128), got "a b"',
+            ["'a ' <= 2"],
+            "constraints.0: a metric must be 1 to 128 printable characters, no number, and have no "
+            'blank at either end, got "a "',
         ),
         ("limits/max_trials", 0, "limits.max_trials: must be greater than or equal to 1, got 0"),
         (
