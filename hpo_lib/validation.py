@@ -164,7 +164,7 @@ def _again(problem: Any) -> InitErrorDetails:
 def shown(value: Any) -> str:
     """Write a value for a message: as JSON, short, on one line."""
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
     except (TypeError, ValueError, RecursionError):
         text = repr(type(value).__name__)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

@@ -14,6 +14,8 @@ from hpo_lib.validation import shown
 #: What libraries raise of a value that stands for no single number.
 _NO_ITEM = (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError)
 
+_TORN = "must be plain JSON, got text with half a character"
+
 #: Where a value stands in a mapping of mappings and lists.
 Loc = tuple[object, ...]
 
@@ -24,14 +26,22 @@ class Unreadable:
 
     why: str
 
+    def __str__(self) -> str:
+        """Stand for the value in messages about what is around it."""
+        return "what is no JSON"
+
 
 def read(value: Any) -> Any:
-    """Give a value with the scalars and arrays of libraries as plain JSON, at every depth."""
+    """Give a value with the scalars and arrays of libraries as plain JSON, at every depth.
+
+    Text that no file can hold becomes an Unreadable.
+    """
     if isinstance(value, Mapping):
-        return {name: read(inner) for name, inner in value.items()}
+        return dict(_entry(name, inner) for name, inner in value.items())
     if isinstance(value, list | tuple) or getattr(value, "shape", None):
         return [read(inner) for inner in value]
-    return scalar(value)
+    found = scalar(value)
+    return Unreadable(_TORN) if _torn(found) else found
 
 
 def scalar(value: Any) -> Any:
@@ -63,17 +73,27 @@ def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
 
 def _wrong(value: Any) -> str | None:
     match value:
-        case None | int():
+        case None | int() | str():
             return None
-        case str():
-            lone = any("\ud800" <= letter <= "\udfff" for letter in value)
-            return "must be plain JSON, got text with half a character" if lone else None
         case float():
             sound = math.isfinite(value)
             return None if sound else f"must be a finite number, got {shown(value)}"
         case Unreadable(why=why):
             return why
     return f"must be plain JSON, got {shown(value)}"
+
+
+def _entry(name: Any, inner: Any) -> tuple[Any, Any]:
+    if _torn(name):
+        return name.encode(errors="replace").decode(), Unreadable(_TORN)
+    return name, read(inner)
+
+
+def _torn(value: Any) -> bool:
+    """Say whether a text has half of a character that only two halves make (a lone surrogate)."""
+    if not isinstance(value, str) or value.isascii():
+        return False
+    return any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _builtin(value: Any) -> Any:

@@ -16,7 +16,7 @@ from hpo_lib.records.advice import Advice
 from hpo_lib.records.attempt import Attempt
 from hpo_lib.records.model import Model
 from hpo_lib.records.provenance import Provenance
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec, stored
 from hpo_lib.spec.outline import Outline
 
 
@@ -64,7 +64,7 @@ class Run:
         """The run's spec; SpecError if the run was refused, or if the spec is no longer valid."""
         if self.status is RunStatus.REFUSED:
             raise SpecError(f"run {self.id} was refused, it has no trials: {self.reason}")
-        return load(self.document)
+        return stored(self.document)
 
     @cached_property
     def outline(self) -> Outline:

@@ -6,7 +6,7 @@ There is no importer of another tool's spec yet. It belongs here: a module that 
 
 from __future__ import annotations
 
-from hpo_lib.spec.draft import Draft, load
+from hpo_lib.spec.draft import Draft, load, stored
 from hpo_lib.spec.model import Spec
 
-__all__ = ["Draft", "Spec", "load"]
+__all__ = ["Draft", "Spec", "load", "stored"]

@@ -7,7 +7,7 @@ the fields that it depends on, and is left out if one of them is broken.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -31,6 +31,8 @@ from hpo_lib.validation import LENIENT, UNKNOWN, each, lines, shown, told
 _MOST = 100
 #: So many problems are told.
 _TOLD = 200
+#: The fields that a check depends on, and the check.
+_Check = tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]
 #: What stands for required sections that are broken.
 _STAND_INS: Mapping[str, Any] = {
     "name": "name",
@@ -84,20 +86,29 @@ def load(data: Any) -> Spec:
     return draft(data).checked()
 
 
-def draft(data: Any) -> Draft:
+def stored(document: Any) -> Spec:
+    """Read a spec that a store keeps: it is not asked whether a person could mean something else.
+
+    SpecError if today's version does not know how to run it any more.
+    """
+    return draft(document, kept=True).checked()
+
+
+def draft(data: Any, *, kept: bool = False) -> Draft:
     """Read a conf as far as it can be read; SpecError if it is no mapping, or too large."""
     if not isinstance(data, Mapping):
         raise SpecError(f"spec: must be a mapping, got {shown(data)}")
     try:
         size = len(json.dumps(data, ensure_ascii=False, skipkeys=True, default=str))
         given = plain.read(data) if size <= MAX_BYTES else {}
-        text = json.dumps(given, ensure_ascii=False, default=str)
+        text = json.dumps(given, ensure_ascii=False, skipkeys=True, default=str)
         size = max(size, len(text.encode(errors="replace")))
     except (TypeError, ValueError, RecursionError) as error:
         raise SpecError(f"spec: must be plain JSON: {error}") from None
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
-    return _together(_with_constraints(_sections(given), given))
+    made = _with_constraints(_sections(given), given, None if kept else metrics_named(given))
+    return _together(made, [one for one in _CHECKS if not (kept and one[1] is booleans.alike)])
 
 
 def _sections(data: Mapping[Any, Any]) -> Draft:
@@ -122,12 +133,12 @@ def _sections(data: Mapping[Any, Any]) -> Draft:
     return Draft(spec, frozenset(broken), problems)
 
 
-def _with_constraints(made: Draft, data: Mapping[Any, Any]) -> Draft:
+def _with_constraints(made: Draft, data: Mapping[Any, Any], known: Collection[str] | None) -> Draft:
     """Read the constraints by the metrics that the conf names elsewhere.
 
     These are looked for in the conf: where one section is broken, names in others still count.
     """
-    said, known = data.get("constraints"), metrics_named(data)
+    said = data.get("constraints")
     listed = said[:MAX_CONSTRAINTS] if isinstance(said, list) else []
     problems, texts = list[str](), list[str]()
     for index, text in enumerate(listed):
@@ -168,9 +179,9 @@ def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
     return {**_STAND_INS, **made}
 
 
-def _together(made: Draft) -> Draft:
+def _together(made: Draft, checks: Iterable[_Check]) -> Draft:
     """Run the checks that look at several sections, or at a whole section."""
-    sound = made.found(line for check in _CHECKS for line in _problems(made, *check))
+    sound = made.found(line for check in checks for line in _problems(made, *check))
     words = [line for check in _WORDS for line in _problems(made, *check)]
     return replace(sound, problems=tuple(dict.fromkeys((*sound.problems, *words))))
 
@@ -316,8 +327,7 @@ def _direction_of_guards(spec: Spec) -> Iterator[str]:
 _STARTS = ("trial.command", "trial.image", "trial.options")
 #: For checks that need only names of parameters and constants: a wrong range leaves the name.
 _NAMES = ("space.", "fixed.")
-#: The fields that a check depends on, and the check.
-_CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
+_CHECKS: list[_Check] = [
     (("space.",), _space_names),
     (("space",), _space),
     (("fixed.",), _fixed_names),
@@ -336,7 +346,7 @@ _CHECKS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
     (("deploy.metric", "deploy.guards", "objective"), _direction_of_guards),
 ]
 #: The same for words with placeholders: no later check depends on what these find.
-_WORDS: list[tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]] = [
+_WORDS: list[_Check] = [
     (("trial.command", *_NAMES), _placeholders("command")),
     (("trial.args", *_NAMES), _placeholders("args")),
     (("trial.options", *_NAMES), _placeholders("options")),

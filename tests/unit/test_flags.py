@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import factories
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,6 +211,13 @@ def test_choices_that_programs_are_told_alike_are_refused(
     assert refused(conf(choices, flags)) == (
         f"space.use_bn.choices: choices must differ in what programs are told, got {pair}"
     )
+
+
+def test_a_stored_spec_whose_choices_are_told_alike_is_still_read() -> None:
+    plain = conf([1, "1"])
+    assert factories.run(plain, check=False).spec.space["use_bn"].size == 2
+    with pytest.raises(SpecError, match="choices must differ in what programs are told"):
+        load(plain)
 
 
 @pytest.mark.parametrize("choices", [[1, 1.0], [1000.0, 1000], ["a", 2, "b", 2.0]])

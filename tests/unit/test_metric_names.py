@@ -22,7 +22,7 @@ from hpo_lib.deployers.mlflow_rest import metric_keys
 from hpo_lib.errors import SpecError
 from hpo_lib.report import page, sheet
 from hpo_lib.search.optimizer import Optimizer
-from hpo_lib.spec import load
+from hpo_lib.spec import load, stored
 from hpo_lib.spec.outline import Outline
 from hpo_lib.spec.yaml_file import from_yaml, to_yaml
 from hpo_lib.trials.outcome import judged
@@ -254,6 +254,7 @@ def test_constraints_of_stored_specs_are_read_as_they_were() -> None:
     goal = Outline.of(document).goal
     assert goal is not None
     assert goal.constraints[0].metrics == {"val", "loss"}
+    assert stored(document).goal == goal
     assert Constraint.parse('"val/loss" <= 0.5').metrics == {"val/loss"}
 
 

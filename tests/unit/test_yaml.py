@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import assume, given
@@ -123,6 +124,42 @@ def test_a_conf_is_held_to_the_same(value: Any, why: str) -> None:
         "trial.options.a.0.b",
     ]
     assert f"trial.options.a.0.b: {why}" in told
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"x\ud800": 1}, "x?"),
+        ({"fixed": {"\ud800": 1}}, "fixed.?"),
+        ({"extra_metrics": ["\ud800"]}, "extra_metrics.0"),
+        ({"constraints": ["\ud800 <= 1"]}, "constraints.0"),
+        ({"constraints": ["'\\ud800' <= 1"]}, "constraints.0"),
+        ({"trial": {"command": ["p"], "options": {"a": [{"\ud800": 1}]}}}, "trial.options.a.0.?"),
+    ],
+)
+def test_half_a_character_is_refused_wherever_it_stands(part: dict[str, Any], path: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(yaml.safe_load(TEXT % "[a]") | part)
+    told = str(caught.value)
+    assert f"{path}: " in told
+    assert told.encode()
+
+
+def test_a_conf_made_in_python_may_hold_values_of_numpy() -> None:
+    conf = yaml.safe_load(TEXT % "[a]") | {
+        "fixed": {"epochs": np.int64(3), "rate": np.float32(0.1), "amp": np.bool_(True)},
+        "initial_points": [{"c": np.str_("a"), "n": np.array(4)}],
+    }
+    conf["space"]["n"] = {"type": "ordinal", "choices": 2 ** np.arange(1, 4)}
+    plain = load(conf).dump()
+    assert plain["fixed"] == {"epochs": 3, "rate": 0.1, "amp": True}
+    assert plain["initial_points"] == [{"c": "a", "n": 4}]
+    assert plain["space"]["n"]["choices"] == [2, 4, 8]
+    assert same(json.loads(json.dumps(plain)), plain)
+    conf["fixed"]["rate"] = np.array([1, 2])
+    with pytest.raises(SpecError) as caught:
+        load(conf)
+    assert str(caught.value) == "fixed.rate: must be text, a number or true/false, got [1, 2]"
 
 
 def test_a_word_of_old_is_answered_with_the_words_of_today() -> None:
