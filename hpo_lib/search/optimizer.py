@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, SupportsFloat
 
+from hpo_lib.core import plain
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.plain import scalar
@@ -76,7 +77,8 @@ class Optimizer:
         goal = Goal.of(*_directions(direction))
         known = [name for name, _ in goal.objectives]
         self._goal = replace(goal, constraints=_parsed(constraints, known))
-        if not 0 <= seed < 2**32:
+        seed, settings = scalar(seed), plain.read(settings)
+        if not (isinstance(seed, int) and 0 <= seed < 2**32):
             raise SpecError(f"seed: must be within [0, 2**32), got {shown(seed)}")
         self._space = space if isinstance(space, Space) else Space.parse(space)
         made = suggesting.make_sampler(
@@ -94,8 +96,9 @@ class Optimizer:
 
     def suggest(self, n: int = 1) -> list[dict[str, Value]]:
         """Give `n` new configurations; fewer, in the end none, once the space is used up."""
-        if n < 1:
-            raise SpecError(f"n: must be >= 1, got {n}")
+        n = scalar(n)
+        if not isinstance(n, int) or n < 1:
+            raise SpecError(f"n: must be >= 1, got {shown(n)}")
         history = History(tuple(self._trials), earlier=self._earlier)
         suggestions = suggesting.suggest(self._search, history, n)
         for suggestion in suggestions:

@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import (
 )
 
 from hpo_airflow import settings, tasks
+from hpo_airflow.broken_dag import prose
 from hpo_airflow.installation import open_store, this_installation
 from hpo_airflow.tasks import emit, errors, key_of, label
 
@@ -177,7 +178,7 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
     if model is None or deploy is None or not model.needs_approval(deploy):
         return None
     lines = [
-        model.verdict_reason,
+        prose(model.verdict_reason),
         "",
         f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
         f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",

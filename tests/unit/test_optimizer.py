@@ -452,6 +452,9 @@ def test_constraints_and_spaces_take_values_of_libraries() -> None:
         "n": {"type": "int", "low": np.int64(1), "high": np.int64(9)},
         "o": {"type": "ordinal", "choices": 2 ** np.arange(3)},
     }
-    optimizer = Optimizer(space, constraints=["gap <= 0.1"])
+    optimizer = Optimizer(
+        space, "bayesian", seed=np.int64(3), constraints=["gap <= 0.1"], initial=np.int64(2)
+    )
+    assert len(optimizer.suggest(np.int64(2))) == 2
     optimizer.observe({"n": 2, "o": np.int64(4)}, np.float32(0.5), {"gap": np.float32(0.05)})
     assert optimizer.best == ({"n": 2, "o": 4}, 0.5)
