@@ -54,11 +54,6 @@ def inline(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
 
 
-def prose(text: str) -> str:
-    """Write sentences for Markdown, in which names of others make no link, image or markup."""
-    return re.sub(r"[][<>*`\\]", r"\\\g<0>", text)
-
-
 def fenced(text: str, language: str = "") -> str:
     """Write a text as a block of Markdown code, with a fence that nothing in it can close."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

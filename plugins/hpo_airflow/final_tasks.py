@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from airflow.sdk.exceptions import (
 )
 
 from hpo_airflow import settings, tasks
-from hpo_airflow.broken_dag import prose
 from hpo_airflow.installation import open_store, this_installation
 from hpo_airflow.tasks import emit, errors, key_of, label
 
@@ -187,6 +187,11 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
     ]
     limit = timedelta(seconds=deploy.approval_timeout_s)
     return f"Deploy {model.experiment} version {model.version}?", "\n".join(lines), limit
+
+
+def prose(text: str) -> str:
+    """Write sentences for Markdown, in which names of others make no link, image or markup."""
+    return re.sub(r"[][<>*`\\]", r"\\\g<0>", text)
 
 
 def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
