@@ -38,21 +38,31 @@ def misplaced(spec: Spec, part: str, *, at: str = "trial") -> Iterator[str]:
 
 
 def notes(spec: Spec) -> list[str]:
-    """Say what is right, but perhaps not what is meant, a line each: booleans told as by default.
+    """Say what is right, but perhaps not what is meant, a line each."""
+    return [*_told_by_default(spec), *_told_as_text(spec)]
 
-    Those for which the spec names a spelling need no note.
-    """
+
+def _told_by_default(spec: Spec) -> Iterator[str]:
+    """Say which booleans have no spelling of their own."""
     trial = spec.trial
     told = [name for name in _booleans(spec) if trial.appends or _asked(name, trial.words)]
     chosen = trial.flags if isinstance(trial.flags, dict) else dict.fromkeys(told, trial.flags)
     silent = [name for name in told if chosen.get(name) is None]
-    if not silent:
-        return []
-    first = flags.argument(f"--{silent[0]}", False, Spelling.TRUE_FALSE)
-    return [
-        f"{', '.join(silent)}: told as true or false, such as {first}, which argparse's type=bool "
-        "takes for true, and store_true refuses; trial.flags has other ways"
-    ]
+    if silent:
+        first = flags.argument(f"--{silent[0]}", False, Spelling.TRUE_FALSE)
+        yield (
+            f"{', '.join(silent)}: told as true or false, such as {first}, which argparse's "
+            "type=bool takes for true, and store_true refuses; trial.flags has other ways"
+        )
+
+
+def _told_as_text(spec: Spec) -> Iterator[str]:
+    """Say which values are text that was true or false in YAML 1.1."""
+    values = {name: _choices(spec, name) for name in spec.space}
+    values |= {name: (value,) for name, value in spec.fixed.items()}
+    names = [name for name, them in values.items() if them and all(map(_is_old_word, them))]
+    if names:
+        yield f"{', '.join(names)}: yes, no, on and off are text; booleans are true and false"
 
 
 def _booleans(spec: Spec) -> list[str]:
@@ -66,6 +76,10 @@ def _choices(spec: Spec, name: str) -> tuple[Value, ...]:
 
 def _is_boolean(*values: Value) -> bool:
     return any(isinstance(value, bool) for value in values)
+
+
+def _is_old_word(value: Value) -> bool:
+    return isinstance(value, str) and value.lower() in ("yes", "no", "on", "off")
 
 
 def _asked(name: str, words: tuple[str, ...]) -> bool:

@@ -91,6 +91,22 @@ class TestMlflow(CrashContract):
         assert logged == {"units": "8", "optimizer": "adam"}
         assert [one["key"] for one in run["data"]["metrics"]] == ["val_loss"]
 
+    def test_metrics_are_logged_whatever_they_are_called(
+        self, deployer: MlflowDeployer, client: httpx.Client, release: MakeRelease
+    ) -> None:
+        one = release(1)
+        names = {"hit@10": 0.1, "hit_10": 0.2, "metrics/mAP50(B)": 0.3, "valid_1's auc": 0.4}
+        serve(deployer, replace(one, manifest=dict(one.manifest) | {"metrics": names}))
+        version = deployer._version(1)
+        assert version is not None
+        run = client.get(f"{API}/runs/get", params={"run_id": version["run_id"]}).json()["run"]
+        assert {one["key"]: one["value"] for one in run["data"]["metrics"]} == {
+            "hit_10_": 0.1,
+            "hit_10": 0.2,
+            "metrics/mAP50_B_": 0.3,
+            "valid_1_s auc": 0.4,
+        }
+
     def test_a_saved_model_says_how_mlflow_loads_it(
         self, deployer: MlflowDeployer, release: MakeRelease
     ) -> None:

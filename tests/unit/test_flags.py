@@ -252,6 +252,8 @@ NOTE = (
     "true, and store_true refuses; trial.flags has other ways"
 )
 
+WORDS = "yes, no, on and off are text; booleans are true and false"
+
 
 @pytest.mark.parametrize(
     ("plain", "said"),
@@ -261,10 +263,14 @@ NOTE = (
         (conf([True, False], "true_false"), []),
         (conf([True, False], {"use_bn": "true_false"}), []),
         (conf([True, False], args=["${params.lr}"]), []),
-        (conf(["yes", "no"]), []),
+        (conf(["de", "no"]), []),
+        (conf(["yes", "no"]), [f"use_bn: {WORDS}"]),
+        (conf([1, 2]) | {"fixed": {"amp": "Off", "size": "small"}}, [f"amp: {WORDS}"]),
     ],
 )
-def test_a_boolean_without_a_spelling_is_noted(plain: dict[str, Any], said: list[str]) -> None:
+def test_a_boolean_without_a_spelling_and_a_word_that_was_one_are_noted(
+    plain: dict[str, Any], said: list[str]
+) -> None:
     assert notes(load(plain)) == said
 
 
