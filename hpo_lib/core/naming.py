@@ -24,7 +24,7 @@ _PART = re.compile(
     rf"(?P<quoted>{_QUOTED})|(?P<word>{_ANY_WORD})|(?P<blanks>\s+)|(?P<other>.)", re.DOTALL
 )
 #: Words joined without blanks as those of a metric's name are; a function such as abs( is no word.
-_CLOSED_UP = re.compile(r"(?<![\w.])(?>[^\W\d]\w*(?:-[\w.]+|/[^\W\d][\w.]*)+)(?!\s*\()")
+_CLOSED_UP = re.compile(r"(?<![\w.])(?>(?P<first>[^\W\d]\w*)(?:-[\w.]+|/[^\W\d][\w.]*)+)(?!\s*\()")
 _OPERATOR = re.compile(r"\s*([-+*/])\s*")
 _ARITHMETIC = (
     *(ast.Name, ast.Constant, ast.UnaryOp, ast.BinOp, ast.Call, ast.Load),
@@ -43,8 +43,11 @@ def tidied(text: str) -> str:
 
 
 def quoted(text: str, known: Collection[str]) -> str:
-    """Put the known metrics that are no plain words into quotes; SpecError if that is ambiguous."""
-    odd = [name for name in known if name in text and not is_word(name)]
+    """Put the known metrics that are no plain words into quotes; SpecError if that is ambiguous.
+
+    A name that begins with a quote is known in quotes alone.
+    """
+    odd = [name for name in known if name in text and not is_word(name) and name[0] not in "'\""]
     if len(odd) > _MOST_NAMES:
         raise SpecError(f"must have metrics in quotes: {len(odd)} known ones can be read in it")
     made = rest = text
@@ -53,9 +56,12 @@ def quoted(text: str, known: Collection[str]) -> str:
         _refuse_ambiguous(text, found, odd, known)
         made = made[:start] + repr(found[0]) + made[end:]
         rest = rest[:start] + " " * (end - start) + rest[end:]
+    for found in re.finditer(_QUOTED, rest):
+        if found[0] in known:
+            raise SpecError(f"{found[0]} is a metric with its quotes: write {repr(found[0])!r}")
     rest = re.sub(_QUOTED, lambda found: " " * len(found[0]), rest)
     for found in _CLOSED_UP.finditer(rest):
-        if not set(re.findall(_ANY_WORD, found[0])) & set(known):
+        if found["first"] not in known:
             raise _two_ways(text, found)
     _refuse_spread(made, known)
     return made
@@ -94,7 +100,7 @@ def _tidy(part: re.Match[str]) -> str:
 def _metrics(text: str, odd: Collection[str]) -> Iterator[re.Match[str]]:
     """Find names outside of quotes, numbers and words: at each place the longest."""
     listed = "|".join(map(_pattern, sorted(odd, key=len, reverse=True))) or r"(?!)"
-    whole = rf"(?P<name>{listed})|{_QUOTED}|{_NUMBER}|{_ANY_WORD}|."
+    whole = rf"{_QUOTED}|(?P<name>{listed})|{_NUMBER}|{_ANY_WORD}|."
     return (one for one in re.finditer(whole, text, re.DOTALL) if one["name"] is not None)
 
 

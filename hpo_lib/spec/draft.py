@@ -107,7 +107,8 @@ def draft(data: Any, *, kept: bool = False) -> Draft:
         raise SpecError(f"spec: must be plain JSON: {error}") from None
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
-    made = _with_constraints(_sections(given), given, None if kept else metrics_named(given))
+    known = {name for name in metrics_named(given) if not told(metric_name, name)}
+    made = _with_constraints(_sections(given), given, None if kept else known)
     return _together(made, [one for one in _CHECKS if not (kept and one[1] is booleans.alike)])
 
 

@@ -159,6 +159,12 @@ def test_what_is_no_name_is_refused(name: str) -> None:
             '"train/loss" can be a metric or train / loss: write "eval/loss <= \'train/loss\'" for '
             'the metric, or "eval/loss <= train / loss"',
         ),
+        (
+            "val-loss <= 0.5",
+            ["loss"],
+            '"val-loss" can be a metric or val - loss: write "\'val-loss\' <= 0.5" for the metric, '
+            'or "val - loss <= 0.5"',
+        ),
         # Nobody knows either, and the closed-up form is how metrics are called.
         (
             "PR-AUC >= 0.5",
@@ -211,7 +217,7 @@ def test_what_is_ambiguous_is_refused_with_the_quoted_form(
         ("a / b <= 1e-3*c", ["loss"], {"a", "b", "c"}),
         ("loss-abs(b) <= 1", ["acc"], {"loss", "b"}),
         # No part of a longer word, and a function where it is called.
-        ("val-losses <= 1", ["val-loss", "losses"], {"val", "losses"}),
+        ("val-losses <= 1", ["val-loss", "val"], {"val", "losses"}),
         ("abs(abs) <= 1", ["abs"], {"abs"}),
     ],
 )
@@ -246,6 +252,11 @@ def test_a_wrong_constraint_hides_no_other_and_a_side_that_is_no_formula_is_expl
     ]
     assert lines[0].endswith("; a metric of such a name stands in quotes: \"'hit@10' >= 1\"")
     assert lines[2].endswith("quotes: \"'valid_1 auc' >= 'valid_2 auc'\"")
+
+
+def test_what_is_no_name_makes_no_constraint_wrong() -> None:
+    told = refused(conf("acc", "acc - loss <= 1", extra_metrics=["1", " ", "", "<= "]))
+    assert {line.partition(": ")[0] for line in told.splitlines()} == {"extra_metrics"}
 
 
 def test_constraints_of_stored_specs_are_read_as_they_were() -> None:
