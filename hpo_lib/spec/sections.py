@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from hpo_lib.core.trial import Direction
-from hpo_lib.errors import SpecError, nearest
+from hpo_lib.errors import nearest
 from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, FORMATS
 from hpo_lib.spec import uris
 from hpo_lib.spec.trial_section import Later, registered
