@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+#: So many names are hinted at; of a longer name no more letters are compared.
+_MOST_HINTS, _MOST_LETTERS = 3, 100
 
 
 class HpoError(Exception):
@@ -55,6 +58,133 @@ class NotFound(HpoError, KeyError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Give ", did you mean 'x'?" for the closest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    """Give ", did you mean 'x'?" for the known name that this one may stand for, or nothing.
+
+    It is the same word in another spelling, else what other tools call so, else the closest.
+    """
+    listed = [str(one) for one in known]
+    close = meant(name, listed) or difflib.get_close_matches(name[:_MOST_LETTERS], listed, n=1)
+    return f", did you mean {_quoted(close[0])}?" if close else ""
+
+
+def meant(name: str, known: Collection[str]) -> list[str]:
+    """Give the known names that are this one in another spelling, or that other tools call so."""
+    word = _letters(name)
+    same = [one for one in known if word and _letters(one) == word]
+    return same or [one for one in _MEANT.get(word, ()) if one.partition(" ")[0] in known]
+
+
+def _letters(name: str) -> str:
+    """Leave out a name's case, and the marks between its words."""
+    return "".join(one for one in name[:_MOST_LETTERS].lower() if one.isalnum())
+
+
+def _quoted(close: str) -> str:
+    name, blank, remark = close.partition(" ")
+    return f"{name!r}{blank}{remark}"
+
+
+#: Of longer names, no more letters are compared.
+_MOST_LETTERS = 100
+#: Our keys and values, some with a remark, and what Katib, SageMaker, Vizier, Optuna, Ray Tune,
+#: W&B, Hyperopt, NNI and Kubernetes call them, in small letters. Of several the first counts that
+#: is known where the word stands.
+_CALLED = {
+    # Directions and other values.
+    "maximize": "max maximise maximum maximization maximisation higher greater increase up",
+    "minimize": "min minimise minimum minimization minimisation lower smaller less decrease down",
+    "last": "latest final",
+    "best": "max min",
+    "log": "logarithmic loguniform log2 log10 ln geometric unitlogscale",
+    "reverse_log": "reverselogarithmic unitreverselogscale",
+    "linear": "uniform lin unitlinearscale",
+    # Types of parameters.
+    "float": "double real uniform continuous number quniform floatdistribution",
+    "float (with scale: log)": "loguniform qloguniform logarithmic log reciprocal",
+    "int": "integer randint qrandint long intdistribution",
+    "int (with scale: log)": "lograndint qlograndint",
+    "categorical": "choice choices category cat select string str bool boolean enum nominal",
+    "ordinal": "discrete ordered",
+    # Samplers, backends, deployers.
+    "bayesian": "bayesianoptimization bayesopt bayes bo",
+    "random": "randomsearch",
+    "grid": "gridsearch",
+    "tpe": "tpesampler hyperopttpe multivariatetpe",
+    "gp": "gaussianprocess gpsampler",
+    "cmaes": "cma cmaessampler",
+    "nsga2": "nsga nsgaii",
+    "qmc": "quasirandom halton quasimontecarlo",
+    "kubernetes": "k8s kube pod",
+    "docker": "container podman",
+    "ecs": "fargate aws",
+    "job": "tfjob pytorchjob mpijob kubeflow",
+    "local": "process subprocess",
+    "package": "zip file folder",
+    "sagemaker": "aws endpoint",
+    # Sections.
+    "objective": "objectives goal studyobjective",
+    "space": "parameters params hyperparameters hyperparams hparams searchspace paramspace "
+    "parameterspace parameterranges paramgrid paramdistributions distributions configspace",
+    "fixed": "constants static staticparameters staticparams statichyperparameters fixedparams "
+    "fixedparameters",
+    "initial_points": "pointstoevaluate baselineconfig startingpoints default initial",
+    "sampler": "algorithm algo tuner searcher searchalg searchalgorithm suggester suggestion "
+    "samplingalgorithm method strategy",
+    "scheduler": "pruner earlystopping earlystoppingalgorithm stopper",
+    "trial": "trialtemplate trialjob trainingjob trainingjobdefinition training task",
+    "extra_metrics": "additionalmetricnames additionalmetrics",
+    "constraints": "outcomeconstraints constraint",
+    "final": "finaltraining retrain",
+    "deploy": "deployment serving serve",
+    "warm_start": "warmstartconfig",
+    # Keys of the sections.
+    "to": "type kind deployer destination",
+    "direction (or target, if it is a number)": "goal",
+    "direction": "mode type optimizationtype objectivetype sense optimize",
+    "metric": "objectivemetricname objectivemetric primarymetric metricname metricid monitor name "
+    "hyperparametermetrictag",
+    "max_trials": "maxtrialcount maxevals ntrials numtrials trials numsamples maxtotaltrials niter "
+    "maxtrialnumber maxnumberoftrainingjobs runcap budget",
+    "parallel_trials": "paralleltrialcount maxparalleltrialcount maxparalleltrials maxconcurrent "
+    "maxconcurrenttrials trialconcurrency concurrency parallelism parallel njobs "
+    "maxparalleltrainingjobs",
+    "max_failed_trials": "maxfailedtrialcount maxfailures maxfailed",
+    "max_duration": "timeout maxtime timebudget timebudgets walltime maxexperimentduration "
+    "maxruntime maxruntimeinseconds",
+    "timeout": "maxtime walltime maxruntime maxruntimeinseconds maxtrialduration "
+    "activedeadlineseconds",
+    "patience": "earlystopping maxnumberoftrainingjobsnotimproving",
+    "command": "cmd program script entrypoint trialcommand",
+    "args": "arguments argv",
+    "env": "environment envvars environmentvariables",
+    "image": "containerimage dockerimage trainingimage",
+    "memory (with cpu and gpu beside it)": "limits requests",
+    "memory": "mem ram memorylimit",
+    "cpu": "cpus ncpu numcpus vcpu vcpus cores",
+    "gpu": "gpus ngpu ngpus numgpus nvidiacomgpu accelerators",
+    "spot": "preemptible interruptible enablemanagedspottraining",
+    "collector": "collectorkind kind",
+    "format": "regex pattern logformat filter metricdefinitions",
+    "path": "filesystempath file filename",
+    "uri": "url location bucket s3outputpath",
+    "cron": "crontab scheduleinterval",
+    "timezone": "tz zone",
+    "assets": "asset datasets dataset",
+    "seeds": "repeats repetitions replicates nseeds",
+    "seed": "randomstate randomseed rngseed",
+    "name": "algorithm algo algorithmname experimentname studyname study displayname",
+    # Keys of a parameter.
+    "low (with high beside it, or choices)": "feasiblespace bounds range interval",
+    "low": "min minimum minvalue lower lowerbound lo",
+    "high": "max maximum maxvalue upper upperbound hi",
+    "step": "stepsize stepvalue q increment",
+    "choices": "values value list categories categoricalvalues discretevalues options items",
+    "scale (scale: log)": "log logscale islog",
+    "scale": "scaling scalingtype scaletype distribution prior base",
+    "type": "parametertype paramtype kind dtype classname",
+    "when": "condition conditions conditional parent dependson activeif",
+}
+_MEANT: dict[str, list[str]] = {}
+for _ours, _words in _CALLED.items():
+    for _word in _words.split():
+        _MEANT.setdefault(_word, []).append(_ours)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
 
 from pydantic import (
@@ -19,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hpo_lib.errors import SpecError, nearest
+from hpo_lib.errors import SpecError, meant, nearest
 
 _M = TypeVar("_M", bound=BaseModel)
 _RULE = "rule"
@@ -31,6 +30,7 @@ _SHOWN = 80
 #: How many unknown keys of a section are told: finding the nearest known key takes time.
 _MOST_UNKNOWN = 50
 _MAX_TEXT = 256
+_QUOTED = re.compile("'([^']*)'")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HAS_PATH = re.compile(r"[\w.-]+: ")
 MAX_WHOLE = 2**53
@@ -48,6 +48,10 @@ _WORDS = {
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
+
+
+def _nowhere(_: str) -> str:
+    return ""
 
 
 def rule(message: str) -> PydanticCustomError:
@@ -79,7 +83,7 @@ def each(check: Callable[[Any], object], values: Iterable[Any]) -> list[str]:
 class Strict(BaseModel):
     """A frozen model that tells all problems of its input at once.
 
-    The error for an unknown key names the nearest known one.
+    The error for an unknown key names the known one that is meant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -101,7 +105,7 @@ class Strict(BaseModel):
         given = cls._without_unknown(data)
         if info.context is LENIENT:
             return handler(given)
-        unknown = [_own(line, UNKNOWN) for line in islice(cls._unknown(data), _MOST_UNKNOWN)]
+        unknown = list(cls._unknown(data))
         try:
             made = handler(given)
         except ValidationError as error:
@@ -113,22 +117,25 @@ class Strict(BaseModel):
         return made
 
     @classmethod
-    def _keys(cls) -> list[str]:
+    def key_names(cls) -> list[str]:
+        """Give the keys that are known, as they are written."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
     @classmethod
-    def _unknown(cls, data: Mapping[Any, Any]) -> Iterator[str]:
-        known = cls._keys()
-        for key in data:
-            if key not in known and cls.model_config.get("extra") != "allow":
-                hint, listing = nearest(str(key), known), ", ".join(known)
-                yield f"unknown key {shown(key)}{hint}; known: {listing}"
+    def _unknown(cls, data: Mapping[Any, Any]) -> Iterator[InitErrorDetails]:
+        known = cls.key_names()
+        given = [] if cls.model_config.get("extra") == "allow" else data
+        found = [key for key in given if key not in known]
+        for key in found[:_MOST_UNKNOWN]:
+            yield _own(unknown_key(key, known), UNKNOWN, key=key, known=known)
+        if (more := len(found) - _MOST_UNKNOWN) > 0:
+            yield _own(f"has {more:,} further unknown keys", UNKNOWN)
 
     @classmethod
     def _without_unknown(cls, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
         if cls.model_config.get("extra") == "allow":
             return data
-        return {key: value for key, value in data.items() if key in cls._keys()}
+        return {key: value for key, value in data.items() if key in cls.key_names()}
 
     @classmethod
     def _further(
@@ -148,8 +155,8 @@ def _together(problems: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data("", problems)
 
 
-def _own(message: str, kind: LiteralString = _RULE) -> InitErrorDetails:
-    error = PydanticCustomError(kind, "{message}", {"message": message})
+def _own(message: str, kind: LiteralString = _RULE, **more: Any) -> InitErrorDetails:
+    error = PydanticCustomError(kind, "{message}", {"message": message, **more})
     return InitErrorDetails(type=error, input=None)
 
 
@@ -194,6 +201,20 @@ Scalar = Annotated[Any, AfterValidator(scalar)]
 Number = Annotated[Any, AfterValidator(number)]
 
 
+def unknown_key(
+    key: object,
+    known: Sequence[str],
+    elsewhere: Callable[[str], str] = _nowhere,
+    *,
+    known_to: str = "known",
+) -> str:
+    """Say that a key is not known, with the one that is meant: here, elsewhere, or the nearest."""
+    name = str(key)
+    hint = "" if meant(name, known) else elsewhere(name)
+    listing = ", ".join(known)
+    return f"unknown key {shown(key)}{hint or nearest(name, known)}; {known_to}: {listing}"
+
+
 def parse(model: type[_M], data: Any, *, at: str = "") -> _M:
     """Build the model; SpecError holds a line per problem, each path prefixed by `at`."""
     try:
@@ -202,14 +223,20 @@ def parse(model: type[_M], data: Any, *, at: str = "") -> _M:
         raise SpecError("\n".join(lines(error, at))) from None
 
 
-def lines(error: ValidationError, at: str = "") -> list[str]:
-    """Give the problems that a model has, a line each, with its path."""
-    return list(dict.fromkeys(line for one in error.errors() for line in _lines(one, at)))
+def lines(
+    error: ValidationError, at: str = "", *, elsewhere: Callable[[str], str] = _nowhere
+) -> list[str]:
+    """Give the problems that a model has, a line each, with its path.
+
+    `elsewhere` says where a key belongs that its own section does not know.
+    """
+    found = error.errors()
+    return list(dict.fromkeys(line for one in found for line in _lines(one, at, elsewhere)))
 
 
-def _lines(problem: Any, at: str) -> Iterator[str]:
+def _lines(problem: Any, at: str, elsewhere: Callable[[str], str]) -> Iterator[str]:
     path = ".".join([at, *_path(problem["loc"])] if at else _path(problem["loc"]))
-    for message in _message(problem).split("\n"):
+    for message in _message(problem, elsewhere).split("\n"):
         own = not path and _HAS_PATH.match(message)
         yield message if own else f"{path or 'spec'}: {message}"
 
@@ -222,8 +249,10 @@ def _path(loc: tuple[int | str, ...]) -> list[str]:
     return [part for part in parts if not part.startswith("function-") and part != "[key]"]
 
 
-def _message(problem: Any) -> str:
+def _message(problem: Any, elsewhere: Callable[[str], str]) -> str:
     kind, value = problem["type"], problem.get("input")
+    if kind == UNKNOWN and "key" in problem["ctx"]:
+        return unknown_key(problem["ctx"]["key"], problem["ctx"]["known"], elsewhere)
     if kind in (_RULE, UNKNOWN):
         return str(problem["msg"])
     if kind == "missing":
@@ -236,4 +265,11 @@ def _message(problem: Any) -> str:
         hint = nearest(context["tag"], known)
         return f"type must be one of {', '.join(known)}, got {shown(context['tag'])}{hint}"
     words = _WORDS.get(kind) or str(problem["msg"]).replace("Input should be", "must be", 1)
-    return f"{words}, got {shown(value)}"
+    return f"{words}, got {shown(value)}{_value_meant(problem)}"
+
+
+def _value_meant(problem: Any) -> str:
+    """Hint at one of the few values that there are."""
+    if problem["type"] not in ("enum", "literal_error"):
+        return ""
+    return nearest(str(problem["input"]), _QUOTED.findall(problem["ctx"]["expected"]))

@@ -7,6 +7,9 @@ from hpo_lib.core.space import Space
 from hpo_lib.registry import AUTO
 from hpo_lib.spec import Spec
 
+#: The samplers that it chooses from.
+CHOICES = ("bayesian", "grid", "sobol")
+
 
 def choose(
     space: Space, goal: Goal, *, trials: int | None, parallel: int | None, fidelity: bool

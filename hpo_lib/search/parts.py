@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpo_lib.errors import HpoError, PartFailed, SpecError, nearest
+from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.registry import load
-from hpo_lib.validation import Strict, parse, shown
+from hpo_lib.spec.hints import elsewhere
+from hpo_lib.validation import Strict, parse, shown, unknown_key
 
 
 def made(
@@ -45,9 +46,8 @@ def settings_of(
             f"hpo_lib.validation.Strict, got {shown(str(model))}"
         )
     known = [*besides, *model.model_fields]
-    listing = ", ".join(known)
     wrong = [
-        f"{kind}: unknown key {shown(one)}{nearest(one, known)}; known to {name}: {listing}"
+        f"{kind}: {unknown_key(one, known, elsewhere, known_to=f'known to {name}')}"
         for one in settings
         if one not in known
     ]

@@ -17,12 +17,13 @@ from hpo_lib.core.trial import (
     TrialState,
 )
 from hpo_lib.errors import PartFailed, SpecError
-from hpo_lib.registry import AUTO
+from hpo_lib.registry import AUTO, load
 from hpo_lib.samplers import Sampler, random_params, shuffled
-from hpo_lib.samplers.auto import choose, chosen
+from hpo_lib.samplers.auto import CHOICES, choose, chosen
 from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.spec import Draft, Spec
-from hpo_lib.validation import Strict, told
+from hpo_lib.spec.hints import elsewhere
+from hpo_lib.validation import Strict, told, unknown_key
 
 _OF_EVERY_SAMPLER = ("name", "seed")
 _ASKS = 3
@@ -87,7 +88,11 @@ def sampler_problems(draft: Draft) -> list[str]:
     asked = draft.spec.sampler
     named = asked.name != AUTO and draft.sound("sampler.name")
     wrong = told(_settings, asked.name, asked.settings) if named else []
-    return wrong if wrong or not searchable(draft) else told(search, draft.spec)
+    if wrong:
+        return wrong
+    if searchable(draft):
+        return told(search, draft.spec)
+    return [] if named or not draft.sound("sampler") else _unknown_to_auto(asked.settings)
 
 
 def searchable(draft: Draft) -> bool:
@@ -95,6 +100,14 @@ def searchable(draft: Draft) -> bool:
     named = draft.spec.sampler.name != AUTO and draft.sound("sampler.name")
     chosen_by = () if named else ("limits", "warm_start", "scheduler")
     return draft.sound(*_MADE_OF, *chosen_by)
+
+
+def _unknown_to_auto(settings: Mapping[str, Any]) -> list[str]:
+    """Give the keys that no sampler knows of which `auto` may choose."""
+    models = [load("sampler", name).Settings for name in CHOICES]
+    known = [*_OF_EVERY_SAMPLER, *(key for model in models for key in model.model_fields)]
+    wrong = (key for key in settings if key not in known)
+    return [f"sampler: {unknown_key(key, known, elsewhere)}" for key in wrong]
 
 
 def _settings(name: str, settings: Mapping[str, Any]) -> Strict:

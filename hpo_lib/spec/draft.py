@@ -21,6 +21,8 @@ from hpo_lib.core.trial import Value
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import AUTO, TAKE_EARLIER
 from hpo_lib.spec import booleans, placeholders
+from hpo_lib.spec.foreign import foreign
+from hpo_lib.spec.hints import elsewhere, without_type
 from hpo_lib.spec.model import MAX_BYTES, MAX_CONSTRAINTS, Spec, final_trial
 from hpo_lib.spec.outline import metrics_named
 from hpo_lib.spec.sections import metric_name
@@ -107,6 +109,8 @@ def draft(data: Any, *, kept: bool = False) -> Draft:
         raise SpecError(f"spec: must be plain JSON: {error}") from None
     if size > MAX_BYTES:
         raise SpecError(f"spec: must be at most {MAX_BYTES:,} bytes of JSON, got {size:,}")
+    if said := foreign(data):
+        raise SpecError(f"spec: {said}")
     known = {name for name in metrics_named(given) if not told(metric_name, name)}
     made = _with_constraints(_sections(given), given, None if kept else known)
     return _together(made, [one for one in _CHECKS if not (kept and one[1] is booleans.alike)])
@@ -119,7 +123,7 @@ def _sections(data: Mapping[Any, Any]) -> Draft:
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
-        told, broken = lines(error), broken | _fields(error, data)
+        told, broken = _told(error, data), broken | _fields(error, data)
     if not told and not odd:
         return Draft(spec)
     try:
@@ -154,6 +158,10 @@ def _with_constraints(made: Draft, data: Mapping[Any, Any], known: Collection[st
     sound = made.sound("constraints") and not problems
     spec = made.spec.model_copy(update={"constraints": tuple(texts) if sound else ()})
     return replace(made, spec=spec).found(problems)
+
+
+def _told(error: ValidationError, data: Mapping[Any, Any]) -> list[str]:
+    return [*lines(error, elsewhere=elsewhere), *without_type(data.get("space"))]
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:

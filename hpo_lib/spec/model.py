@@ -20,6 +20,8 @@ from pydantic import (
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Parameter, Space
+from hpo_lib.core.trial import Direction
+from hpo_lib.errors import meant
 from hpo_lib.spec.reuse import Reuse
 from hpo_lib.spec.schedule import Schedule
 from hpo_lib.spec.sections import (
@@ -103,7 +105,9 @@ class Spec(Strict):
         if value == "async":
             raise rule("async is not supported yet; known: waves")
         if value != "waves":
-            raise rule(f"must be waves, got {shown(value)}")
+            way = meant(str(value), list(Direction))
+            hint = f"; which way is better says objective.direction: {way[0]}" if way else ""
+            raise rule(f"must be waves, got {shown(value)}{hint}")
         return value
 
     @field_validator("extra_metrics")

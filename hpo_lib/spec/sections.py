@@ -69,7 +69,8 @@ class Objective(Strict):
     @classmethod
     def _check_direction(cls, value: Any) -> Any:
         if value not in ("minimize", "maximize"):
-            raise rule(f"must be minimize or maximize, got {shown(value)}")
+            hint = nearest(str(value), list(Direction))
+            raise rule(f"must be minimize or maximize, got {shown(value)}{hint}")
         return value
 
 

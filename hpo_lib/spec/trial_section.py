@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -20,6 +22,12 @@ from hpo_lib.validation import Strict, refuse, rule, shown
 
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
+#: What a shell makes something of, apart from placeholders.
+_SHELL = re.compile(r"[&|;<>`*?~\n]|\$(?!\{)")
+#: Words that YAML takes as they stand, and those of them that it takes for something else.
+_PLAIN = re.compile(r"(--?)?[A-Za-z_/][\w./=-]*|\.\.?/[\w./=-]+", re.ASCII)
+_NO_TEXT = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
+_LONG_LINE = 200
 _IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
@@ -102,6 +110,13 @@ class TrialSpec(Strict):
             raise rule(f"must be an image such as registry/name:tag, got {shown(name)}")
         return name
 
+    @field_validator("command", "args", mode="before")
+    @classmethod
+    def _not_one_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise rule(f"must be a list of words, such as {_listed(value)}, got {shown(value)}")
+        return value
+
     @field_validator("command", "args")
     @classmethod
     def _no_nul(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -159,6 +174,28 @@ class TrialSpec(Strict):
     def timeout_s(self) -> float:
         """The time limit of one attempt in seconds."""
         return seconds(self.timeout)
+
+
+def _listed(line: str) -> str:
+    """Write a command line as the list in YAML that means the same; or an example of a list."""
+    return f"[{', '.join(map(_as_yaml, _split(line) or ['python', 'train.py']))}]"
+
+
+def _split(line: str) -> list[str]:
+    """Take a line apart as a shell does; nothing if it is long, or cannot be taken apart."""
+    if len(line) > _LONG_LINE or not re.sub(r"[\t\n]", " ", line).isprintable():
+        return []
+    if _SHELL.search(line):
+        return ["sh", "-c", line]
+    try:
+        return shlex.split(line)
+    except ValueError:  # a quotation without its end
+        return []
+
+
+def _as_yaml(word: str) -> str:
+    plain = _PLAIN.fullmatch(word) and word.lower() not in _NO_TEXT
+    return word if plain else json.dumps(word, ensure_ascii=False)
 
 
 def _wrong_variable(name: str, value: str) -> Iterator[str]:

@@ -97,7 +97,11 @@ _LATER = "is not supported yet; leave it out"
             "space.lr: type must be one of float, int, categorical, ordinal, got \"flaot\", "
             "did you mean 'float'?",
         ),
-        ("trial/command", "python", 'trial.command: must be a list, got "python"'),
+        (
+            "trial/command",
+            "python",
+            'trial.command: must be a list of words, such as [python], got "python"',
+        ),
         ("objective/metric", 5, "objective.metric: must be text, got 5"),
         ("trial", {}, "trial.command: is required where there is no image"),
         # Values.

@@ -1,0 +1,324 @@
+"""What an error hints at: the key that is meant, where it belongs, and whose file this is."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_lib.core.space import Parameter
+from hpo_lib.errors import _CALLED, SpecError, nearest
+from hpo_lib.registry import BACKENDS, DEPLOYERS, SAMPLERS
+from hpo_lib.search import engine
+from hpo_lib.spec import Spec, load
+from hpo_lib.spec.draft import draft
+from hpo_lib.spec.foreign import EXAMPLE, TOOLS
+from hpo_lib.spec.hints import _PLACES
+from hpo_lib.spec.trial_section import _listed
+
+GOOD: dict[str, Any] = {
+    "name": "wine",
+    "objective": {"metric": "loss", "direction": "minimize"},
+    "space": {"lr": {"type": "float", "low": 0.1, "high": 1.0}},
+    "trial": {"command": ["python", "train.py"], "resources": {"cpu": 1}},
+    "limits": {"max_trials": 4},
+}
+
+
+def told(conf: Mapping[str, Any]) -> list[str]:
+    """Give all that is wrong with a conf."""
+    try:
+        made = draft(conf)
+    except SpecError as error:
+        return [str(error)]
+    return [*made.problems, *engine.problems(made)]
+
+
+def with_(section: str, **keys: Any) -> dict[str, Any]:
+    """Copy the good conf with keys of a section replaced or added."""
+    conf = copy.deepcopy(GOOD)
+    place = conf
+    for part in filter(None, section.split(".")):
+        place = place.setdefault(part, {})
+    place.update(keys)
+    return conf
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "hint"),
+    [
+        # Other tools' words for what is here.
+        ("", "algorithm", "did you mean 'sampler'?"),
+        ("", "algo", "did you mean 'sampler'?"),
+        ("", "parameters", "did you mean 'space'?"),
+        ("", "search_space", "did you mean 'space'?"),
+        ("", "params", "did you mean 'space'?"),
+        ("", "hyperparameters", "did you mean 'space'?"),
+        ("", "param-space", "did you mean 'space'?"),
+        ("objective", "goal", "did you mean 'direction' (or target, if it is a number)?"),
+        ("objective", "mode", "did you mean 'direction'?"),
+        ("objective", "type", "did you mean 'direction'?"),
+        ("objective", "objectiveMetricName", "did you mean 'metric'?"),
+        ("limits", "n_trials", "did you mean 'max_trials'?"),
+        ("limits", "maxTrialCount", "did you mean 'max_trials'?"),
+        ("limits", "max_evals", "did you mean 'max_trials'?"),
+        ("limits", "parallelTrialCount", "did you mean 'parallel_trials'?"),
+        ("limits", "n_jobs", "did you mean 'parallel_trials'?"),
+        ("limits", "maxFailedTrialCount", "did you mean 'max_failed_trials'?"),
+        ("limits", "timeout", "did you mean 'max_duration'?"),
+        ("space.lr", "min", "did you mean 'low'?"),
+        ("space.lr", "max", "did you mean 'high'?"),
+        ("space.lr", "log", "did you mean 'scale' (scale: log)?"),
+        ("space.lr", "q", "did you mean 'step'?"),
+        ("space.lr", "step_size", "did you mean 'step'?"),
+        ("space.lr", "feasibleSpace", "did you mean 'low' (with high beside it, or choices)?"),
+        ("trial", "program", "did you mean 'command'?"),
+        ("trial.resources", "limits", "did you mean 'memory' (with cpu and gpu beside it)?"),
+        ("trial.resources", "GPU", "did you mean 'gpu'?"),
+        ("sampler", "algorithmName", "did you mean 'name'?"),
+        # Keys at the wrong level, also by their other names.
+        ("", "max_trials", "which belongs in limits, as max_trials"),
+        ("", "maxTrialCount", "which belongs in limits, as max_trials"),
+        ("", "num_samples", "which belongs in limits, as max_trials"),
+        ("", "max_concurrent", "which belongs in limits, as parallel_trials"),
+        ("", "limits.max_trials", "which belongs in limits, as max_trials"),
+        ("", "image", "which belongs in trial, as image"),
+        ("", "seed", "which belongs in sampler, as seed"),
+        ("", "gpus", "which belongs in trial.resources, as gpu"),
+        ("", "timeout", "which belongs in trial, as timeout (of one trial; the run's is limits."),
+        ("", "metric", "which belongs in objective, as metric"),
+        ("", "cron", "which belongs in schedule, as cron"),
+        ("trial", "fixed", "which belongs at the top, as fixed"),
+        ("trial", "gpu", "which belongs in trial.resources, as gpu"),
+        ("sampler", "max_trials", "which belongs in limits, as max_trials"),
+        ("space.lr", "default", "which belongs at the top, as initial_points"),
+        # Neither, so the nearest.
+        ("", "objectve", "did you mean 'objective'?"),
+    ],
+)
+def test_a_key_that_is_not_known_says_which_is_meant(section: str, key: str, hint: str) -> None:
+    found = [line for line in told(with_(section, **{key: 1})) if "unknown key" in line]
+    assert len(found) == 1
+    assert found[0].startswith(f'{section or "spec"}: unknown key "{key}", {hint}')
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "line"),
+    [
+        ("objective", {"direction": "max"}, "got \"max\", did you mean 'maximize'?"),
+        ("objective", {"direction": "maximise"}, "got \"maximise\", did you mean 'maximize'?"),
+        ("objective", {"direction": "maximum"}, "got \"maximum\", did you mean 'maximize'?"),
+        ("objective", {"direction": "Minimize"}, "got \"Minimize\", did you mean 'minimize'?"),
+        ("objective", {"direction": "min"}, "got \"min\", did you mean 'minimize'?"),
+        ("objective", {"reduce": "latest"}, "got \"latest\", did you mean 'last'?"),
+        ("", {"mode": "min"}, 'got "min"; which way is better says objective.direction: minimize'),
+        ("space.lr", {"scale": "logarithmic"}, "got \"logarithmic\", did you mean 'log'?"),
+        ("space.lr", {"type": "double"}, "got \"double\", did you mean 'float'?"),
+        ("space.lr", {"type": "real"}, "got \"real\", did you mean 'float'?"),
+        ("space.lr", {"type": "loguniform"}, "did you mean 'float' (with scale: log)?"),
+        ("space.lr", {"type": "integer"}, "got \"integer\", did you mean 'int'?"),
+        ("space.lr", {"type": "discrete"}, "got \"discrete\", did you mean 'ordinal'?"),
+        ("space.lr", {"type": "choice"}, "got \"choice\", did you mean 'categorical'?"),
+        ("sampler", {"name": "BayesianOptimization"}, "did you mean 'bayesian'?"),
+        ("trial", {"backend": "k8s"}, "did you mean 'kubernetes'?"),
+    ],
+)
+def test_a_value_of_another_tool_says_which_is_ours(
+    section: str, changes: dict[str, Any], line: str
+) -> None:
+    assert any(line in one for one in told(with_(section, **changes))), told(
+        with_(section, **changes)
+    )
+
+
+def test_every_word_that_is_hinted_at_is_one_of_ours() -> None:
+    """A hint must not name a key or a value that was renamed."""
+    keys = {key for _, model in _PLACES for key in model.key_names()}
+    types = get_args(get_args(Parameter)[0])
+    keys |= {key for model in types for key in model.key_names()}
+    values = {model.model_fields["type"].default for model in types}
+    values |= {"maximize", "minimize", "last", "best", "log", "reverse_log", "linear"}
+    values |= {*SAMPLERS, *BACKENDS, *DEPLOYERS}
+    assert {ours.partition(" ")[0] for ours in _CALLED} <= keys | values
+    words = [word for said in _CALLED.values() for word in said.split()]
+    assert all(word.isalnum() and word == word.lower() for word in words)
+
+
+@pytest.mark.parametrize("name", ["", "-", "x" * 200_000, "ß", "\0"])
+def test_any_name_gets_a_hint_or_none(name: str) -> None:
+    assert nearest(name, ["low", "high"]) == ""
+
+
+SECTIONS = ("", "objective", "space.lr", "trial", "trial.resources", "limits", "sampler", "metrics")
+KEYS = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=9).map(lambda key: f"zz_{key}")
+
+
+@given(
+    st.dictionaries(st.tuples(st.sampled_from(SECTIONS), KEYS), st.integers(), max_size=30),
+    st.sampled_from([{}, {"objective/direction": "max"}, {"space/lr/type": "double"}]),
+)
+def test_every_unknown_key_is_told_at_every_level_whatever_else_is_wrong(
+    unknown: dict[tuple[str, str], int], wrong: dict[str, Any]
+) -> None:
+    conf = copy.deepcopy(GOOD)
+    for (section, key), value in unknown.items():
+        place = conf
+        for part in filter(None, section.split(".")):
+            place = place.setdefault(part, {})
+        place[key] = value
+    for path, value in wrong.items():
+        *parents, last = path.split("/")
+        place = conf
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    lines = told(conf)
+    for section, key in unknown:
+        assert any(
+            line.startswith(f'{section or "spec"}: unknown key "{key}"') for line in lines
+        ), (section, key, lines)
+
+
+def test_of_very_many_unknown_keys_the_number_is_told() -> None:
+    lines = told(with_("limits", **{f"zz{number}": 1 for number in range(60)}))
+    assert sum("unknown key" in line for line in lines) == 51
+    assert lines[50] == "limits: has 10 further unknown keys"
+
+
+@pytest.mark.parametrize(
+    ("line", "listed"),
+    [
+        ("python train.py --x 1", '[python, train.py, --x, "1"]'),
+        ("python train.py --lr=${params.lr}", '[python, train.py, "--lr=${params.lr}"]'),
+        ("python 'my train.py'", '[python, "my train.py"]'),
+        ("cd x && python train.py", '[sh, -c, "cd x && python train.py"]'),
+        ("python train.py > log.txt", '[sh, -c, "python train.py > log.txt"]'),
+        ("python train.py --data $DATA", '[sh, -c, "python train.py --data $DATA"]'),
+        ("run no 1e5 .5", '[run, "no", "1e5", ".5"]'),
+        ('python "train.py', "[python, train.py]"),
+        ("", "[python, train.py]"),
+        ("x" * 10_000, "[python, train.py]"),
+    ],
+)
+def test_a_command_in_one_text_is_shown_as_a_list(line: str, listed: str) -> None:
+    (said,) = told(with_("trial", command=line))
+    assert said.startswith(f"trial.command: must be a list of words, such as {listed}, got ")
+    read = yaml.safe_load(listed)
+    assert load(with_("trial", command=read)).trial.command == tuple(read)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
+def test_the_list_that_is_shown_reads_as_the_same_words(line: str) -> None:
+    words = yaml.safe_load(_listed(line))
+    assert all(isinstance(word, str) for word in words)
+    try:
+        wanted = shlex.split(line)
+    except ValueError:
+        return
+    assert words in (wanted, ["sh", "-c", line], ["python", "train.py"])
+
+
+KATIB = sorted((Path(__file__).parents[3] / "shared" / "katib-examples").glob("*.yaml"))
+EXPERIMENT = {"apiVersion": "kubeflow.org/v1beta1", "kind": "Experiment", "spec": {}}
+
+
+@pytest.mark.parametrize("path", KATIB, ids=lambda path: path.stem)
+def test_a_katib_example_is_told_for_what_it_is(path: Path) -> None:
+    (line,) = told(yaml.safe_load(path.read_text()))
+    assert line.startswith("spec: must be an experiment as in docs/spec.md, got a Katib Experiment")
+
+
+@pytest.mark.parametrize(
+    ("conf", "line"),
+    [
+        (EXPERIMENT, "got a Katib Experiment; here its objective.type is objective.direction, "),
+        (
+            {"apiVersion": "v1", "kind": "List", "items": [EXPERIMENT, EXPERIMENT]},
+            "got a Kubernetes List of 2, in place of one; the first is a Katib Experiment; ",
+        ),
+        (
+            {"apiVersion": "batch/v1", "kind": "Job", "spec": {}},
+            "got a Kubernetes Job; what a trial runs is trial.options.resource of trial.backend ",
+        ),
+        ({"apiVersion": "v1", "kind": "ConfigMap", "data": {}}, "got a Kubernetes ConfigMap"),
+        (
+            {"HyperParameterTuningJobName": "x", "HyperParameterTuningJobConfig": {}},
+            "got a tuning job of SageMaker; here its Strategy is sampler.name, ",
+        ),
+        ({"Strategy": "Bayesian", "ParameterRanges": {}}, "got a tuning job of SageMaker; "),
+        (
+            {
+                "apiVersion": "sagemaker.services.k8s.aws/v1alpha1",
+                "kind": "HyperParameterTuningJob",
+            },
+            "got a tuning job of SageMaker; ",
+        ),
+        ({"displayName": "x", "studySpec": {}}, "got a study of Vertex AI or Vizier; "),
+        ({"method": "bayes", "parameters": {}}, "got a sweep of W&B; "),
+        ({"num_samples": 9, "config": {}, "metric": "loss"}, "got a setting of Ray Tune; "),
+        ({"direction": "minimize", "n_trials": 9, "params": {}}, "got a study of Optuna; "),
+        ({"searchSpaceFile": "s.json", "trialCommand": "x"}, "got an experiment of NNI; "),
+        ({"lr": [0.1, 0.01], "units": [8, 16]}, "got a search space alone; it belongs in space"),
+        ({"lr": {"_type": "uniform", "_value": [0, 1]}}, "got a search space alone; "),
+        ({"conf": GOOD}, 'must be the experiment itself, got it inside of "conf"'),
+        (
+            {"dag_run_id": "x", "conf": {"max_trials": 1}},
+            'must be the experiment itself, got it inside of "conf"',
+        ),
+        ({"experiment": GOOD}, 'must be the experiment itself, got it inside of "experiment"'),
+    ],
+)
+def test_a_conf_that_is_something_else_is_told_for_what_it_is(
+    conf: dict[str, Any], line: str
+) -> None:
+    (said,) = told(conf)
+    assert line in said
+
+
+@pytest.mark.parametrize("more", [{}, *({key: {}} for tool in TOOLS for key in tool.told_by[0])])
+def test_an_experiment_of_ours_is_never_taken_for_anothers(more: dict[str, Any]) -> None:
+    assert all("must be an experiment" not in line for line in told(GOOD | more))
+    half = {"name": "wine", "trial": {}} | more
+    assert all("must be an experiment" not in line for line in told(half))
+
+
+def _named(model: Any, path: list[str]) -> Iterator[bool]:
+    """Say of each step of a path whether there is such a key."""
+    places = dict(_PLACES)
+    for index, key in enumerate(path):
+        yield key in places[".".join(path[:index])].key_names()
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.what)
+def test_a_tools_names_are_told_by_names_that_exist(tool: Any) -> None:
+    parameter = {key for model in get_args(get_args(Parameter)[0]) for key in model.key_names()}
+    for ours in tool.names.values():
+        path = ours.partition(" ")[0]
+        found = path in parameter or path == "trial.options.resource"
+        assert found or all(_named(Spec, path.split("."))), path
+
+
+def test_the_parameter_that_is_shown_as_an_example_is_one() -> None:
+    load(GOOD | {"space": {"x": yaml.safe_load(EXAMPLE)}})
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=12),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+            max_leaves=8,
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_a_conf_holds_it_is_refused_in_words(conf: dict[str, Any]) -> None:
+    assert told(conf)
