@@ -100,7 +100,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
 def _notes_of(spec: Spec) -> list[str]:
     from hpo_lib.spec.booleans import notes
 
-    return notes(spec)
+    return [*spec.notes(), *notes(spec)]
 
 
 def _advisers(spec: Spec) -> str | None:

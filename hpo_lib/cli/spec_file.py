@@ -13,7 +13,6 @@ from hpo_lib.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo_lib.spec import Draft, Spec
-    from hpo_lib.spec.trial_section import TrialSpec
 
 
 def read(path: Path) -> Spec:
@@ -66,16 +65,10 @@ def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
 def _wrong_options(made: Draft) -> list[str]:
     if not made.sound("trial.backend", "trial.options", "final.trial"):
         return []
-    own = _options(made.spec.trial, "trial")
-    return own + _options(made.spec.for_final.trial, "final.trial")
+    from hpo_lib.runs.admission import wrong_options
 
-
-def _options(trial: TrialSpec, at: str) -> list[str]:
-    from hpo_lib.registry import load
-    from hpo_lib.validation import parse, told
-
-    model = load("backend", trial.backend).Options
-    return told(lambda: parse(model, trial.options, at=f"{at}.options"))
+    own = wrong_options(made.spec.trial, "trial")
+    return own + wrong_options(made.spec.for_final.trial, "final.trial")
 
 
 def _told(path: Path, made: Draft, more: Iterable[str]) -> Spec:

@@ -16,7 +16,8 @@ from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.draft import draft
-from hpo_lib.validation import told
+from hpo_lib.spec.trial_section import TrialSpec
+from hpo_lib.validation import parse, told
 
 if TYPE_CHECKING:
     from hpo_lib.store import Store
@@ -109,15 +110,30 @@ def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
 def _not_permitted(made: Draft, installation: Installation) -> Iterator[str]:
     """Ask backends and deployer whether they may and can do what the spec wants of them."""
     spec = made.spec
-    if not made.sound(*_PERMITTED):
-        return
+    if made.sound(*_PERMITTED):
+        yield from _backends_refuse(made, installation)
+    elif made.sound("trial.backend", "trial.options"):
+        yield from wrong_options(spec.trial, "trial")
+    if spec.deploy is not None and made.sound("deploy.to", "deploy.options"):
+        yield from told(installation.deployer, spec)
+
+
+def wrong_options(trial: TrialSpec, at: str) -> list[str]:
+    """Give what is wrong with a backend's options by themselves, whatever is allowed."""
+    return told(
+        lambda: parse(
+            load_part("backend", trial.backend).Options, trial.options, at=f"{at}.options"
+        )
+    )
+
+
+def _backends_refuse(made: Draft, installation: Installation) -> Iterator[str]:
+    spec = made.spec
     yield from _refused(spec, installation)
     if made.sound("final.trial") and spec.for_final is not spec:
         yield from (f"final.{line}" for line in _refused(spec.for_final, installation))
     if made.sound("metrics.collector", "artifacts", "final.trial"):
         yield from _without_output(spec, installation)
-    if spec.deploy is not None and made.sound("deploy.to", "deploy.options"):
-        yield from told(installation.deployer, spec)
 
 
 def _refused(spec: Spec, installation: Installation) -> list[str]:

@@ -21,7 +21,14 @@ from hpo_lib.core.trial import (
 )
 from hpo_lib.errors import PartFailed, SpecError
 from hpo_lib.search.parts import answering
-from hpo_lib.search.scheduling import admitted, after, check_admitted, judged, scheduler_of
+from hpo_lib.search.scheduling import (
+    admitted,
+    after,
+    check_admitted,
+    judged,
+    scheduler_of,
+    wrong_settings,
+)
 from hpo_lib.search.stopping import causes, exhausted, no_more_trials, patience_lost, stop
 from hpo_lib.search.suggesting import (
     Search,
@@ -89,8 +96,10 @@ def _scheduler_problems(draft: Draft) -> list[str]:
 
     Waves are counted from limits, so these have to be sound.
     """
-    if not draft.sound("scheduler", "objective"):
+    if not draft.sound("scheduler"):
         return []
+    if not draft.sound("objective"):
+        return wrong_settings(draft.spec)
     counted = draft.sound("limits.max_trials", "limits.parallel_trials")
     return told(waves if counted else scheduler_of, draft.spec)
 

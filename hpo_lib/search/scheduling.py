@@ -10,8 +10,9 @@ from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Origin, Trial, TrialState
 from hpo_lib.errors import PartFailed, SpecError
 from hpo_lib.schedulers import Scheduler, Suggest
-from hpo_lib.search.parts import answering, made
+from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.spec import Spec
+from hpo_lib.validation import told
 
 #: The states of trials that a scheduler judges.
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
@@ -24,6 +25,12 @@ def scheduler_of(spec: Spec) -> Scheduler:
         "scheduler", asked.name, asked.settings, spec.goal, spec.sampler.seed, besides=["name"]
     )
     return built
+
+
+def wrong_settings(spec: Spec) -> list[str]:
+    """Give what is wrong with the scheduler's settings by themselves."""
+    asked = spec.scheduler
+    return told(lambda: settings_of("scheduler", asked.name, asked.settings, besides=["name"]))
 
 
 def judged(scheduler: Scheduler, history: History, name: str) -> dict[int, Decision]:

@@ -167,6 +167,10 @@ class Spec(Strict):
         plain = self.unscheduled().dump()
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
 
+    def notes(self) -> list[str]:
+        """Say, a line each, what is allowed and yet may not be what was meant."""
+        return self.schedule.notes() if self.schedule else []
+
     def unscheduled(self) -> Self:
         """Give the spec without its schedule, as a run keeps it."""
         return self.model_copy(update={"schedule": None})

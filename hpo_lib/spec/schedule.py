@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -19,6 +20,10 @@ _DAYS = "sun|mon|tue|wed|thu|fri|sat"
 _VALUES = (r"\d\d?", r"\d\d?", r"\d\d?", rf"\d\d?|{_MONTHS}", rf"\d|{_DAYS}")
 _FIELDS = [re.compile(rf"(\*|({v})(-({v}))?)(/[1-9]\d?)?", re.I | re.ASCII) for v in _VALUES]
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://([\x21-\x7e]+)")
+#: Schemes whose hosts are names of the network, with their own ports.
+_PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "postgresql": 5432, "postgres": 5432}
+_PORTS |= {"mysql": 3306, "redis": 6379}
+_ESCAPED, _NEEDS_NO_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})"), re.compile(r"[A-Za-z0-9._~-]")
 _NAME = re.compile(r"[\x20-\x7e]+")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _MAX_ASSETS = 20
@@ -41,6 +46,8 @@ class AssetSpec(Strict):
             raise rule("must hold no password, no query and no fragment")
         if not match or match[1] == "airflow":
             raise rule(f"must be a URI such as s3://bucket/data.csv, got {shown(text)}")
+        if match[1] == "s3" and match[2].startswith("/"):
+            raise rule(f"must name a bucket, got {shown(text)}")
         return text
 
     @field_validator("name")
@@ -51,6 +58,32 @@ class AssetSpec(Strict):
         ):
             raise rule(f"must be the name of an asset, in ASCII, got {shown(text)}")
         return text
+
+    @property
+    def known_as(self) -> str:
+        """The name by which a producer has to call it."""
+        return self.name or self.uri
+
+    @property
+    def uri_in_airflow(self) -> str:
+        """The URI as Airflow keeps it: without slashes at its end, but for schemes in x-."""
+        scheme, _, rest = self.uri.partition("://")
+        host, _, path = rest.partition("/")
+        return self.uri if scheme.startswith("x-") else f"{scheme}://{host}/{path}".rstrip("/")
+
+    def __str__(self) -> str:
+        """Give the URI, and the name if it has one."""
+        return f"{self.uri} (named {self.name})" if self.name else self.uri
+
+    def note(self) -> str | None:
+        """Say that Airflow takes it for another asset than one that people take for the same."""
+        usual = _usual(self.uri)
+        if self.name is not None or usual == self.uri:
+            return None
+        return (
+            f"{self.uri} and {usual} are two assets to Airflow: it is updated only by what writes "
+            "it as it is here"
+        )
 
 
 class Schedule(Strict):
@@ -99,15 +132,19 @@ class Schedule(Strict):
             yield "must have cron, assets or both"
         if self.timezone is not None and self.cron is None and "cron" not in broken:
             yield f"timezone belongs to cron, which is not there, got {self.timezone}"
-        names = [asset.name or asset.uri for asset in self.assets]
-        uris = [asset.uri for asset in self.assets]
-        if len(set(names)) < len(names) or len(set(uris)) < len(uris):
-            yield "assets must all be different"
+        for first, second in combinations(self.assets, 2):
+            if first.uri_in_airflow == second.uri_in_airflow or first.known_as == second.known_as:
+                yield f"assets must all be different to Airflow, got {first} and {second}"
 
     @property
     def zone(self) -> str:
         """The time zone of the cron expression."""
         return self.timezone or "UTC"
+
+    def notes(self) -> list[str]:
+        """Say, a line each, what is allowed and yet may not be what was meant."""
+        told = ((index, one.note()) for index, one in enumerate(self.assets))
+        return [f"schedule.assets.{index}: {note}" for index, note in told if note]
 
     def words(self) -> str:
         """Say when, in one line."""
@@ -122,6 +159,22 @@ class Schedule(Strict):
             return []
         times = _times(self.cron, ZoneInfo(self.zone), after)
         return [next(times) for _ in range(count)]
+
+
+def _usual(uri: str) -> str:
+    """Write a URI as most people would: host in small letters, no default port, no empty folder."""
+    scheme, _, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme in _PORTS:
+        host = host.lower().removesuffix(f":{_PORTS[scheme]}")
+    path = re.sub(r"/{2,}", "/", _ESCAPED.sub(_unescaped, path)).strip("/")
+    return f"{scheme}://{host}{slash if path or not host else ''}{path}"
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """Give the letter, digit or mark that an escape stands for and that needs none."""
+    letter = chr(int(escape[1], 16))
+    return letter if _NEEDS_NO_ESCAPE.fullmatch(letter) else escape[0].upper()
 
 
 def _is_field(form: re.Pattern[str], text: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCHEDULED = """\
 Runs {file} as it is when a run begins, {when}. One run at a time; what a run has begun with stays
 its own, whatever becomes of the file. Triggered by hand it takes no conf.
-
+{notes}
 {spec}
 """
 _BROKEN = """\
@@ -64,6 +64,7 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
         doc_md=_SCHEDULED.format(
             file=inline(file.name),
             when=inline(when.words() if when else "never"),
+            notes="".join(f"\n* {inline(note)}\n" for note in spec.notes()),
             spec=fenced(to_yaml(spec), "yaml"),
         ),
         auto_register=False,

@@ -109,6 +109,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("airflow")
     put(home, "nightly.yaml", description="````\n# heading\n<script>alert(1)</script>")
     put(home, "data.yaml", schedule={"assets": ["file:///x", {"uri": "s3://b/y", "name": "y"}]})
+    put(home, "slash.yaml", schedule={"assets": ["s3://b/data/"]})
     put(home, "both.yaml", schedule={"assets": ["file:///x"], "cron": "0 3 * * *"})
     put(home, "paused.yaml", schedule={"cron": "0 3 * * *", "paused": True})
     put(home, "wide.yaml", limits={"max_trials": 200, "parallel_trials": 100})
@@ -172,6 +173,12 @@ def test_times_assets_and_both_become_timetables(seen: dict[str, Any]) -> None:
     }
     dags = seen["dags"]
     assert {name: dags[f"hpo_scheduled_{name}"]["timetable"] for name in kinds} == kinds
+
+
+def test_a_dag_says_that_its_asset_is_another_one_to_airflow(seen: dict[str, Any]) -> None:
+    note = "s3://b/data/ and s3://b/data are two assets to Airflow"
+    assert note in seen["dags"]["hpo_scheduled_slash"]["doc"]
+    assert "two assets" not in seen["dags"]["hpo_scheduled_data"]["doc"]
 
 
 @pytest.mark.parametrize("back", [timedelta(minutes=3), timedelta(hours=2), timedelta(hours=12)])

@@ -54,6 +54,82 @@ def test_a_good_file_is_ok(good: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr() == (f"{good}: ok\n", "")
 
 
+def test_what_may_not_be_meant_gets_a_note_beside_the_good_news(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(
+        "name: demo", "name: demo\nschedule: {assets: ['s3://bucket/data/']}", "noted.yaml"
+    )
+    note = (
+        "schedule.assets.0: s3://bucket/data/ and s3://bucket/data are two assets to Airflow: it "
+        "is updated only by what writes it as it is here"
+    )
+    assert main.main(["validate", str(path)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out == [f"{path}: ok (updates of s3://bucket/data/)", f"{path}: note: {note}"]
+    assert main.main(["plan", str(path)]) == 0
+    assert f"\nNote: {note}.\n" in capsys.readouterr().out
+    assert main.main(["plan", "--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [note]
+
+
+FOREIGN = """\
+apiVersion: kubeflow.org/v1beta1
+kind: Experiment
+metadata: {name: random}
+spec: {objective: {type: minimize, objectiveMetricName: loss}}
+"""
+
+
+def test_a_file_of_another_tool_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "katib.yaml"
+    path.write_text(FOREIGN)
+    assert main.main(["validate", str(path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path}: spec: must be an experiment as in docs/spec.md, got a Katib")
+
+
+TEN = """\
+name: demo
+objective: {metric: loss, direction: max, a1: 1}
+space:
+  lr: {type: double, a2: 0}
+limits: {a3: 1}
+sampler: {a4: 1}
+scheduler: {a5: 1}
+trial: {backend: docker, command: python train.py, a6: 1, options: {a7: 1}}
+final: {a8: 1}
+deploy: {to: mlflow, confidence: 2, a9: 1, options: {a10: 1}}
+"""
+
+
+def test_all_of_ten_unknown_keys_are_told_whatever_else_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ten.yaml"
+    path.write_text(TEN)
+    assert main.main(["validate", str(path)]) == 2
+    err = capsys.readouterr().err
+    for number, place in enumerate(
+        [
+            "objective",
+            "space.lr",
+            "limits",
+            "sampler",
+            "scheduler",
+            "trial",
+            "trial.options",
+            "final",
+            "deploy",
+            "deploy.options",
+        ],
+        start=1,
+    ):
+        assert f'{path}: {place}: unknown key "a{number}"' in err
+
+
 def test_every_problem_of_every_file_gets_its_line(
     good: Path, write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import factories
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import load
 from hpo_lib.spec.schedule import Schedule
 from hpo_lib.spec.yaml_file import from_yaml, to_yaml
-from hpo_lib.validation import parse
+from hpo_lib.validation import parse, told
 
 NIGHTLY = {"cron": "0 3 * * *", "timezone": "Europe/Berlin", "assets": ["s3://bucket/data.csv"]}
 _FIELDS = 'must be five fields, minute, hour, day, month and weekday, such as "0 3 * * *"'
@@ -62,6 +64,20 @@ def schedule(**settings: Any) -> Schedule:
         ),
         ({"assets": "s3://x"}, 'schedule.assets: must be a list, got "s3://x"'),
         ({"assets": ["s3://x", "s3://x"]}, "schedule: assets must all be different"),
+        (
+            {"assets": ["s3://b/k", "s3://b/k/"]},
+            "schedule: assets must all be different to Airflow, got s3://b/k and s3://b/k/",
+        ),
+        (
+            {"assets": [{"uri": "s3://b/k", "name": "a"}, {"uri": "s3://b/k//", "name": "c"}]},
+            "schedule: assets must all be different to Airflow, got s3://b/k (named a) and "
+            "s3://b/k// (named c)",
+        ),
+        (
+            {"assets": [{"uri": "s3://b/k", "name": "a"}, {"uri": "s3://b/j", "name": "a"}]},
+            "schedule: assets must all be different to Airflow, got s3://b/k (named a) and",
+        ),
+        ({"assets": ["s3:///key"]}, "schedule.assets.0.uri: must name a bucket, got "),
         ({"assets": [{"uri": "s3://x", "name": "self"}]}, "schedule.assets.0.name: must be the"),
         ({"cron": "0 3 * * *", "pause": True}, 'schedule: unknown key "pause", did you mean'),
     ],
@@ -118,3 +134,63 @@ def test_a_schedule_comes_back_from_yaml_and_changes_no_digest() -> None:
     assert spec.digest == plain.digest
     assert spec.unscheduled() == plain
     assert "schedule" not in plain.dump()
+
+
+@pytest.mark.parametrize(
+    ("uri", "usual"),
+    [
+        ("s3://bucket/data/", "s3://bucket/data"),
+        ("s3://bucket/", "s3://bucket"),
+        ("s3://bucket//data", "s3://bucket/data"),
+        ("file:///data/", "file:///data"),
+        ("https://Host.example/x", "https://host.example/x"),
+        ("https://host:443/x", "https://host/x"),
+        ("postgres://host:5432/db/public/t", "postgres://host/db/public/t"),
+        ("s3://bucket/%64ata%2fx", "s3://bucket/data%2Fx"),
+    ],
+)
+def test_an_asset_that_airflow_tells_from_what_people_call_the_same_has_a_note(
+    uri: str, usual: str
+) -> None:
+    said = (
+        f"schedule.assets.0: {uri} and {usual} are two assets to Airflow: it is updated only by "
+        "what writes it as it is here"
+    )
+    assert schedule(assets=[uri]).notes() == [said]
+    assert load(factories.SPEC | {"schedule": {"assets": [uri]}}).notes() == [said]
+    assert schedule(assets=[usual]).notes() == []
+    # A name of its own is what Airflow goes by.
+    assert schedule(assets=[{"uri": uri, "name": "data"}]).notes() == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://Bucket/Data.csv", "s3://b", "file:///a", "x-own://a/b", "gs://b/a%20b"]
+)
+def test_an_asset_that_is_written_as_people_write_it_has_none(uri: str) -> None:
+    assert schedule(assets=[uri]).notes() == []
+
+
+_URIS = st.builds(
+    "{}://{}{}".format,
+    st.sampled_from(["s3", "gs", "file", "https", "x-own", "redshift-x"]),
+    st.sampled_from(["b", "B", "h:80", "me@h", ""]),
+    st.text("a/%2F.", max_size=6).map(lambda path: f"/{path}" if path else ""),
+)
+
+
+@given(_URIS, _URIS)
+def test_two_assets_are_told_apart_as_airflow_tells_them_apart(one: str, other: str) -> None:
+    from airflow.sdk.definitions.asset import Asset
+
+    def key(uri: str) -> tuple[str, str]:
+        try:
+            return Asset(uri).name, Asset(uri).uri
+        except ValueError:
+            return "", ""
+
+    refused = told(lambda: schedule(assets=[one, other]))
+    if any("must be a URI" in line or "must name a bucket" in line for line in refused):
+        return
+    assert bool(refused) == (key(one)[1] == key(other)[1])
+    assert all("assets must all be different to Airflow" in line for line in refused)
+    assert ("", "") not in map(key, (one, other))
