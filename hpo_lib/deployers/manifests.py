@@ -25,9 +25,9 @@ from hpo_lib.deployers import Check
 from hpo_lib.deployers.answers import status_path
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
-from hpo_lib.spec.trial_section import Resources
+from hpo_lib.spec.trial_section import IMAGE, Resources
 from hpo_lib.spec.units import seconds
-from hpo_lib.validation import Strict
+from hpo_lib.validation import Strict, rule, shown
 
 #: The containers of a pod that serves: the server, and the one that first fetches a large model.
 SERVER, FETCH = "server", "fetch"
@@ -42,7 +42,8 @@ MODELS = "/models"
 MAX_CONFIG_BYTES = 900_000
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
 _LONGEST = 40  # leaves room for what Kubernetes appends
-_NAME = rf"^[a-z]([a-z0-9-]{{0,{_LONGEST - 2}}}[a-z0-9])?$"
+_NAME = re.compile(rf"[a-z]([a-z0-9-]{{0,{_LONGEST - 2}}}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MANY_CRASHES = 2
 
 
@@ -65,13 +66,40 @@ class ServeOptions(Strict):
     """`deploy.options` of kubernetes; `pod_template` is a part of a pod, of container `server`."""
 
     namespace: str | None = None
-    name: str | None = Field(default=None, pattern=_NAME)
+    name: str | None = None
     image: str | None = None
     port: int = Field(default=8501, ge=1024, le=65_535)
     replicas: int = Field(default=1, ge=1)
     resources: Resources = Resources()
     start_timeout: str = "5m"
     pod_template: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("namespace")
+    @classmethod
+    def _check_namespace(cls, name: str | None) -> str | None:
+        if name is not None and not _NAMESPACE.fullmatch(name):
+            raise rule(
+                "must be small letters, digits and -, at most 63, not beginning or ending with -, "
+                f"got {shown(name)}"
+            )
+        return name
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        if name is not None and not _NAME.fullmatch(name):
+            raise rule(
+                f"must be small letters, digits and -, at most {_LONGEST}, beginning with a letter "
+                f"and not ending with -, got {shown(name)}"
+            )
+        return name
+
+    @field_validator("image")
+    @classmethod
+    def _check_image(cls, image: str | None) -> str | None:
+        if image is not None and not IMAGE.fullmatch(image):
+            raise rule(f"must be an image such as registry/name:tag, got {shown(image)}")
+        return image
 
     @field_validator("start_timeout")
     @classmethod

@@ -21,9 +21,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
-
 from hpo_lib.deployers import Check, Release
+from hpo_lib.deployers.mlflow_options import MlflowOptions, MlflowRules
 from hpo_lib.deployers.mlflow_rest import Json, MlflowServer, Refused, metric_keys
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
@@ -37,33 +36,11 @@ VERSION, OWNER = "hpo.version", "hpo.experiment"
 _MODEL, _LISTING, _MLMODEL = "model", "hpo.json", "MLmodel"
 #: What TensorFlow Serving reads, as training leaves it.
 _SAVED = re.compile(r"saved_model/(\d+/)?saved_model\.pb")
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-_ALIAS = r"^[A-Za-z0-9_-]+$"
 _SCORE_S, _ANSWER_BYTES = 60.0, 2**24
 #: How many parameters, and characters of one, MLflow takes.
 _PARAMS, _TEXT = 100, 6_000
 
 Listing = Mapping[str, Mapping[str, Any]]
-
-
-class MlflowOptions(Strict):
-    """The registered model, by default the experiment's name, and the alias of what serves."""
-
-    model: str | None = Field(default=None, pattern=_NAME, max_length=250)
-    alias: str = Field(default="champion", pattern=_ALIAS, max_length=250)
-
-
-class MlflowRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of MLflow, and where it is.
-
-    `scoring` is the address of a server that answers for any version, with the placeholders
-    `{model}` and `{version}` (as MLflow counts); without it, a version's answers are not tried.
-    """
-
-    connection: str | None = None
-    models: tuple[str, ...] = Field(default=("*",), strict=False)
-    aliases: tuple[str, ...] = Field(default=("champion",), strict=False)
-    scoring: str | None = Field(default=None, pattern=r"^https?://")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,10 +30,12 @@ from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for, put, write
 from hpo_lib.files.places import Place, files, opened, reaching, sha256
 from hpo_lib.spec import uris
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, rule, shown
 
 ALIAS, LOADER = "champion.json", "load.py"
 _CHECK_S, _CHUNK = 300, 1 << 20
+#: A bucket that S3 may have; new ones have small letters only, and no _.
+_IN_S3 = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/|$)")
 #: The time of every file in a zip, so that the same files make the same zip.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -45,6 +48,11 @@ class PackageOptions(Strict):
     @field_validator("uri")
     @classmethod
     def _check_uri(cls, uri: str | None) -> str | None:
+        if uri is not None and uri.startswith("s3:") and not _IN_S3.match(uris.checked(uri)):
+            raise rule(
+                "must name a bucket of 3 to 63 letters, digits and . _ -, with a letter or digit "
+                f"at both ends, got {shown(uri)}"
+            )
         return None if uri is None else uris.checked(uri)
 
 

@@ -12,17 +12,32 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from hpo_lib.deployers import Release
 from hpo_lib.errors import SpecError
 from hpo_lib.files.places import Place, files, opened
-from hpo_lib.validation import Strict, shown
+from hpo_lib.validation import Strict, rule, shown
 
 #: Says which experiment made a model, an endpoint configuration or an endpoint.
 OWNER = "hpo:experiment"
 _LONGEST, _TRIAL = 63, "-try"
-_NAME = r"^[A-Za-z0-9](-*[A-Za-z0-9])*$"
+#: What SageMaker takes, by option, and the same in words.
+_FORMS = {
+    "endpoint": (
+        rf"(?=.{{1,{_LONGEST}}}\Z)[A-Za-z0-9](-*[A-Za-z0-9])*",
+        f"letters, digits and -, at most {_LONGEST}, not beginning or ending with -",
+    ),
+    "image": (
+        r"[!-~]{1,255}",
+        "an image such as 123456789012.dkr.ecr.eu-west-1.amazonaws.com/name:tag",
+    ),
+    "role": (
+        r"arn:aws[a-z-]*:iam::\d+:role/[\w+=,.@/-]{1,1000}",
+        "the ARN of a role such as arn:aws:iam::123456789012:role/name",
+    ),
+    "instance_type": (r"ml\.[a-z0-9.-]{1,60}", "a type of instances such as ml.m5.large"),
+}
 _SAVED = re.compile(r"saved_model/(\d+/)?(?P<rest>.+)")
 
 Json = dict[str, Any]
@@ -31,11 +46,19 @@ Json = dict[str, Any]
 class SageMakerOptions(Strict):
     """What is left out is the first that is allowed; for `endpoint`, the experiment's name."""
 
-    endpoint: str | None = Field(default=None, pattern=_NAME, max_length=_LONGEST)
+    endpoint: str | None = None
     image: str | None = None
     role: str | None = None
     instance_type: str | None = None
     instances: int = Field(default=1, ge=1)
+
+    @field_validator(*_FORMS)
+    @classmethod
+    def _check_form(cls, text: str | None, info: ValidationInfo) -> str | None:
+        form, words = _FORMS[str(info.field_name)]
+        if text is not None and not re.fullmatch(form, text, re.ASCII):
+            raise rule(f"must be {words}, got {shown(text)}")
+        return text
 
 
 class SageMakerRules(Strict):

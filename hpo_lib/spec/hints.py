@@ -69,7 +69,7 @@ def _keys(model: type[Strict]) -> list[str]:
 def without_type(space: Any) -> Iterator[str]:
     """Yield the unknown keys of parameters whose type says nothing of the keys that they take."""
     for name, said in space.items() if isinstance(space, Mapping) else ():
-        if isinstance(said, Mapping) and said.get("type") not in _TYPES:
+        if isinstance(said, Mapping) and str(said.get("type")) not in _TYPES:
             known = _keys_of_parameter(said)
             for key in [one for one in said if one not in known][:_MOST]:
                 yield f"space.{name}: {unknown_key(key, known, elsewhere)}"

@@ -28,7 +28,8 @@ _SHELL = re.compile(r"[&|;<>`*?~\n]|\$(?!\{)")
 _PLAIN = re.compile(r"(--?)?[A-Za-z_/][\w./=-]*|\.\.?/[\w./=-]+", re.ASCII)
 _NO_TEXT = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
 _LONG_LINE = 200
-_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+#: A name of an image, whether or not there is one.
+IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
 
 def _later(value: Any) -> Any:
@@ -106,7 +107,7 @@ class TrialSpec(Strict):
     @field_validator("image")
     @classmethod
     def _check_image(cls, name: str | None) -> str | None:
-        if name is not None and not _IMAGE.fullmatch(name):
+        if name is not None and not IMAGE.fullmatch(name):
             raise rule(f"must be an image such as registry/name:tag, got {shown(name)}")
         return name
 

@@ -63,7 +63,8 @@ def kubernetes(
 
 def mlflow(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> MlflowDeployer:
     """Build the deployer to a registered model of MLflow; it connects when it first has to."""
-    from hpo_lib.deployers.mlflow import MlflowDeployer, MlflowOptions, MlflowRules
+    from hpo_lib.deployers.mlflow import MlflowDeployer
+    from hpo_lib.deployers.mlflow_options import MlflowOptions, MlflowRules
     from hpo_lib.validation import parse
 
     rules = site.rules("mlflow", MlflowRules)

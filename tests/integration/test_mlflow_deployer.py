@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from hpo_lib.deployers import Release
-from hpo_lib.deployers.mlflow import MlflowDeployer, MlflowOptions, MlflowRules
+from hpo_lib.deployers.mlflow import MlflowDeployer
+from hpo_lib.deployers.mlflow_options import MlflowOptions, MlflowRules
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.validation import parse
+from hpo_lib.validation import parse, told
 from tests.integration.deployer_contract import (
     EXPERIMENT,
     SAMPLE,
@@ -59,6 +60,18 @@ def client(address: str) -> Iterator[httpx.Client]:
         yield made
 
 
+def _run_id(deployer: MlflowDeployer) -> str:
+    version = deployer._version(1)
+    assert version is not None
+    return str(version["run_id"])
+
+
+def _with_alias(deployer: MlflowDeployer, alias: str) -> MlflowDeployer:
+    """Ask for an alias, whether or not a spec may."""
+    options = MlflowOptions.model_construct(model=deployer.name, alias=alias)
+    return replace(deployer, options=options, rules=MlflowRules(aliases=("*",)))
+
+
 class TestMlflow(CrashContract):
     @pytest.fixture
     def deployer(self, client: httpx.Client, tmp_path: Path) -> MlflowDeployer:
@@ -90,6 +103,20 @@ class TestMlflow(CrashContract):
         logged = {one["key"]: one["value"] for one in run["data"]["params"]}
         assert logged == {"units": "8", "optimizer": "adam"}
         assert [one["key"] for one in run["data"]["metrics"]] == ["val_loss"]
+
+    def test_an_alias_is_refused_before_a_run_if_mlflow_will_refuse_it(
+        self, deployer: MlflowDeployer, release: MakeRelease
+    ) -> None:
+        deployer.stage(release(1))
+        for alias in ("latest", "Latest", "V2", "v12", "v0", "a.b", "a b", "a:b"):
+            (line,) = told(lambda alias=alias: parse(MlflowOptions, {"alias": alias}))
+            assert line.startswith("alias: must "), alias
+            with pytest.raises(SpecError, match="mlflow: POST"):
+                _with_alias(deployer, alias).switch(1)
+        for alias in ("champion", "v", "v2a", "version2", "2", "V_2", "_", "latest1"):
+            assert parse(MlflowOptions, {"alias": alias}).alias == alias
+            _with_alias(deployer, alias).switch(1)
+            assert _with_alias(deployer, alias).serving() == 1
 
     def test_metrics_are_logged_whatever_they_are_called(
         self, deployer: MlflowDeployer, client: httpx.Client, release: MakeRelease

@@ -112,21 +112,8 @@ def test_all_of_ten_unknown_keys_are_told_whatever_else_is_wrong(
     path.write_text(TEN)
     assert main.main(["validate", str(path)]) == 2
     err = capsys.readouterr().err
-    for number, place in enumerate(
-        [
-            "objective",
-            "space.lr",
-            "limits",
-            "sampler",
-            "scheduler",
-            "trial",
-            "trial.options",
-            "final",
-            "deploy",
-            "deploy.options",
-        ],
-        start=1,
-    ):
+    places = ["objective", "space.lr", "limits", "sampler", "scheduler", "trial", "trial.options"]
+    for number, place in enumerate([*places, "final", "deploy", "deploy.options"], start=1):
         assert f'{path}: {place}: unknown key "a{number}"' in err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from hpo_airflow import connections, deployers, settings
 from hpo_airflow.installation import this_site
 from hpo_lib.deployers.package import PackageDeployer
+from hpo_lib.deployers.sagemaker_request import _FORMS
 from hpo_lib.deployers.sample import TOLERANCE, Sample, read_sample
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import ALLOWED_DEPLOYERS, DEPLOYERS, check, load
-from hpo_lib.validation import Strict
+from hpo_lib.validation import Strict, parse
 
 
 class OwnOptions(Strict):
@@ -88,6 +90,64 @@ def test_a_package_has_one_address_by_whatever_way_it_is_reached(tmp_path: Path)
     assert places[0].address == places[1].address
     with pytest.raises(SpecError, match=r"deploy\.options\.uri: must be a URI such as"):
         deployers.deployer(this_site(), "package", "iris", {"uri": "s3://bucket/../elsewhere"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("mlflow", {"alias": "latest"}, "alias: must not be latest, or v and a number, which"),
+        ("mlflow", {"alias": "V2"}, "alias: must not be latest, or v and a number, which MLflow"),
+        ("mlflow", {"alias": "v12"}, "alias: must not be latest, or v and a number, which MLflow"),
+        ("mlflow", {"alias": "a/b"}, "alias: must be letters, digits and _ -, at most 250, got"),
+        ("mlflow", {"alias": ""}, 'alias: must be letters, digits and _ -, at most 250, got ""'),
+        ("mlflow", {"model": "team/iris"}, "model: must be letters, digits and _ . -, at most"),
+        ("mlflow", {"model": "iris:1"}, "model: must be letters, digits and _ . -, at most 250"),
+        ("mlflow", {"model": ""}, "model: must be letters, digits and _ . -, at most 250, beg"),
+        ("mlflow", {"model": "x" * 251}, "model: must be letters, digits and _ . -, at most 250"),
+        ("kubernetes", {"name": "Iris"}, "name: must be small letters, digits and -, at most 40"),
+        ("kubernetes", {"name": "iris_2"}, "name: must be small letters, digits and -, at most"),
+        ("kubernetes", {"name": "i" * 41}, "name: must be small letters, digits and -, at most"),
+        ("kubernetes", {"namespace": "My_Team"}, "namespace: must be small letters, digits and -"),
+        ("kubernetes", {"image": "a b"}, "image: must be an image such as registry/name:tag, got"),
+        ("sagemaker", {"endpoint": "my_endpoint"}, "endpoint: must be letters, digits and -, at"),
+        ("sagemaker", {"endpoint": "e" * 64}, "endpoint: must be letters, digits and -, at most"),
+        ("sagemaker", {"endpoint": "end-"}, "endpoint: must be letters, digits and -, at most 63"),
+        ("sagemaker", {"role": "admin"}, "role: must be the ARN of a role such as arn:aws:iam::"),
+        ("sagemaker", {"instance_type": "m5.large"}, "instance_type: must be a type of instances"),
+        ("sagemaker", {"image": "my image"}, "image: must be an image such as 123456789012.dkr"),
+        ("package", {"uri": "s3://a/b"}, "uri: must name a bucket of 3 to 63 letters, digits and"),
+        ("package", {"uri": "s3://my-bucket-/b"}, "uri: must name a bucket of 3 to 63 letters,"),
+    ],
+)
+def test_an_option_that_the_service_refuses_is_refused_before_anything_is_trained(
+    name: str, options: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse(load("deployer", name).Options, options, at="deploy.options")
+    assert str(refused.value).startswith(f"deploy.options.{line}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mlflow", {"alias": "v", "model": "Iris.v2_a-b"}),
+        ("kubernetes", {"name": "iris-2", "namespace": "0-models", "image": "r.io:5000/a/b:c"}),
+        ("sagemaker", {"endpoint": "Iris--2", "role": "arn:aws-cn:iam::1:role/team/serve"}),
+        ("sagemaker", {"instance_type": "ml.g5.2xlarge"}),
+        ("package", {"uri": "s3://My_old.bucket/models"}),
+        ("package", {"uri": "gs://b/models"}),
+    ],
+)
+def test_an_option_that_the_service_takes_is_taken(name: str, options: dict[str, Any]) -> None:
+    assert parse(load("deployer", name).Options, options).model_dump(exclude_unset=True) == options
+
+
+def test_every_example_in_a_refusal_passes_its_own_rule() -> None:
+    """What an error tells people to write has to be right."""
+    for option, (form, words) in _FORMS.items():
+        example = words.rpartition(" such as ")[2]
+        if " such as " in words:
+            assert re.fullmatch(form, example), option
 
 
 def test_every_registered_deployer_has_a_builder() -> None:
