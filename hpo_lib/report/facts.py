@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +14,8 @@ from hpo_lib.core.trial import Trial, TrialState
 from hpo_lib.errors import SpecError
 from hpo_lib.records import Run, RunStatus, RunView, TrialView, attempt_uri
 from hpo_lib.spec import Spec
-from hpo_lib.spec.command_line import invocation
 from hpo_lib.spec.outline import Dimension, Measure, Outline
 from hpo_lib.words import utc
-
-_LINE = 96
 
 
 @dataclass(frozen=True)
@@ -188,46 +184,12 @@ def metric_of(facts: Facts, view: TrialView, name: str) -> float | None:
     return found if found is not None and math.isfinite(found) else None
 
 
-def command(facts: Facts, view: TrialView) -> str | None:
-    """Write the shell command that trains a trial again; None if the spec cannot be read."""
-    spec = facts.spec
-    if spec is None:
-        return None
-    output = f"{spec.name}-trial-{view.trial.number}"
-    made = invocation(
-        spec,
-        view.trial,
-        run=facts.run.id,
-        attempt=1,
-        output=output,
-        resource=max(view.trial.rungs, default=None),
-    )
-    assigned = [f"{name}={shlex.quote(value)}" for name, value in made.env.items()]
-    words = [shlex.quote(word) for word in (*made.command, *made.args)]
-    if spec.trial.image is None:
-        return " \\\n".join([*assigned, *_wrapped(words)])
-    entry = ["--entrypoint", words.pop(0)] if made.command else []
-    begin = ["docker run --rm", *(f"  -e {one}" for one in assigned)]
-    return " \\\n".join([*begin, *_wrapped([" ", *entry, shlex.quote(spec.trial.image), *words])])
-
-
 def files(facts: Facts, view: TrialView) -> str | None:
     """Name the folder with a trial's artifacts, if its spec keeps them."""
     uri = facts.said.artifacts_uri
     if uri is None or facts.said.artifacts_keep == "none" or not view.attempts:
         return None
     return attempt_uri(uri, facts.run, view.trial.number, view.attempts[-1].number)
-
-
-def _wrapped(words: list[str]) -> list[str]:
-    """Put words on lines of a readable length, but for longer words."""
-    lines = words[:1]
-    for word in words[1:]:
-        if len(lines[-1]) + 1 + len(word) <= _LINE:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(f"  {word}")
-    return lines
 
 
 def _distinct(names: Iterable[str], more: Any) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from hpo_lib.core.trial import Direction
 from hpo_lib.records import TrialView
+from hpo_lib.report.again import WITHOUT, command, note
 from hpo_lib.report.axes import Frame
 from hpo_lib.report.charts import BEST, LEGEND, TARGET, Chart, Trace, marked, sample
-from hpo_lib.report.facts import Facts, command
+from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
 from hpo_lib.report.trials import MAX_METRICS, MAX_PARAMETERS, cell, columns, head, texts, valued
 from hpo_lib.spec.outline import Measure
@@ -69,9 +70,11 @@ def table(facts: Facts) -> Markup:
 def commands(facts: Facts) -> Markup | None:
     """Show how to train each trial of the front again; None if the spec cannot be read."""
     lines = [(view, command(facts, view)) for view in _leading(facts)[:_MAX_COMMANDS]]
+    if facts.spec is None or not lines:
+        return None
     folded = [_again(facts, view, line) for view, line in lines if line]
-    title = el("h3", "Train one of them again")
-    return el("div", title, *folded, class_="again") if folded else None
+    said = folded or [el("p", WITHOUT, class_="note")]
+    return el("div", el("h3", "Train one of them again"), *said, class_="again")
 
 
 def _pair(facts: Facts, x: Measure, y: Measure, index: int, *, joined: bool) -> Chart:
@@ -155,4 +158,5 @@ def _again(facts: Facts, view: TrialView, line: str) -> Markup:
     name = f"command-{view.trial.number}"
     button = el("button", "copy", type="button", data_copy=name, class_="copy no-print")
     summary = el("summary", el("b", f"trial {view.trial.number}"), " ", " · ".join(values))
-    return el("details", summary, button, el("pre", line, id=name), class_="failure")
+    said = el("p", note(facts, view), class_="note")
+    return el("details", summary, button, el("pre", line, id=name), said, class_="failure")

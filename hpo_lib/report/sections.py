@@ -8,7 +8,8 @@ from statistics import median
 
 from hpo_lib.core.trial import Cause, Direction, TrialState
 from hpo_lib.records import AttemptState, RunStatus, TrialView
-from hpo_lib.report.facts import Facts, command, files, value_of
+from hpo_lib.report import again
+from hpo_lib.report.facts import Facts, files, value_of
 from hpo_lib.report.markup import Markup, clean, el, join, shortened
 from hpo_lib.samplers.auto import chosen
 from hpo_lib.spec.yaml_core import dumped
@@ -40,7 +41,6 @@ def best(facts: Facts, view: TrialView) -> Markup:
     params = {name: number(value, 8) for name, value in view.trial.params.items()}
     found = {facts.metric: view.trial.value, **view.trial.metrics}
     metrics = {name: number(value, 6) for name, value in found.items()}
-    line = command(facts, view)
     fixed_list = {name: number(value) for name, value in facts.said.fixed.items()}
     return join(
         [
@@ -54,7 +54,7 @@ def best(facts: Facts, view: TrialView) -> Markup:
                 _pairs("Not trained", {"reused from": str(source)}) if source else None,
                 class_="columns",
             ),
-            _command(line) if line else None,
+            _again(facts, view),
         ]
     )
 
@@ -225,14 +225,17 @@ def _pairs(title: str, rows: Mapping[str, str]) -> Markup:
     return el("div", el("h3", title), el("dl", *cells) if cells else el("p", "none", class_="note"))
 
 
-def _command(line: str) -> Markup:
+def _again(facts: Facts, view: TrialView) -> Markup | None:
+    """Say how to train a trial again; nothing if its spec cannot be read."""
+    if facts.spec is None:
+        return None
+    line = again.command(facts, view)
+    if line is None:
+        return el("div", el("h3", "Train it again"), el("p", again.WITHOUT, class_="note"))
     button = el("button", "copy", type="button", data_copy="command", class_="copy no-print")
     head = el("h3", "Train it again", " ", button)
-    note = (
-        "The trial's own command, parameters and seed, for a POSIX shell; HPO_OUTPUT names the "
-        "folder for what it writes."
-    )
-    return el("div", head, el("pre", line, id="command"), el("p", note, class_="note"))
+    said = el("p", again.note(facts, view), class_="note")
+    return el("div", head, el("pre", line, id="command"), said)
 
 
 def _cause(view: TrialView) -> str:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import factories
@@ -37,9 +39,10 @@ from hpo_lib.records import (
     Told,
 )
 from hpo_lib.report import markup, overfitting, timeline
+from hpo_lib.report.again import WITHOUT, command, folder, note
 from hpo_lib.report.axes import Axis, Frame
 from hpo_lib.report.charts import sample
-from hpo_lib.report.facts import Facts, command
+from hpo_lib.report.facts import Facts
 from hpo_lib.spec import load
 from hpo_lib.trials.runner import request
 
@@ -660,25 +663,39 @@ class TestTimeline:
 NASTY = {"optimizer": "sgd", "learning_rate": 0.01, "note": 'it\'s a $HOME `x` "y" \\ end'}
 
 
+#: A fake docker: it records its arguments and, as a trial would, writes below the place that is
+#: mounted, if the user may.
+FAKE_DOCKER = """
+import json, os, sys
+words = sys.argv[1:]
+json.dump(words, open(os.environ["RECORD"], "w"))
+host, _, inside = words[words.index("-v") + 1].rpartition(":")
+given = dict(words[at + 1].split("=", 1) for at, word in enumerate(words) if word == "-e")
+assert given["HPO_OUTPUT"] == inside, (given["HPO_OUTPUT"], inside)
+os.mkdir(os.path.join(host, "model"))
+open(os.path.join(host, "model", "model.keras"), "w").close()
+"""
+
+
 class TestCommand:
     def spec(self) -> dict[str, Any]:
         space = SPEC["space"] | {"note": {"type": "categorical", "choices": [NASTY["note"], "b"]}}
         return SPEC | {"space": space}
 
-    def test_is_what_the_runner_would_run(self) -> None:
+    def test_is_what_the_runner_would_run(self, tmp_path: Path) -> None:
         made, spec = trial(5, 0.9, params=NASTY), load(self.spec())
         made_run = run(self.spec())
-        words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", made_run)
+        words, env = shell(command(Facts.of(RunView(made_run)), view(made)) or "", tmp_path)
         asked = Assignment(5, made.params)
         output = env["HPO_OUTPUT"]
         wanted = request(spec, made_run, made, asked, attempt=1, output=output, store="s")
         assert words == list(wanted.command)
         assert {name: wanted.env[name] for name in env} == env
 
-    def test_survives_a_shell(self) -> None:
+    def test_survives_a_shell(self, tmp_path: Path) -> None:
         made_run = run(self.spec())
         text = command(Facts.of(RunView(made_run)), view(trial(5, 0.9, params=NASTY))) or ""
-        words, env = shell(text, made_run)
+        words, env = shell(text, tmp_path)
         assert f"--note={NASTY['note']}" in words
         assert json.loads(env["HPO_PARAMS"])["note"] == NASTY["note"]
         assert env["DATA_DIR"] == "/data/red wine"
@@ -688,13 +705,151 @@ class TestCommand:
         good = unreadable()
         assert command(Facts.of(good), good.trials[0]) is None
 
+    @pytest.mark.parametrize("place", ["here", "a folder", "it's $HOME", "a:b;c"])
+    def test_a_local_trial_finds_its_folder_wherever_it_goes(
+        self, tmp_path: Path, place: str
+    ) -> None:
+        spec = self.spec()
+        spec["trial"] = {"command": ["python", "train.py", "--to=${output}/model", "${output}"]}
+        home = tmp_path / place
+        home.mkdir()
+        facts, best = Facts.of(RunView(run(spec))), view(trial(5, 0.9, params=NASTY))
+        words, env = shell(command(facts, best) or "", home)
+        wanted = home / folder(facts, best)
+        assert env["HPO_OUTPUT"] == str(wanted)
+        assert words[2:4] == [f"--to={wanted}/model", str(wanted)]
+        assert wanted.is_dir(), "the backend makes it, too"
+        assert str(wanted.name) in note(facts, best)
 
-def shell(text: str, made: Any) -> tuple[list[str], dict[str, str]]:
+    @pytest.mark.parametrize(
+        ("asked", "entry", "last"),
+        [
+            ({"backend": "docker", "image": "i:1"}, None, "i:1"),
+            (
+                {"backend": "docker", "image": "i:1", "command": ["python", "t.py", "a b"]},
+                "python",
+                "i:1 t.py a b",
+            ),
+            (
+                {"backend": "kubernetes", "image": "i:1", "args": ["--to=${output}", "$HOME"]},
+                None,
+                "i:1 --to=/hpo/output $HOME",
+            ),
+            (
+                {"backend": "ecs", "image": "i@sha256:" + "0" * 64, "args": ["it's"]},
+                None,
+                "i@sha256:" + "0" * 64 + " it's",
+            ),
+            (
+                {
+                    "backend": "job",
+                    "options": {
+                        "resource": {
+                            "apiVersion": "batch/v1",
+                            "kind": "Job",
+                            "spec": {
+                                "template": {
+                                    "spec": {
+                                        "containers": [
+                                            {
+                                                "name": "main",
+                                                "image": "i:2",
+                                                "command": ["sh", "-c"],
+                                                "args": ["train ${params.optimizer}", 1],
+                                                "env": [{"name": "A", "value": "b c"}],
+                                            }
+                                        ]
+                                    }
+                                }
+                            },
+                        }
+                    },
+                },
+                "sh",
+                "i:2 -c train sgd 1",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("place", ["here", "a folder", "it's $HOME"])
+    def test_an_image_leaves_its_model_in_a_folder_of_the_user(
+        self, tmp_path: Path, asked: dict[str, Any], entry: str | None, last: str, place: str
+    ) -> None:
+        """The line goes through a real shell, to a fake docker."""
+        home = tmp_path / place
+        home.mkdir()
+        spec = self.spec() | {"trial": asked | {"resources": {"gpu": 2}}}
+        facts, best = Facts.of(RunView(run(spec))), view(trial(5, 0.9, params=NASTY))
+        words = docker(command(facts, best) or "", home)
+        assert (home / folder(facts, best) / "model" / "model.keras").exists()
+        assert folder(facts, best) in note(facts, best)
+        assert words[words.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
+        assert words[words.index("--gpus") + 1] == "2"
+        given = [words[at + 1] for at, word in enumerate(words) if word == "-e"]
+        assert {"HPO_OUTPUT=/hpo/output", "HOME=/tmp", "HPO_SEED=7000026"} <= set(given)
+        read = next(one for one in given if one.startswith("HPO_PARAMS=")).partition("=")[2]
+        assert json.loads(read)["note"] == NASTY["note"]
+        assert ("--entrypoint" in words) == (entry is not None)
+        assert entry in (None, *words)
+        rest = words[words.index(last.split()[0]) :]
+        assert " ".join(rest).startswith(last)
+
+    def test_no_gpu_is_asked_for_where_a_trial_has_none(self, tmp_path: Path) -> None:
+        spec = self.spec() | {"trial": {"backend": "docker", "image": "i:1"}}
+        text = command(Facts.of(RunView(run(spec))), view(trial(5, 0.9, params=NASTY))) or ""
+        assert "--gpus" not in docker(text, tmp_path)
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            {"backend": "ecs", "options": {"task_definition": "mine:3"}},
+            {
+                "backend": "job",
+                "options": {
+                    "resource": {
+                        "apiVersion": "kubeflow.org/v1",
+                        "kind": "TFJob",
+                        "spec": {
+                            name: {"template": {"spec": {"containers": [{"name": "tensorflow"}]}}}
+                            for name in ("Chief", "Worker")
+                        },
+                    }
+                },
+            },
+        ],
+    )
+    def test_where_the_spec_does_not_say_what_ran_another_way_is_told(
+        self, asked: dict[str, Any]
+    ) -> None:
+        spec = self.spec() | {"trial": asked}
+        good = RunView(run(spec), (view(trial(5, 0.9, params=NASTY)),))
+        assert command(Facts.of(good), good.trials[0]) is None
+        assert WITHOUT in page(good).text
+
+
+def docker(text: str, home: Path) -> list[str]:
+    """Let a real shell give the line to a fake docker, and give its arguments."""
+    programs = home.parent / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text(f"#!{sys.executable}\n{FAKE_DOCKER}")
+    (programs / "docker").chmod(0o755)
+    env = {"PATH": f"{programs}:{os.defpath}", "RECORD": str(home.parent / "record.json")}
+    subprocess.run(["sh", "-c", text], check=True, cwd=home, env=env)
+    return json.loads((home.parent / "record.json").read_text())
+
+
+def shell(text: str, home: Path) -> tuple[list[str], dict[str, str]]:
     """Let a real shell read the command; its first word is replaced by one that tells."""
     code = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
     program = f"python() {{ {sys.executable} -c '{code}' python \"$@\"; }}\n{text}"
     assert shutil.which("sh")
-    done = subprocess.run(["sh", "-c", program], check=True, capture_output=True, text=True, env={})
+    done = subprocess.run(
+        ["sh", "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env={"PATH": os.defpath},
+    )
     words, env = json.loads(done.stdout)
     return words, {k: v for k, v in env.items() if k.startswith(("HPO_", "DATA_"))}
 
