@@ -3,7 +3,9 @@
     python load.py --check
     python load.py < inputs.json        {"instances": [...]} in, {"predictions": [...]} out
 
-In Python: `from load import load`, then `load().predict(inputs)`.
+In Python: `from load import load, predict`, then `predict(inputs)`; `load()` gives the model as
+its own library has it. A pickle runs whatever code its maker has put into it, so it is loaded only
+by `--trust`, or `load(trust=True)`.
 """
 
 from __future__ import annotations
@@ -12,38 +14,233 @@ import argparse
 import json
 import math
 import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
+MODEL = HERE / "model"
 SAMPLE = HERE / "sample.json"
 #: How far answers may lie from those of the training, which may have had other hardware: as a share
 #: of them, or in themselves where they are below 1.
 TOLERANCE = 1e-3
+#: Files beside a model that are none.
+_BESIDE = ("sample.json", "metadata.json")
+_SAVED_MODEL, _HEAD = "saved_model.pb", 200
+#: Only the pickle itself says what it needs.
+_MAKER = ("what the model was made with",)
 
 
-def load() -> Any:
-    """Give the Keras model of this package."""
-    import keras
-
-    return keras.saving.load_model(HERE / "model" / "model.keras")
+class NotChecked(Exception):
+    """There is nothing that this program could compare; the message says why."""
 
 
-def predict(instances: Any) -> Any:
+class Kind(NamedTuple):
+    """How one kind of model is loaded and asked, and the packages that this needs.
+
+    `predict` is None for what has no way of its own to predict.
+    """
+
+    needs: tuple[str, ...]
+    load: Callable[[Path], Any]
+    predict: Callable[[Any, Any], Any] | None = None
+    pickle: bool = False
+
+
+def load(*, trust: bool = False) -> Any:
+    """Give the model; of files that are no model that is known here, their folder."""
+    name, kind = _found()
+    if kind.pickle and not trust:
+        raise NotChecked(
+            f"{name} is a pickle, which runs code of its maker when it is loaded: if you trust "
+            "that, say --trust, or load(trust=True)"
+        )
+    return kind.load(MODEL / name)
+
+
+def predict(instances: Any, *, trust: bool = False) -> Any:
     """Give the predictions for a list of inputs, as plain lists."""
-    import numpy as np
+    name, kind = _found()
+    if kind.predict is None:
+        what = name or "what is in model/"
+        raise NotChecked(f"{what} does not say how it predicts; load() gives what there is of it")
+    return _plain(kind.predict(load(trust=trust), instances))
 
-    return np.asarray(load()(np.asarray(instances, dtype="float32"))).tolist()
 
-
-def check() -> str:
+def check(*, trust: bool = False) -> str:
     """Compare with the sample; gives what to tell, raises ValueError if an answer differs."""
     sample = json.loads(SAMPLE.read_text(encoding="utf-8"))
-    answers = predict(sample["instances"])
+    answers = predict(sample["instances"], trust=trust)
     worst = _difference(answers, sample["predictions"])
     if worst > TOLERANCE:
         raise ValueError(f"answers differ from those of the training by up to {worst:.3g}")
     return f"{len(answers)} answers agree within {worst:.1g}"
+
+
+def model_of(names: Iterable[str], head: Callable[[str], bytes]) -> tuple[str, Kind]:
+    """Choose among the files of a model, by their names and how they begin, what is loaded.
+
+    The name is empty if none of them is known: then it is the folder.
+    """
+    listed = sorted(name for name in names if name not in _BESIDE)
+    for fits, kind in _KINDS:
+        found = [name for name in listed if fits(name, head)]
+        if found:
+            return min(found, key=_rank), kind
+    others = [name for name in listed if not name.endswith((".txt", ".md", ".yaml", ".yml"))]
+    if len(others) == 1 and others[0].endswith(".json"):
+        return others[0], _JSON
+    return "", _FOLDER
+
+
+def _rank(name: str) -> tuple[bool, str]:
+    """Put what is called model.… before all else."""
+    return not name.rpartition("/")[2].startswith("model."), name
+
+
+def _found() -> tuple[str, Kind]:
+    names = (path.relative_to(MODEL).as_posix() for path in MODEL.rglob("*") if path.is_file())
+    return model_of(names, _head)
+
+
+def _head(name: str) -> bytes:
+    with (MODEL / name).open("rb") as file:
+        return file.read(_HEAD)
+
+
+def _array(instances: Any) -> Any:
+    return import_module("numpy").asarray(instances, dtype="float32")
+
+
+def _plain(answers: Any) -> Any:
+    return import_module("numpy").asarray(answers).tolist()
+
+
+def _keras(path: Path) -> Any:
+    return import_module("keras").saving.load_model(path)
+
+
+def _call(model: Any, instances: Any) -> Any:
+    return model(_array(instances))
+
+
+def _saved_model(path: Path) -> Any:
+    return import_module("tensorflow").saved_model.load(str(path.parent))
+
+
+def _ask_saved_model(model: Any, instances: Any) -> Any:
+    signature = model.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    (answers,) = signature(
+        **{name: import_module("tensorflow").constant(_array(instances))}
+    ).values()
+    return answers
+
+
+def _xgboost(path: Path) -> Any:
+    return import_module("xgboost").Booster(model_file=str(path))
+
+
+def _ask_xgboost(model: Any, instances: Any) -> Any:
+    rows = import_module("xgboost").DMatrix(_array(instances))
+    return model.predict(rows, validate_features=False)  # rows have no names of features
+
+
+def _lightgbm(path: Path) -> Any:
+    return import_module("lightgbm").Booster(model_file=str(path))
+
+
+def _catboost(path: Path) -> Any:
+    return import_module("catboost").CatBoost().load_model(str(path))
+
+
+def _onnx(path: Path) -> Any:
+    session = import_module("onnxruntime").InferenceSession
+    return session(str(path), providers=["CPUExecutionProvider"])
+
+
+def _ask_onnx(model: Any, instances: Any) -> Any:
+    return model.run(None, {model.get_inputs()[0].name: _array(instances)})[0]
+
+
+def _torch(path: Path) -> Any:
+    """Load a program of TorchScript, or else weights: nothing that runs code when it is loaded."""
+    torch = import_module("torch")
+    if _is_script(path):
+        return torch.jit.load(str(path), map_location="cpu")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_script(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def _ask_torch(model: Any, instances: Any) -> Any:
+    torch = import_module("torch")
+    if not callable(model):
+        raise NotChecked("it holds weights alone; load() gives them, for a network of your own")
+    with torch.no_grad():
+        return model.eval()(torch.from_numpy(_array(instances))).numpy()
+
+
+def _joblib(path: Path) -> Any:
+    return import_module("joblib").load(path)
+
+
+def _pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return import_module("pickle").load(file)
+
+
+def _ask(model: Any, instances: Any) -> Any:
+    return model.predict(_array(instances))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _folder(path: Path) -> Path:
+    return path
+
+
+def _ends(*endings: str) -> Callable[[str, Callable[[str], bytes]], bool]:
+    return lambda name, _: name.endswith(endings)
+
+
+def _is_keras_h5(name: str, _: Callable[[str], bytes]) -> bool:
+    return name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5")
+
+
+def _is_xgboost(name: str, head: Callable[[str], bytes]) -> bool:
+    if name.endswith(".json"):
+        return b'"learner"' in head(name)[:_HEAD]
+    return name.endswith(".ubj")
+
+
+def _is_lightgbm(name: str, head: Callable[[str], bytes]) -> bool:
+    return name.endswith(".txt") and head(name).startswith(b"tree\n")
+
+
+_JSON, _FOLDER = Kind((), _json), Kind((), _folder)
+#: The first that fits one of the files counts.
+_KINDS: list[tuple[Callable[[str, Callable[[str], bytes]], bool], Kind]] = [
+    (_ends(".keras"), Kind(("keras", "numpy"), _keras, _call)),
+    (_ends(_SAVED_MODEL), Kind(("tensorflow", "numpy"), _saved_model, _ask_saved_model)),
+    (_is_xgboost, Kind(("xgboost", "numpy"), _xgboost, _ask_xgboost)),
+    (_is_lightgbm, Kind(("lightgbm", "numpy"), _lightgbm, _ask)),
+    (_ends(".cbm"), Kind(("catboost", "numpy"), _catboost, _ask)),
+    (_ends(".onnx"), Kind(("onnxruntime", "numpy"), _onnx, _ask_onnx)),
+    (_is_keras_h5, Kind(("keras", "h5py", "numpy"), _keras, _call)),
+    (_ends(".pt", ".pth"), Kind(("torch", "numpy"), _torch, _ask_torch)),
+    (_ends(".joblib"), Kind(("joblib", "numpy", *_MAKER), _joblib, _ask, pickle=True)),
+    (_ends(".pkl", ".pickle"), Kind(("numpy", *_MAKER), _pickle, _ask, pickle=True)),
+]
 
 
 def _difference(one: Any, other: Any) -> float:
@@ -59,15 +256,28 @@ def main() -> int:
     """Check, or read inputs and write predictions."""
     parser = argparse.ArgumentParser(description="load this model and predict")
     parser.add_argument("--check", action="store_true", help="compare with sample.json")
+    parser.add_argument("--trust", action="store_true", help="load a pickle, whose code will run")
+    options = parser.parse_args()
     try:
-        if parser.parse_args().check:
-            print(check())
-        else:
-            print(json.dumps({"predictions": predict(json.load(sys.stdin)["instances"])}))
+        print("\n".join(_said(options)))
+    except ModuleNotFoundError as error:
+        print(f"{error}; {_found()[0]} needs {', '.join(_found()[1].needs)}", file=sys.stderr)
+        return 1
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _said(options: argparse.Namespace) -> Iterator[str]:
+    if not options.check:
+        asked = json.load(sys.stdin)["instances"]
+        yield json.dumps({"predictions": predict(asked, trust=options.trust)})
+        return
+    try:
+        yield check(trust=options.trust)
+    except NotChecked as error:
+        yield f"not checked: {error}"
 
 
 if __name__ == "__main__":

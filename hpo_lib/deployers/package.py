@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from hpo_lib.deployers import Check, Release
+from hpo_lib.deployers.readme import readme
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for, put, write
@@ -242,37 +243,25 @@ def _chunks(content: Place | bytes) -> Iterator[bytes]:
 def _contents(release: Release) -> dict[str, Place | bytes]:
     """Give what is in a package, by name: files of the model, and what is written for it."""
     root = f"{release.files}/"
-    found: dict[str, Place | bytes] = {}
+    found: dict[str, Place] = {}
     for place in files(release.files):
         name = str(place).removeprefix(root)
         found[f"model/{name}"] = place
         if name == SAMPLE:
             found[SAMPLE] = place
+    model = {name.removeprefix("model/"): place for name, place in found.items() if "/" in name}
+    said = readme(release, model, lambda name: _beginning(model[name]))
     return found | {
         "parameters.json": _text(release.manifest.get("params", {})),
         "metrics.json": _text(release.manifest.get("metrics", {})),
         LOADER: (resources("hpo_lib.deployers") / "loader.py").read_bytes(),
-        "README.md": _readme(release).encode(),
+        "README.md": said.encode(),
     }
 
 
-def _readme(release: Release) -> str:
-    metrics = release.manifest.get("metrics", {})
-    lines = [f"* {name}: {value:.6g}" for name, value in sorted(metrics.items())]
-    where = f"trial {release.manifest.get('trial')} of run {release.manifest.get('run')}"
-    return "\n".join(
-        [
-            f"# {release.experiment}, version {release.version}",
-            "",
-            f"Made by {where}. `manifest.json` says of what, with a checksum for every file.",
-            "",
-            *lines,
-            "",
-            "`python load.py --check` loads the model (it needs Keras) and compares its answers to",
-            "`sample.json` with those of the training; `python load.py < inputs.json` predicts.",
-            "",
-        ]
-    )
+def _beginning(place: Place) -> bytes:
+    with opened(place) as file:
+        return b"" if file is None else file.read(_CHUNK)
 
 
 def _intact(folder: Path) -> Check:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import shutil
+import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -14,15 +16,18 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 from upath import UPath
 
+import hpo_lib.deployers.loader
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.package import PackageDeployer, interpreter, pack
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from tests.integration.deployer_contract import DeployerContract, MakeRelease
 
 NAN = float("nan")
+KERAS = Path(__file__).resolve().parents[2] / ".venv-trial" / "bin" / "python"
 #: A fake of Keras: its model adds up its inputs.
 FAKE_KERAS = """
 class saving:
@@ -234,6 +239,275 @@ class TestPackageInAnObjectStore(TestPackage):
     def deployer(self, checked: PackageDeployer) -> PackageDeployer:
         root = UPath(f"memory://{uuid.uuid4().hex}")
         return dataclasses.replace(checked, root=root)
+
+
+#: Fakes of libraries that are not installed here: their models add up their inputs.
+FAKES = {
+    "xgboost": """
+class DMatrix:
+    def __init__(self, rows): self.rows = rows
+class Booster:
+    def __init__(self, model_file): assert '"learner"' in open(model_file).read()
+    def predict(self, data, validate_features=True): return data.rows.sum(axis=1, keepdims=True)
+""",
+    "lightgbm": """
+class Booster:
+    def __init__(self, model_file): assert open(model_file).read().startswith("tree")
+    def predict(self, rows): return rows.sum(axis=1, keepdims=True)
+""",
+    "catboost": """
+class CatBoost:
+    def load_model(self, path): return self
+    def predict(self, rows): return rows.sum(axis=1, keepdims=True)
+""",
+    "onnxruntime": """
+class Input: name = "x"
+class InferenceSession:
+    def __init__(self, path, providers): pass
+    def get_inputs(self): return [Input]
+    def run(self, names, given): return [given["x"].sum(axis=1, keepdims=True)]
+""",
+    "torch": """
+from contextlib import nullcontext as no_grad
+from_numpy = lambda rows: rows
+class Answer:
+    def __init__(self, rows): self.rows = rows
+    def numpy(self): return self.rows
+class Script:
+    def eval(self): return self
+    def __call__(self, rows): return Answer(rows.sum(axis=1, keepdims=True))
+class jit:
+    load = staticmethod(lambda path, map_location: Script())
+def load(path, map_location, weights_only):
+    assert weights_only
+    return {"weight": 1.0}
+""",
+}
+GOOD_SAMPLE = json.dumps({"instances": [[1, 2]], "predictions": [[3.0]]})
+OWN = "load.py` knows no kind of model"
+
+
+def script(folder: Path) -> None:
+    """Write what looks as TorchScript does."""
+    with zipfile.ZipFile(folder / "model.pt", "w") as archive:
+        archive.writestr("model/code/__torch__.py", "")
+
+
+def packaged(folder: Path, sample: str | None = GOOD_SAMPLE, **files: str) -> tuple[Release, str]:
+    """Make a release of these files alone, and give the README of its package."""
+    folder.mkdir()
+    for name, content in files.items():
+        place = folder / name.replace("__", ".").replace("_IN_", "/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content)
+    if sample is not None:
+        (folder / "sample.json").write_text(sample)
+    (folder / "metadata.json").write_text("{}")
+    made = Release("digits", 1, folder, {"metrics": {}, "run": 7, "trial": 12})
+    return made, said_of(made, folder.parent / "package.zip")
+
+
+def said_of(made: Release, target: Path) -> str:
+    pack(made, target)
+    with zipfile.ZipFile(target) as archive:
+        return archive.read("README.md").decode()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> PackageDeployer:
+    """A deployer whose Python has the fakes beside numpy and joblib."""
+    for name, code in FAKES.items():
+        (tmp_path / "fake").mkdir(exist_ok=True)
+        (tmp_path / "fake" / f"{name}.py").write_text(code)
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/fake exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return PackageDeployer("digits", tmp_path / "models", python=python)
+
+
+@pytest.mark.parametrize(
+    ("files", "needs"),
+    [
+        ({"model__json": '{"learner": {"objective": {}}, "version": [2, 1, 0]}'}, "xgboost"),
+        ({"model__ubj": '"learner"'}, "xgboost"),
+        ({"model__txt": "tree\nversion=v4\n", "notes__txt": "a tree"}, "lightgbm"),
+        ({"model__cbm": "CBM1"}, "catboost"),
+        ({"model__onnx": "x"}, "onnxruntime"),
+    ],
+)
+def test_a_model_is_loaded_by_what_it_is(
+    own: PackageDeployer, tmp_path: Path, files: dict[str, str], needs: str
+) -> None:
+    made, readme = packaged(tmp_path / "files", **files)
+    assert f"It needs {needs}, numpy." in readme
+    assert "keras" not in readme.lower()
+    assert "`python load.py --check` loads `model/model." in readme
+    own.stage(made)
+    assert own.try_out(made) == ""
+    (made.files / "sample.json").write_text(GOOD_SAMPLE.replace("3.0", "4.0"))
+    own.stage(made)
+    assert "answers differ from those" in own.try_out(made), "it was loaded, and asked"
+
+
+def test_a_script_of_torch_is_asked_and_weights_are_only_loaded(
+    own: PackageDeployer, tmp_path: Path
+) -> None:
+    made, readme = packaged(tmp_path / "files", model__pt="weights")
+    assert "It needs torch, numpy." in readme
+    own.stage(made)
+    assert own.try_out(made).passed
+    assert told(own, tmp_path, "--check") == (
+        0,
+        "not checked: it holds weights alone; load() gives them, for a network of your own",
+    )
+    script(tmp_path / "files")
+    own.stage(made)
+    assert told(own, tmp_path, "--check") == (0, "1 answers agree within 0")
+
+
+def told(own: PackageDeployer, tmp_path: Path, *words: str) -> tuple[int, str]:
+    """Run the package's load.py and give its code and the last line that it says."""
+    folder = tmp_path / "unpacked"
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(own._package(1)) as archive:  # type: ignore[arg-type]
+        archive.extractall(folder)
+    assert own.python is not None
+    done = subprocess.run(
+        [own.python, "load.py", *words],
+        cwd=folder,
+        input='{"instances": [[1, 2]]}',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1]
+
+
+class Evil:
+    """A pickle that leaves a trace when it is loaded; then it is a sum."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        code = f"(open({str(self.trace)!r}, 'w').close(), __import__('types').SimpleNamespace("
+        return eval, (f"{code}predict=lambda rows: rows.sum(axis=1, keepdims=True)))[1]",)
+
+
+@pytest.mark.parametrize("name", ["model.joblib", "model.pkl", "forest.pickle"])
+def test_a_pickle_is_loaded_by_those_alone_who_trust_it(
+    own: PackageDeployer, tmp_path: Path, name: str
+) -> None:
+    made, _ = packaged(tmp_path / "files")
+    trace = tmp_path / "trace"
+    if name.endswith(".joblib"):
+        joblib.dump(Evil(trace), made.files / name)
+    else:
+        Path(str(made.files / name)).write_bytes(pickle.dumps(Evil(trace)))
+    own.stage(made)
+    assert own.try_out(made).passed
+    readme = said_of(made, tmp_path / "package.zip")
+    assert f"`model/{name}` is a pickle" in readme
+    assert "`python load.py --trust --check` loads" in readme
+    code, line = told(own, tmp_path, "--check")
+    assert (code, line.startswith(f"not checked: {name} is a pickle")) == (0, True)
+    code, line = told(own, tmp_path)
+    assert (code, "--trust" in line) == (1, True)
+    assert not trace.exists(), "nothing has loaded it yet"
+    assert told(own, tmp_path, "--trust", "--check") == (0, "1 answers agree within 0")
+    assert told(own, tmp_path, "--trust") == (0, '{"predictions": [[3.0]]}')
+    assert trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "readme"),
+    [
+        ({"rules__json": '{"weights": [1, 2]}'}, "gives the content of `model/rules.json`"),
+        ({"config__json": "{}", "model__safetensors": "x"}, OWN),
+        ({"net__weights__h5": "x"}, OWN),
+        ({"model__bin": "x"}, OWN),
+        ({"notes__txt": "no tree"}, OWN),
+    ],
+)
+def test_what_cannot_predict_is_not_said_to(
+    own: PackageDeployer, tmp_path: Path, files: dict[str, str], readme: str
+) -> None:
+    made, said = packaged(tmp_path / "files", **files)
+    assert readme in said
+    assert "--check" not in said
+    own.stage(made)
+    assert own.try_out(made).passed
+    code, line = told(own, tmp_path, "--check")
+    assert (code, line.startswith("not checked: ")) == (0, True)
+
+
+def test_a_package_without_a_sample_is_not_said_to_have_one(tmp_path: Path) -> None:
+    _, readme = packaged(tmp_path / "files", sample=None, model__keras="x")
+    assert "--check" not in readme
+    assert "`python load.py < inputs.json` predicts." in readme
+    assert "It needs keras, numpy." in readme
+
+
+def test_a_readme_says_which_of_its_needs_are_not_on_the_list(tmp_path: Path) -> None:
+    files = {"model__onnx": "x", "requirements__txt": "numpy==2.3\nscikit-learn\n"}
+    _, readme = packaged(tmp_path / "files", **files)
+    assert "Of that, `model/requirements.txt` does not name onnxruntime." in readme
+
+
+def test_a_library_that_is_not_there_is_named(own: PackageDeployer, tmp_path: Path) -> None:
+    made, _ = packaged(tmp_path / "files", model__onnx="x")
+    (tmp_path / "fake" / "onnxruntime.py").unlink()
+    own.stage(made)
+    said = own.try_out(made)
+    assert said == "No module named 'onnxruntime'; model.onnx needs onnxruntime, numpy"
+
+
+#: Real Keras: one model in every form that it writes, each loaded as a package loads it.
+REAL = """
+import importlib.util, json, pathlib, shutil, sys
+import keras
+import numpy as np
+
+root, loader = map(pathlib.Path, sys.argv[1:])
+model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)])
+rows = [[1.0, 2.0, 3.0], [0.5, 0.0, -1.0]]
+sample = {"instances": rows, "predictions": np.asarray(model(np.asarray(rows, "f4"))).tolist()}
+forms = {
+    "keras": lambda place: model.save(place / "model.keras"),
+    "h5": lambda place: model.save(place / "model.h5"),
+    "saved": lambda place: model.export(place / "saved_model" / "1", verbose=False),
+}
+for name, save in forms.items():
+    place = root / name
+    (place / "model").mkdir(parents=True)
+    save(place / "model")
+    (place / "sample.json").write_text(json.dumps(sample))
+    shutil.copy(loader, place / "load.py")
+    found = importlib.util.spec_from_file_location(name, place / "load.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    print(name, module._found()[0], module.check(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not KERAS.exists(), reason="no Keras: make setup")
+def test_real_keras_is_loaded_from_every_form_that_it_writes(tmp_path: Path) -> None:
+    loader = Path(hpo_lib.deployers.loader.__file__)
+    done = subprocess.run(
+        [KERAS, "-c", REAL, tmp_path, loader],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line for line in done.stdout.splitlines() if "answers agree" in line]
+    assert [line.split()[:2] for line in lines] == [
+        ["keras", "model.keras"],
+        ["h5", "model.h5"],
+        ["saved", "saved_model/1/saved_model.pb"],
+    ]
 
 
 def test_packages_lie_where_the_deployment_lets_them(tmp_path: Path) -> None:
