@@ -17,7 +17,7 @@ from hpo_lib.files.places import Place, files, reaching, said
 if TYPE_CHECKING:
     from upath import UPath
 
-_EXTRAS = {"s3": "s3fs: pip install 'hpo-lib[s3]'", "gs": "gcsfs", "abfs": "adlfs"}
+_EXTRAS = {"s3": "s3fs: pip install s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 #: Object stores whose listings fsspec keeps, although other processes write to them.
 _LISTED = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 Options = Mapping[str, Any]

@@ -347,7 +347,8 @@ def test_a_missing_package_is_named_with_what_installs_it(
     settings = {"cls": "TPESampler"} if name == "optuna" else {}
     with pytest.raises(SpecError) as caught:
         build(name, GRID, **settings)
-    assert str(caught.value) == (f"sampler {name} needs {package}: pip install 'hpo-lib[{extra}]'")
+    how = f"pip install '.[{extra}]' in a checkout of hpo-lib"
+    assert str(caught.value) == f"sampler {name} needs {package}: {how}"
 
 
 @pytest.mark.parametrize("qmc_type", ["sobol", "halton"])

@@ -219,7 +219,8 @@ def installed(name: str, *packages: str, extra: str) -> None:
     """Make sure that a sampler's packages are there; SpecError says how to get them."""
     for package in packages:
         if find_spec(package) is None:
-            raise SpecError(f"sampler {name} needs {package}: pip install 'hpo-lib[{extra}]'")
+            how = f"pip install '.[{extra}]' in a checkout of hpo-lib"
+            raise SpecError(f"sampler {name} needs {package}: {how}")
 
 
 def draw_seed(*key: int) -> int:
