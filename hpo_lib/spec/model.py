@@ -22,6 +22,7 @@ from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Parameter, Space
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import meant
+from hpo_lib.spec.foreign import EXAMPLE
 from hpo_lib.spec.reuse import Reuse
 from hpo_lib.spec.schedule import Schedule
 from hpo_lib.spec.sections import (
@@ -75,6 +76,16 @@ class Spec(Strict):
     @classmethod
     def _check_name(cls, name: str) -> str:
         return experiment_name(name)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _check_space(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            raise rule(
+                f"must be a mapping of parameters by their names, such as x: {EXAMPLE}, got "
+                f"{shown(value)}"
+            )
+        return value
 
     @field_validator("objectives", mode="before")
     @classmethod

@@ -17,7 +17,7 @@ from hpo_lib.errors import nearest
 from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, FORMATS
 from hpo_lib.spec import uris
 from hpo_lib.spec.trial_section import Later, registered
-from hpo_lib.spec.units import seconds
+from hpo_lib.spec.units import seconds, with_unit
 from hpo_lib.validation import Strict, each, refuse, rule, shown
 
 _MAX_FROM = 10
@@ -123,6 +123,8 @@ class Limits(Strict):
     max_duration: str | None = None
     patience: int | None = Field(default=None, ge=1)
     max_cost_usd: Later = None
+
+    _with_unit = field_validator("max_duration", mode="before")(with_unit)
 
     @field_validator("max_duration")
     @classmethod
@@ -275,6 +277,8 @@ class WarmStart(Strict):
             found.append(f"must name at most {_MAX_FROM} experiments, got {len(names)}")
         refuse(found)
         return names
+
+    _with_unit = field_validator("half_life", mode="before")(with_unit)
 
     @field_validator("half_life")
     @classmethod

@@ -17,7 +17,7 @@ from pydantic import (
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import check
 from hpo_lib.spec.flags import Spelling
-from hpo_lib.spec.units import memory_bytes, seconds
+from hpo_lib.spec.units import memory_bytes, seconds, with_unit
 from hpo_lib.validation import Strict, refuse, rule, shown
 
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -144,6 +144,8 @@ class TrialSpec(Strict):
     def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
         refuse(line for name, value in env.items() for line in _wrong_variable(name, value))
         return env
+
+    _with_unit = field_validator("timeout", "start_timeout", mode="before")(with_unit)
 
     @field_validator("timeout", "start_timeout")
     @classmethod

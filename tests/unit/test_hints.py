@@ -13,9 +13,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.core.space import Parameter
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import IntParameter, Parameter, Space
+from hpo_lib.core.trial import Direction
 from hpo_lib.errors import _CALLED, SpecError, nearest
 from hpo_lib.registry import BACKENDS, DEPLOYERS, SAMPLERS
+from hpo_lib.samplers.auto import CHOICES, choose
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.spec.draft import draft
@@ -154,6 +157,35 @@ def test_every_word_that_is_hinted_at_is_one_of_ours() -> None:
 @pytest.mark.parametrize("name", ["", "-", "x" * 200_000, "ß", "\0"])
 def test_any_name_gets_a_hint_or_none(name: str) -> None:
     assert nearest(name, ["low", "high"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        *(("trial", "timeout"), ("trial", "start_timeout")),
+        *(("limits", "max_duration"), ("warm_start", "half_life")),
+    ],
+)
+def test_a_duration_without_a_unit_is_told_its_form(section: str, key: str) -> None:
+    lines = told(with_(section, **{key: 3600}))
+    rule = "must be a duration such as 90s, 30m, 6h or 1d, got 3600"
+    assert lines == [f"{section}.{key}: {rule}"]
+
+
+def test_a_list_of_parameters_is_told_that_it_has_to_be_a_mapping() -> None:
+    space = [{"name": "lr", "type": "float", "low": 0.1, "high": 1.0}]
+    (line,) = [one for one in told(GOOD | {"space": space}) if one.startswith("space: ")]
+    assert line.startswith(
+        f"space: must be a mapping of parameters by their names, such as x: {EXAMPLE}, got ["
+    )
+
+
+def test_auto_chooses_none_but_its_choices() -> None:
+    space = Space({"x": IntParameter(low=1, high=2)})
+    goal = Goal((("loss", Direction.MINIMIZE),))
+    for trials, parallel in ((None, None), (2, 2), (1, 1), (9, 2)):
+        name, _ = choose(space, goal, trials=trials, parallel=parallel, fidelity=False)
+        assert name in CHOICES
 
 
 SECTIONS = ("", "objective", "space.lr", "trial", "trial.resources", "limits", "sampler", "metrics")
