@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 #: So many names are hinted at; of a longer name no more letters are compared.
 _MOST_HINTS, _MOST_LETTERS = 3, 100
@@ -69,14 +70,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def meant(name: str, known: Collection[str]) -> list[str]:
     """Give the known names that are this one in another spelling, or that other tools call so."""
-    word = _letters(name)
+    word = _letters(name[:_MOST_LETTERS])
     same = [one for one in known if word and _letters(one) == word]
     return same or [one for one in _MEANT.get(word, ()) if one.partition(" ")[0] in known]
 
 
+@lru_cache(maxsize=4096)
 def _letters(name: str) -> str:
     """Leave out a name's case, and the marks between its words."""
-    return "".join(one for one in name[:_MOST_LETTERS].lower() if one.isalnum())
+    return "".join(one for one in name.lower() if one.isalnum())
 
 
 def _quoted(close: str) -> str:

@@ -161,7 +161,8 @@ def _with_constraints(made: Draft, data: Mapping[Any, Any], known: Collection[st
 
 
 def _told(error: ValidationError, data: Mapping[Any, Any]) -> list[str]:
-    return [*lines(error, elsewhere=elsewhere), *without_type(data.get("space"))]
+    more = islice(without_type(data.get("space")), _MOST)
+    return [*lines(error, elsewhere=elsewhere), *more]
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:

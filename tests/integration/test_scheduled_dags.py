@@ -127,7 +127,18 @@ def test_parsing_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_every_file_with_a_schedule_has_a_dag(seen: dict[str, Any]) -> None:
-    names = {"nightly", "data", "both", "paused", "wide", "docker", "moved", "broken", "bucket"}
+    names = {
+        "nightly",
+        "data",
+        "slash",
+        "both",
+        "paused",
+        "wide",
+        "docker",
+        "moved",
+        "broken",
+        "bucket",
+    }
     assert set(seen["dags"]) == {f"hpo_scheduled_{name}" for name in names}
 
 
