@@ -14,6 +14,7 @@ from typing import Any
 from hpo_lib.backends.pods import OUTPUT, Json
 from hpo_lib.backends.resource import as_text, templates
 from hpo_lib.records import TrialView
+from hpo_lib.registry import BACKENDS
 from hpo_lib.report.facts import Facts
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import Invocation, invocation
@@ -67,7 +68,9 @@ def _program(spec: Spec, made: Invocation) -> Program | None:
     resource = made.options.get("resource")
     if isinstance(resource, Mapping):
         return _of_resource(spec, made, resource)
-    if spec.trial.image is None and not made.command:
+    row = BACKENDS.get(spec.trial.backend)  # one of the operator's own runs what it is told
+    in_an_image = row is not None and not row.on_workers
+    if spec.trial.image is None and (in_an_image or not made.command):
         return None
     return Program(made.command, made.args, made.env, spec.trial.image)
 

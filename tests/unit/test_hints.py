@@ -218,6 +218,14 @@ def test_every_unknown_key_is_told_at_every_level_whatever_else_is_wrong(
         ), (section, key, lines)
 
 
+def test_a_scheduler_that_is_not_there_hides_no_unknown_key_of_auto_nor_any_other() -> None:
+    """`auto` is chosen by the scheduler, among others; what it takes is told all the same."""
+    lines = told(GOOD | {"scheduler": {"name": "asha"}, "sampler": {"zz": 1}, "yy": 1})
+    assert any(line.startswith('sampler: unknown key "zz"') for line in lines)
+    assert any(line.startswith('spec: unknown key "yy"') for line in lines)
+    assert any(line.startswith("scheduler.name: scheduler 'asha' is not") for line in lines)
+
+
 def test_of_very_many_unknown_keys_the_number_is_told() -> None:
     lines = told(with_("limits", **{f"zz{number}": 1 for number in range(60)}))
     assert sum("unknown key" in line for line in lines) == 51

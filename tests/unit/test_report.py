@@ -802,6 +802,7 @@ class TestCommand:
         "asked",
         [
             {"backend": "ecs", "options": {"task_definition": "mine:3"}},
+            {"backend": "ecs", "command": ["train"], "options": {"task_definition": "mine:3"}},
             {
                 "backend": "job",
                 "options": {
