@@ -141,6 +141,7 @@ _CALLED = {
     "warm_start": "warmstartconfig",
     # Keys of the sections.
     "to": "type kind deployer destination",
+    "backend": "type kind executor",
     "direction (or target, if it is a number)": "goal",
     "direction": "mode type optimizationtype objectivetype sense optimize",
     "metric": "objectivemetricname objectivemetric primarymetric metricname metricid monitor name "

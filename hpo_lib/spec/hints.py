@@ -40,7 +40,7 @@ _PLACES: tuple[tuple[str, type[Strict]], ...] = (
     ("warm_start", WarmStart),
 )
 #: Keys of many places, which say nothing of the one that is meant.
-_ANYWHERE = ("name", "description", "options")
+_ANYWHERE = ("name", "description", "options", "type", "kind")
 _ALSO = {"timeout": " (of one trial; the run's is limits.max_duration)"}
 #: So many unknown keys of a parameter are told.
 _MOST = 50
@@ -52,6 +52,8 @@ _TYPES: dict[str, type[Strict]] = {
 def elsewhere(key: str) -> str:
     """Say to which section a key belongs, by its name or what others call it; else nothing."""
     last = key.rpartition(".")[2]
+    if last in _ANYWHERE:
+        return ""
     exact = [(place, last) for place, model in _PLACES if last in _keys(model)]
     called = ((place, one) for place, model in _PLACES for one in meant(last, _keys(model)))
     found = next(iter(exact), None) or next(called, None)

@@ -102,6 +102,7 @@ def with_(section: str, **keys: Any) -> dict[str, Any]:
         ("trial", "gpu", "which belongs in trial.resources, as gpu"),
         ("sampler", "max_trials", "which belongs in limits, as max_trials"),
         ("space.lr", "default", "which belongs at the top, as initial_points"),
+        ("trial", "type", "did you mean 'backend'?"),
         # Neither, so the nearest.
         ("", "objectve", "did you mean 'objective'?"),
     ],
@@ -224,6 +225,12 @@ def test_a_scheduler_that_is_not_there_hides_no_unknown_key_of_auto_nor_any_othe
     assert any(line.startswith('sampler: unknown key "zz"') for line in lines)
     assert any(line.startswith('spec: unknown key "yy"') for line in lines)
     assert any(line.startswith("scheduler.name: scheduler 'asha' is not") for line in lines)
+
+
+@pytest.mark.parametrize(("section", "key"), [("trial", "name"), ("limits", "type")])
+def test_a_word_of_many_places_is_sent_to_none_of_them(section: str, key: str) -> None:
+    (line,) = told(with_(section, **{key: "x"}))
+    assert line.startswith(f'{section}: unknown key "{key}"; known: ')
 
 
 def test_of_very_many_unknown_keys_the_number_is_told() -> None:
