@@ -84,7 +84,10 @@ class LineRules:
         owners = self.owners(place, wanted)
         if owners is not None and not owners:
             return
-        for index, (line, by, reading) in enumerate(_latest(self._readings(place, wanted))):
+        readings = self._readings(place, wanted)
+        if owners is None or any(owners.values()):
+            readings = _latest(readings)  # lines for programs are no bars
+        for index, (line, by, reading) in enumerate(readings):
             step = reading.step
             for printed, (value, text) in reading.values:
                 name = printed if printed in wanted else _asked(printed, wanted)
@@ -141,26 +144,22 @@ class LineRules:
     ) -> Iterator[tuple[Line, str, Reading]]:
         """Yield what lines say, and by which format; `named` those of rank 0 too."""
         if self._expressions:
-            needed = tuple(_needles(wanted)) if self._format is not None else ()
-            for line, reading in own_format.readings(self._expressions, numbered(place, needed)):
-                if line.cut or len(line.text) > own_format.MAX_LINE:
-                    self._remark(line, own_format.MAX_LINE)
-                yield line, "", reading
+            yield from self._matches(place, wanted)
             return
-        formats = self._formats(wanted)
-        own = [needle for one in formats.values() for needle in one.needles]
-        needles = [*_needles(wanted), *own] if wanted else []
-        labels = {name: name if named or one.rank else "" for name, one in formats.items()}
-        labels[""] = ""
-        unmarked = {name: one for name, one in formats.items() if not one.marks}
-        marks = {mark for one in formats.values() for mark in one.marks}
-        marked = re.compile("|".join(map(re.escape, sorted(marks))) or "(?!)").search
-        for line in numbered(place, tuple(dict.fromkeys(needles)), titles):
+        reader = _Reader(self._formats(wanted), wanted, named=named)
+        for line in numbered(place, reader.needles, titles):
             if line.cut or len(line.text) > LONGEST:
                 self._remark(line, LONGEST)
-            text = _plain(line.text)
-            for name, reading in _read(text, formats if marked(text) else unmarked, wanted):
-                yield line, labels[name], reading
+            for by, reading in reader.read(_plain(line.text)):
+                yield line, by, reading
+
+    def _matches(self, place: Place, wanted: frozenset[str]) -> Iterator[tuple[Line, str, Reading]]:
+        """Yield what the conf's own expressions find, line by line."""
+        needles = () if self._format is None else tuple(_needles(wanted))
+        for line, reading in own_format.readings(self._expressions, numbered(place, needles)):
+            if line.cut or len(line.text) > own_format.MAX_LINE:
+                self._remark(line, own_format.MAX_LINE)
+            yield line, "", reading
 
     def _formats(self, wanted: frozenset[str]) -> dict[str, Format]:
         names = registry.FORMATS if self._format is None else [self._format]
@@ -195,20 +194,45 @@ def _rank(name: str) -> int:
     return int(registry.load("format", name).rank) if name else 0
 
 
-def _read(
-    text: str, formats: Mapping[str, Format], wanted: frozenset[str]
-) -> Iterator[tuple[str, Reading]]:
-    """Read a line by the first format whose kind it is, or else the text in it by a later one."""
-    for name, one in formats.items():
-        reading = one.read(text)
-        if reading is None:
-            continue
-        yield name, reading
-        if reading.inner is None or any(_wanted(reading, wanted)):
-            return
-        text = _plain(reading.inner)
-    if not wanted:
-        yield "", Reading()
+class _Reader:
+    """Reads a line by the first format whose kind it is, or else the text in it by a later one.
+
+    It says by which, in no words for those of rank 0 unless they are `named`. Without wanted names
+    it reads whatever looks like one, and says of every line what it is.
+    """
+
+    def __init__(
+        self, formats: Mapping[str, Format], wanted: frozenset[str], *, named: bool
+    ) -> None:
+        self._wanted = wanted
+        self._formats = [(n if named or one.rank else "", one) for n, one in formats.items()]
+        self._unmarked = [(name, one) for name, one in self._formats if not one.marks]
+        marks = {mark for one in formats.values() for mark in one.marks}
+        self._marked = re.compile("|".join(map(re.escape, sorted(marks))) or "(?!)").search
+        own = (needle for one in formats.values() for needle in one.needles)
+        self.needles = tuple(dict.fromkeys([*_needles(wanted), *own])) if wanted else ()
+
+    def read(self, text: str) -> list[tuple[str, Reading]]:
+        """Read a line; most are of a kind without a mark."""
+        if self._marked(text) or not self._wanted:
+            return list(self._of_all(text))
+        for name, one in self._unmarked:
+            reading = one.read(text)
+            if reading is not None:
+                return [(name, reading)]
+        return []
+
+    def _of_all(self, text: str) -> Iterator[tuple[str, Reading]]:
+        for name, one in self._formats:
+            reading = one.read(text)
+            if reading is None:
+                continue
+            yield name, reading
+            if reading.inner is None or any(_wanted(reading, self._wanted)):
+                return
+            text = _plain(reading.inner)
+        if not self._wanted:
+            yield "", Reading()
 
 
 def _latest(

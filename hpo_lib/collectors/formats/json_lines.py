@@ -15,6 +15,7 @@ _WRAPPERS = frozenset(
 )
 #: Where loggers put what was to be said.
 _MESSAGES = ("message", "msg", "event", "log", "text", "MESSAGE", "textPayload", "body")
+_MESSAGE = frozenset(_MESSAGES)
 #: A metric that is told by two fields: those of its name and of its value.
 _PAIRS = (
     ("metricName", "metricValue"),
@@ -54,15 +55,43 @@ def object_in(text: str) -> Reading | None:
         return None
     if not isinstance(record, Mapping):
         return None
-    values: dict[str, Number] = {}
-    _put(values, record)
-    step = None
+    values, known = _flat(record), record
+    if values is None:
+        by_name: dict[str, Number] = {}
+        _put(by_name, record)
+        values, known = list(by_name.items()), {name: one for name, (one, _) in by_name.items()}
+    return Reading(values, _step(known), inner=_message(record))
+
+
+def _flat(record: Mapping[str, Any]) -> list[tuple[str, Number]] | None:
+    """Read an object that holds no other and tells no metric by two fields; None of any other."""
+    if not _VALUED.isdisjoint(record):
+        return None
+    values: list[tuple[str, Number]] = []
+    for name, value in record.items():
+        if type(value) is float:
+            values.append((name, (value, "")))
+        elif isinstance(value, Mapping):
+            return None
+        elif (number := _number(value)) is not None:
+            values.append((name, number))
+    return values
+
+
+def _step(known: Mapping[str, Any]) -> int | None:
     for name in _STEPS:
-        if name in values and step is None:
-            step = whole(values[name][0])
-    messages = (record[name] for name in _MESSAGES if name in record)
-    inner = next((one for one in messages if isinstance(one, str)), None)
-    return Reading(list(values.items()), step, inner=inner)
+        number = _number(known[name]) if name in known else None
+        step = whole(number[0]) if number else None
+        if step is not None:
+            return step
+    return None
+
+
+def _message(record: Mapping[str, Any]) -> str | None:
+    if _MESSAGE.isdisjoint(record):
+        return None
+    messages = (record.get(name) for name in _MESSAGES)
+    return next((one for one in messages if isinstance(one, str)), None)
 
 
 def _put(
