@@ -40,6 +40,8 @@ COLLECTORS = {
     "tfevents": "hpo_lib.collectors.tfevents:TfeventsCollector",
     "xcom": "hpo_lib.collectors.xcom:XcomCollector",
 }
+#: Collectors of what a container returns, which `BackendRow.returns` brings.
+OF_RETURNED = ("xcom",)
 #: The settings that a collector takes; one that is not listed takes all.
 COLLECTOR_SETTINGS: dict[str, set[str]] = {
     "jsonl": {"path"},
@@ -70,7 +72,8 @@ class BackendRow:
     `target` is its class. `operator` runs its trials in Airflow. `needs` is the module
     without which the backend has no DAG. `example`, a file in config/experiments, fills the form
     that triggers its DAG. `on_workers` says that a trial is a program on a worker's own disk: it
-    has no image, and sees the files beside it.
+    has no image, and sees the files beside it. `returns` says that the JSON that a container leaves
+    in /airflow/xcom/return.json is brought here, even if its output is not.
     """
 
     target: str
@@ -78,6 +81,7 @@ class BackendRow:
     needs: str = "airflow"
     example: str = "digits.yaml"
     on_workers: bool = False
+    returns: bool = False
 
 
 #: All that the rest of the code knows of each backend; `backends()` adds the operator's own.
@@ -86,6 +90,7 @@ BACKENDS = {
         "hpo_lib.backends.docker:DockerBackend",
         needs="docker.client",
         example="digits-docker.yaml",
+        returns=True,
     ),
     "ecs": BackendRow(
         "hpo_lib.backends.ecs:EcsBackend",
@@ -97,12 +102,14 @@ BACKENDS = {
         "hpo_lib.backends.job:JobBackend",
         needs="airflow.providers.cncf.kubernetes.hooks",
         example="digits-job.yaml",
+        returns=True,
     ),
     "kubernetes": BackendRow(
         "hpo_lib.backends.kubernetes:KubernetesBackend",
         operator="hpo_airflow.operators.kubernetes:KubernetesTrialOperator",
         needs="airflow.providers.cncf.kubernetes.operators",
         example="digits-kubernetes.yaml",
+        returns=True,
     ),
     "local": BackendRow("hpo_lib.backends.local:LocalBackend", on_workers=True),
 }

@@ -30,13 +30,22 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError
-from hpo_lib.files.artifacts import Offers, open_folder, options_for
-from hpo_lib.files.places import Place
+from hpo_lib.files.artifacts import Offers, open_folder, options_for, write
+from hpo_lib.files.places import Place, opened, reaching
 from hpo_lib.spec.placeholders import texts
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, shown
 
 _Rules = TypeVar("_Rules", bound=Strict)
+#: Where a container leaves the JSON that it returns, as Airflow's users know it.
+RETURNED = "/airflow/xcom/return.json"
+#: An attempt may print this much; one that prints more is ended.
+MAX_LOG_BYTES = 2**30
+#: The first line of a log in which something may be missing.
+INCOMPLETE = (
+    "[hpo] this log may be incomplete: a node keeps only the newest part of what a container "
+    "prints, and nobody read in time what came before"
+)
 _PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 
@@ -46,7 +55,8 @@ class Request:
 
     Without `command` an image runs its own, followed by `args`. `start_timeout_s` is how long the
     attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
-    `resume_from` is a folder, or a URI, that the attempt has to be able to read.
+    `resume_from` is a folder, or a URI, that the attempt has to be able to read. `returns` says
+    that its metrics are the JSON that its container leaves in RETURNED.
     """
 
     command: Sequence[str]
@@ -62,6 +72,7 @@ class Request:
     labels: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     resume_from: str | None = None
+    returns: bool = False
 
 
 class NoOptions(Strict):
@@ -187,7 +198,7 @@ class Backend(Protocol):
         ...
 
     def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give the folder that the trial knows as HPO_OUTPUT."""
+        """Give the folder with what the attempt leaves, which it knows as HPO_OUTPUT."""
         ...
 
     def log(self, handle: Mapping[str, Any]) -> Path:
@@ -207,7 +218,10 @@ class Backend(Protocol):
         ...
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Copy what an ended attempt has printed to where `log` says, unless it is there."""
+        """Copy what an ended attempt has printed to where `log` says, unless it is there.
+
+        What its container has returned, if it was to, goes to `return.json` in its output.
+        """
         ...
 
     def release(self, handle: Mapping[str, Any]) -> None:
@@ -238,7 +252,7 @@ class Remote:
     offers: Offers
 
     def output(self, handle: Mapping[str, Any]) -> Place:
-        """Give what the trial knows as HPO_OUTPUT: the artifacts' URI, or a folder of its own."""
+        """Give what the trial knows as HPO_OUTPUT if it is a URI, else a folder beside its log."""
         return output_of(handle, self.offers)
 
     def log(self, handle: Mapping[str, Any]) -> Path:
@@ -247,14 +261,45 @@ class Remote:
 
 
 def output_of(handle: Mapping[str, Any], offers: Offers) -> Place:
-    """Give an attempt's output folder: where its handle says, else in its own folder."""
-    where = str(handle.get("output") or Path(handle["folder"]) / "output")
-    return open_folder(where, options_for(where, offers)) if "://" in where else Path(where)
+    """Give where an attempt's output can be read: at its URI, else in the attempt's own folder."""
+    where = str(handle.get("output", ""))
+    if "://" in where:
+        return open_folder(where, options_for(where, offers))
+    return Path(handle["folder"]) / "output"
+
+
+def output_within(backend: Backend, handle: Mapping[str, Any]) -> str:
+    """Say where the attempt itself finds its output: HPO_OUTPUT."""
+    where = str(handle.get("output", ""))
+    return where if where and "://" not in where else str(backend.output(handle))
 
 
 def log_of(handle: Mapping[str, Any]) -> Path:
     """Give the file with everything an attempt printed, on the worker that ran its task."""
     return Path(handle["folder"]) / "log.txt"
+
+
+def incomplete(log: Place) -> str | None:
+    """Say what is wrong with a log in which something may be missing; None if nothing is."""
+    with opened(log) as file:
+        begin = b"" if file is None else file.read(len(INCOMPLETE))
+    said = INCOMPLETE.removeprefix("[hpo] this ")
+    return f"its {said}" if begin.decode(errors="replace") == INCOMPLETE else None
+
+
+def log_too_large(size: int) -> Exit | None:
+    """Give the end of an attempt that has printed so much; None if it may."""
+    if size <= MAX_LOG_BYTES:
+        return None
+    return Exit(Ending.LOG_TOO_LARGE, detail=f"printed more than {MAX_LOG_BYTES >> 20} MiB")
+
+
+def bring(output: Place, text: str) -> None:
+    """Put what a container has returned into its output, unless that holds it already."""
+    place = output / RETURNED.rpartition("/")[2]
+    with reaching(place):
+        if not place.exists():
+            write(place, text.encode(errors="replace"))
 
 
 def keep_unstarted(handle: Mapping[str, Any], end: Exit) -> None:

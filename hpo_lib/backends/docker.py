@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from hpo_lib.backends import (
+    MAX_LOG_BYTES,
+    RETURNED,
     AttemptName,
     Found,
     NoOptions,
@@ -29,6 +31,7 @@ from hpo_lib.backends import (
     check_image,
     keep_unstarted,
     log_of,
+    log_too_large,
     unpinned_image,
     unstarted,
 )
@@ -47,10 +50,14 @@ if TYPE_CHECKING:
 _LABEL = "hpo."
 _OWNER, _TIMEOUT = f"{_LABEL}store", f"{_LABEL}timeout-s"
 _POLL_S, _STOP_S = 0.5, 10
-_TAIL, _MAX_LOG_BYTES = 1 << 14, 2**30
+_TAIL = 1 << 14
+#: The engine keeps all that a container prints until it is removed, whatever its own default is.
+_LOG = {"max-size": "1000g", "max-file": "1", "compress": "false"}
 _PROCESSES, _NOBODY = 4_096, 65_534
 _HOME = "/tmp"  # noqa: S108 - inside the container, a file system of its own
 _KILLED = 137  # 128 + SIGKILL
+#: The output once more, so that what a container returns lands there.
+_XCOM = RETURNED.rpartition("/")[0]
 
 
 class DockerRules(Strict):
@@ -127,7 +134,7 @@ class DockerBackend:
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the container, as `docker.containers.create` takes it."""
-        from docker.types import DeviceRequest
+        from docker.types import DeviceRequest, LogConfig, Mount
 
         output = str(self.output(handle))
         gpus = [DeviceRequest(count=request.gpu, capabilities=[["gpu"]])] if request.gpu else []
@@ -140,6 +147,8 @@ class DockerBackend:
             "labels": {f"{_LABEL}{name}": value for name, value in request.labels.items()}
             | {_OWNER: handle["store"], _TIMEOUT: str(request.timeout_s)},
             "volumes": _volumes(output, request.resume_from),
+            "mounts": [Mount(_XCOM, output, type="bind")] if request.returns else [],
+            "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
             "network": self.rules.network,
             "user": f"{user}:{group}",
             "mem_limit": request.memory_bytes,
@@ -165,10 +174,10 @@ class DockerBackend:
             time.sleep(_POLL_S)
         copying.join()
         yield from lines.new(last=True)
-        yield found
+        yield self._too_large(handle) or found
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
-        """Give the Exit, or None while the container runs; past its timeout it is killed."""
+        """Give the Exit, or None while the container runs; past a limit it is killed."""
         kept = unstarted(handle)
         if kept is not None:
             return kept
@@ -177,11 +186,11 @@ class DockerBackend:
             if container is None:
                 return Exit(Ending.LOST, detail="its container is gone")
             timeout_s = float(container.labels[_TIMEOUT])
-            end = exit_of(container.attrs["State"], timeout_s)
+            end, large = exit_of(container.attrs["State"], timeout_s), self._too_large(handle)
             running = container.attrs["State"]["Status"] == "running"
-            if running and _age_s(container.attrs["State"]) > timeout_s:
+            if running and (large or _age_s(container.attrs["State"]) > timeout_s):
                 container.kill()
-        return end
+        return end and (large or end)
 
     def fetch(self, handle: Mapping[str, Any], *, follow: bool = False) -> None:
         """Write all that the container has printed, or prints, to the log file."""
@@ -195,7 +204,7 @@ class DockerBackend:
                     file.write(chunk)
                     file.flush()
                     size += len(chunk)
-                    if size > _MAX_LOG_BYTES:
+                    if size > MAX_LOG_BYTES:
                         return
 
     def release(self, handle: Mapping[str, Any]) -> None:
@@ -233,6 +242,10 @@ class DockerBackend:
             container = self._container(handle)
             if container is not None:
                 container.remove(force=True)
+
+    def _too_large(self, handle: Mapping[str, Any]) -> Exit | None:
+        log = self.log(handle)
+        return log_too_large(log.stat().st_size) if log.exists() else None
 
     @cached_property
     def _client(self) -> DockerClient:

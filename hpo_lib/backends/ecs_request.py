@@ -182,6 +182,7 @@ def definition(
     """Describe an attempt's task definition, as RegisterTaskDefinition takes it."""
     group = options.log_group or rules.log_groups[0]
     logs = {"awslogs-group": group, "awslogs-region": region, "awslogs-stream-prefix": _PREFIX}
+    logs["mode"] = "blocking"  # else ECS drops lines that come faster than they are taken
     container: dict[str, Any] = {
         "name": options.container,
         "image": request.image,

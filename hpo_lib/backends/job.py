@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hpo_lib.backends import (
+    RETURNED,
     AttemptName,
     Found,
     Remote,
     Request,
     Site,
+    bring,
     images_within,
     keep_unstarted,
     unpinned_image,
     unstarted,
 )
-from hpo_lib.backends.pod_logs import PodLogs
-from hpo_lib.backends.pod_status import refused
+from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_status import refused, returned
 from hpo_lib.backends.pods import (
     GRACE_S,
     JOB,
@@ -50,7 +52,6 @@ from hpo_lib.backends.pods import (
 from hpo_lib.backends.resource import (
     DEFAULTS,
     FAILURE,
-    LATE_S,
     ONCE,
     PRIMARY,
     SUCCESS,
@@ -182,27 +183,20 @@ class JobBackend(Remote):
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the primary pods' lines as they come, and last the Exit."""
-        logs = _logs(handle)
-        while True:
-            found, begun = self._look(handle)
-            for pod, container in begun:
-                logs.watch(self.client, pod, container)
-            yield from logs.lines(LATE_S if found else 0.0, last=found is not None)
-            if found is not None:
-                yield found
-                return
-            time.sleep(_POLL_S)
+        yield from followed(PodLogs.of(handle), self.client, lambda: self._look(handle))
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the resource neither succeeds nor fails."""
-        return self._look(handle)[0]
+        return PodLogs.of(handle).end or self._look(handle)[0]
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Join what the primary pods have printed into one log, as far as it can still be read."""
-        logs = _logs(handle)
-        for pod, container in self._look(handle)[1]:
+        """Join what the primary pods have printed, and bring what the first of them returned."""
+        logs, begun = PodLogs.of(handle), self._look(handle)[1]
+        for pod, container in begun:
             logs.fetch(self.client, pod, container)
         logs.put_together(self.log(handle))
+        for text in filter(None, (returned(pod, container) for pod, container in begun)):
+            bring(self.output(handle), text)
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the resource goes on until its retry, its end, or its timeout."""
@@ -256,20 +250,24 @@ class JobBackend(Remote):
         """Make a pod template safe, label it with its attempt, and fill in what it leaves out."""
         kind = self.rules.spot if request.spot else self.rules.on_demand
         names = containers(template)
+        main = options.primary.container or names[0]
         below, above = (safe(self.rules.user), ONCE), (self.rules.pod_template, kind)
         env = [{"name": name, "value": value} for name, value in request.env.items()]
+        told = {"terminationMessagePath": RETURNED} if request.returns else {}
         own = {
             "metadata": {"labels": labels, "annotations": {START: str(request.start_timeout_s)}},
             "spec": {
                 "activeDeadlineSeconds": longest_s(request),
-                "containers": [{"name": name, "env": env} for name in names],
+                "containers": [
+                    {"name": name, "env": env} | (told if name == main else {}) for name in names
+                ],
             },
         }
         gpu = self.rules.gpu_resources[0] if self.rules.gpu_resources else ""
         open_ones = [
             _open(one, request, resources(request, gpu))
             for one in template["spec"]["containers"]
-            if one["name"] == (options.primary.container or names[0])
+            if one["name"] == main
         ]
         base = merged(*(spread(layer, names) for layer in below))
         made = merged(base, {"spec": {"containers": open_ones}}, template, own)
@@ -372,10 +370,6 @@ def _open(container: Json, request: Request, amounts: Json) -> dict[str, Any]:
     if not {"command", "args"} & set(container):
         said |= {"command": list(request.command), "args": list(request.args)}
     return {"name": container["name"]} | {name: value for name, value in said.items() if value}
-
-
-def _logs(handle: Mapping[str, Any]) -> PodLogs:
-    return PodLogs(Path(handle["folder"]) / "pods")
 
 
 def _selector(handle: Mapping[str, Any]) -> str:

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from hpo_lib.backends import AttemptName, Found, Remote, Request, Site, check_image, unpinned_image
-from hpo_lib.backends.pod_status import exit_of
+from hpo_lib.backends import (
+    RETURNED,
+    AttemptName,
+    Found,
+    Remote,
+    Request,
+    Site,
+    bring,
+    check_image,
+    unpinned_image,
+)
+from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_status import exit_of, returned
 from hpo_lib.backends.pods import (
     CONTAINER,
     GRACE_S,
@@ -33,6 +44,7 @@ from hpo_lib.backends.pods import (
     resources,
     safe,
     server,
+    state_of,
 )
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
@@ -130,19 +142,12 @@ class KubernetesBackend(Remote):
                 self.client.create_namespaced_pod(handle["namespace"], self.wanted(handle, request))
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
-        """Wait for the end and yield the Exit; no lines: Airflow's own operator streams them."""
-        while (found := self.poll(handle)) is None:
-            time.sleep(_POLL_S)
-        yield found
+        """Yield the pod's lines as they come, and last the Exit."""
+        yield from followed(PodLogs.of(handle), self.client, lambda: self._look(handle))
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the pod waits or runs; its time counts once it has begun."""
-        with server():
-            pod = self.pod(handle)
-            if pod is None:
-                return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
-            self._time(handle, pod)
-        return exit_of(pod, datetime.now(UTC))
+        return PodLogs.of(handle).end or self._look(handle)[0]
 
     def begun(self, handle: Mapping[str, Any], found: V1Pod) -> None:
         """Count a pod's time from now on, as `poll` does, without reading it again."""
@@ -150,25 +155,15 @@ class KubernetesBackend(Remote):
             self._time(handle, self._ours(handle, found))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
-        """Write what the node still has of the container's output to the log file."""
-        from kubernetes.client.exceptions import ApiException
-
-        log = self.log(handle)
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Write what the container has printed to the log file, and bring what it has returned."""
+        logs = PodLogs.of(handle)
         with server():
-            try:
-                response = self.client.read_namespaced_pod_log(
-                    *_named(handle), container=CONTAINER, _preload_content=False
-                )
-            except ApiException as error:
-                if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
-                    return  # The pod is gone, or its container never began.
-                raise
-            part = log.with_suffix(".part")
-            with part.open("wb") as file:
-                for chunk in response.stream(1 << 16):
-                    file.write(chunk)
-            part.replace(log)
+            pod = self.pod(handle)
+        if pod is not None:
+            logs.fetch(self.client, pod, CONTAINER)
+        logs.put_together(self.log(handle))
+        if pod is not None and (text := returned(pod)):
+            bring(self.output(handle), text)
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the pod goes on until its retry, its end, or its timeout."""
@@ -216,6 +211,16 @@ class KubernetesBackend(Remote):
                 return None
             raise
         return self._ours(handle, found)
+
+    def _look(self, handle: Mapping[str, Any]) -> tuple[Exit | None, list[tuple[Json, str]]]:
+        """Give the Exit, if there is one, and the pod with its container, once that has begun."""
+        with server():
+            pod = self.pod(handle)
+            if pod is None:
+                return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was"), []
+            self._time(handle, pod)
+        begun = {"running", "terminated"} & set(state_of(pod, CONTAINER))
+        return exit_of(pod, datetime.now(UTC)), [(pod, CONTAINER)] if begun else []
 
     def _ours(self, handle: Mapping[str, Any], found: V1Pod) -> Json:
         pod: Json = self.client.api_client.sanitize_for_serialization(found)
@@ -266,6 +271,7 @@ class KubernetesBackend(Remote):
         }
         container |= {"command": list(request.command)} if request.command else {}
         container |= {"args": list(request.args)} if request.args else {}
+        container |= {"terminationMessagePath": RETURNED} if request.returns else {}
         return {
             "metadata": {
                 "name": handle["pod"],

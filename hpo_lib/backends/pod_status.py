@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from http import HTTPStatus
 
+from hpo_lib.backends import RETURNED
 from hpo_lib.backends.pods import CONTAINER, START, Json, state_of
 from hpo_lib.core.ending import Ending, Exit
 
@@ -33,6 +34,19 @@ def exit_of(pod: Json, now: datetime, container: str = CONTAINER) -> Exit | None
         or _stuck(state)
         or _overdue(pod, state, now)
     )
+
+
+def returned(pod: Json, container: str = CONTAINER) -> str | None:
+    """Give the JSON that a container has returned as its termination message, if it was to.
+
+    Of one that failed the message may be the end of its log, so it has returned nothing.
+    """
+    asked = any(
+        one["name"] == container and one.get("terminationMessagePath") == RETURNED
+        for one in pod["spec"]["containers"]
+    )
+    end = state_of(pod, container).get("terminated", {})
+    return end.get("message") if asked and end.get("exitCode") == 0 else None
 
 
 #: By the reason of the condition DisruptionTarget.

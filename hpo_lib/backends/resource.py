@@ -34,7 +34,6 @@ from hpo_lib.validation import Strict, rule, shown
 
 BATCH = "batch/v1/Job"
 SUCCESS, FAILURE, PRIMARY = f"{LABEL}success", f"{LABEL}failure", f"{LABEL}primary"
-LATE_S = 15.0
 
 #: By kind: the conditions that its controller sets, unless the conf names others.
 _SAYS = {

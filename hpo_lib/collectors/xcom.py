@@ -1,12 +1,13 @@
 """Metrics from the JSON that a container returns to Airflow.
 
-A pod writes /airflow/xcom/return.json, an Airflow task returns a value: whoever runs the attempt
-puts that JSON into its output folder as `return.json`, where it outlives pod and XCom and can be
-collected again.
+A trial writes `return.json` into its output folder, or its container /airflow/xcom/return.json:
+of a backend whose row in the registry says so (`returns`) that comes into the output folder, where
+it outlives pod and XCom and can be collected again.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from hpo_lib.collectors import Sighting, Source, from_json, whole
@@ -16,6 +17,12 @@ from hpo_lib.spec.sections import Metrics
 
 RETURNED = "return.json"
 _MAX_BYTES = 1 << 24
+#: What Kubernetes keeps of a container's message is shared by the containers of a pod.
+_LEAST_CUT = 1_024
+_CUT = (
+    "Kubernetes keeps at most 4,096 bytes of what a container returns, and 12,288 of a whole pod: "
+    "return fewer metrics, or write them to HPO_OUTPUT (collector: jsonl, with artifacts.uri)"
+)
 
 
 class XcomCollector:
@@ -30,6 +37,21 @@ class XcomCollector:
         step = whole(values.get("step", values.get("epoch")))
         for name in sorted(wanted & values.keys()):
             yield Observation(name, values[name], step=step, time=values.get("time"))
+
+    @staticmethod
+    def lacking(source: Source) -> str | None:
+        """Say why nothing could be read: nothing was returned, no JSON, or too much of it."""
+        text = _returned(source)
+        if not text.strip():
+            return f"nothing was returned: {RETURNED} is missing or empty in {source.output}"
+        try:
+            if isinstance(json.loads(text), dict):
+                return None
+        except (ValueError, RecursionError):
+            pass
+        size = len(text.encode())
+        cut = f"; {_CUT}" if size >= _LEAST_CUT else ""
+        return f"{RETURNED} must be one JSON object of metric to number, got {size:,} bytes{cut}"
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield every number."""

@@ -11,6 +11,7 @@ from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.files import artifacts
 from hpo_lib.installation import Installation
 from hpo_lib.records import Advice, Provenance, Run, RunKey
+from hpo_lib.registry import OF_RETURNED, backends
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine, warm_start
@@ -155,9 +156,18 @@ def _without_output(spec: Spec, installation: Installation) -> Iterator[str]:
     """Yield what reads files of trials if the backend keeps no files."""
     if spec.metrics.collector != "stdout":
         for one in (spec, spec.for_final):
-            yield from _unread(one, installation, f"metrics.collector: {spec.metrics.collector}")
+            if not _returns(one):
+                yield from _unread(
+                    one, installation, f"metrics.collector: {spec.metrics.collector}"
+                )
     if spec.deploy is not None:
         yield from _unread(spec.for_final, installation, "deploy.to")
+
+
+def _returns(spec: Spec) -> bool:
+    """Say whether the backend brings what the collector reads, without any files of a trial."""
+    row = backends().get(spec.trial.backend)
+    return spec.metrics.collector in OF_RETURNED and row is not None and row.returns
 
 
 def _unread(spec: Spec, installation: Installation, needs: str) -> Iterator[str]:

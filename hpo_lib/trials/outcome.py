@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from hpo_lib.backends import incomplete
 from hpo_lib.collectors import Source, plain, summary, wanted
 from hpo_lib.core.ending import CAUSES, Ending, Exit
 from hpo_lib.core.objective import Goal
@@ -17,6 +18,7 @@ from hpo_lib.errors import (
 )
 from hpo_lib.files.places import tail
 from hpo_lib.records import AttemptState, Outcome
+from hpo_lib.registry import COLLECTORS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, load
 from hpo_lib.trials.near_names import asked, listed, names_seen
@@ -32,6 +34,8 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     found, metrics, trouble = _collected(spec, source)
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
+    if failed is None:
+        reason = "; ".join([reason, *_remarks(spec, source, cause)])
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -91,6 +95,16 @@ def reliable(
         reasons = [f"{judged(goal, metrics)[1]}; {one}" for one in remarks]
     failure = (Cause.OBJECTIVE_MISSING, "; ".join(reasons)) if reasons else None
     return kept, metrics, failure
+
+
+def _remarks(spec: Spec, source: Source, cause: Cause | None) -> Iterator[str]:
+    """Yield what may have kept a trial's metrics from being read."""
+    name = spec.metrics.collector
+    if cause is Cause.OBJECTIVE_MISSING:
+        explain = getattr(load_part("collector", name), "lacking", None)
+        yield from filter(None, [explain(source)] if explain else [])
+    if name not in COLLECTORS.keys() - {"stdout"} and (why := incomplete(source.log)):
+        yield why
 
 
 def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from hpo_lib.backends import AttemptName, Backend, Request
+from hpo_lib.backends import AttemptName, Backend, Request, output_within
 from hpo_lib.collectors import Source
 from hpo_lib.core import retry_policy
 from hpo_lib.core.ending import Ending, Exit
@@ -16,6 +16,7 @@ from hpo_lib.errors import (
     TransientError,
 )
 from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
+from hpo_lib.registry import OF_RETURNED
 from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
@@ -104,7 +105,7 @@ def _launched(
             asked,
             attempt=attempt.number,
             earlier=_earlier(store, attempt),
-            output=str(backend.output(attempt.handle)),
+            output=output_within(backend, attempt.handle),
             resume_from=_resumed(store, run, asked, backend, spec),
             store=store.id,
         )
@@ -229,6 +230,7 @@ def request(
         spot=spec.trial.spot and not retry_policy.is_last(len(earlier) + 1),
         options=made.options,
         resume_from=resume_from,
+        returns=spec.metrics.collector in OF_RETURNED,
         labels={
             "store": store,
             "experiment": spec.name,

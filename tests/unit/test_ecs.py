@@ -165,7 +165,7 @@ def test_what_fargate_is_asked_for() -> None:
                 "memory": 5120,
                 "logConfiguration": {
                     "logDriver": "awslogs",
-                    "options": logs | {"awslogs-stream-prefix": "hpo"},
+                    "options": logs | {"awslogs-stream-prefix": "hpo", "mode": "blocking"},
                 },
                 "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True},
                 "mountPoints": [{"sourceVolume": "hpo-output", "containerPath": "/hpo/output"}],

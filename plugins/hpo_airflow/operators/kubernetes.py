@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException
 
 from hpo_airflow.operators.trial import TrialOperator
+from hpo_lib.backends.pod_logs import PodLogs
 from hpo_lib.backends.pod_status import refused
 from hpo_lib.backends.pods import CONTAINER
 from hpo_lib.core.ending import Ending, Exit
@@ -59,7 +60,8 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
     @cached_property
     def pod_manager(self) -> _Watcher:
         """What Airflow's operator watches the pod with."""
-        return _Watcher(kube_client=self.client, callbacks=self.callbacks)
+        handle = self._attempt.handle if self._attempt else {"folder": ""}
+        return _Watcher(self.client, self.callbacks, PodLogs.of(handle))
 
     def find_pod(
         self, namespace: str, context: Mapping[str, Any], *, exclude_checked: bool = True
@@ -117,9 +119,25 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
 
 
 class _Watcher(PodManager):
-    """Keeps what it last saw of the pod, to spare the API server: many pods ask it."""
+    """Keeps what it last saw of the pod, to spare the API server, and all that the pod prints."""
 
     seen: V1Pod | None = None
+
+    def __init__(self, client: Any, callbacks: Any, logs: PodLogs) -> None:
+        """Take the place where logs are kept."""
+        super().__init__(kube_client=client, callbacks=callbacks)
+        self._logs = logs
+
+    def read_pod_logs(self, pod: V1Pod, container_name: str, **_: Any) -> Iterator[bytes]:
+        """Keep what the container prints, and give what is new of it: nothing is lost or repeated.
+
+        Airflow's own way begins anew when it is cut off, and where the node's newest file begins.
+        """
+        known = self._client.api_client.sanitize_for_serialization(self.seen or pod)
+        for line in self._logs.printed(self._client, known, container_name):
+            yield line.encode()
+        if (end := self._logs.end) is not None:
+            raise AirflowException(end.detail)
 
     def read_pod(self, pod: V1Pod) -> V1Pod:
         """Read the pod, and keep it."""
