@@ -29,7 +29,7 @@ _OF_LINES = re.compile(rb"^" + _TIME, re.MULTILINE)
 _WIDTH, _HEAD, _BLOCK = 40, 1 << 12, 1 << 20
 #: Some nodes say the time again within a line of more than 8 or 16 KiB, wherever they cut it.
 _LONG = 8_000
-_LONG_LINES = re.compile(rb"[^\n]{%d,}" % (_LONG + 1))
+_LONG_LINES = re.compile(rb"^[^\n]{%d,}" % (_LONG + 1), re.MULTILINE)
 
 _When = tuple[datetime, bytes]
 
@@ -139,24 +139,29 @@ def when(line: bytes) -> _When | None:
 
 def plain(kept: IO[bytes]) -> Iterator[bytes]:
     """Yield a kept log without its times."""
-    while block := kept.read(_BLOCK):
-        rest = kept.readline(_BLOCK)
-        block += rest
-        if len(rest) == _BLOCK and not rest.endswith(b"\n"):
-            cut = _outside_a_time(block)
-            kept.seek(cut - len(block), os.SEEK_CUR)
-            block = block[:cut]
-        yield _LONG_LINES.sub(_of_long_line, _OF_LINES.sub(b"", block))
+    within = False
+    while block := _block(kept):
+        end = block.find(b"\n") + 1 or len(block) if within else 0
+        yield _ANY.sub(b"", block[:end])
+        yield _LONG_LINES.sub(_of_long_line, _OF_LINES.sub(b"", block[end:]))
+        within = not block.endswith(b"\n")
+
+
+def _block(kept: IO[bytes]) -> bytes:
+    """Read some whole lines, or a piece of a long one that does not end within a time."""
+    block = kept.read(_BLOCK)
+    rest = kept.readline(_BLOCK)
+    block += rest
+    if len(rest) < _BLOCK or rest.endswith(b"\n"):
+        return block
+    ends = (found.end() for found in _ANY.finditer(block, len(block) - 2 * _WIDTH))
+    cut = max([len(block) - _WIDTH, *ends])
+    kept.seek(cut - len(block), os.SEEK_CUR)
+    return block[:cut]
 
 
 def _of_long_line(line: re.Match[bytes]) -> bytes:
     return line[0][:_LONG] + _ANY.sub(b"", line[0][_LONG:])
-
-
-def _outside_a_time(block: bytes) -> int:
-    """Give a place near a block's end that is not within a time."""
-    ends = (found.end() for found in _ANY.finditer(block, len(block) - 2 * _WIDTH))
-    return max([len(block) - _WIDTH, *ends])
 
 
 def _late(head: bytes, began: datetime | None, read: datetime) -> bool:
