@@ -101,6 +101,13 @@ def taken_over(file: Path, *, alone: bool) -> Mark | None:
     return found
 
 
+def whole_lines(file: Path) -> int:
+    """Give the size of a kept log without an unfinished line at its end."""
+    found = _last_line(file) if file.exists() else None
+    size = file.stat().st_size if found else 0
+    return size if found is None or found.whole else size - found.size
+
+
 def news(mark: Mark | None, log: Heads, began: datetime | None, read: datetime) -> Iterator[bytes]:
     """Yield what a log holds beyond what is kept of it; MISSING where the two may not meet.
 

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.backends import INCOMPLETE, MAX_LOG_BYTES, log_too_large
-from hpo_lib.backends.kept_log import MISSING, Heads, news, plain, taken_over, when
+from hpo_lib.backends.kept_log import MISSING, Heads, news, plain, taken_over, when, whole_lines
 from hpo_lib.backends.pods import Json, server, state_of
 from hpo_lib.core.ending import Exit
 from hpo_lib.files.lines import Growing
@@ -85,7 +85,7 @@ class PodLogs:
     def printed(self, client: CoreV1Api, pod: Json, container: str) -> Iterator[str]:
         """Copy what a container prints, and yield its new lines, short, each with its time."""
         file = self._file(pod, container)
-        lines, at = Growing(file, _size(file)), ""
+        lines, at = Growing(file, whole_lines(file)), ""
         copying, going = self._copied(client, pod, container, follow=True), True
         while going:
             going = next(copying, False)
