@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.backends import AttemptName, Request
+from hpo_lib.backends import AttemptName, Request, output_of, output_within
 from hpo_lib.backends.kubernetes import KubernetesBackend
-from hpo_lib.backends.pod_status import exit_of, refused
+from hpo_lib.backends.pod_status import exit_of, refused, returned
 from hpo_lib.backends.pods import KubernetesRules, deadline_s, merged, refusals
-from hpo_lib.core.ending import Ending
+from hpo_lib.collectors import Source
+from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.trial import Cause
 from hpo_lib.errors import SpecError
+from hpo_lib.records import Outcome
+from hpo_lib.spec import load
 from hpo_lib.spec.trial_section import TrialSpec
+from hpo_lib.trials import outcome
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 HOST = {"name": "host", "hostPath": {"path": "/"}}
@@ -150,6 +156,116 @@ def test_a_pod_is_named_and_labelled_after_its_attempt() -> None:
     }
     assert pod["spec"]["activeDeadlineSeconds"] == 991, "start_timeout is 900 s"
     assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_a_container_returns_json_only_if_the_trial_is_to() -> None:
+    made = backend()
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1))
+    for returns, path in ((True, "/airflow/xcom/return.json"), (False, None)):
+        request = Request(["sh"], {}, 60.0, image="i", returns=returns)
+        (only,) = made.wanted(handle, request)["spec"]["containers"]
+        assert only.get("terminationMessagePath") == path
+        assert only["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "found"),
+    [
+        ("/airflow/xcom/return.json", 0, '{"loss": 0.5}'),
+        ("/airflow/xcom/return.json", 1, None),  # the message may be the end of the log
+        ("/dev/termination-log", 0, None),
+    ],
+)
+def test_what_a_container_returns_is_its_message(path: str, code: int, found: Any) -> None:
+    one = {"name": "trial", "terminationMessagePath": path}
+    ended = {"phase": "Failed"} | terminated(code, message='{"loss": 0.5}')
+    assert returned({"spec": {"containers": [one]}, "status": ended}) == found
+    assert returned({"spec": {"containers": [one]}, "status": state(running={})}) is None
+
+
+class FakeCluster:
+    """Has one pod that has ended, with a message and a log."""
+
+    def __init__(self, backend: KubernetesBackend, handle: Any, message: str) -> None:
+        request = Request(["sh"], {}, 60.0, image="i", returns=True)
+        made = backend.wanted(handle, request)
+        metadata = made["metadata"] | {"creationTimestamp": NOW.isoformat()}
+        ended = terminated(0, "Completed", message) | {"phase": "Succeeded"}
+        ended["containerStatuses"][1]["state"]["terminated"]["startedAt"] = NOW.isoformat()
+        self.pod = made | {"metadata": metadata, "status": ended}
+        self.api_client = self
+
+    def sanitize_for_serialization(self, pod: Any) -> Any:
+        return pod
+
+    def read_namespaced_pod(self, *_: Any) -> Any:
+        return self.pod
+
+    def read_namespaced_pod_log(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def stream(self, _: int) -> Any:
+        yield f"{NOW.isoformat()} done\n".encode()
+
+
+def returning(home: Path, message: str) -> tuple[KubernetesBackend, Any]:
+    """Give a backend and an attempt whose container has returned this."""
+    bare = KubernetesBackend(home, connect=lambda: None)
+    handle = bare.handle(AttemptName("5707e", "000001-x", 1, 1))
+    cluster = FakeCluster(bare, handle, message)
+    return KubernetesBackend(home, connect=lambda: cluster), handle
+
+
+def judged(backend: KubernetesBackend, handle: Any) -> Outcome:
+    conf = {
+        "name": "pods",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "trial": {"backend": "kubernetes", "image": "i"},
+        "metrics": {"collector": "xcom"},
+    }
+    source = Source(backend.log(handle), output_of(handle, {}))
+    return outcome.outcome(load(conf), Exit(Ending.EXITED, 0), source)
+
+
+def test_what_a_pod_returns_outlives_it(tmp_path: Path) -> None:
+    made, handle = returning(tmp_path, '{"loss": 0.25, "step": 3}')
+    assert output_within(made, handle) == "/hpo/output", "that is where the pod has it"
+    made.fetch(handle)
+    assert made.log(handle).read_text() == "done\n"
+    (made.output(handle) / "return.json").write_text('{"loss": 0.5}')
+    made.fetch(handle)
+    found = judged(made, handle)
+    assert (found.value, found.reason) == (0.5, "loss = 0.5"), "what is there stays"
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("", "nothing was returned: return.json is missing or empty in "),
+        ("0.5", "return.json must be one JSON object of metric to number, got 3 bytes"),
+        ('{"acc": 0.5}', "exit code 0, but no metric at all where loss was expected"),
+        ('{"loss": 0.5, "curve": [' + "0.5, " * 900, "Kubernetes keeps at most 4,096 bytes of"),
+        ("0.5, " * 800 + '0.5], "loss": 0.5}', "collector: jsonl, with artifacts.uri"),
+    ],
+)
+def test_what_cannot_be_read_of_a_pods_return_is_told(
+    tmp_path: Path, message: str, said: str
+) -> None:
+    made, handle = returning(tmp_path, message[-4_096:])
+    made.fetch(handle)
+    found = judged(made, handle)
+    assert found.cause is Cause.OBJECTIVE_MISSING
+    assert said in found.reason
+    assert ("4,096" in found.reason) == (len(message) > 1_024)
+
+
+def test_a_large_message_that_is_whole_is_read(tmp_path: Path) -> None:
+    text = json.dumps({"loss": 0.5, "note": "x" * 5_000})
+    whole = text[: 4_096 - 2] + '"}'
+    made, handle = returning(tmp_path, whole)
+    made.fetch(handle)
+    assert judged(made, handle).value == 0.5
 
 
 def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, str]:
