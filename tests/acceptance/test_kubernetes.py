@@ -166,6 +166,36 @@ def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) ->
     assert pods(core) == []
 
 
+#: Its best loss is printed first, and turned over by the kubelet (10 MiB) before the pod ends.
+CHATTY = """
+echo loss=$1
+head -c 12000000 /dev/zero | tr '\\0' x | fold -w 3999
+echo
+sleep 15
+echo loss=9
+"""
+
+
+def test_a_log_that_is_turned_over_does_not_lose_its_best(up: Stack) -> None:
+    trial = conf()["trial"] | {"command": ["sh", "-c", CHATTY, "trial"], "timeout": "5m"}
+    objective = conf()["objective"] | {"reduce": "best"}
+    limits = {"max_trials": 1, "parallel_trials": 1}
+    key = up.trigger(conf(limits=limits, objective=objective, trial=trial), DAG)
+    (view,) = up.complete(key).trials
+    assert view.trial.value == view.trial.params["x"]
+    assert "incomplete" not in str(view.trial.reason)
+
+
+def test_what_a_pod_returns_is_its_metrics(up: Stack) -> None:
+    script = """printf '{"loss": %s, "size": 3}' $1 > /airflow/xcom/return.json"""
+    trial = conf()["trial"] | {"command": ["sh", "-c", script, "trial"]}
+    limits, metrics = {"max_trials": 2, "parallel_trials": 2}, {"collector": "xcom"}
+    extra = ["size"]
+    key = up.trigger(conf(limits=limits, metrics=metrics, extra_metrics=extra, trial=trial), DAG)
+    for view in up.complete(key).trials:
+        assert view.trial.metrics == {"loss": view.trial.params["x"], "size": 3}
+
+
 def sleeping(script: str = "echo wait; sleep 600") -> dict[str, Any]:
     """Describe an experiment whose only trial takes ten minutes."""
     trial = conf()["trial"] | {"command": ["sh", "-c", script], "timeout": "15m"}

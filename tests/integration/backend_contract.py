@@ -137,6 +137,22 @@ class BackendContract:
         until_gone(backend, handle)
 
 
+class ReturnsContract:
+    """For backends that bring what a container returns; beside BackendContract."""
+
+    def test_what_a_container_returns_is_in_its_output(self, backend: Any, handle: Any) -> None:
+        """Its root is read-only, its image has no such folder, and its user is not root."""
+        script = """echo '{"loss": 0.25}' > /airflow/xcom/return.json && echo done"""
+        backend.submit(handle, self.request(script, returns=True))  # type: ignore[attr-defined]
+        assert self.end(backend, handle) == Exit(Ending.EXITED, 0)  # type: ignore[attr-defined]
+        assert backend.log(handle).read_text() == "done\n"
+        returned = backend.output(handle) / "return.json"
+        assert returned.read_text() == '{"loss": 0.25}\n'
+        backend.discard(handle)
+        backend.fetch(handle)
+        assert returned.exists(), "it outlives the container"
+
+
 def until_gone(backend: Any, handle: Any) -> None:
     """Wait until an attempt holds nothing that needs a machine."""
     end = time.monotonic() + PATIENCE_S

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Request
+import hpo_lib.backends
+from hpo_lib.backends import AttemptName, Request, docker
 from hpo_lib.backends.docker import DockerBackend, DockerRules, exit_of
-from hpo_lib.core.ending import Ending
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.spec.trial_section import TrialSpec
-from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
+from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract, ReturnsContract
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
 
@@ -26,7 +27,7 @@ def request(script: str, **changes: Any) -> Request:
 
 
 @pytest.mark.needs("DOCKER_HOST")
-class TestDockerBackend(BackendContract):
+class TestDockerBackend(ReturnsContract, BackendContract):
     """The contract, and what containers may not do."""
 
     no_program = Ending.EXITED
@@ -53,6 +54,15 @@ class TestDockerBackend(BackendContract):
         assert "CapEff:\t0000000000000000" in said
         assert "NoNewPrivs:\t1" in said
         assert (backend.output(handle) / "x").exists()
+
+    def test_one_that_prints_too_much_is_ended(
+        self, backend: DockerBackend, handle: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (hpo_lib.backends, docker):
+            monkeypatch.setattr(module, "MAX_LOG_BYTES", 2**20)
+        backend.submit(handle, request("while true; do echo noise; done"))
+        *_, last = backend.follow(handle)
+        assert last == Exit(Ending.LOG_TOO_LARGE, detail="printed more than 1 MiB")
 
     def test_an_image_that_nobody_has(self, backend: DockerBackend, handle: Any) -> None:
         backend.submit(handle, request("true", image="localhost:9/no-such-image:1"))

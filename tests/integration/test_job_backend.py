@@ -19,7 +19,14 @@ from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.backends.resource import JobRules
 from hpo_lib.core.ending import Ending, Exit
-from tests.integration.backend_contract import LABELS, MIB, STORE, WAIT, BackendContract
+from tests.integration.backend_contract import (
+    LABELS,
+    MIB,
+    STORE,
+    WAIT,
+    BackendContract,
+    ReturnsContract,
+)
 from tests.integration.test_kubernetes_backend import IMAGE, connect
 
 pytestmark = [
@@ -73,7 +80,7 @@ def request(script: str, options: dict[str, Any], **changes: Any) -> Request:
     return Request(**({"command": ["sh", "-c", script]} | known | {"options": options} | changes))
 
 
-class TestJobBackend(BackendContract):
+class TestJobBackend(ReturnsContract, BackendContract):
     """The contract, with Jobs of one pod; and what only several pods do."""
 
     @pytest.fixture

@@ -11,13 +11,25 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Request
+from hpo_lib.backends import INCOMPLETE, AttemptName, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pods import KubernetesRules
 from hpo_lib.core.ending import Ending
-from tests.integration.backend_contract import LABELS, PATIENCE_S, STORE, WAIT, BackendContract
+from tests.integration.backend_contract import (
+    LABELS,
+    PATIENCE_S,
+    STORE,
+    WAIT,
+    BackendContract,
+    ReturnsContract,
+)
 
 IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
+
+#: Has its first line turned over by a kubelet that keeps 10 MiB and looks every ten seconds.
+CHATTY = (
+    "echo first; head -c 12000000 /dev/zero | tr '\\0' x | fold -w 3999; echo; sleep 15; echo last"
+)
 
 
 def connect() -> Any:
@@ -45,7 +57,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.needs("KUBECONFIG")
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-class TestKubernetesBackend(BackendContract):
+class TestKubernetesBackend(ReturnsContract, BackendContract):
     """The contract, and what only a cluster does."""
 
     @pytest.fixture
@@ -71,6 +83,40 @@ class TestKubernetesBackend(BackendContract):
         assert "CapEff:\t0000000000000000" in said
         assert "NoNewPrivs:\t1" in said
         assert "cannot access" in said, "no service account's token"
+
+    def test_a_log_that_is_turned_over_is_kept_whole(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        backend.submit(handle, self.request(CHATTY))
+        self.end(backend, handle)
+        first, *noise, last = backend.log(handle).read_text().splitlines()
+        assert (first, last) == ("first", "last")
+        assert sum(map(len, noise)) == 12_000_000
+
+    def test_a_log_that_nobody_read_in_time_says_so(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        backend.submit(handle, self.request(CHATTY))
+        until(lambda: backend.poll(handle) is not None)
+        backend.fetch(handle)
+        first, *_, last = backend.log(handle).read_text().splitlines()
+        assert (first, last) == (INCOMPLETE, "last")
+
+    def test_a_line_that_is_long_is_kept_without_times(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        script = "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end"
+        backend.submit(handle, self.request(script))
+        self.end(backend, handle)
+        assert backend.log(handle).read_text() == "x" * 100_000 + "\nend\n"
+
+    def test_a_message_that_is_too_long_is_cut(
+        self, backend: KubernetesBackend, handle: Any
+    ) -> None:
+        script = "head -c 5000 /dev/zero | tr '\\0' x > /airflow/xcom/return.json"
+        backend.submit(handle, self.request(script, returns=True))
+        self.end(backend, handle)
+        assert (backend.output(handle) / "return.json").read_text() == "x" * 4_096
 
     def test_an_image_that_nobody_has(self, backend: KubernetesBackend, handle: Any) -> None:
         backend.submit(handle, self.request("true", image="localhost:9/no-such-image:1"))
