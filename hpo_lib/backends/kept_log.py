@@ -27,6 +27,9 @@ _TIME = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) "
 _ANY = re.compile(_TIME)
 _OF_LINES = re.compile(rb"^" + _TIME, re.MULTILINE)
 _WIDTH, _HEAD, _BLOCK = 40, 1 << 12, 1 << 20
+#: At the end of a kept log stand at most MISSING and a piece of a line; else its server says no
+#: times, and it is read from its beginning.
+_UNTIMED = 3
 #: Some nodes say the time again within a line of more than 8 or 16 KiB, wherever they cut it.
 _LONG = 8_000
 _LONG_LINES = re.compile(rb"^[^\n]{%d,}" % (_LONG + 1), re.MULTILINE)
@@ -96,9 +99,13 @@ def taken_over(file: Path, *, alone: bool) -> Mark | None:
         part = file.with_suffix(".part")
         shutil.copyfile(file, part)
         part.replace(file)
-    while (found := _last_line(file)) is not None and when(found.head) is None:
+    for _ in range(_UNTIMED):
+        found = _last_line(file)
+        if found is None or when(found.head) is not None:
+            return found
         os.truncate(file, file.stat().st_size - found.size)
-    return found
+    os.truncate(file, 0)
+    return None
 
 
 def whole_lines(file: Path) -> int:

@@ -132,6 +132,12 @@ def test_whoever_was_believed_dead_and_writes_on_does_no_harm(tmp_path: Path) ->
     assert file.read_bytes() == b"".join(lines)
 
 
+def test_a_server_that_says_no_times_is_read_from_the_beginning(tmp_path: Path) -> None:
+    for count in (10, 20):
+        read(tmp_path / "p.log", b"loss=0.5\n" * count)
+        assert shown(tmp_path / "p.log") == b"loss=0.5\n" * count
+
+
 def _as_old_nodes_do(texts: Sequence[bytes], part: int) -> bytes:
     """Say the time before each part of a long line, as nodes do that write it in parts."""
     log = b""
