@@ -27,9 +27,6 @@ _TIME = rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) "
 _ANY = re.compile(_TIME)
 _OF_LINES = re.compile(rb"^" + _TIME, re.MULTILINE)
 _WIDTH, _HEAD, _BLOCK = 40, 1 << 12, 1 << 20
-#: At the end of a kept log stand at most MISSING and a piece of a line; else its server says no
-#: times, and it is read from its beginning.
-_UNTIMED = 3
 #: Some nodes say the time again within a line of more than 8 or 16 KiB, wherever they cut it.
 _LONG = 8_000
 _LONG_LINES = re.compile(rb"^[^\n]{%d,}" % (_LONG + 1), re.MULTILINE)
@@ -46,6 +43,18 @@ class Mark:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Untimed:
+    """What is kept of a log whose server says no times: how it begins and ends, and its size."""
+
+    head: bytes
+    tail: bytes
+    size: int
+
+
+Kept = Mark | Untimed | None
+
+
 class Heads:
     """A log that comes in chunks, whose next line is looked at before it is dropped or taken."""
 
@@ -58,6 +67,12 @@ class Heads:
             if len(self._held) - self._at >= least or not self._more():
                 break
         return self._held[self._at : end + 1 if end >= 0 else None][: max(least, _HEAD)]
+
+    def peek(self, size: int) -> bytes:
+        """Give the bytes that come next: fewer only at the end."""
+        while len(self._held) - self._at < size and self._more():
+            pass
+        return self._held[self._at : self._at + size]
 
     def drop(self, size: int) -> None:
         """Pass over some bytes."""
@@ -88,8 +103,8 @@ class Heads:
         return bool(chunk)
 
 
-def taken_over(file: Path, *, alone: bool) -> Mark | None:
-    """Prepare a kept log to be gone on with, and give its last line; None if there is none.
+def taken_over(file: Path, *, alone: bool) -> Kept:
+    """Prepare a kept log to be gone on with, and say how it ends; None if nothing is kept.
 
     Unless we are `alone`, somebody who was believed dead may still write: to the old file.
     """
@@ -99,13 +114,25 @@ def taken_over(file: Path, *, alone: bool) -> Mark | None:
         part = file.with_suffix(".part")
         shutil.copyfile(file, part)
         part.replace(file)
-    for _ in range(_UNTIMED):
-        found = _last_line(file)
-        if found is None or when(found.head) is not None:
-            return found
+    if (untimed := _untimed(file)) is not None:
+        return untimed
+    while (found := _last_line(file)) is not None and when(found.head) is None:
         os.truncate(file, file.stat().st_size - found.size)
-    os.truncate(file, 0)
-    return None
+    return found
+
+
+def _untimed(file: Path) -> Untimed | None:
+    """Give what is kept of a log without times; None if its lines have them, or there are none."""
+    with file.open("rb") as kept:
+        size = kept.seek(0, os.SEEK_END)
+        kept.seek(max(0, size - _HEAD))
+        tail = kept.read()
+        kept.seek(0)
+        head = kept.read(_HEAD)
+    first = head.removeprefix(MISSING)
+    if b"\n" not in first or when(first) is not None:
+        return None
+    return Untimed(first, tail, size - len(head) + len(first))
 
 
 def whole_lines(file: Path) -> int:
@@ -115,28 +142,46 @@ def whole_lines(file: Path) -> int:
     return size if found is None or found.whole else size - found.size
 
 
-def news(mark: Mark | None, log: Heads, began: datetime | None, read: datetime) -> Iterator[bytes]:
+def news(kept: Kept, log: Heads, began: datetime | None, read: datetime) -> Iterator[bytes]:
     """Yield what a log holds beyond what is kept of it; MISSING where the two may not meet.
 
     `began` is when its container did, `read` when the log was asked for.
     """
-    if mark is None:
-        if _late(log.head(_WIDTH), began, read):
-            yield MISSING
-        yield from log.rest()
-        return
+    if kept is None:
+        first = MISSING if _late(log.head(_WIDTH), began, read) else b""
+    elif isinstance(kept, Untimed):
+        first = _passed_without_times(kept, log)
+    else:
+        first = _passed(kept, log)
+    if first:
+        yield first
+    yield from log.rest()
+
+
+def _passed(mark: Mark, log: Heads) -> bytes:
+    """Pass over all of a log that is kept; give MISSING if the last line that is, is not in it."""
     kept = when(mark.head)
     while head := log.head(max(_WIDTH, len(mark.head))):
         if head.startswith(mark.head):
             log.drop(mark.size)
-            yield from log.rest()
-            return
+            return b""
         found = when(head)
         if found is not None and kept is not None and found > kept:
-            yield MISSING if mark.whole else b"\n" + MISSING
-            yield from log.rest()
-            return
+            return MISSING if mark.whole else b"\n" + MISSING
         log.drop_line()
+    return b""
+
+
+def _passed_without_times(kept: Untimed, log: Heads) -> bytes:
+    """Do the same where lines have no times: what begins as before is the same log."""
+    seen = log.peek(len(kept.head))
+    if seen == kept.head:
+        log.drop(kept.size)
+    elif len(seen) < len(kept.head) and kept.tail.endswith(seen):
+        log.drop(len(seen))
+    else:
+        return MISSING if kept.tail.endswith(b"\n") else b"\n" + MISSING
+    return b""
 
 
 def when(line: bytes) -> _When | None:
@@ -182,7 +227,7 @@ def _late(head: bytes, began: datetime | None, read: datetime) -> bool:
     """Say whether a log that has not been read before may have lost its beginning."""
     first = when(head)
     known = [read, *([first[0]] if first else [])]
-    return began is None or all(abs((at - began).total_seconds()) > EARLY_S for at in known)
+    return began is not None and all(abs((at - began).total_seconds()) > EARLY_S for at in known)
 
 
 def _last_line(file: Path) -> Mark | None:

@@ -132,10 +132,15 @@ def test_whoever_was_believed_dead_and_writes_on_does_no_harm(tmp_path: Path) ->
     assert file.read_bytes() == b"".join(lines)
 
 
-def test_a_server_that_says_no_times_is_read_from_the_beginning(tmp_path: Path) -> None:
-    for count in (10, 20):
-        read(tmp_path / "p.log", b"loss=0.5\n" * count)
-        assert shown(tmp_path / "p.log") == b"loss=0.5\n" * count
+def test_a_server_that_says_no_times_is_known_by_how_its_log_begins(tmp_path: Path) -> None:
+    file, lines = tmp_path / "p.log", [b"loss=0.%d\n" % number for number in range(9)]
+    for end in (2, 4, 4):
+        read(file, b"".join(lines[:end]))
+    assert shown(file) == b"".join(lines[:4])
+    read(file, b"".join(lines[2:4]))
+    assert shown(file) == b"".join(lines[:4]), "nothing new"
+    read(file, b"".join(lines[6:]))
+    assert shown(file) == b"".join(lines[:4]) + MISSING + b"".join(lines[6:])
 
 
 def _as_old_nodes_do(texts: Sequence[bytes], part: int) -> bytes:
