@@ -16,7 +16,7 @@ from hpo_lib.files.places import below, tail
 from hpo_lib.spec.sections import Metrics
 
 RETURNED = "return.json"
-_MAX_BYTES = 1 << 24
+_MAX_BYTES, _SHOWN = 1 << 24, 10
 #: What Kubernetes keeps of a container's message is shared by the containers of a pod.
 _LEAST_CUT = 1_024
 _CUT = (
@@ -39,16 +39,15 @@ class XcomCollector:
             yield Observation(name, values[name], step=step, time=values.get("time"))
 
     @staticmethod
-    def lacking(source: Source) -> str | None:
-        """Say why nothing could be read: nothing was returned, no JSON, or too much of it."""
+    def lacking(source: Source) -> str:
+        """Say why a metric was not there: nothing was returned, no JSON, too much, or others."""
         text = _returned(source)
         if not text.strip():
             return f"nothing was returned: {RETURNED} is missing or empty in {source.output}"
-        try:
-            if isinstance(json.loads(text), dict):
-                return None
-        except (ValueError, RecursionError):
-            pass
+        if _is_object(text):
+            names = sorted(from_json(text))
+            more = ", …" if names[_SHOWN:] else ""
+            return f"{RETURNED} has {', '.join(names[:_SHOWN]) or 'no number'}{more}"
         size = len(text.encode())
         cut = f"; {_CUT}" if size >= _LEAST_CUT else ""
         return f"{RETURNED} must be one JSON object of metric to number, got {size:,} bytes{cut}"
@@ -57,6 +56,13 @@ class XcomCollector:
         """Yield every number."""
         returned = _returned(source)
         yield from (Sighting(name, True, returned) for name in from_json(returned))
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _returned(source: Source) -> str:

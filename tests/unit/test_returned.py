@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo_lib import registry
 from hpo_lib.backends import Request
@@ -15,9 +18,12 @@ from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.backends.resource import templates
+from hpo_lib.collectors import Source
+from hpo_lib.collectors.xcom import XcomCollector
 from hpo_lib.installation import Installation
 from hpo_lib.runs import admission
 from hpo_lib.spec.draft import draft
+from hpo_lib.spec.sections import Metrics
 
 BACKENDS: dict[str, Any] = {
     "docker": lambda home: DockerBackend(home),
@@ -119,3 +125,24 @@ def test_an_engine_keeps_the_whole_log_whatever_its_own_default_is(tmp_path: Pat
     asked = BACKENDS["docker"](tmp_path).wanted(handle, request(returns=False))["log_config"]
     options = {"max-size": "1000g", "max-file": "1", "compress": "false"}
     assert (asked["Type"], asked["Config"]) == ("json-file", options)
+
+
+VALUES = st.recursive(
+    st.floats(allow_nan=False) | st.text('{}":,loss1', max_size=9) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('{}":loss'), inner),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["loss", "acc", "{", '"']), VALUES, min_size=1), st.data())
+def test_of_a_return_that_was_cut_no_number_is_read(
+    tmp_path_factory: pytest.TempPathFactory, returned: dict[str, Any], data: st.DataObject
+) -> None:
+    """A node keeps the end of a message that is too long; of a large pod the begin of that."""
+    text, place = json.dumps(returned), tmp_path_factory.mktemp("returned")
+    cut = data.draw(st.integers(1, len(text) - 1))
+    for part in (text[:cut], text[cut:]):
+        (place / "return.json").write_text(part)
+        source = Source(place / "log.txt", place)
+        found = XcomCollector(Metrics(collector="xcom")).collect(source, frozenset({"loss", "acc"}))
+        assert list(found) == []
