@@ -130,7 +130,8 @@ def _untimed(file: Path) -> Untimed | None:
         kept.seek(0)
         head = kept.read(_HEAD)
     first = head.removeprefix(MISSING)
-    if b"\n" not in first or when(first) is not None:
+    too_little = len(first) < _WIDTH and b"\n" not in first
+    if too_little or when(first) is not None:
         return None
     return Untimed(first, tail, size - len(head) + len(first))
 

@@ -169,6 +169,7 @@ def test_whatever_befalls_pods_each_trial_has_its_cause(up: Stack, core: Any) ->
 #: Its best loss is printed first, and turned over by the kubelet (10 MiB) before the pod ends.
 CHATTY = """
 echo loss=$1
+sleep 15
 head -c 12000000 /dev/zero | tr '\\0' x | fold -w 3999
 echo
 sleep 15

@@ -28,7 +28,8 @@ IMAGE = os.environ.get("HPO_TEST_IMAGE", "debian:bookworm-slim")
 
 #: Has its first line turned over by a kubelet that keeps 10 MiB and looks every ten seconds.
 CHATTY = (
-    "echo first; head -c 12000000 /dev/zero | tr '\\0' x | fold -w 3999; echo; sleep 15; echo last"
+    "echo first; sleep 8; head -c 12000000 /dev/zero | tr '\\0' x | fold -w 3999; echo; sleep 15; "
+    "echo last"
 )
 
 
