@@ -239,6 +239,20 @@ def test_what_a_pod_returns_outlives_it(tmp_path: Path) -> None:
     assert (found.value, found.reason) == (0.5, "loss = 0.5"), "what is there stays"
 
 
+def test_with_artifacts_it_lies_where_the_trial_leaves_its_files(tmp_path: Path) -> None:
+    uri = f"memory:/{tmp_path}"
+    bare = KubernetesBackend(tmp_path, connect=lambda: None)
+    handle = bare.handle(AttemptName("5707e", "000001-x", 1, 1, artifacts=uri))
+    cluster = FakeCluster(bare, handle, '{"loss": 0.25}')
+    made = KubernetesBackend(tmp_path, connect=lambda: cluster, offers={"memory://": dict})
+    assert output_within(made, handle) == str(made.output(handle))
+    made.fetch(handle)
+    assert (made.output(handle) / "return.json").read_bytes() == b'{"loss": 0.25}'
+    (made.output(handle) / "return.json").write_bytes(b'{"loss": 0.5}')
+    made.fetch(handle)
+    assert (made.output(handle) / "return.json").read_bytes() == b'{"loss": 0.5}', "its own"
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
