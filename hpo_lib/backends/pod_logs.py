@@ -30,8 +30,9 @@ _TAIL, _CHUNK = 1 << 14, 1 << 16
 _LONGEST = 2_000
 #: For the copies of logs when an attempt has ended; between two looks at one that goes on.
 LATE_S, _POLL_S = 15.0, 1.0
-#: To connect, and to wait for more: a log that says nothing for long is asked for anew.
-_PATIENCE_S = (30.0, 300.0)
+#: To connect, and to wait for more: a log that says nothing for long is asked for anew, as some
+#: nodes go on following a file that they have turned over.
+_PATIENCE_S = (30.0, 120.0)
 
 
 @dataclass(frozen=True, slots=True)

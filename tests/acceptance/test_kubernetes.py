@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hpo_lib.backends import log_of
 from hpo_lib.core.trial import Cause
 from hpo_lib.errors import HpoError
 from hpo_lib.records import AttemptState, RunStatus
@@ -184,7 +185,10 @@ def test_a_log_that_is_turned_over_does_not_lose_its_best(up: Stack) -> None:
     key = up.trigger(conf(limits=limits, objective=objective, trial=trial), DAG)
     (view,) = up.complete(key).trials
     assert view.trial.value == view.trial.params["x"]
-    assert "incomplete" not in str(view.trial.reason)
+    kept = log_of(view.attempts[-1].handle).read_text().splitlines()
+    first, *noise, last = [line for line in kept if not line.startswith("[hpo] ")]
+    assert (first, last) == (f"loss={view.trial.params['x']}", "loss=9")
+    assert sum(map(len, noise)) == 12_000_000
 
 
 def test_what_a_pod_returns_is_its_metrics(up: Stack) -> None:

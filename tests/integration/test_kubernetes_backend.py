@@ -90,7 +90,9 @@ class TestKubernetesBackend(ReturnsContract, BackendContract):
     ) -> None:
         backend.submit(handle, self.request(CHATTY))
         self.end(backend, handle)
-        first, *noise, last = backend.log(handle).read_text().splitlines()
+        kept = backend.log(handle).read_text().splitlines()
+        # A kubelet may go on following the old file: then it is not known whether the two meet.
+        first, *noise, last = [line for line in kept if not line.startswith("[hpo] ")]
         assert (first, last) == ("first", "last")
         assert sum(map(len, noise)) == 12_000_000
 
