@@ -351,6 +351,8 @@ class Deploy(Strict):
     def _check_metric(cls, name: str | None) -> str | None:
         return None if name is None else metric_name(name)
 
+    _with_unit = field_validator("approval_timeout", mode="before")(with_unit)
+
     @field_validator("approval_timeout")
     @classmethod
     def _check_timeout(cls, text: str) -> str:

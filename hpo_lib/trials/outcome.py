@@ -20,7 +20,7 @@ from hpo_lib.files.places import tail
 from hpo_lib.records import AttemptState, Outcome
 from hpo_lib.registry import COLLECTORS
 from hpo_lib.registry import load as load_part
-from hpo_lib.spec import Spec, load
+from hpo_lib.spec import Spec, stored
 from hpo_lib.trials.near_names import asked, listed, names_seen
 
 #: The module that uploads outputs to object stores, and its exit code if it could not.
@@ -112,7 +112,7 @@ def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
     if not settings:
         return spec
     kept = {} if "collector" in settings else spec.dump()["metrics"]
-    return load(spec.dump() | {"metrics": kept | dict(settings)})
+    return stored(spec.dump() | {"metrics": kept | dict(settings)})
 
 
 #: SIGHUP, SIGINT, SIGKILL, SIGTERM: signals that come from outside, also when seen by a shell.
