@@ -1,7 +1,7 @@
 """What PyTorch Lightning prints: its progress bar (tqdm), and the table of `validate` and `test`.
 
 A bar shows the last epoch's `val_loss` until this one's is known, so only its last state counts.
-The bar of rich, which Lightning takes where rich is installed, writes to a file only at the end,
+The bar of rich, which Lightning takes where rich is installed, leaves but the last epoch in a log,
 broken into short lines: it is not read.
 """
 
