@@ -142,7 +142,9 @@ def summary(
     first = series[lead.metric] = _Series(lead)
     for place, observation in enumerate(observations):
         name = observation.metric
-        own = series.setdefault(name, _Series(by_metric.get(name)))
+        if name not in series:
+            series[name] = _Series(by_metric.get(name))
+        own = series[name]
         own.add(place, observation)
         for other in (series.values() if own is first else [own]) if follows else ():
             if other.objective is None:
@@ -170,7 +172,8 @@ class _Series:
         self.objective, self.count, self._stride = objective, 0, 1
         self._held: dict[int, Observation] = {}
         self.last = self.best = self._before_best = self._pass = self._best_pass = _NOWHERE
-        self._partner = self._partner_of = self._shared = _NOWHERE
+        self._partner = self._partner_before = self._partner_of = _NOWHERE
+        self._shared = self._looked_at = _NOWHERE
         self._apart = True
         self.went_back = False
 
@@ -196,8 +199,13 @@ class _Series:
             return
         if own.line is not None and own.line == lead.last[1].line:
             self._shared, self._apart = self.last, False
+            if self._partner is self.last:
+                self._partner = self._partner_before
+        if self._partner_of is lead.best and self._looked_at is self.last:
+            return
         if self._partner_of is not lead.best:
             self._partner, self._partner_of, self.went_back = _NOWHERE, lead.best, False
+        self._looked_at = self.last
         if lead.best is _NOWHERE:
             return
         if lead.together(self.last) or (
@@ -207,7 +215,7 @@ class _Series:
             and lead.next_to(self.last)
             and (self._partner is _NOWHERE or lead.nearer(place, self._partner[0]))
         ):
-            self._partner = self.last
+            self._partner_before, self._partner = self._partner, self.last
 
     def together(self, other: _Place) -> bool:
         """Say whether a value stands in the line of the best."""

@@ -290,18 +290,18 @@ def test_the_metrics_of_a_result_are_of_one_model(
         max_size=30,
     ),
     st.booleans(),
+    st.booleans(),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_value_of_a_result_is_another_models(
-    tmp_path: Path, rows: list[tuple[int, int, set[str]]], stepped: bool
+    tmp_path: Path, rows: list[tuple[int, int, set[str]]], stepped: bool, last: bool
 ) -> None:
     """Each line is a model: it has the objective, and some of three other metrics."""
-    lines = [
-        (f"epoch={step} " if stepped else "")
-        + f"val_loss={loss} "
-        + " ".join(f"{name}={index}" for name in sorted(names))
-        for index, (step, loss, names) in enumerate(rows)
-    ]
+    lines = []
+    for index, (step, loss, names) in enumerate(rows):
+        words = [f"{name}={index}" for name in sorted(names)]
+        words.insert(len(words) if last else 0, f"val_loss={loss}")
+        lines.append(" ".join([f"epoch={step}", *words] if stepped else words))
     values = of_log(tmp_path, "\n".join(lines), *"abc")
     best = min(range(len(rows)), key=lambda index: rows[index][1])
     assert values.pop("val_loss") == rows[best][1]

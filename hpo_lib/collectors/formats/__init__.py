@@ -91,8 +91,7 @@ def step_in(line: str) -> int | None:
 
 def in_a_word(line: str, at: int) -> bool:
     """Say whether what stands at a place is the end of a longer name, such as `val/loss`."""
-    before = line[at - 1] if at else " "
-    return before in "_./-" or before.isalnum()
+    return at > 0 and line[at - 1] != " " and (line[at - 1] in "_./-" or line[at - 1].isalnum())
 
 
 def spellings(printed: str) -> Iterator[str]:

@@ -27,11 +27,13 @@ class Equals:
         """Read the wanted names."""
         values: list[tuple[str, Number]] = []
         for found in self._form.finditer(line):
-            if in_a_word(line, found.start()):
+            start = found.start()
+            if start and in_a_word(line, start):
                 continue
             name, text = found.groups()
-            number = number_at(line, found.end()) if text is None else (to_float(text), text)
-            if number is not None:
+            if text is not None:
+                values.append((name, (to_float(text), text)))
+            elif number := number_at(line, found.end()):
                 values.append((name, number))
         return Reading(values, self._step(line)) if values else None
 
