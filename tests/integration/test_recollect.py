@@ -20,21 +20,21 @@ from hpo_lib.store import Store, upgrade
 from hpo_lib.trials.recollect import recollect
 from tests.integration.test_runs import KEY, Bench
 
-#: Notes each training; prints its metric as the default format does not read it.
+#: Notes each training; prints its metric as no format reads it.
 PROGRAM = """
 import json, os, pathlib
 width = json.loads(os.environ["HPO_PARAMS"])["width"]
 with open("trained", "a") as file:
     file.write("x")
 for step in (1, 2):
-    print(f"step={step} val_loss: {width / step}")
+    print(f"step={step} val_loss -> {width / step}")
 if width == 8:
-    print("val_loss: nan")
+    print("val_loss -> nan")
 if width == 16:
     raise SystemExit(3)
 (pathlib.Path(os.environ["HPO_OUTPUT"]) / "metrics.jsonl").write_text('{"val_loss": 7}')
 """
-FORM = r"(?P<name>\w+)[:=] ?(?P<value>\S+)"
+FORM = r"(?P<name>step|val_loss)(?:=| -> )(?P<value>\S+)"
 CONF: dict[str, Any] = {
     "name": "widths",
     "objective": {"metric": "val_loss", "direction": "minimize", "reduce": "best"},
