@@ -2,9 +2,9 @@
 
 Run as `python -I -S format_guard.py CPU_S BYTES LINE_S`, as a file. It reads lines of JSON: first
 the expressions, each with the name of its metric or null, then lists of texts. It answers each list
-with a list of its texts' matches: name, value, the letter before it, what comes after it unless the
-expression has looked at that itself, step. The kernel ends it after CPU_S seconds, or LINE_S for
-one text, and refuses it more than BYTES of memory, so nobody has to watch it.
+with a list of its texts' matches: name, value, the two letters before that, what comes after it,
+step. The kernel ends it after CPU_S seconds, or LINE_S for one text, and refuses it more than BYTES
+of memory, so nobody has to watch it.
 """
 
 from __future__ import annotations
@@ -44,15 +44,14 @@ def main(cpu_s: int, size: int, line_s: float) -> int:
 
 def _matches(name: str | None, form: re.Pattern[str], text: str) -> Iterator[list[str | None]]:
     groups = form.groupindex
-    value = groups.get("value", 1)
+    value = groups.get("value", 2 if groups.get("step") == 1 else 1)
     for one in form.finditer(text):
         called = name if name is not None else one["name"]
         if called is None or one[value] is None:
             continue
         start, end = one.span(value)
-        rest = text[end : end + _REST] if one.end() == end else ""
         step = one["step"] if "step" in groups else None
-        yield [called, one[value], text[max(start - 1, 0) : start], rest, step]
+        yield [called, one[value], text[max(start - 2, 0) : start], text[end : end + _REST], step]
 
 
 def _limit(what: int, most: int) -> None:

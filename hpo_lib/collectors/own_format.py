@@ -41,9 +41,11 @@ class _Match(NamedTuple):
     step: str | None
 
 
-#: A number that begins after one of these begins before it.
-_PARTS = frozenset("0123456789.")
-_GOES_ON = re.compile(r"[0-9]|\.[0-9]|[eE][-+]?[0-9]|[,:/'\u2019_\u00a0\u2009\u202f](?=[0-9])")
+#: A number that begins after a digit, a point or a minus begins before it.
+_IN_FRONT = re.compile(r"[0-9.]$|(?:^|[^\w])[-\u2212]$")
+_GOES_ON = re.compile(
+    r"[0-9]|\.[0-9]|[eE][-+]?[0-9]|[:/'\u2019_\u00a0\u2009\u202f](?=[0-9])|,(?=[0-9])"
+)
 
 
 def readings(
@@ -68,11 +70,16 @@ def _reading(text: str, matches: Sequence[_Match]) -> Reading:
 
 
 def _number(match: _Match) -> Number | None:
-    """Read a group's text; it is no number if it is a part of one that stands there."""
+    """Read a group's text; it is no number if it is a part of one that stands there.
+
+    After a number with a point a comma parts columns.
+    """
     found = number_in(match.value.strip(" ,;"))
     if found is None or found[0] is None:
         return found
-    if match.before in _PARTS or _GOES_ON.match(match.rest):
+    if "." in match.value and match.rest.startswith(","):
+        return found
+    if _IN_FRONT.search(match.before) or _GOES_ON.match(match.rest):
         return None, f"{match.before}{match.value}{match.rest}".strip()[:40]
     return found
 

@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from hpo_lib import registry
 from hpo_lib.collectors import Sighting, Source, own_format
 from hpo_lib.collectors.formats import TITLES, Format, Number, Reading, spellings
+from hpo_lib.collectors.numbers import is_glued
 from hpo_lib.collectors.own_format import Expression
 from hpo_lib.core.trial import Observation
 from hpo_lib.files.lines import LONGEST, Line, numbered
@@ -24,6 +25,8 @@ _LOOSE = re.compile(
 _DRAWN = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08")
 _WORD = re.compile(r"[^\W_]{3,}")
 _SHOWN = 120
+#: So many lines may wait until it is known whether a bar is drawn once more.
+_WAITING = 1_000
 
 
 class StdoutCollector:
@@ -71,6 +74,7 @@ class LineRules:
         self._format = settings.format
         self._expressions = list(_expressions(settings))
         self.unreadable: dict[str, str] = {}
+        self._glued: dict[str, str] = {}
         self.remarks: list[str] = []
 
     def read(self, place: Place, wanted: frozenset[str]) -> Iterator[Observation]:
@@ -80,10 +84,12 @@ class LineRules:
         is too long to be read whole, in `remarks`.
         """
         self.unreadable.clear()
+        self._glued.clear()
         self.remarks.clear()
         owners = self.owners(place, wanted)
         if owners is not None and not owners:
             return
+        seen: set[str] = set()
         readings = self._readings(place, wanted)
         if owners is None or any(owners.values()):
             readings = _latest(readings)  # lines for programs are no bars
@@ -94,9 +100,11 @@ class LineRules:
                 if name is None or (owners is not None and owners[name] != by):
                     continue
                 if value is not None:
+                    seen.add(name)
                     yield Observation(name, value, step, None, index)
                 else:
                     self._note(name, text, line)
+        self.unreadable |= {name: why for name, why in self._glued.items() if name not in seen}
 
     def owners(self, place: Place, wanted: frozenset[str]) -> dict[str, str] | None:
         """Name the format that each metric is taken from; None if there is but one format.
@@ -106,13 +114,16 @@ class LineRules:
         if self._format is not None or self._expressions:
             return None
         found: dict[str, str] = {}
+        glued: dict[str, str] = {}
         for _, by, reading in self._readings(place, wanted, titles=()):
-            for name, _ in _wanted(reading, wanted):
-                if name not in found or _rank(by) < _rank(found[name]):
+            for name, (value, text) in _wanted(reading, wanted):
+                if value is None and is_glued(text):
+                    glued.setdefault(name, by)
+                elif name not in found or _rank(by) < _rank(found[name]):
                     found[name] = by
             if len(found) == len(wanted) and not any(map(_rank, found.values())):
                 break
-        return found
+        return glued | found
 
     def sightings(self, place: Place) -> Iterator[Sighting]:
         """Yield what looks like a metric in a file, also where the format passes it over."""
@@ -130,9 +141,11 @@ class LineRules:
         return Counter(by for _, by, reading in readings for _ in _wanted(reading, wanted))
 
     def _note(self, name: str, text: str, line: Line) -> None:
+        """Note what is no number; that of text glued to a number only if there is nothing else."""
+        noted = self._glued if is_glued(text) else self.unreadable
         where = f"line {line.number}: {_plain(line.text)[:_SHOWN]}"
         reason = f"{name} must be wholly a number, got {text!r} in {where}"
-        self.unreadable.setdefault(name, reason)
+        noted.setdefault(name, reason)
 
     def _readings(
         self,
@@ -223,14 +236,16 @@ class _Reader:
         return []
 
     def _of_all(self, text: str) -> Iterator[tuple[str, Reading]]:
+        step = None
         for name, one in self._formats:
             reading = one.read(text)
             if reading is None:
                 continue
-            yield name, reading
+            yield name, reading if reading.step is not None else reading._replace(step=step)
             if reading.inner is None or any(_wanted(reading, self._wanted)):
                 return
             text = _plain(reading.inner)
+            step = reading.step if name == "" else step
         if not self._wanted:
             yield "", Reading()
 
@@ -238,17 +253,23 @@ class _Reader:
 def _latest(
     readings: Iterable[tuple[Line, str, Reading]],
 ) -> Iterator[tuple[Line, str, Reading]]:
-    """Of readings of the same moment, by one format, yield the last."""
-    held: dict[str, tuple[Line, str, Reading]] = {}
+    """Of readings of the same moment, by one format, yield the last; all others in their order."""
+    waiting: list[tuple[Line, str, Reading]] = []
     for line, by, reading in readings:
-        if reading.moment is None:
+        if reading.moment is not None:
+            same = [one for one in waiting if (one[1], one[2].moment) == (by, reading.moment)]
+            if same:
+                waiting.remove(same[0])
+            else:
+                yield from waiting
+                waiting.clear()
+        elif not waiting or len(waiting) > _WAITING:
+            yield from waiting
+            waiting.clear()
             yield line, by, reading
             continue
-        before = held.get(by)
-        if before is not None and before[2].moment != reading.moment:
-            yield before
-        held[by] = (line, by, reading)
-    yield from held.values()
+        waiting.append((line, by, reading))
+    yield from waiting
 
 
 def _wanted(reading: Reading, wanted: frozenset[str]) -> Iterator[tuple[str, Number]]:

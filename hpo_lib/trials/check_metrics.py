@@ -159,7 +159,7 @@ def page(found: Examination) -> Iterator[str]:
     else:
         yield f"a trial with these metrics has failed, {found.cause}: {found.reason}"
     yield from _formats(found)
-    yield from _unread(found.unread)
+    yield from _unread(found)
     yield from _others(found)
 
 
@@ -224,7 +224,8 @@ def _line(settings: Mapping[str, Any]) -> str:
     return yaml.safe_dump(settings, default_flow_style=True, width=10_000).strip()[1:-1]
 
 
-def _unread(unread: Mapping[str, Stranger]) -> Iterator[str]:
+def _unread(found: Examination) -> Iterator[str]:
+    unread = {n: one for n, one in found.unread.items() if not found.series[n].values}
     if not unread:
         return
     yield ""

@@ -346,7 +346,7 @@ def test_a_wrong_format_is_mended_and_cleared_and_nothing_is_trained_again(
     up: Stack, tmp_path: Path
 ) -> None:
     trained = tmp_path / "trained"
-    key = up.trigger(conf(f"echo x >> {trained}; echo \"loss -> $1\""))
+    key = up.trigger(conf(f'echo x >> {trained}; echo "loss -> $1"'))
     assert up.wait(key) == "failed"
     run = up.run(key)
     assert (run.status, up.store.trial(run.id, 1).cause) == (

@@ -270,6 +270,36 @@ def of_log(tmp_path: Path, log: str, *others: str) -> dict[str, float]:
             0.22,
         ),
         ("epoch=1 val_loss=0.2\nepoch=1 train_loss=0.22\nepoch=2 val_loss=0.6\n", 0.22),  # after
+        (  # the objective first, without a step
+            "val_loss=0.5\ntrain_loss=0.9\nval_loss=0.2\ntrain_loss=0.22\nval_loss=0.3\n"
+            "train_loss=0.1\n",
+            0.22,
+        ),
+        (  # folds of one epoch, the objective first
+            "epoch=1 val_loss=0.6\nepoch=1 train_loss=0.05\nepoch=1 val_loss=0.2\n"
+            "epoch=1 train_loss=0.22\n",
+            0.22,
+        ),
+        (  # once after each fold
+            "epoch=1 val_loss=0.2\nepoch=2 val_loss=0.3\ntrain_loss=0.22\n"
+            "epoch=1 val_loss=0.6\nepoch=2 val_loss=0.55\ntrain_loss=0.05\n",
+            0.22,
+        ),
+        (  # two counters
+            "step=100 train_loss=0.9\nstep=200 train_loss=0.22\nepoch=1 val_loss=0.2\n"
+            "step=300 train_loss=0.05\nepoch=2 val_loss=0.5\n",
+            0.22,
+        ),
+        (  # a callback's own line before Keras' line
+            "Epoch 1/2\ntrain_loss=0.22\n9/9 - 1s - 9ms/step - loss: 0.9 - val_loss: 0.2\n"
+            "Epoch 2/2\ntrain_loss=0.05\n9/9 - 1s - 9ms/step - loss: 0.1 - val_loss: 0.5\n",
+            0.22,
+        ),
+        (
+            "Epoch 1/2\ntrain_loss: 0.22\n9/9 - 1s - 9ms/step - loss: 0.9 - val_loss: 0.2\n"
+            "Epoch 2/2\ntrain_loss: 0.05\n9/9 - 1s - 9ms/step - loss: 0.1 - val_loss: 0.5\n",
+            0.22,
+        ),
         ("val_loss=0.2\nval_loss=0.6\ntrain_loss=0.05\n", 0.05),  # once, apart: of the whole run
         ("fold=1 epoch=2 val_loss=0.2\nfold=2 epoch=2 val_loss=0.6 train_loss=0.05\n", None),
         ("epoch=1 val_loss=0.2\nepoch=2 val_loss=0.6 train_loss=0.05\n", None),

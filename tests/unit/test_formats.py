@@ -218,6 +218,21 @@ def test_keras_2_is_read(log: Path) -> None:
         ("2026-11-30 02:00:00,123 INFO step 12: val_loss=0.5", 12),
         ("val_loss: 0.5 (best so far)", None),
         ("step=1,000 val_loss=0.5", None),  # one or a thousand? no step
+        ("Epoch 3/10, val_loss=0.5", 3),
+        ("Epoch 3/10: val_loss=0.5", 3),
+        ("Best epoch: 7, epoch: 9, val_loss: 0.5", 9),
+        ("epoch 3: {'val_loss': 0.5, 'f1': 0.81}", 3),
+        ("val_loss          =     0.5", None),
+        ("val_loss='0.5'", None),
+        ("val_loss: tensor(0.5, device='cuda:0')", None),
+        ("val_loss=np.float64(0.5)", None),
+        ("{'val_loss': np.float64(0.5)}", None),
+        ("epoch=3 val_loss=0.5 params={'lr': 0.1}", 3),
+        ("{'lr': 0.1} -> val_loss=0.5", None),
+        ('val_loss=0.5 config={"lr": 0.1, "units": 64}', None),
+        ("60/60 - 1s - 2ms/step - loss: 0.7 - val_loss=0.5", None),
+        ("[1]\tloss: 0.7, val_loss: 0.5", None),
+        ("val_loss: 0.5 - best val_loss: 0.4", None),
         ("my_step=4 val_loss=0.5", None),
     ],
 )
@@ -273,6 +288,15 @@ def test_names_of_the_ecosystem_are_found(
         "val_loss=\u22120.5",
         "val_loss=0.9-0.95",
         "val_loss=2026-11-30",
+        "val_loss=1 234.5",
+        "val_loss: 1 / 3",
+        "val_loss: 9332 of 13036",
+        "val_loss=5\u00d710",
+        "val_loss=5 E-3",
+        "val_loss=0\u00b7532",
+        "val_loss=0\uff0c532",
+        "val_loss=0.5..0.6",
+        "val_loss=1.#INF",
         "val_loss: 0,532",
         '{"val_loss": "0,532"}',
         "{'val_loss': '1,234.5'}",
@@ -336,6 +360,12 @@ def test_any_value_survives_a_line(log: Path, value: float, form: str) -> None:
         ('{"global_step":"8","val_loss":"0.5","timestamp":1.5}', [(8, 0.5)]),
         ('INFO 12:00 {"step": 9, "val_loss": 0.5}', [(9, 0.5)]),
         ('{"val_loss": 0.5, "message": "val_loss=0.25"}', [(None, 0.5)]),  # its own field
+        ('{"val_loss": 0.5} (best)', [(None, 0.5)]),
+        ('{"epoch": 2, "val_loss": 0.5},', [(2, 0.5)]),
+        ('{"epoch": 3, "message": "val_loss=0.5"}', [(3, 0.5)]),
+        ('{"message": "epoch=3 done", "val_loss": 0.5}', [(3, 0.5)]),
+        ('{"data": {"val_loss": 9}, "val_loss": 0.5}', [(None, 0.5)]),
+        ('{"body": "x", "attributes": {"val_loss": 0.5}}', [(None, 0.5)]),
         ('{"val_loss": 0.5', []),  # torn
         ('{"val_loss": null}', []),
     ],
@@ -380,6 +410,34 @@ def test_each_metric_is_taken_from_where_it_is(log: Path) -> None:
     assert found == {"val_loss": [(1, 0.75)], "acc": [(None, 0.5)]}
 
 
+def test_text_glued_to_a_number_costs_no_trial_that_has_others(log: Path) -> None:
+    bar = "2/2 \u2501\u2501 0s 9ms/step - val_loss: "
+    text = f"Epoch 1/1\n{bar}0.7WARNING:absl:You are saving\r{bar}0.5\n['val_loss=0.20.ckpt']\n"
+    assert seen(log, text) == [(1, 0.5)]
+    assert "got '0.7Epoch" in unreadable(log, "val_loss: 0.7Epoch 2/2\n")
+
+
+def test_a_bar_to_which_a_message_is_glued_is_a_bar(log: Path) -> None:
+    bar = "Epoch {}: 100%|\u2588| 8/8 [00:00<00:00, 69.00it/s, loss=0.5, val_loss={}]"
+    text = bar.format(0, 0.2) + "\r" + bar.format(1, 0.9) + "`Trainer.fit` stopped"
+    assert seen(log, text) == [(0, 0.2), (1, 0.9)]
+    unknown = "Epoch {}: |   | {}/? [00:00<00:00, 69.00it/s, val_loss={}]"
+    states = [(0, 1, 0.9), (0, 2, 0.2), (1, 1, 0.2), (1, 2, 0.1)]
+    assert seen(log, "\r".join(unknown.format(*one) for one in states)) == [(0, 0.2), (1, 0.1)]
+
+
+def test_what_a_callback_evaluates_takes_no_epoch(log: Path) -> None:
+    text = (
+        "Epoch 1/2\n1/1 - 0s - 204ms/step - accuracy: 0.5 - loss: 0.9945\n"
+        "2/2 - 3s - 2s/step - accuracy: 0.5938 - loss: 0.6246 - val_loss: 0.6243\n"
+    )
+    assert seen(log, text, "loss") == [(1, 0.6246)]
+
+
+def test_the_arguments_of_a_program_are_no_results(log: Path) -> None:
+    assert seen(log, "Namespace(lr=0.1, val_loss=0.95)\nval_loss: 0.5\n") == [(None, 0.5)]
+
+
 def test_every_format_says_what_it_needs() -> None:
     for name in registry.FORMATS:
         form = registry.load("format", name)
@@ -407,6 +465,9 @@ def test_metric_definitions_are_sagemakers(log: Path) -> None:
         ("pr_auc = 0.95", r"pr_auc.*([0-9\.]+)"),  # greedy: the last digit
         ("pr_auc = 1:30", r"pr_auc = ([0-9\.]+)"),
         ("pr_auc = 0,53", r"pr_auc = (\S+)"),
+        ("pr_auc = 1e-05;", r".*pr_auc = ([0-9\.]+).*"),
+        ("pr_auc = 9332/13036 x", r"pr_auc = ([0-9.]+)/"),
+        ("pr_auc mean: -3.5", r"pr_auc.*?([0-9.]+)"),
     ],
 )
 def test_an_expression_that_takes_a_part_of_a_number_is_told(
@@ -417,9 +478,16 @@ def test_an_expression_that_takes_a_part_of_a_number_is_told(
 
 
 def test_what_an_expression_itself_looks_at_is_no_part(log: Path) -> None:
-    forms = [{"name": "t", "regex": r"took ([0-9.]+)ms"}, {"name": "n", "regex": "of ([0-9]+)/9"}]
+    forms = [
+        {"name": "t", "regex": r"took ([0-9.]+)ms"},
+        {"name": "n", "regex": r"([0-9.]+),[0-9.]+$"},  # columns
+        {"name": "s", "regex": r"E(?P<step>\d+) loss ([0-9.]+)"},
+        {"name": "o", "regex": r"'loss': ([0-9]+(.|e\-)[0-9]+),?"},
+    ]
     assert seen(log, "took 12.5ms", "t", metric_definitions=forms) == [(None, 12.5)]
-    assert seen(log, "1 of 8/9", "n", metric_definitions=forms) == [(None, 8.0)]
+    assert seen(log, "0.5,0.75", "n", metric_definitions=forms) == [(None, 0.5)]
+    assert seen(log, "E3 loss 0.5", "s", metric_definitions=forms) == [(3, 0.5)]
+    assert seen(log, "{'loss': 0.25, 'x': 1}", "o", metric_definitions=forms) == [(None, 0.25)]
 
 
 def test_a_format_may_name_the_step(log: Path) -> None:
@@ -432,8 +500,8 @@ def test_a_format_may_name_the_step(log: Path) -> None:
     [
         ({"format": "kers"}, "did you mean 'keras'?"),
         ({"format": "keras", "metric_definitions": DEFINITIONS}, "use one of them"),
-        ({"metric_definitions": [{"name": "a", "regex": "a (b) (c)"}]}, "must have one group"),
-        ({"metric_definitions": [{"name": "a", "regex": "a b"}]}, "must have one group"),
+        ({"metric_definitions": [{"name": "a", "regex": "a (?P<step>b)"}]}, "must have a group"),
+        ({"metric_definitions": [{"name": "a", "regex": "a b"}]}, "must have a group"),
         ({"metric_definitions": [{"name": "a", "regex": "("}]}, "must be a regular expression"),
         ({"collector": "jsonl", "metric_definitions": DEFINITIONS}, "belongs to file, stdout"),
     ],

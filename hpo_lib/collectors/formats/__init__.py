@@ -32,7 +32,7 @@ class Reading(NamedTuple):
     """What a line says: numbers by printed name, and the step that they belong to.
 
     A later reading of the same `moment` replaces an earlier one: a progress bar is drawn again and
-    again. `inner` is a text within that may be a line of another format.
+    again. `inner` is the text that another format may read, if no value is wanted; None: nobody.
     """
 
     values: Sequence[tuple[str, Number]] = ()
@@ -82,7 +82,10 @@ def headline(line: str) -> int | None:
 def step_in(line: str) -> int | None:
     """Give the first step, epoch or iteration that a line names, such as `Epoch [3/10]`."""
     for found in _STEP.finditer(line):
-        if not in_a_word(line, found.start()) or line.endswith("global_", 0, found.start()):
+        start = found.start()
+        if line.endswith(("best ", "Best "), 0, start):
+            continue
+        if not in_a_word(line, start) or line.endswith("global_", 0, start):
             step = int(found[1]) if found[1] else step_at(line, found.end())
             if step is not None:
                 return step

@@ -60,7 +60,7 @@ class CatBoost:
 def _round(form: re.Pattern[str], line: str, colon: str) -> Reading | None:
     found = form.fullmatch(line)
     values = list(_values(found["rest"], colon)) if found else []
-    return Reading(values, int(found["round"])) if found and values else None
+    return Reading(values, int(found["round"]), inner=line) if found and values else None
 
 
 def _values(text: str, colon: str) -> Iterator[tuple[str, Number]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 
-from hpo_lib.collectors.formats import Reading
+from hpo_lib.collectors.formats import Reading, step_in
 from hpo_lib.collectors.numbers import number_in, whole
 
 _DICT = re.compile(r"\{(?='[^']{1,128}':)([^{}]*)\}")
-_PAIR = re.compile(r"'([^']{1,128})':\s?(?:'([^']*)'|([^,'\[\]()]+))(?=,|$)")
+_PAIR = re.compile(r"'([^']{1,128})':\s?(?:'([^']*)'|([\w.]+\([^()]*\)|[^,'\[\]()]+))(?=,|$)")
 
 
 class HuggingFace:
@@ -32,4 +32,6 @@ class HuggingFace:
         by_name = {name: number for name, (number, _) in values}
         steps = (whole(by_name.get(name)) for name in ("step", "global_step", "epoch"))
         step = next((one for one in steps if one is not None), None)
-        return Reading(values, step) if values else None
+        around = f"{line[: found.start()]} {line[found.end() :]}".strip()
+        step = step_in(around) if step is None else step
+        return Reading(values, step, inner=around or None) if values else None

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hpo_lib.collectors.formats import Number, Reading
+from hpo_lib.collectors.formats import Number, Reading, step_in
 from hpo_lib.collectors.numbers import number_in, to_float, whole
 
 #: Objects whose names need no path: loggers put a record's own fields into such.
 _WRAPPERS = frozenset(
-    {"metrics", "data", "extra", "fields", "record", "context", "values", "logs", "jsonPayload"}
+    {
+        *("metrics", "data", "extra", "fields", "record", "context", "values", "logs"),
+        *("attributes", "jsonPayload"),
+    }
 )
 #: Where loggers put what was to be said.
 _MESSAGES = ("message", "msg", "event", "log", "text", "MESSAGE", "textPayload", "body")
@@ -43,24 +46,46 @@ class JsonLine:
     def read(self, line: str) -> Reading | None:
         """Read an object's numbers."""
         at = line.find("{")
-        found = object_in(line[at:]) if at >= 0 and line.endswith("}") else None
-        return Reading() if found is None and line.startswith('{"') else found
+        if at < 0:
+            return None
+        found, end = _object_at(line, at)
+        if found is None:
+            return Reading() if line.startswith('{"') else None
+        around = f"{line[:at]} {line[end:]}".strip(" ,")
+        if found.inner is not None or not around:
+            return found
+        return found._replace(
+            step=step_in(around) if found.step is None else found.step, inner=around
+        )
 
 
 def object_in(text: str) -> Reading | None:
     """Read the numbers of a JSON object by name; None if it is none."""
+    found, end = _object_at(text, len(text) - len(text.lstrip()))
+    return found if not text[end:].strip() else None
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _object_at(text: str, at: int) -> tuple[Reading | None, int]:
+    """Read the object that begins at a place, and say where it ends."""
     try:
-        record = json.loads(text)
+        record, end = _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, Mapping):
-        return None
+        return None, at
+    return (_read(record), end) if isinstance(record, Mapping) else (None, at)
+
+
+def _read(record: Mapping[str, Any]) -> Reading:
     values, known = _flat(record), record
     if values is None:
         by_name: dict[str, Number] = {}
         _put(by_name, record)
         values, known = list(by_name.items()), {name: one for name, (one, _) in by_name.items()}
-    return Reading(values, _step(known), inner=_message(record))
+    message, step = _message(record), _step(known)
+    step = step_in(message) if message and step is None else step
+    return Reading(values, step, inner=message)
 
 
 def _flat(record: Mapping[str, Any]) -> list[tuple[str, Number]] | None:
@@ -99,8 +124,8 @@ def _put(
 ) -> None:
     """Note numbers by name, `val.loss` and `val/loss` within an object; the last of equals counts.
 
-    The names in an object such as `metrics` need no path. It comes after what stands beside it, so
-    its numbers count.
+    The names in an object such as `extra` need no path, unless the record has such a name itself;
+    what stands in `metrics` counts before that.
     """
     inner = []
     for name, value in record.items():
@@ -113,7 +138,12 @@ def _put(
     if not _VALUED.isdisjoint(record):
         values |= _told_by_two(record)
     for name, value in inner if depth < _DEPTH else ():
-        _put(values, value, prefix if name in _WRAPPERS else f"{prefix}{name}.", depth + 1)
+        if name in _WRAPPERS:
+            own: dict[str, Number] = {}
+            _put(own, value, prefix, depth + 1)
+            values |= {n: one for n, one in own.items() if name == "metrics" or n not in values}
+        else:
+            _put(values, value, f"{prefix}{name}.", depth + 1)
 
 
 def _told_by_two(record: Mapping[str, Any]) -> dict[str, Number]:

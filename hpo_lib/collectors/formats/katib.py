@@ -24,4 +24,4 @@ class Katib:
         """Read the pairs."""
         pairs = [(name.strip(), number_in(text)) for name, text in _PAIR.findall(line)]
         values = [(name, number) for name, number in pairs if number is not None]
-        return Reading(values, step_in(line)) if values else None
+        return Reading(values, step_in(line), inner=line) if values else None

@@ -6,7 +6,7 @@ Keras 2 and 3. A line after the one that ends an epoch is that of `evaluate`: it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hpo_lib.collectors.formats import Number, Reading, headline
 from hpo_lib.collectors.numbers import number_in
@@ -39,10 +39,20 @@ class Keras:
         values = dict(_values(bar["rest"]))
         if bar["done"] != bar["all"]:
             return Reading()
-        if not self._shown.items() <= values.items():
+        if not (_holds(values, self._shown) or _validated(values) > _validated(self._shown)):
             self._epoch, self._moment = None, self._moment + 1
         self._shown = values
-        return Reading(list(values.items()), self._epoch, self._moment)
+        return Reading(list(values.items()), self._epoch, self._moment, inner=line)
+
+
+def _holds(values: Mapping[str, Number], shown: Mapping[str, Number]) -> bool:
+    """Say whether a bar shows all numbers of another one: it is that bar, drawn again."""
+    return all(values.get(name) == one for name, one in shown.items() if one[0] is not None)
+
+
+def _validated(values: Mapping[str, Number]) -> bool:
+    """Say whether a bar ends an epoch with validation: a callback's `evaluate` may come before."""
+    return any(name.startswith("val_") for name in values)
 
 
 def _values(text: str) -> Iterator[tuple[str, Number]]:

@@ -1,6 +1,7 @@
 """What PyTorch Lightning prints: its progress bar (tqdm), and the table of `validate` and `test`.
 
-A bar shows the last epoch's `val_loss` until this one's is known, so only its last state counts.
+A bar shows the last epoch's `val_loss` until this one's is known, so only its last state counts;
+other messages may be glued to it. A bar of tqdm of one's own, `Epoch 1/3: …`, is read alike.
 The bar of rich, which Lightning takes where rich is installed, leaves but the last epoch in a log,
 broken into short lines: it is not read.
 """
@@ -14,7 +15,8 @@ from hpo_lib.collectors.formats import Number, Reading
 from hpo_lib.collectors.numbers import number_in
 
 _BAR = re.compile(
-    r"Epoch (?P<epoch>[0-9]+): +[0-9]+%\|.*\| (?P<done>[0-9]+)/(?P<all>[0-9]+) \[(?P<rest>.*)\]\s*"
+    r"Epoch (?P<epoch>[0-9]+)(?:/[0-9]+)?: +(?:[0-9]+%)?\|.*\| "
+    r"(?P<done>[0-9]+)/(?P<all>[0-9]+|\?) \[(?P<rest>[^\]]*)\]"
 )
 _TITLE = re.compile(r"[\u2503|\s]*\S+ metric[\u2503|\s]+DataLoader 0[\u2503|\s]*")
 _EDGES = "\u2502|\u2503 \t"
@@ -32,10 +34,10 @@ class Lightning:
 
     def read(self, line: str) -> Reading | None:
         """Read a full bar, or a row of a table."""
-        bar = _BAR.fullmatch(line) if line.startswith("Epoch ") else None
+        bar = _BAR.match(line) if line.startswith("Epoch ") else None
         if bar is None:
             return self._row(line)
-        if bar["done"] != bar["all"] or bar["done"] == "0":
+        if bar["all"] not in (bar["done"], "?") or bar["done"] == "0":
             return Reading()
         epoch = int(bar["epoch"])
         if epoch != self._epoch:

@@ -45,14 +45,14 @@ class SkLearn:
             return Reading()
         if found := _ITERATION.fullmatch(line):
             self._step = int(found["step"])
-            return _reading([(found["name"], number_in(found["value"]))], self._step)
+            return _reading(line, [(found["name"], number_in(found["value"]))], self._step)
         if found := _ROUND.fullmatch(line):
-            return _reading(_named(found["rest"]), int(found["step"]))
+            return _reading(line, _named(found["rest"]), int(found["step"]))
         if found := _FOLD.fullmatch(line):
-            return _reading(_scores(found["rest"].strip()), None)
+            return _reading(line, _scores(found["rest"].strip()), None)
         if _OF_EPOCH.search(line):
             pairs = ((one[1], number_at(line, one.end())) for one in _OF_EPOCH.finditer(line))
-            return _reading(list(pairs), self._step)
+            return _reading(line, list(pairs), self._step)
         return self._of_table(line)
 
     def _of_table(self, line: str) -> Reading | None:
@@ -64,12 +64,12 @@ class SkLearn:
         if len(cells) != len(self._columns) or not cells[0].isdecimal():
             return None
         pairs = zip(self._columns[1:-1], map(number_in, cells[1:-1]), strict=True)
-        return _reading(list(pairs), int(cells[0]))
+        return _reading(line, list(pairs), int(cells[0]))
 
 
-def _reading(pairs: list[tuple[str, Number | None]], step: int | None) -> Reading | None:
+def _reading(line: str, pairs: list[tuple[str, Number | None]], step: int | None) -> Reading | None:
     values = [(name, number) for name, number in pairs if number is not None]
-    return Reading(values, step) if values else None
+    return Reading(values, step, inner=line) if values else None
 
 
 def _named(text: str) -> list[tuple[str, Number | None]]:

@@ -6,7 +6,12 @@ import re
 from collections.abc import Sequence
 
 from hpo_lib.collectors.formats import Number, Reading, headline, in_a_word, step_in
-from hpo_lib.collectors.numbers import BEGINS, WHOLE, number_at, to_float
+from hpo_lib.collectors.numbers import BEGINS, WHOLE, WRAPPED, number_at, to_float
+
+#: Ends with a word that makes `val loss` another metric than `loss`.
+_QUALIFIED = re.compile(
+    r"(?i:val|valid|validation|train|training|test|testing|eval|dev|best|target)\s$"
+)
 
 
 class Equals:
@@ -15,17 +20,20 @@ class Equals:
     rank = 0
     needles: Sequence[bytes] = ()
     marks: Sequence[str] = ()
-    _between = r"\s?=\s?"
+    _between = r"[ \t]{0,40}=[ \t]{0,40}[\"']?"
 
     def __init__(self, wanted: frozenset[str]) -> None:
         """Take the names to look for; none stands for whatever looks like one."""
         longest_first = sorted(wanted, key=len, reverse=True)
         names = "|".join(map(re.escape, longest_first)) or r"[A-Za-z_][\w./-]*"
-        self._form = re.compile(rf"({names}){self._between}(?:({WHOLE})|(?={BEGINS}))")
+        self._form = re.compile(
+            rf"({names}){self._between}(?:{WRAPPED})?(?:({WHOLE})|(?={BEGINS}))"
+        )
 
     def read(self, line: str) -> Reading | None:
         """Read the wanted names."""
         values: list[tuple[str, Number]] = []
+        starts: list[int] = []
         for found in self._form.finditer(line):
             start = found.start()
             if start and in_a_word(line, start):
@@ -35,7 +43,16 @@ class Equals:
                 values.append((name, (to_float(text), text)))
             elif number := number_at(line, found.end()):
                 values.append((name, number))
-        return Reading(values, self._step(line)) if values else None
+            else:
+                continue
+            starts.append(start)
+        if not values or "Namespace(" in line:  # the arguments of a program, no results
+            return None
+        if len(values) > len({name for name, _ in values}):
+            values = _plainest(
+                values, [_QUALIFIED.search(line, 0, at) is not None for at in starts]
+            )
+        return Reading(values, self._step(line))
 
     def _step(self, line: str) -> int | None:
         return step_in(line)
@@ -45,7 +62,7 @@ class Colon(Equals):
     """Reads `val_loss: 0.5`, also in quotes; without a step, it is that of a headline before."""
 
     rank = 2
-    _between = r"[\"']?\s{0,8}:\s{0,8}[\"']?"
+    _between = r"[\"']?[ \t]{0,40}:[ \t]{0,40}[\"']?"
 
     def __init__(self, wanted: frozenset[str]) -> None:
         """Take the names to look for."""
@@ -63,3 +80,12 @@ class Colon(Equals):
     def _step(self, line: str) -> int | None:
         own = step_in(line)
         return self._headline if own is None else own
+
+
+def _plainest(
+    values: Sequence[tuple[str, Number]], qualified: Sequence[bool]
+) -> list[tuple[str, Number]]:
+    """Of a name that stands in a line as `loss` and as `val loss`, keep what is the plain one."""
+    pairs = list(zip(values, qualified, strict=True))
+    plain = {name for (name, _), other in pairs if not other}
+    return [one for one, other in pairs if not other or one[0] not in plain]
