@@ -95,8 +95,10 @@ def wanted(spec: Spec) -> frozenset[str]:
 def from_json(line: str) -> dict[str, float]:
     """Read the numbers of a JSON object, also of objects inside it, by name; else none."""
     found = object_in(line)
-    values = found.values if found else ()
-    return {name: value for name, (value, _) in values if value is not None}
+    if found is None:
+        return {}
+    step = {} if found.step is None else {"step": float(found.step)}
+    return step | {name: value for name, (value, _) in found.values if value is not None}
 
 
 def plain(seen: Observation) -> Observation:

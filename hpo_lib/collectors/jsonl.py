@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo_lib.collectors import Sighting, Source
-from hpo_lib.collectors.formats import Number
+from hpo_lib.collectors.formats import Reading, asked
 from hpo_lib.collectors.formats.json_lines import object_in
 from hpo_lib.core.trial import Observation
 from hpo_lib.files.lines import LONGEST, Line, numbered
@@ -29,12 +29,13 @@ class JsonlCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the file."""
-        for index, (line, values, step) in enumerate(self._records(source)):
-            time = values.get("time", (None, ""))[0]
-            for name in sorted(wanted & values.keys()):
-                value, text = values[name]
+        for index, (line, reading) in enumerate(self._records(source)):
+            for printed, (value, text) in sorted(dict(reading.values).items()):
+                name = asked(printed, wanted)
+                if name is None:
+                    continue
                 if value is not None:
-                    yield Observation(name, value, step=step, time=time, line=index)
+                    yield Observation(name, value, reading.step, reading.time, index)
                 elif name not in self.unreadable:
                     where = f"line {line.number} of {self._path}"
                     told = f"{name} must be wholly a number, got {text!r} in {where}"
@@ -42,11 +43,11 @@ class JsonlCollector:
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield every number of every line."""
-        for line, values, _ in self._records(source):
-            for name in values:
+        for line, reading in self._records(source):
+            for name, _ in reading.values:
                 yield Sighting(name, True, line.text, line.number)
 
-    def _records(self, source: Source) -> Iterator[tuple[Line, dict[str, Number], int | None]]:
+    def _records(self, source: Source) -> Iterator[tuple[Line, Reading]]:
         place = below(source.output, self._path)
         for line in numbered(place) if place else ():
             if line.cut and not self.remarks:
@@ -56,4 +57,4 @@ class JsonlCollector:
                 )
             found = object_in(line.text)
             if found is not None:
-                yield line, dict(found.values), found.step
+                yield line, found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
+from typing import AnyStr
 
 from hpo_lib import registry
 from hpo_lib.collectors import Sighting, Source, own_format
-from hpo_lib.collectors.formats import TITLES, Format, Number, Reading, spellings
+from hpo_lib.collectors.formats import TITLES, Format, Number, Reading, asked
 from hpo_lib.collectors.numbers import is_glued
 from hpo_lib.collectors.own_format import Expression
 from hpo_lib.core.trial import Observation
@@ -96,7 +97,7 @@ class LineRules:
         for index, (line, by, reading) in enumerate(readings):
             step = reading.step
             for printed, (value, text) in reading.values:
-                name = printed if printed in wanted else _asked(printed, wanted)
+                name = printed if printed in wanted else asked(printed, wanted)
                 if name is None or (owners is not None and owners[name] != by):
                     continue
                 if value is not None:
@@ -220,8 +221,8 @@ class _Reader:
         self._wanted = wanted
         self._formats = [(n if named or one.rank else "", one) for n, one in formats.items()]
         self._unmarked = [(name, one) for name, one in self._formats if not one.marks]
-        marks = {mark for one in formats.values() for mark in one.marks}
-        self._marked = re.compile("|".join(map(re.escape, sorted(marks))) or "(?!)").search
+        marks = _shortest({mark for one in formats.values() for mark in one.marks})
+        self._marked = re.compile("|".join(map(re.escape, marks)) or "(?!)").search
         own = (needle for one in formats.values() for needle in one.needles)
         self.needles = tuple(dict.fromkeys([*_needles(wanted), *own])) if wanted else ()
 
@@ -274,15 +275,9 @@ def _latest(
 
 def _wanted(reading: Reading, wanted: frozenset[str]) -> Iterator[tuple[str, Number]]:
     for printed, number in reading.values:
-        name = printed if printed in wanted else _asked(printed, wanted)
+        name = printed if printed in wanted else asked(printed, wanted)
         if name is not None:
             yield name, number
-
-
-@lru_cache(maxsize=1_024)
-def _asked(printed: str, wanted: frozenset[str]) -> str | None:
-    """Give the wanted name that a printed one stands for."""
-    return next((name for name in spellings(printed) if name in wanted), None)
 
 
 def _needles(wanted: frozenset[str]) -> list[bytes]:
@@ -291,7 +286,12 @@ def _needles(wanted: frozenset[str]) -> list[bytes]:
     for name in wanted:
         word = max(_WORD.findall(name), key=len, default=name)
         found |= {word.encode()} if word.isascii() else {word.encode(), b"\\u"}
-    return sorted(one for one in found if not any(other in one for other in found - {one}))
+    return _shortest(found)
+
+
+def _shortest(words: set[AnyStr]) -> list[AnyStr]:
+    """Leave out what holds another one: whoever looks for that finds it too."""
+    return sorted(one for one in words if not any(other in one for other in words - {one}))
 
 
 def _plain(text: str) -> str:

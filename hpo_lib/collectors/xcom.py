@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from hpo_lib.collectors import Sighting, Source, from_json, whole
+from hpo_lib.collectors import Sighting, Source, from_json
+from hpo_lib.collectors.formats import asked
+from hpo_lib.collectors.formats.json_lines import object_in
 from hpo_lib.core.trial import Observation
 from hpo_lib.files.places import below, tail
 from hpo_lib.spec.sections import Metrics
@@ -33,10 +35,13 @@ class XcomCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield the wanted metrics in the order of their names."""
-        values = from_json(_returned(source))
-        step = whole(values.get("step", values.get("epoch")))
-        for name in sorted(wanted & values.keys()):
-            yield Observation(name, values[name], step=step, time=values.get("time"))
+        found = object_in(_returned(source))
+        if found is None:
+            return
+        for printed, (value, _) in sorted(dict(found.values).items()):
+            name = asked(printed, wanted)
+            if name is not None and value is not None:
+                yield Observation(name, value, step=found.step, time=found.time, line=0)
 
     @staticmethod
     def lacking(source: Source) -> str:

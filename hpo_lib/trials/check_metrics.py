@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from hpo_lib.collectors import Source, plain, summary, wanted
+from hpo_lib.collectors.formats import asked
 from hpo_lib.core.trial import Cause, Observation
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import COLLECTOR_SETTINGS
@@ -118,7 +119,7 @@ def _strangers(
     unread: dict[str, Stranger] = {}
     others: dict[str, Stranger] = {}
     for seen in sightings:
-        if seen.name in NO_METRICS or (seen.name in known and seen.read):
+        if seen.name in NO_METRICS or (seen.read and asked(seen.name, known)):
             continue
         group = unread if seen.name in known else others
         group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1

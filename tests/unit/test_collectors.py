@@ -400,3 +400,20 @@ def test_thinning_never_changes_what_a_series_is_reduced_to(
         kept = thinned(found, objectives)
     assert reduce(kept, objectives) == reduce(found, objectives)
     assert max(Counter(o.metric for o in kept).values()) <= limit
+
+
+def test_the_clock_and_the_counter_of_a_record_are_no_metrics(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 3, "time": 1.7e9, "metrics": {"val_loss": 0.5}}\n'
+        '{"step": null, "time": 1.7e9, "metrics": {"step": 0.25, "time": 12.5, "PR AUC": 0.75}}\n'
+    )
+    found = load("collector", "jsonl")(Metrics(collector="jsonl")).collect(
+        Source(tmp_path / "log.txt", tmp_path), frozenset({"step", "time", "val_loss", "PR_AUC"})
+    )
+    told = {(one.metric, one.value, one.step) for one in found}
+    assert told == {
+        ("val_loss", 0.5, 3),
+        ("step", 0.25, None),
+        ("time", 12.5, None),
+        ("PR_AUC", 0.75, None),
+    }

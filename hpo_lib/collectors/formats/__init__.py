@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from hpo_lib.collectors.numbers import step_at
@@ -33,12 +34,14 @@ class Reading(NamedTuple):
 
     A later reading of the same `moment` replaces an earlier one: a progress bar is drawn again and
     again. `inner` is the text that another format may read, if no value is wanted; None: nobody.
+    `time` is when it was, in seconds since 1970, if it says so.
     """
 
     values: Sequence[tuple[str, Number]] = ()
     step: int | None = None
     moment: int | None = None
     inner: str | None = None
+    time: float | None = None
 
 
 class Format(Protocol):
@@ -94,7 +97,13 @@ def step_in(line: str) -> int | None:
 
 def in_a_word(line: str, at: int) -> bool:
     """Say whether what stands at a place is the end of a longer name, such as `val/loss`."""
-    return at > 0 and line[at - 1] != " " and (line[at - 1] in "_./-" or line[at - 1].isalnum())
+    return at > 0 and (line[at - 1] in "_./-" or line[at - 1].isalnum())
+
+
+@lru_cache(maxsize=1_024)
+def asked(printed: str, wanted: frozenset[str]) -> str | None:
+    """Give the wanted name that a printed one stands for."""
+    return next((name for name in spellings(printed) if name in wanted), None)
 
 
 def spellings(printed: str) -> Iterator[str]:

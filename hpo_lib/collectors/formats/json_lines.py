@@ -85,7 +85,11 @@ def _read(record: Mapping[str, Any]) -> Reading:
         values, known = list(by_name.items()), {name: one for name, (one, _) in by_name.items()}
     message, step = _message(record), _step(known)
     step = step_in(message) if message and step is None else step
-    return Reading(values, step, inner=message)
+    when = _number(record.get("time"))
+    if isinstance(record.get("metrics"), Mapping):  # what counts and dates these is no metric
+        own = record["metrics"].keys()
+        values = [one for one in values if one[0] in own or one[0] not in ("step", "time")]
+    return Reading(values, step, inner=message, time=when[0] if when else None)
 
 
 def _flat(record: Mapping[str, Any]) -> list[tuple[str, Number]] | None:

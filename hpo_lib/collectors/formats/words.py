@@ -13,6 +13,9 @@ _QUALIFIED = re.compile(
     r"(?i:val|valid|validation|train|training|test|testing|eval|dev|best|target)\s$"
 )
 
+#: Beside other values these count them.
+_COUNTERS = frozenset({"step", "epoch"})
+
 
 class Equals:
     """Reads `val_loss=0.5` and `val_loss = 0.5`; the step stands in the same line."""
@@ -36,9 +39,11 @@ class Equals:
         starts: list[int] = []
         for found in self._form.finditer(line):
             start = found.start()
-            if start and in_a_word(line, start):
+            if start and line[start - 1] != " " and in_a_word(line, start):
                 continue
             name, text = found.groups()
+            if name in _COUNTERS and line.count("=") > 1:
+                continue
             if text is not None:
                 values.append((name, (to_float(text), text)))
             elif number := number_at(line, found.end()):
@@ -48,7 +53,7 @@ class Equals:
             starts.append(start)
         if not values or "Namespace(" in line:  # the arguments of a program, no results
             return None
-        if len(values) > len({name for name, _ in values}):
+        if len(values) > 1 and len({name for name, _ in values}) < len(values):
             values = _plainest(
                 values, [_QUALIFIED.search(line, 0, at) is not None for at in starts]
             )
