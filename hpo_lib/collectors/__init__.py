@@ -186,9 +186,11 @@ class _Series:
     def add(self, place: int, observation: Observation) -> None:
         """Take the next value."""
         before, self.last = self.last, (place, observation)
-        self.first = self.first if self.count else self.last
-        if _earlier(observation.step, before[1].step):
+        step, earlier = observation.step, before[1].step
+        if step is not None and earlier is not None and step < earlier:
             self.went_back, self.ever_back, self.before_pass = True, True, before
+        if not self.count:
+            self.first = self.last
         if self.objective and _better(observation, self.best, self.objective):
             self.best, self.before_best = self.last, before
             self.before_best_pass, self.went_back = self.before_pass, False
@@ -286,10 +288,6 @@ class _Series:
         those = (self.last, self.best, self._partner)
         extra = dict(one for one in those if one is not _NOWHERE)
         return sorted((self._held | extra).items())
-
-
-def _earlier(step: int | None, than: int | None) -> bool:
-    return step is not None and than is not None and step < than
 
 
 def _better(new: Observation, best: _Place, objective: Objective) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from hpo_lib.collectors.formats import Number, Reading, headline, in_a_word, step_in
-from hpo_lib.collectors.numbers import BEGINS, WHOLE, WRAPPED, number_at, to_float
+from hpo_lib.collectors.numbers import BEGINS, WHOLE, WRAPPED, number_at
 
 #: Ends with a word that makes `val loss` another metric than `loss`.
 _QUALIFIED = re.compile(
@@ -45,7 +45,7 @@ class Equals:
             if name in _COUNTERS and line.count("=") > 1:
                 continue
             if text is not None:
-                values.append((name, (to_float(text), text)))
+                values.append((name, (float(text), text)))
             elif number := number_at(line, found.end()):
                 values.append((name, number))
             else:
