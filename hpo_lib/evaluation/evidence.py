@@ -1,6 +1,7 @@
 """Evidence: what final trials have left for the gate to compare, and what of it is missing.
 
-Pure. A final trial counts with all that it should have left and with its pair, or not at all.
+Pure. A final trial counts with all that it should have left and with its pair, or takes no part.
+What is known of one that takes no part is kept all the same: it may speak against a challenger.
 """
 
 from __future__ import annotations
@@ -81,6 +82,18 @@ class Evidence:
         own = [set(scored(self.metric, side)) for _, side in self.sides]
         return sorted(set.intersection(*own))
 
+    def known(self, side: Scores) -> dict[int, float]:
+        """Give a side's scores by position, those of final trials that take no part too."""
+        return {at: value for at, value in self._told(side).items() if is_score(value)}
+
+    def _told(self, side: Scores) -> dict[int, float]:
+        """Give what a side's trials scored; where only the example scores say it, their mean."""
+        left = enumerate(one.get(self.metric) for one in side.metrics)
+        told = {at: float(value) for at, value in left if value is not None}
+        rows = _rows(self.metric, side)
+        lost = {at: float(sum(rows[at])) / len(rows[at]) for at in rows.keys() - told.keys()}
+        return told | lost
+
     def values(self, side: Scores) -> list[float]:
         """Give a side's scores by seed."""
         known = scored(self.metric, side)
@@ -95,10 +108,10 @@ class Evidence:
 
     def unfit(self) -> str | None:
         """Say why there is nothing to compare."""
-        for at, one in enumerate(self.challenger.metrics):
-            if not _is_score(one.get(self.metric, 0.0)):
-                value = number(float(one[self.metric]))
-                return f"the challenger's {self.metric} was {value} in {self.trials([at])}"
+        for at, value in sorted(self._told(self.challenger).items()):
+            if not is_score(value):
+                was = number(value)
+                return f"the challenger's {self.metric} was {was} in {self.trials([at])}"
         if len(self.seeds) >= MIN_SEEDS:
             return None
         if len(self._scored) >= MIN_SEEDS:
@@ -116,29 +129,33 @@ class Evidence:
         )
 
     def mismatch(self) -> str | None:
-        """Say what shows that example scores are of different hold-outs, or not of the metric."""
-        found = self.examples()
-        sizes = Counter(len(scores) for one in found for scores in one)
+        """Say what shows that example scores are of different hold-outs, or not of the metric.
+
+        All that are there are looked at, be their pair lost or not.
+        """
+        found = {name: _rows(self.metric, side) for name, side in self.sides}
+        sizes = Counter(len(scores) for rows in found.values() for scores in rows.values())
         if len(sizes) > 1:
             return self._sizes(found, sizes)
         if set(sizes) == {1}:
             return f"{self.metric} was scored on a hold-out of one example"
-        for (name, side), one in zip(self.sides, found, strict=bool(found)):
-            for at, value, scores in zip(self.seeds, self.values(side), one, strict=True):
-                if why := _contradiction(value, scores):
-                    shown = f"{number(value, DIGITS)} in {self.trials([at])}"
+        for name, side in self.sides:
+            values = scored(self.metric, side)
+            for at in sorted(values.keys() & found[name].keys()):
+                if why := _contradiction(values[at], found[name][at]):
+                    shown = f"{number(values[at], DIGITS)} in {self.trials([at])}"
                     return f"the {name}'s {self.metric} is {shown}, {why}"
         return None
 
     def _sizes(
-        self, found: Sequence[Sequence[Sequence[float]]], sizes: Mapping[int, int]
-    ) -> str | None:
+        self, found: Mapping[str, Mapping[int, Sequence[float]]], sizes: Mapping[int, int]
+    ) -> str:
         """Name the final trials whose hold-out has another size than most."""
         usual = max(sizes, key=lambda size: (sizes[size], size))
         others = []
-        for (name, _), one in zip(self.sides, found, strict=True):
-            at = [at for at, scores in zip(self.seeds, one, strict=True) if len(scores) != usual]
-            own = " and ".join(f"{size:,}" for size in sorted({*map(len, one)} - {usual}))
+        for name, rows in found.items():
+            at = [at for at, scores in rows.items() if len(scores) != usual]
+            own = " and ".join(f"{size:,}" for size in sorted({*map(len, rows.values())} - {usual}))
             others += [f"the {name}'s {self.trials(at)} on {own}"] if at else []
         shown = " and ".join(f"{size:,}" for size in (min(sizes), max(sizes)))
         return (
@@ -148,7 +165,7 @@ class Evidence:
 
     def gaps(self) -> list[str]:
         """Say in sentences which final trials do not count, and why: whose evidence is missing."""
-        return [*self._without_score(), *self.without_examples()]
+        return [*self._without_score(), *self._without_pair(), *self.without_examples()]
 
     def _without_score(self) -> Iterator[str]:
         missing = [at for at in range(self.asked) if at not in self._scored]
@@ -156,6 +173,16 @@ class Evidence:
             whose = "" if self.champion is None else " on at least one side"
             which = self.trials(missing).capitalize()
             yield f"{which} took no part, for want of {self.metric}{whose}."
+
+    def _without_pair(self) -> Iterator[str]:
+        """Say what a side has scored where there is nothing of the other to compare it with."""
+        known = {name: self.known(side) for name, side in self.sides}
+        both = set.intersection(*map(set, known.values()))
+        for name, scores in known.items():
+            if alone := sorted(scores.keys() - both):
+                mean = number(sum(scores[at] for at in alone) / len(alone), DIGITS)
+                several = " in the mean" if alone[1:] else ""
+                yield f"In {self.trials(alone)} the {name}'s {self.metric} is {mean}{several}."
 
     def without_examples(self) -> Iterator[str]:
         """Say which final trials have a score but no example scores, while others have both."""
@@ -180,7 +207,7 @@ class Evidence:
 def scored(metric: str, side: Scores) -> dict[int, float]:
     """Give a side's scores by position; those that are missing or not finite are left out."""
     pairs = enumerate(one.get(metric, math.nan) for one in side.metrics)
-    return {at: float(value) for at, value in pairs if _is_score(value)}
+    return {at: float(value) for at, value in pairs if is_score(value)}
 
 
 def _rows(metric: str, side: Scores) -> dict[int, Sequence[float]]:
@@ -193,7 +220,8 @@ def _is_left(rows: Sequence[float] | None) -> bool:
     return rows is not None and len(rows) > 0
 
 
-def _is_score(value: float) -> bool:
+def is_score(value: float) -> bool:
+    """Say whether a value is finite, and no larger than a score can be."""
     return abs(value) <= LARGEST
 
 

@@ -2,20 +2,20 @@
 
 Pure, and without randomness: the same scores give the same verdict. docs/gate.md derives the rule.
 What is missing of the evidence never makes it easier: a challenger is promoted unasked only on all
-of it.
+of it, and what is known of a final trial of which something is missing counts against it as before.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import SpecError
-from hpo_lib.evaluation.evidence import DIGITS, LARGEST, Evidence, scored
+from hpo_lib.evaluation.evidence import DIGITS, LARGEST, Evidence, is_score, scored
 from hpo_lib.evaluation.evidence import Scores as Scores
+from hpo_lib.evaluation.uncertainty import exceeds, mean_of, uncertainty_of
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.words import count, number
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Differences this small beside the scores themselves are rounding.
-_ROUNDING = 1e-9
 #: Whom a challenger that is better is shown to: nobody, people if the verdict is unsure, people.
 Approval = Literal["none", "unsure", "manual"]
 
@@ -91,10 +89,12 @@ class Made:
     """What a champion scored when it was made, if that is known, and how it was trained otherwise.
 
     The latter in words; what is not known any more of how it is trained counts as another way.
+    It was scored on so many `examples` one by one, if that is known.
     """
 
     score: float | None
     otherwise: Sequence[str] = ()
+    examples: int = 0
 
 
 def judge(
@@ -106,6 +106,8 @@ def judge(
     a champion the guards alone decide. A challenger is not promoted if its score was not finite
     with some seed, or if fewer than two seeds can be compared; nor, unless people decide,
     if the champion was `made` by another training and has lost more than `min_improvement` since.
+    What is known of a final trial that cannot be compared example by example is not forgotten: the
+    scores of all seeds have to show the improvement too, and guards are over all seeds.
     One that is better by what is left of the evidence is promoted unasked only if nothing is
     missing, and only if there is a score per example where there is a champion (`rule.approval`).
     """
@@ -120,28 +122,42 @@ def judge(
 
 
 def _broken(rule: Rule, case: Evidence) -> Iterator[str]:
-    """Say why each broken guard is broken; a metric that was not measured breaks its own."""
+    """Say why each broken guard is broken; it is over all seeds, whether they take part or not.
+
+    A final trial that left anything, but not a guard's metric, breaks the guard.
+    """
     for guard in rule.guards:
-        known = [(name, scored(guard.metric, side)) for name, side in case.sides]
-        needed = known if guard.not_worse_than is not None else known[:1]
-        gaps = [(name, sorted({*case.seeds} - scores.keys())) for name, scores in needed]
+        sides = case.sides if guard.not_worse_than is not None else case.sides[:1]
+        known = [scored(guard.metric, side) for _, side in sides]
+        gaps = [(name, _silent(guard.metric, side)) for name, side in sides]
         unknown = [f"the {name}'s {case.trials(at)}" for name, at in gaps if at]
         if unknown:
             whose = next(name for name, at in gaps if at)
             said = f"The {whose}'s {guard.metric} is not known for every seed"
             yield f"{said}: it is missing in {' and '.join(unknown)}."
             continue
-        means = [_mean([scores[at] for at in case.seeds]) for _, scores in needed]
-        yield from _out_of_bounds(guard, means[0])
-        if means[1:]:
+        yield from _out_of_bounds(guard, mean_of([*known[0].values()]))
+        if known[1:]:
+            both = sorted(known[0].keys() & known[1].keys())
+            means = (mean_of([scores[at] for at in both]) for scores in known)
             yield from _worse(guard, rule.direction_of(guard), *means)
+
+
+def _silent(metric: str, side: Scores) -> list[int]:
+    """Give the positions of final trials that left something, but no score of a metric."""
+    known, left = scored(metric, side), enumerate(side.metrics)
+    return [
+        at
+        for at, one in left
+        if at not in known and (metric in one or any(map(is_score, one.values())))
+    ]
 
 
 def _out_of_bounds(guard: Guard, value: float) -> Iterator[str]:
     shown = f"The challenger's {guard.metric} is {number(value, DIGITS)}"
-    if guard.at_most is not None and _exceeds(value, guard.at_most, value):
+    if guard.at_most is not None and exceeds(value, guard.at_most, value):
         yield f"{shown}, more than {number(guard.at_most)} (at_most)."
-    if guard.at_least is not None and _exceeds(guard.at_least, value, value):
+    if guard.at_least is not None and exceeds(guard.at_least, value, value):
         yield f"{shown}, less than {number(guard.at_least)} (at_least)."
 
 
@@ -149,7 +165,7 @@ def _worse(guard: Guard, direction: Direction | None, value: float, than: float)
     if guard.not_worse_than is None or direction is None:
         return
     worse = direction.loss(value) - direction.loss(than)
-    if _exceeds(worse, guard.not_worse_than, value, than):
+    if exceeds(worse, guard.not_worse_than, value, than):
         yield (
             f"The challenger's {guard.metric} is {number(value, DIGITS)}, worse than the "
             f"champion's {number(than, DIGITS)} by {number(worse, DIGITS)}, more than "
@@ -157,17 +173,13 @@ def _worse(guard: Guard, direction: Direction | None, value: float, than: float)
         )
 
 
-def _exceeds(value: float, bound: float, *scores: float) -> bool:
-    """Say whether a value computed from `scores` exceeds a bound by more than their rounding."""
-    return value - bound > _ROUNDING * max(map(abs, scores))
-
-
 def _first(rule: Rule, case: Evidence, broken: Sequence[str]) -> Verdict:
-    mean, gaps = number(_mean(case.values(case.challenger)), DIGITS), case.gaps()
+    known, gaps = [*case.known(case.challenger).values()], case.gaps()
     promote, asks = _outcome(rule, not broken, bool(gaps), bool(gaps))
     said = [
-        f"{_OUTCOME[promote, asks]}: the challenger's {rule.metric} is {mean} over "
-        f"{count(len(case.seeds), 'seed')}, and there is no champion to compare it with.",
+        f"{_OUTCOME[promote, asks]}: the challenger's {rule.metric} is "
+        f"{number(mean_of(known), DIGITS)} over {count(len(known), 'seed')}, and there is no "
+        "champion to compare it with.",
         *_of_guards(rule, broken),
         *gaps,
         *_of_gaps(rule, not broken, gaps),
@@ -179,16 +191,19 @@ def _compared(
     rule: Rule, case: Evidence, champion: Scores, made: Made | None, broken: Sequence[str]
 ) -> Verdict:
     found = _difference(rule, case, champion)
-    missed = [name for name, at in found.bounds(rule).items() if not found.exceeds(at)]
-    doubts, gaps = list(_doubts(rule, found.theirs, made)), [*case.gaps(), *_forgotten(rule, made)]
-    good = not missed and not broken and (rule.attended or not doubts)
+    whole = _by_scores(rule, case, champion)
+    against = found.missed(rule) or (whole is not None and whole.missed(rule)) or broken
+    doubts = list(_doubts(rule, mean_of([*case.known(champion).values()]), made))
+    gaps = [*case.gaps(), *_forgotten(rule, made, found.examples)]
+    good = not against and (rule.attended or not doubts)
     promote, asks = _outcome(rule, good, bool(gaps), bool(gaps) or not found.examples)
     said = [
         f"{_OUTCOME[promote, asks]}: {rule.metric} is {number(found.mine, DIGITS)} for the "
         f"challenger and {number(found.theirs, DIGITS)} for the champion, over "
         f"{count(len(case.seeds), 'seed')} ({rule.direction}).",
-        _of_improvement(found.improvement, found.error, list(found.bounds(rule)), missed),
+        _of_improvement(rule, found),
         _of_error(len(case.seeds), found.examples),
+        *_of_all(rule, whole),
         *_of_guards(rule, broken),
         *gaps,
         *_of_gaps(rule, good, gaps),
@@ -207,6 +222,7 @@ class _Difference:
     improvement: float
     error: float
     uncertainty: float
+    seeds: int
     examples: int
 
     def bounds(self, rule: Rule) -> dict[str, float]:
@@ -217,9 +233,22 @@ class _Difference:
             f"{sure} ({number(self.uncertainty, DIGITS)})": self.uncertainty,
         }
 
-    def exceeds(self, bound: float) -> bool:
-        """Say whether the improvement exceeds a bound by more than rounding."""
-        return _exceeds(self.improvement, bound, self.mine, self.theirs)
+    def missed(self, rule: Rule) -> list[str]:
+        """Name what the improvement does not exceed by more than rounding."""
+        bounds, scores = self.bounds(rule).items(), (self.mine, self.theirs)
+        return [name for name, at in bounds if not exceeds(self.improvement, at, *scores)]
+
+
+def _by_scores(rule: Rule, case: Evidence, champion: Scores) -> _Difference | None:
+    """Compare the means over all seeds whose scores are known, be there example scores or not.
+
+    None if these are the seeds that take part.
+    """
+    mine, theirs = case.known(case.challenger), case.known(champion)
+    both = sorted(mine.keys() & theirs.keys())
+    if both == case.seeds:
+        return None
+    return _between(rule, [[scores[at] for at in both] for scores in (mine, theirs)])
 
 
 def _difference(rule: Rule, case: Evidence, champion: Scores) -> _Difference:
@@ -232,12 +261,21 @@ def _difference(rule: Rule, case: Evidence, champion: Scores) -> _Difference:
     if examples.size:
         by_seed = examples.mean(axis=2).tolist()
         by_example = examples[0] - examples[1]
-    mine, theirs = map(_mean, by_seed)
+    return _between(rule, by_seed, by_example)
+
+
+def _between(
+    rule: Rule,
+    by_seed: Sequence[Sequence[float]],
+    by_example: NDArray[np.float64] | None = None,
+) -> _Difference:
+    """Compare the means of two sides."""
+    mine, theirs = map(mean_of, by_seed)
     differences = [one - other for one, other in zip(*by_seed, strict=True)]
-    error, uncertainty = _uncertainty(differences, by_example, rule.confidence)
+    error, uncertainty = uncertainty_of(differences, by_example, rule.confidence)
     improvement = rule.direction.loss(theirs) - rule.direction.loss(mine)
     size = 0 if by_example is None else by_example.shape[1]
-    return _Difference(mine, theirs, improvement, error, uncertainty, size)
+    return _Difference(mine, theirs, improvement, error, uncertainty, len(differences), size)
 
 
 #: By `promote` and `asks`.
@@ -273,8 +311,13 @@ def _of_gaps(rule: Rule, good: bool, gaps: Sequence[str]) -> Iterator[str]:
         yield f"{what}, so people are asked."
 
 
-def _forgotten(rule: Rule, made: Made | None) -> Iterator[str]:
-    """Say what is not known of a champion that was trained otherwise: whether it has lost by it."""
+def _forgotten(rule: Rule, made: Made | None, examples: int) -> Iterator[str]:
+    """Say what is not known any more, of what was known when the champion was made."""
+    if made is not None and made.examples and not examples:
+        yield (
+            "The final trials leave no scores of single examples any more; they did when the "
+            f"champion was made, of {count(made.examples, 'hold-out example')}."
+        )
     if made is not None and made.otherwise and made.score is None:
         yield (
             f"The champion was trained otherwise when it was made: {'; '.join(made.otherwise)}. "
@@ -287,7 +330,7 @@ def _doubts(rule: Rule, champion: float, made: Made | None) -> Iterator[str]:
     if made is None or not made.otherwise or made.score is None:
         return
     lost = rule.direction.loss(champion) - rule.direction.loss(made.score)
-    if not _exceeds(lost, rule.min_improvement, champion, made.score):
+    if not exceeds(lost, rule.min_improvement, champion, made.score):
         return
     yield (
         f"The champion was trained otherwise when it was made: {'; '.join(made.otherwise)}. Its "
@@ -302,55 +345,27 @@ def _doubts(rule: Rule, champion: float, made: Made | None) -> Iterator[str]:
     )
 
 
-def _uncertainty(
-    by_seed: Sequence[float], by_example: NDArray[np.float64] | None, confidence: float
-) -> tuple[float, float]:
-    """Give the standard error of a mean difference, and its one-sided uncertainty.
-
-    Differences by seed, and by seed and example where there are such. See docs/gate.md.
-    """
-    from scipy.special import stdtrit
-
-    n_seeds = len(by_seed)
-    of_seeds, of_examples, t_examples = _variance(by_seed) / n_seeds, 0.0, 0.0
-    if by_example is not None:
-        n_examples = by_example.shape[1]
-        mean = by_example.mean(axis=0)
-        rest = by_example - mean
-        rest -= rest.mean(axis=1, keepdims=True)
-        both = float((rest * rest).mean()) / ((n_seeds - 1) * (n_examples - 1))
-        furthest = float(abs(mean - mean.mean()).max()) / n_examples
-        of_seeds = max(of_seeds, both)
-        of_examples = max(float(mean.var()) / (n_examples - 1) - both, 0.0) + furthest * furthest
-        t_examples = float(stdtrit(n_examples - 1, confidence))
-    t_seeds = float(stdtrit(n_seeds - 1, confidence))
-    uncertainty = math.hypot(t_seeds * math.sqrt(of_seeds), t_examples * math.sqrt(of_examples))
-    return math.sqrt(of_seeds + of_examples), uncertainty
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Give the mean, the same in whatever order."""
-    return math.fsum(values) / len(values)
-
-
-def _variance(values: Sequence[float]) -> float:
-    middle = _mean(values)
-    return math.fsum((x - middle) * (x - middle) for x in values) / (len(values) - 1)
-
-
-def _of_improvement(
-    improvement: float, error: float, bounds: Sequence[str], missed: Sequence[str]
-) -> str:
-    size = f"{number(abs(improvement), DIGITS)} ± {number(error, DIGITS)}"
-    if improvement <= 0:
-        return (
-            f"It is worse by {size}."
-            if improvement < 0
-            else f"They are equal (± {number(error, DIGITS)})."
-        )
+def _of_improvement(rule: Rule, found: _Difference) -> str:
+    error, missed = number(found.error, DIGITS), found.missed(rule)
+    size = f"{number(abs(found.improvement), DIGITS)} ± {error}"
+    if found.improvement == 0:
+        return f"They are equal (± {error})."
+    if found.improvement < 0:
+        return f"It is worse by {size}."
     if missed:
         return f"It is better by {size}, which does not exceed {' nor '.join(missed)}."
-    return f"It is better by {size}, which exceeds {' and '.join(bounds)}."
+    return f"It is better by {size}, which exceeds {' and '.join(found.bounds(rule))}."
+
+
+def _of_all(rule: Rule, whole: _Difference | None) -> Iterator[str]:
+    """Say what the known scores of all seeds show, if some of them take no part."""
+    if whole is not None:
+        yield (
+            f"Over all {count(whole.seeds, 'seed')} whose {rule.metric} is known, scores of single "
+            f"examples aside, it is {number(whole.mine, DIGITS)} for the challenger and "
+            f"{number(whole.theirs, DIGITS)} for the champion."
+        )
+        yield _of_improvement(rule, whole)
 
 
 def _of_error(n_seeds: int, n_examples: int) -> str:

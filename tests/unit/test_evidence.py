@@ -236,6 +236,198 @@ def test_a_champion_of_another_training_whose_score_is_forgotten_is_no_easier(
     assert unasked.promising is (asks is None)
 
 
+# What is known of a final trial that takes no part is not forgotten.
+
+APPROVALS = pytest.mark.parametrize("approval", ["none", "unsure", "manual"])
+
+
+def right(*shares: float, **others: Sequence[float]) -> Scores:
+    """Give a configuration that is right on these shares of 200 rows, by seed."""
+    listed = {"acc": shares, **others}
+    metrics = [{name: own[at] for name, own in listed.items()} for at in range(len(shares))]
+    rows = [[1.0] * round(200 * one) + [0.0] * round(200 * (1 - one)) for one in shares]
+    return Scores(metrics, {"acc": rows})
+
+
+FAILED_ONCE, STEADY = right(0.85, 0.85, 0.85, 0.85, 0.45), right(0.8, 0.8, 0.8, 0.8, 0.8)
+LESS_SURE = right(0.95, 0.95, 0.95, 0.95, 0.5)
+
+
+@APPROVALS
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        (
+            without_file(FAILED_ONCE, 4),
+            STEADY,
+            "Over all 5 seeds whose acc is known, scores of single examples aside, it is 0.77 for "
+            "the challenger and 0.8 for the champion. It is worse by 0.03 ± 0.08.",
+        ),
+        (torn(FAILED_ONCE, 4), STEADY, "Over all 5 seeds"),
+        (FAILED_ONCE, without_file(STEADY, 4), "Over all 5 seeds"),
+        (without_file(FAILED_ONCE, 4), without_file(STEADY, 4), "It is worse by 0.03 ± 0.08."),
+        # The champion's best seed, which the challenger does not reach.
+        (right(*[0.85] * 5), without_file(right(*[0.8] * 3, 1, 1), 3, 4), "by 0.03 ± 0.04"),
+        # Better in the mean, and not surely so.
+        (
+            without_file(LESS_SURE, 4),
+            STEADY,
+            "0.86 for the challenger and 0.8 for the champion. It "
+            "is better by 0.06 ± 0.09, which does not exceed the uncertainty at 95 % confidence",
+        ),
+        # The metric is lost and the file is not, which says the same.
+        (with_metrics(FAILED_ONCE, 4), STEADY, "it is 0.77 for the challenger and 0.8 for the"),
+        (
+            with_metrics(FAILED_ONCE, 4, loss=3.0),
+            without_file(STEADY, 0),
+            "0.77 for the challenger",
+        ),
+    ],
+)
+def test_the_known_scores_of_all_seeds_have_to_hold(
+    mine: Scores, theirs: Scores, said: str, approval: Any
+) -> None:
+    verdict = judge(replace(RULE, approval=approval), mine, theirs)
+    assert not verdict.promising
+    assert said in verdict.reason
+    assert "took no part" in verdict.reason
+    assert "are asked" not in verdict.reason
+
+
+def test_the_known_scores_have_to_be_better_by_min_improvement_too() -> None:
+    mine, enough = without_file(right(0.9, 0.9, 0.9, 0.9, 0.8), 4), replace(RULE, approval="manual")
+    assert judge(enough, mine, STEADY).promote
+    verdict = judge(replace(enough, min_improvement=0.08), mine, STEADY)
+    assert not verdict.promising
+    assert "is better by 0.08 ± 0.02, which does not exceed min_improvement (0.08)." in (
+        verdict.reason
+    )
+
+
+def test_what_a_side_scored_alone_is_told() -> None:
+    """It cannot be compared, as nothing is known of the other side with this seed."""
+    theirs = Scores([*STEADY.metrics[:3], {}, {}], {"acc": STEADY.examples["acc"][:3]})
+    verdict = judge(RULE, FAILED_ONCE, theirs)
+    assert (verdict.promote, verdict.asks) == (False, True)
+    assert (
+        "Final trials 4, 5 of 5 took no part, for want of acc on at least one side. In final "
+        "trials 4, 5 of 5 the challenger's acc is 0.65 in the mean."
+    ) in verdict.reason
+
+
+def test_a_score_that_is_lost_and_was_not_finite_is_known_by_its_rows() -> None:
+    rows = [*FAILED_ONCE.examples["acc"][:4], [math.nan] * 200]
+    mine = replace(with_metrics(FAILED_ONCE, 4), examples={"acc": rows})
+    verdict = judge(RULE, mine, STEADY)
+    assert not verdict.promising
+    assert "the challenger's acc was NaN in final trial 5 of 5" in verdict.reason
+
+
+GAPS = (0.05, 5.0, 0.05, 0.05, 0.05)
+HEAVY = right(*[0.95] * 5, gap=GAPS)
+LIGHT = right(*[0.8] * 5, gap=[0.05] * 5)
+
+
+@APPROVALS
+@pytest.mark.parametrize(
+    "guard",
+    [Guard("gap", at_most=0.1), Guard("gap", not_worse_than=0.1, direction=Direction.MINIMIZE)],
+)
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (HEAVY, LIGHT),
+        (HEAVY, without_file(LIGHT, 1)),
+        (without_file(HEAVY, 1), LIGHT),
+        (torn(HEAVY, 1), torn(LIGHT, 1, 2)),
+        (with_metrics(HEAVY, 1, gap=5.0), LIGHT),
+        (HEAVY, with_metrics(LIGHT, 1, gap=0.05)),
+        (without_file(HEAVY, *range(5)), without_file(LIGHT, *range(5))),
+    ],
+)
+def test_a_guard_is_over_all_seeds_whatever_rows_there_are(
+    mine: Scores, theirs: Scores, guard: Guard, approval: Any
+) -> None:
+    verdict = judge(replace(RULE, approval=approval, guards=[guard]), mine, theirs)
+    assert not verdict.promising
+    assert len(verdict.broken) == 1
+    assert "The challenger's gap is 1.04, " in verdict.broken[0]
+
+
+@APPROVALS
+@pytest.mark.parametrize("mine", [HEAVY, without_file(HEAVY, 1), with_metrics(HEAVY, 1, gap=5.0)])
+def test_a_guard_is_over_all_seeds_of_a_first_model_too(mine: Scores, approval: Any) -> None:
+    rule = replace(RULE, approval=approval, guards=[Guard("gap", at_most=0.1)])
+    verdict = judge(rule, mine, None)
+    assert not verdict.promising
+    assert verdict.broken == ("The challenger's gap is 1.04, more than 0.1 (at_most).",)
+    assert "acc is 0.95 over 5 seeds, and there is no champion" in verdict.reason
+
+
+@pytest.mark.parametrize("left", [{"acc": 0.95}, {"loss": 0.3}, {"acc": 0.95, "gap": math.inf}])
+def test_a_guards_metric_is_missing_where_a_trial_left_anything_else(
+    left: dict[str, float],
+) -> None:
+    rule = replace(RULE, guards=[Guard("gap", at_most=9)], approval="manual")
+    assert judge(rule, HEAVY, LIGHT).promote
+    verdict = judge(rule, with_metrics(HEAVY, 1, **left), without_file(LIGHT, 1))
+    assert "the challenger's final trial 2 of 5." in verdict.broken[0]
+
+
+def test_a_champion_that_fails_with_a_seed_can_be_replaced_by_people() -> None:
+    behind = Guard("gap", not_worse_than=9, direction=Direction.MINIMIZE)
+    failing = without_file(with_metrics(LIGHT, 1, acc=math.nan), 1)
+    verdict = judge(replace(RULE, guards=[behind]), HEAVY, failing)
+    assert (verdict.promote, verdict.asks) == (False, True)
+
+
+@APPROVALS
+@pytest.mark.parametrize("lost", [(1,), (0, 1), (1, 2, 4)])
+def test_a_proof_stays_one_without_the_file_of_the_other_side(
+    lost: tuple[int, ...], approval: Any
+) -> None:
+    rule, theirs = replace(RULE, approval=approval), without_file(STEADY, *lost)
+    other, short = right(*[0.95] * 5), right(*[0.95] * 5)
+    other = with_metrics(other, 1, acc=0.5)
+    verdict = judge(rule, other, theirs)
+    assert not verdict.promising
+    assert "0.5 in final trial 2 of 5, which is not the mean of its example" in verdict.reason
+    rows = [row[at == 1 :] for at, row in enumerate(short.examples["acc"])]
+    verdict = judge(rule, replace(short, examples={"acc": rows}), theirs)
+    assert not verdict.promising
+    assert "the challenger's final trial 2 of 5 on 199." in verdict.reason
+
+
+def test_a_champions_loss_by_another_training_is_over_all_of_its_scores() -> None:
+    """Its file of the seed that shows the loss is what is lost."""
+    made = Made(0.8, ["fixed.epochs was 40, is 4"])
+    theirs = right(0.8, 0.8, 0.8, 0.8, 0.4)
+    for left in (theirs, without_file(theirs, 4)):
+        verdict = judge(RULE, right(*[0.95] * 5), left, made)
+        assert not verdict.promising
+        assert "was 0.8 then and is 0.72 as trained now, worse by 0.08" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("approval", "promote", "asks"),
+    [("none", False, False), ("unsure", False, True), ("manual", True, False)],
+)
+def test_rows_that_there_were_when_the_champion_was_made_are_missing(
+    approval: Any, promote: bool, asks: bool
+) -> None:
+    rule, everything = replace(RULE, approval=approval), range(SEEDS)
+    left = [without_file(one, *everything) for one in ISSUE]
+    verdict = judge(rule, *left, Made(0.8, examples=200))
+    assert (verdict.promote, verdict.asks) == (promote, asks)
+    assert (
+        "The final trials leave no scores of single examples any more; they did when the champion "
+        "was made, of 200 hold-out examples. What is missing might speak against it, "
+    ) in verdict.reason
+    assert judge(replace(RULE, approval="none"), *left, Made(0.8)).promote, "nothing says so"
+    whole = side(CLEARLY_BETTER), ISSUE[1]
+    assert judge(RULE, *whole, Made(0.8, examples=100)).promote, "it is another hold-out"
+
+
 # The property: with all of its evidence the gate is easiest.
 
 bits = st.lists(st.sampled_from([0.0, 1.0]), min_size=8, max_size=8)
@@ -317,6 +509,40 @@ def test_no_verdict_gets_easier_when_evidence_is_taken_away(
     assert now.promote <= whole.promote
     if now.promote:
         assert (now.improvement, now.error) == (whole.improvement, whole.error)
+
+
+@settings(max_examples=200)
+@given(cases(), st.sampled_from(["none", "unsure", "manual"]), st.data())
+def test_files_that_vanish_never_hide_what_is_known(
+    case: tuple[Rule, Scores, Scores | None, Made | None], approval: Any, data: st.DataObject
+) -> None:
+    """The metrics stay: what they refuse by themselves is refused, and each guard stays broken."""
+    rule, (_, mine, theirs, made) = replace(case[0], approval=approval), case
+    at = st.sets(st.integers(0, rule.seeds - 1), max_size=rule.seeds)
+    take = data.draw(st.sampled_from([without_file, torn]))
+    left = take(mine, *data.draw(at)), theirs and take(theirs, *data.draw(at))
+    whole, now = judge(rule, mine, theirs, made), judge(rule, *left, made)
+    bare = [one and replace(one, examples={}) for one in (mine, theirs)]
+    by_scores = judge(replace(rule, approval="manual"), bare[0] or mine, bare[1], made)
+    assert now.promising <= by_scores.promote
+    if now.improvement is not None:
+        assert now.broken == whole.broken
+    if approval != "manual":
+        assert now.promote <= whole.promote or not any(left[0].examples["acc"])
+
+
+@given(st.data(), st.sampled_from(["none", "unsure", "manual"]), st.booleans())
+def test_a_proof_stays_one_while_its_file_is_there(
+    data: st.DataObject, approval: Any, first: bool
+) -> None:
+    wrong = data.draw(st.integers(0, SEEDS - 1))
+    mine = with_metrics(side(CLEARLY_BETTER), wrong, acc=0.5)
+    at = st.sets(st.integers(0, SEEDS - 1))
+    theirs = None if first else without_file(ISSUE[1], *data.draw(at))
+    verdict = judge(
+        replace(RULE, approval=approval), without_file(mine, *data.draw(at) - {wrong}), theirs
+    )
+    assert not verdict.promising
 
 
 @given(st.data(), st.booleans())
