@@ -16,6 +16,7 @@ from hpo_lib.core.space import key as params_key
 from hpo_lib.core.trial import Decision, Params, TrialState
 from hpo_lib.errors import NotFound, TransientError
 from hpo_lib.evaluation import gate
+from hpo_lib.evaluation.drift import ChampionCheck
 from hpo_lib.files import artifacts
 from hpo_lib.files.places import Place, files, json_object
 from hpo_lib.installation import Installation
@@ -117,16 +118,21 @@ def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Inst
     view, rule = store.view(run.id), rule_of(spec)
     mine = _of(view, model.params)
     theirs = [one for one in view.finals if not _is(one, model.params)]
-    check = None
+    made = None
     if model.against is not None:
         champion = store.models.get(run.experiment, model.against)
         check = monitoring.note(store, run, spec, rule, champion, theirs, installation)
+        made = None if check is None else _made(champion, check)
     challenger, rival = (_scores(rule, spec, side, installation) for side in (mine, theirs))
-    made = None
-    if check is not None:
-        made = gate.Made(check.then.mean if check.then else None, check.program)
     verdict = gate.judge(rule, challenger, None if model.against is None else rival, made)
-    return store.models.judged(model, verdict, _trained(spec, run, rule, mine, installation))
+    examples = max(map(len, challenger.examples[rule.metric]), default=0)
+    trained = _trained(spec, run, rule, mine, examples, installation)
+    return store.models.judged(model, verdict, trained)
+
+
+def _made(champion: Model, check: ChampionCheck) -> gate.Made:
+    then = None if check.then is None else check.then.mean
+    return gate.Made(then, check.program, champion.manifest.examples(check.metric))
 
 
 def files_of(model: Model, installation: Installation) -> Place:
@@ -202,7 +208,12 @@ def _metrics(one: TrialView, metric: str) -> Mapping[str, float]:
 
 
 def _trained(
-    spec: Spec, run: Run, rule: gate.Rule, finals: Sequence[TrialView], installation: Installation
+    spec: Spec,
+    run: Run,
+    rule: gate.Rule,
+    finals: Sequence[TrialView],
+    examples: int,
+    installation: Installation,
 ) -> Trained | None:
     """Say what final training made: the files of its best trial; None if no trial is complete."""
     ranked = spec.goal.ranked(one.trial for one in finals)
@@ -224,6 +235,7 @@ def _trained(
         training=training,
         metric=rule.metric,
         scores=monitoring.scores(rule.metric, finals),
+        examples=examples,
     )
     return Trained(trial.number, name if there else "", trial.metrics, manifest)
 

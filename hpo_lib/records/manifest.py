@@ -34,12 +34,15 @@ class Manifest:
         training: Mapping[str, Any],
         metric: str,
         scores: Sequence[float],
+        examples: int = 0,
     ) -> Self:
         """Write down what a final trial has made.
 
         `training` is what the trial itself says of its training, `scores` are the values of the
-        gate's metric, of all final trials of the configuration.
+        gate's metric, of all final trials of the configuration; on so many `examples` they scored
+        one by one.
         """
+        detail = {"examples": examples} if examples else {}
         return cls(
             {
                 "experiment": spec.name,
@@ -52,7 +55,7 @@ class Manifest:
                 "versions": dict(versions),
                 "program": training_diff.program(spec, trial.params, training.get("versions")),
                 "training": dict(training),
-                "scores": {"metric": metric, "values": list(scores)},
+                "scores": {"metric": metric, "values": list(scores), **detail},
             }
         )
 
@@ -77,6 +80,12 @@ class Manifest:
         values = kept.get("values")
         known = kept.get("metric") == metric and isinstance(values, list | tuple)
         return Score.of(values or ()) if known else None
+
+    def examples(self, metric: str) -> int:
+        """Give on how many examples the final trials scored one by one; 0 if that is not known."""
+        kept = self._mapping("scores")
+        size = kept.get("examples") if kept.get("metric") == metric else None
+        return size if isinstance(size, int) and size > 0 else 0
 
     def _mapping(self, name: str) -> Mapping[str, Any]:
         found = self.document.get(name)

@@ -139,6 +139,24 @@ def test_what_was_to_be_promoted_is_not_without_all_of_its_files(
     assert bench.alias["version"] == 1
 
 
+@pytest.mark.parametrize("approval", ["unsure", "none"])
+def test_files_that_are_all_lost_are_missed_as_the_champion_had_left_them(
+    bench: Bench, approval: str
+) -> None:
+    two_nights(bench, CLEAR, approval=approval)
+    champion = bench.store.models.get("nightly", 1)
+    assert champion.manifest.document["scores"]["examples"] == 200
+    for x in (0.3, 0.6):
+        for one in finals(bench, x):
+            file_of(bench, one).unlink()
+    model = challenger.decide(bench.store, NIGHT, bench.installation)
+    assert model is not None
+    assert "they did when the champion was made, of 200 hold-out examples." in model.verdict_reason
+    assert model.status is (ModelStatus.REJECTED if approval == "none" else ModelStatus.CHALLENGER)
+    assert model.promising is (approval == "unsure")
+    assert "examples" not in model.manifest.document["scores"]
+
+
 def test_with_all_of_its_files_it_is_promoted_unasked(bench: Bench) -> None:
     two_nights(bench, CLEAR)
     model = challenger.decide(bench.store, NIGHT, bench.installation)

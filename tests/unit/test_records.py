@@ -282,9 +282,14 @@ SPEC = load(factories.SPEC)
 TRIAL = factories.trial(9, 0.9, params={"units": 32}, metrics={"val_auc": 0.9})
 
 
-@given(st.dictionaries(st.text(), json_values, max_size=4), texts, st.lists(numbers, max_size=4))
+@given(
+    st.dictionaries(st.text(), json_values, max_size=4),
+    texts,
+    st.lists(numbers, max_size=4),
+    st.integers(0, 10**7),
+)
 def test_a_manifest_is_read_as_it_was_written(
-    training: dict[str, Any], metric: str, values: list[float]
+    training: dict[str, Any], metric: str, values: list[float], examples: int
 ) -> None:
     made = Manifest.of(
         SPEC,
@@ -295,8 +300,11 @@ def test_a_manifest_is_read_as_it_was_written(
         training=training,
         metric=metric,
         scores=values,
+        examples=examples,
     )
     read = Manifest(stored(made.document))
+    assert (read.examples(metric), read.examples(f"{metric}2")) == (examples, 0)
+    assert ("examples" in read.document["scores"]) is (examples > 0)
     assert read.score(metric) == Score.of(values)
     assert read.score(f"{metric}2") is None
     assert read.data == made.data
@@ -321,6 +329,8 @@ def test_a_manifest_of_before_says_a_part() -> None:
     assert changes(Manifest().program({"x": 0.5}), now) == []
     assert Manifest({"program": now}).program({}) == now
     assert (old.score("loss"), Manifest().score("loss")) == (None, None)
+    before = Manifest({"scores": {"metric": "loss", "values": [0.5]}})
+    assert (old.examples("loss"), before.examples("loss")) == (0, 0)
 
 
 @given(
@@ -333,6 +343,7 @@ def test_nothing_in_a_manifest_hides_a_model(document: Any) -> None:
     assert isinstance(made.program({"x": 0.5}), dict)
     assert made.data.features == {} or "training" in document
     assert made.score("loss") is None or "scores" in document
+    assert made.examples("loss") == 0 or "scores" in document
 
 
 # The spec of a run
