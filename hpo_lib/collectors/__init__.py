@@ -146,13 +146,14 @@ def summary(
     first = series[lead.metric] = _Series(lead)
     for place, observation in enumerate(observations):
         name = observation.metric
-        if name not in series:
-            series[name] = _Series(by_metric.get(name))
-        own = series[name]
+        own = series.get(name)
+        if own is None:
+            own = series[name] = _Series(by_metric.get(name))
         own.add(place, observation)
-        for other in (series.values() if own is first else [own]) if follows else ():
-            if other.objective is None:
-                other.follow(first)
+        if follows:
+            for other in series.values() if own is first else (own,):
+                if other.objective is None:
+                    other.follow(first)
     seen = {name: one for name, one in series.items() if one.count}
     leader = first if follows and first.count else None
     values = {name: one.value(leader) for name, one in seen.items()}

@@ -76,8 +76,9 @@ def _lines(
     if needles and not cut and not any(one in block for one in (*needles, *titles)):
         return
     holds, is_title = _any(needles), _any(titles)
+    drawn = b"\r" in block
     for at, line in enumerate(block.split(b"\n"), start=number):
-        for part in line.split(b"\r") if b"\r" in line else (line,):
+        for part in line.split(b"\r") if drawn else (line,):
             if part and (holds(part) or (len(part) <= _TITLE and is_title(part)) or cut):
                 yield Line(at, part.decode(errors="replace"), cut)
         cut = False
