@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo_lib.core import naming
 from hpo_lib.errors import SpecError
+from hpo_lib.validation import shown
 
 _MAX_LENGTH, _MAX_DEPTH = 200, 20
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -57,10 +58,26 @@ class Constraint:
             )
         if not line.isprintable():
             raise SpecError(f"{_RULE}, got {line!r}")
-        names = frozenset(naming.names(_parsed(line)))
+        try:
+            names = frozenset(naming.names(_parsed(line)))
+        except SpecError as error:
+            raise SpecError(f"{error}{cls._advice(text, known or ())}") from None
         if not names:
             raise SpecError(f"{_RULE}; it names no metric: {line!r}")
         return cls(line, names)
+
+    @classmethod
+    def _advice(cls, text: str, known: Collection[str]) -> str:
+        """Say how a refused text is written that is right but for quotes or a sign."""
+        if not (made := naming.advised(text, known)):
+            return ""
+        try:
+            cls.parse(made, known)
+        except SpecError:
+            return ""
+        if "'" in made:
+            return f"; a metric of such a name stands in quotes: {shown(made)}"
+        return f", did you mean {shown(made)}?"
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         """Give how far the bound is exceeded: at most 0 where it is kept; infinite if unknown."""
@@ -87,7 +104,7 @@ def _parsed(text: str) -> ast.Compare:
     try:
         body = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"{_RULE}, got {text!r}{naming.advice(text)}") from None
+        raise SpecError(f"{_RULE}, got {text!r}") from None
     if not isinstance(body, ast.Compare) or type(body.ops[0]) not in (ast.LtE, ast.GtE):
         raise SpecError(f"{_RULE}, got {text!r}")
     if len(body.ops) > 1:
@@ -114,7 +131,7 @@ def _check(node: ast.expr, text: str, depth: int) -> None:
             return _check(right, text, depth - 1)
         case ast.Call(func=ast.Name(id="abs"), args=[argument], keywords=[]):
             return _check(argument, text, depth - 1)
-    raise SpecError(f"{_RULE}, got {text!r}{naming.advice(text)}")
+    raise SpecError(f"{_RULE}, got {text!r}")
 
 
 def _value(node: ast.expr, metrics: Mapping[str, float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from typing import Any
@@ -211,18 +212,94 @@ def test_what_is_ambiguous_is_refused_with_the_quoted_form(
         ("val - loss <= 0.5", ["val-loss", "val", "loss"], {"val", "loss"}),
         # Differences as ever.
         ("val_loss - loss <= 0.01", ["val_loss"], {"val_loss", "loss"}),
-        ("val_loss-loss <= 0.01", ["val_loss"], {"val_loss", "loss"}),
+        ("val_loss-loss <= 0.01", ["val_loss", "loss"], {"val_loss", "loss"}),
+        ("loss-val_loss <= 0.01", ["val_loss", "loss"], {"val_loss", "loss"}),
+        ("roc-auc/val/loss >= 1", ["roc-auc", "val/loss"], {"roc-auc", "val/loss"}),
+        ("val - roc-auc >= 0.8", ["roc-auc"], {"val", "roc-auc"}),
+        ("1-roc-auc <= 0.2", ["roc-auc"], {"roc-auc"}),
+        ("loss/2 <= 0.2", ["loss"], {"loss"}),
         ("1-acc <= 0.1", ["loss"], {"acc"}),
         ("size/1024 <= 5", ["loss"], {"size"}),
         ("a / b <= 1e-3*c", ["loss"], {"a", "b", "c"}),
         ("loss-abs(b) <= 1", ["acc"], {"loss", "b"}),
         # No part of a longer word, and a function where it is called.
-        ("val-losses <= 1", ["val-loss", "val"], {"val", "losses"}),
+        ("val-losses <= 1", ["val-loss", "val", "losses"], {"val", "losses"}),
         ("abs(abs) <= 1", ["abs"], {"abs"}),
     ],
 )
 def test_what_is_clear_is_read(text: str, known: Sequence[str], metrics: set[str]) -> None:
     assert constraint(text, *known).metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "formula"),
+    [
+        # A word before a known name.
+        ("val-roc-auc", ["roc-auc"], "val - 'roc-auc'"),
+        ("ema-val-loss", ["val-loss"], "ema - 'val-loss'"),
+        ("mean-hit@1", ["hit@1"], "mean - 'hit@1'"),
+        ("ema/val/loss", ["val/loss"], "ema / 'val/loss'"),
+        ("val-valid_1 auc", ["valid_1 auc"], "val - 'valid_1 auc'"),
+        # A word behind one.
+        ("auc-pr", ["auc"], "auc - pr"),
+        ("acc-top5", ["acc"], "acc - top5"),
+        ("acc-top5@1", ["acc"], "acc - 'top5@1'"),
+        ("PR-AUC-macro", ["PR-AUC"], "'PR-AUC' - macro"),
+        ("hit@1-all", ["hit@1"], "'hit@1' - all"),
+        ("val/loss/mean", ["val/loss"], "'val/loss' / mean"),
+        ("loss-val_loss", ["loss"], "loss - val_loss"),
+        # A number behind one.
+        ("metrics/mAP50-95", ["metrics/mAP50"], "'metrics/mAP50' - 95"),
+        ("metrics/mAP50(B)-95", ["metrics/mAP50(B)"], "'metrics/mAP50(B)' - 95"),
+        ("loss-1", ["loss"], "loss - 1"),
+        ("loss-1e-3", ["loss"], "loss - 1e-3"),
+        ("top-5-acc", ["acc"], "top - 5 - acc"),
+    ],
+)
+def test_a_word_that_runs_into_a_known_metric_is_refused_with_both_forms(
+    name: str, known: list[str], formula: str
+) -> None:
+    told = refused(conf(known[0], f"{name} >= 0.3", extra_metrics=known[1:]))
+    either = f'write "{name!r} >= 0.3" for the metric, or "{formula} >= 0.3"'
+    assert told == f'constraints.0: "{name}" can be a metric or {formula}: {either}'
+    assert constraint(f"{name!r} >= 0.3", *known).metrics == {name}
+    assert constraint(f"{formula} >= 0.3", *known).metrics & set(known)
+
+
+def test_metrics_side_by_side_are_no_metric_of_both_names() -> None:
+    told = refused(conf("hit@1", "hit@1 hit@10 >= 0.3", extra_metrics=["hit@10"]))
+    assert "must have an operator between two metrics, got \"'hit@1' 'hit@10' >= 0.3\"" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("loss <= 50%", "loss <= 1 000", "loss <= 0,5", "loss <= 5ms", "loss <= 1e"),
+        *("max(loss, 1) <= 2", "sqrt(rmse) <= 1", "weighted(loss) <= 1", "log(x) <= 1"),
+        *("loss**2 <= 1", "loss^2 <= 1", "loss % 2 <= 1", "loss // 2 <= 1", "not loss <= 1"),
+        *("loss <= 1 and acc >= 2", "0 < loss < 1", "loss == 1", "loss", "loss <=", "<= 1"),
+    ],
+)
+def test_what_is_no_name_of_a_metric_is_told_the_rule_and_no_quotes(text: str) -> None:
+    told = refused(conf("loss", text))
+    assert told.startswith("constraints.0: must be an expression of metrics and numbers with + -")
+    assert told.endswith(f", got {text!r}")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("loss < 1", ', did you mean "loss <= 1"?'),
+        ("val-loss > 1", ', did you mean "val-loss >= 1"?'),
+        ("loss =< 1", ', did you mean "loss <= 1"?'),
+        ("loss ≤ 1", ', did you mean "loss <= 1"?'),
+        ("hit@10 > 1", "; a metric of such a name stands in quotes: \"'hit@10' >= 1\""),
+        ("AUC[1] >= 1", "; a metric of such a name stands in quotes: \"'AUC[1]' >= 1\""),
+        ("mAP50(B) >= 1", "; a metric of such a name stands in quotes: \"'mAP50(B)' >= 1\""),
+    ],
+)
+def test_a_comparison_that_is_nearly_right_is_shown_as_it_would_be(text: str, advice: str) -> None:
+    assert refused(conf("loss", text, extra_metrics=["val-loss"])).endswith(advice)
 
 
 def test_known_are_objectives_extra_metrics_guards_and_what_is_deployed_by() -> None:
@@ -303,6 +380,23 @@ def test_a_name_is_itself_or_refused_and_always_itself_in_quotes(
     assert found.metrics == {name}
     assert Constraint.parse(found.text) == found
     assert Constraint.parse(found.text, known) == found
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "a-b", "b/c", "h@1", "7", "c"]), min_size=1, max_size=5),
+    st.sampled_from("-/"),
+    st.sets(st.sampled_from(["a", "b", "a-b", "b/c", "h@1"])),
+)
+def test_what_is_written_without_blanks_names_known_metrics_alone(
+    words: list[str], sign: str, known: set[str]
+) -> None:
+    text = sign.join(words)
+    try:
+        found = Constraint.parse(f"{text} <= 0.5", known)
+    except SpecError:
+        return
+    alone = re.sub(r"/7\b", "", text).removeprefix("7/").removeprefix("7-")
+    assert found.metrics <= known | {alone}
 
 
 @given(st.text("ab-/*+ .()@:'\"<>=1", max_size=30), st.lists(_NAME, max_size=4))
