@@ -12,7 +12,7 @@ from pydantic import Field
 
 from hpo_lib.backends import Request
 from hpo_lib.errors import TransientError
-from hpo_lib.spec.trial_section import looks_secret
+from hpo_lib.spec.variables import looks_secret
 from hpo_lib.validation import Strict, shown
 
 #: The container that runs a trial; in the installation's templates it stands for any container.

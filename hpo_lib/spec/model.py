@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -180,7 +180,13 @@ class Spec(Strict):
 
     def notes(self) -> list[str]:
         """Say, a line each, what is allowed and yet may not be what was meant."""
-        return self.schedule.notes() if self.schedule else []
+        return [*self._notes_of_trials(), *(self.schedule.notes() if self.schedule else ())]
+
+    def _notes_of_trials(self) -> Iterator[str]:
+        told = self.trial.notes()
+        yield from (f"trial.command: {line}" for line in told)
+        final = self.for_final.trial.notes()
+        yield from (f"final.trial.command: {line}" for line in final if line not in told)
 
     def unscheduled(self) -> Self:
         """Give the spec without its schedule, as a run keeps it."""

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
     Field,
+    ValidationInfo,
     field_validator,
 )
 
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import check
+from hpo_lib.spec import shell, variables
 from hpo_lib.spec.flags import Spelling
 from hpo_lib.spec.units import memory_bytes, seconds, with_unit
 from hpo_lib.validation import Strict, refuse, rule, shown
 
-_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
-#: What a shell makes something of, apart from placeholders.
-_SHELL = re.compile(r"[&|;<>`*?~\n]|\$(?!\{)")
-#: Words that YAML takes as they stand, and those of them that it takes for something else.
-_PLAIN = re.compile(r"(--?)?[A-Za-z_/][\w./=-]*|\.\.?/[\w./=-]+", re.ASCII)
-_NO_TEXT = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
-_LONG_LINE = 200
 #: A name of an image, whether or not there is one.
 IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
 
@@ -39,11 +30,6 @@ def _later(value: Any) -> Any:
 
 
 Later = Annotated[Any, BeforeValidator(_later)]
-
-
-def looks_secret(name: str) -> bool:
-    """Say whether a variable of this name would hold a secret."""
-    return _SECRET.search(name) is not None
 
 
 def registered(kind: str, name: str) -> str:
@@ -113,9 +99,11 @@ class TrialSpec(Strict):
 
     @field_validator("command", "args", mode="before")
     @classmethod
-    def _not_one_text(cls, value: Any) -> Any:
+    def _not_one_text(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):
-            raise rule(f"must be a list of words, such as {_listed(value)}, got {shown(value)}")
+            value = variables.masked(value)
+            hint = shell.instead(value, command=info.field_name == "command")
+            raise rule(f"must be a list of words, {hint}, got {shown(value)}")
         return value
 
     @field_validator("command", "args")
@@ -142,7 +130,7 @@ class TrialSpec(Strict):
     @field_validator("env")
     @classmethod
     def _check_env(cls, env: dict[str, str]) -> dict[str, str]:
-        refuse(line for name, value in env.items() for line in _wrong_variable(name, value))
+        refuse(line for name, value in env.items() for line in variables.wrong(name, value))
         return env
 
     _with_unit = field_validator("timeout", "start_timeout", mode="before")(with_unit)
@@ -168,6 +156,10 @@ class TrialSpec(Strict):
         """Whether every parameter is appended to the command."""
         return self.args is None and not any("${params." in word for word in self.words)
 
+    def notes(self) -> list[str]:
+        """Say, a line each, what of a command will not happen as it is written."""
+        return list(shell.notes(self.command or (), appended=self.appends))
+
     @property
     def start_timeout_s(self) -> float:
         """How long one attempt may wait for a place and its image, in seconds."""
@@ -177,37 +169,3 @@ class TrialSpec(Strict):
     def timeout_s(self) -> float:
         """The time limit of one attempt in seconds."""
         return seconds(self.timeout)
-
-
-def _listed(line: str) -> str:
-    """Write a command line as the list in YAML that means the same; or an example of a list."""
-    return f"[{', '.join(map(_as_yaml, _split(line) or ['python', 'train.py']))}]"
-
-
-def _split(line: str) -> list[str]:
-    """Take a line apart as a shell does; nothing if it is long, or cannot be taken apart."""
-    if len(line) > _LONG_LINE or not re.sub(r"[\t\n]", " ", line).isprintable():
-        return []
-    if _SHELL.search(line):
-        return ["sh", "-c", line]
-    try:
-        return shlex.split(line)
-    except ValueError:  # a quotation without its end
-        return []
-
-
-def _as_yaml(word: str) -> str:
-    plain = _PLAIN.fullmatch(word) and word.lower() not in _NO_TEXT
-    return word if plain else json.dumps(word, ensure_ascii=False)
-
-
-def _wrong_variable(name: str, value: str) -> Iterator[str]:
-    if not _ENV.fullmatch(name) or "\0" in value:
-        yield f"a name must be letters, digits and _, got {shown(name)}"
-    elif name.startswith(("HPO_", "AIRFLOW", "LD_")):
-        yield f"names with HPO_, AIRFLOW or LD_ in front are taken, got {name}"
-    elif looks_secret(name):
-        yield (
-            f"{name} looks like a secret, which a spec must not hold; let the trial "
-            "read it from a file or from the worker's own credentials"
-        )

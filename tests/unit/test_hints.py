@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -15,16 +19,17 @@ from hypothesis import strategies as st
 
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import IntParameter, Parameter, Space
-from hpo_lib.core.trial import Direction
+from hpo_lib.core.trial import Direction, Trial
 from hpo_lib.errors import _CALLED, SpecError, nearest
 from hpo_lib.registry import BACKENDS, DEPLOYERS, SAMPLERS
 from hpo_lib.samplers.auto import CHOICES, choose
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
+from hpo_lib.spec.command_line import preview
 from hpo_lib.spec.draft import draft
 from hpo_lib.spec.foreign import EXAMPLE, TOOLS
 from hpo_lib.spec.hints import _PLACES
-from hpo_lib.spec.trial_section import _listed
+from hpo_lib.spec.shell import _split, listed
 
 GOOD: dict[str, Any] = {
     "name": "wine",
@@ -245,9 +250,19 @@ def test_of_very_many_unknown_keys_the_number_is_told() -> None:
         ("python train.py --x 1", '[python, train.py, --x, "1"]'),
         ("python train.py --lr=${params.lr}", '[python, train.py, "--lr=${params.lr}"]'),
         ("python 'my train.py'", '[python, "my train.py"]'),
-        ("cd x && python train.py", '[sh, -c, "cd x && python train.py"]'),
-        ("python train.py > log.txt", '[sh, -c, "python train.py > log.txt"]'),
-        ("python train.py --data $DATA", '[sh, -c, "python train.py --data $DATA"]'),
+        ("cd x && python train.py", """[sh, -c, 'cd x && python train.py "$@"', sh]"""),
+        ("python train.py && echo done", """[sh, -c, 'python train.py "$@" && echo done', sh]"""),
+        ("python train.py > log.txt", """[sh, -c, 'python train.py "$@" > log.txt', sh]"""),
+        ("python train.py 2>&1 | tee l", """[sh, -c, 'python train.py "$@" 2>&1 | tee l', sh]"""),
+        ("python train.py --data $D", """[sh, -c, 'python train.py --data $D "$@"', sh]"""),
+        (". v/activate; X=1 train", """[sh, -c, '. v/activate; X=1 train "$@"', sh]"""),
+        ("source v && train", """[bash, -c, 'source v && train "$@"', bash]"""),
+        ("sh -c 'python train.py'", """[sh, -c, 'python train.py "$@"', sh]"""),
+        ("train --x ${params.lr} | tee l", '[sh, -c, "train --x ${params.lr} | tee l"]'),
+        ("train $1 | tee l", '[sh, -c, "train $1 | tee l", sh]'),
+        ("train | awk '{print $1}'", """[sh, -c, "train \\"$@\\" | awk '{print $1}'", sh]"""),
+        ('python train.py --q "a; b"', '[python, train.py, --q, "a; b"]'),
+        ("python train.py --x 1\n", '[python, train.py, --x, "1"]'),
         ("run no 1e5 .5", '[run, "no", "1e5", ".5"]'),
         ('python "train.py', "[python, train.py]"),
         ("", "[python, train.py]"),
@@ -258,18 +273,152 @@ def test_a_command_in_one_text_is_shown_as_a_list(line: str, listed: str) -> Non
     (said,) = told(with_("trial", command=line))
     assert said.startswith(f"trial.command: must be a list of words, such as {listed}, got ")
     read = yaml.safe_load(listed)
-    assert load(with_("trial", command=read)).trial.command == tuple(read)
+    spec = load(with_("trial", command=read))
+    assert spec.trial.command == tuple(read)
+    assert spec.notes() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("python a.py && python b.py", "python train.py &", "(cd x; train)", "train &> log"),
+        *(
+            "for x in 1 2; do train; done",
+            "if true; then train; fi",
+            "cat <<E\nx\nE",
+            "train > l # x",
+        ),
+        *("set -- a; train", "ls | xargs train", "{ train; }", "echo `train`", "sh -c train > log"),
+    ],
+)
+def test_of_a_line_of_which_the_program_is_not_certain_the_form_is_told(line: str) -> None:
+    (said,) = told(with_("trial", command=line))
+    form = """[python, train.py]; a shell's line is [sh, -c, TEXT, sh], with "$@" in it for the """
+    assert said.startswith(f"trial.command: must be a list of words, such as {form}parameters, got")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python train.py && echo done",
+        "cd . && python train.py --a 'b c' | tee log 2>&1",
+        "python train.py > log 2>&1; echo done",
+        "A=1 python train.py --data $HOME 2> errors",
+        'set -e\nmkdir -p x\npython train.py --a "b && c" \\\n  --d > x/log',
+        "cat train.py | python train.py --at $(date +%s)",
+        "sh -c 'python train.py; true'",
+        "python train.py --only ~/x",
+        "python train.py",
+        "A=1 python train.py --b 'c d'",
+    ],
+)
+def test_the_command_that_is_advised_tells_the_program_every_parameter(
+    line: str, tmp_path: Path
+) -> None:
+    """A real shell runs it, as a trial would."""
+    (said,) = told(with_("trial", command=line))
+    advised = said.partition("such as ")[2].partition(", got ")[0].partition(" with {")[0]
+    spec = load(with_("trial", command=yaml.safe_load(advised)))
+    (tmp_path / "train.py").write_text("import sys\nopen('told', 'a').write(repr(sys.argv[1:]))\n")
+    (tmp_path / "python").symlink_to(Path(sys.executable).resolve())
+    made = preview(spec, Trial(1, {"lr": 0.5, "name": "a b"}))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    env = {"PATH": path, "HOME": str(tmp_path)}
+    subprocess.run(made.command, cwd=tmp_path, env=env, check=True, stdout=subprocess.DEVNULL)
+    words = ast.literal_eval((tmp_path / "told").read_text())
+    assert words[-2:] == ["--lr=0.5", "--name=a b"]
+
+
+@pytest.mark.parametrize(
+    ("command", "note"),
+    [
+        (
+            ["sh", "-c", "python t.py"],
+            'parameters are appended, but "python t.py" does not use them, as "$@" or '
+            "${params.NAME} would: write [sh, -c, 'python t.py \"$@\"', sh]",
+        ),
+        (
+            ["/bin/bash", "-eo", "pipefail", "-c", "a && b"],
+            'parameters are appended, but "a && b" does not use them, as "$@" or ${params.NAME} '
+            "would",
+        ),
+        (
+            ["env", "A=1", "sh", "-c", "t"],
+            'parameters are appended, but "t" does not use them, as "$@" or ${params.NAME} would: '
+            "write [env, A=1, sh, -c, 't \"$@\"', sh]",
+        ),
+        (
+            ["sh", "-c", 't "$@"'],
+            'the first parameter becomes $0 of "t \\"$@\\"", which "$@" leaves out: write '
+            "[sh, -c, 't \"$@\"', sh]",
+        ),
+        (
+            ["python train.py"],
+            '"python train.py" is one word, the name of a program; write [python, train.py]',
+        ),
+        (
+            ["python train.py", "--x", "1"],
+            '"python train.py" is one word, the name of a program; write '
+            '[python, train.py, --x, "1"]',
+        ),
+        (
+            ["A=1", "python", "t.py"],
+            '"A=1" is the name of a program here; variables belong in trial.env',
+        ),
+        *((words, None) for words in (["sh", "t.sh"], ["python", "-c", "1"], ["my-program"])),
+        (["sh", "-c", 't "$@"', "sh"], None),
+        (["sh", "-c", "t --lr ${params.lr}"], None),
+        (["sh", "-c", "t $HPO_PARAMS"], None),
+    ],
+)
+def test_a_command_that_is_not_run_as_it_reads_is_noted(
+    command: list[str], note: str | None
+) -> None:
+    spec = load(with_("trial", command=command))
+    assert spec.notes() == ([] if note is None else [f"trial.command: {note}"])
+
+
+def test_a_command_of_the_final_training_is_noted_too() -> None:
+    conf = with_("", final={"trial": {"command": ["sh", "-c", "train"]}})
+    (note,) = load(conf).notes()
+    assert note.startswith("final.trial.command: parameters are appended, but")
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "hint"),
+    [
+        (
+            "command",
+            "FOO=1 python t.py",
+            'such as [python, t.py] with {FOO: "1"} in trial.env, got',
+        ),
+        ("command", "A=b C='d e' t", 'such as [t] with {A: b, C: "d e"} in trial.env, got'),
+        ("command", "LD_X=/x t", "such as [t]; in trial.env names with HPO_, AIRFLOW or LD_ in "),
+        ("command", "API_KEY=sesame t", "such as [t]; in trial.env API_KEY looks like a secret"),
+        ("args", "--a $X", 'such as [--a, "$X"]; no shell reads them, got'),
+        ("args", "--a 1 && b", 'such as [--a, "1", "&&", b]; no shell reads them, got'),
+        ("args", "--a 1", 'such as [--a, "1"], got'),
+        ("args", "FOO=1", "such as [FOO=1], got"),
+    ],
+)
+def test_variables_and_arguments_in_one_text_are_told_their_place(
+    key: str, line: str, hint: str
+) -> None:
+    (said,) = told(with_("trial", **{key: line}))
+    assert said.startswith(f"trial.{key}: must be a list of words, {hint}")
+    assert "sesame" not in said
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
 def test_the_list_that_is_shown_reads_as_the_same_words(line: str) -> None:
-    words = yaml.safe_load(_listed(line))
+    words = yaml.safe_load(listed(_split(line)))
     assert all(isinstance(word, str) for word in words)
-    try:
-        wanted = shlex.split(line)
-    except ValueError:
+    if not words:
         return
-    assert words in (wanted, ["sh", "-c", line], ["python", "train.py"])
+    shell, flag, text = words[:3] if len(words) > 2 else ("", "", "")
+    assert words == shlex.split(line) or (
+        flag == "-c" and shell in words[3:] and text.replace(' "$@"', "", 1) in line
+    )
 
 
 KATIB = sorted((Path(__file__).parents[3] / "shared" / "katib-examples").glob("*.yaml"))
