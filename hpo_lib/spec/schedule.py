@@ -71,6 +71,12 @@ class AssetSpec(Strict):
         host, _, path = rest.partition("/")
         return self.uri if scheme.startswith("x-") else f"{scheme}://{host}/{path}".rstrip("/")
 
+    def same_to_airflow(self, other: AssetSpec) -> str:
+        """Give the URI or name that both have; nothing if Airflow can use both of them."""
+        if self.uri_in_airflow == other.uri_in_airflow:
+            return f"URI {self.uri_in_airflow}"
+        return f"name {self.known_as}" if self.known_as == other.known_as else ""
+
     def __str__(self) -> str:
         """Give the URI, and the name if it has one."""
         return f"{self.uri} (named {self.name})" if self.name else self.uri
@@ -80,9 +86,11 @@ class AssetSpec(Strict):
         usual = _usual(self.uri)
         if self.name is not None or usual == self.uri:
             return None
+        same = self.same_to_airflow(AssetSpec(uri=usual))
+        lost = f"; both have the {same}, of which only one can be active" if same else ""
         return (
             f"{self.uri} and {usual} are two assets to Airflow: it is updated only by what writes "
-            "it as it is here"
+            f"it as it is here{lost}"
         )
 
 
@@ -133,8 +141,11 @@ class Schedule(Strict):
         if self.timezone is not None and self.cron is None and "cron" not in broken:
             yield f"timezone belongs to cron, which is not there, got {self.timezone}"
         for first, second in combinations(self.assets, 2):
-            if first.uri_in_airflow == second.uri_in_airflow or first.known_as == second.known_as:
-                yield f"assets must all be different to Airflow, got {first} and {second}"
+            if same := first.same_to_airflow(second):
+                yield (
+                    f"assets must all be different to Airflow, got {first} and {second}: both have "
+                    f"the {same}, of which only one can be active, so the other would be lost"
+                )
 
     @property
     def zone(self) -> str:

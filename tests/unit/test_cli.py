@@ -62,7 +62,8 @@ def test_what_may_not_be_meant_gets_a_note_beside_the_good_news(
     )
     note = (
         "schedule.assets.0: s3://bucket/data/ and s3://bucket/data are two assets to Airflow: it "
-        "is updated only by what writes it as it is here"
+        "is updated only by what writes it as it is here; both have the URI s3://bucket/data, of "
+        "which only one can be active"
     )
     assert main.main(["validate", str(path)]) == 0
     out = capsys.readouterr().out.splitlines()

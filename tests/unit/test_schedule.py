@@ -66,7 +66,9 @@ def schedule(**settings: Any) -> Schedule:
         ({"assets": ["s3://x", "s3://x"]}, "schedule: assets must all be different"),
         (
             {"assets": ["s3://b/k", "s3://b/k/"]},
-            "schedule: assets must all be different to Airflow, got s3://b/k and s3://b/k/",
+            "schedule: assets must all be different to Airflow, got s3://b/k and s3://b/k/: "
+            "both have the URI s3://b/k, of which only one can be active, so the other would be "
+            "lost",
         ),
         (
             {"assets": [{"uri": "s3://b/k", "name": "a"}, {"uri": "s3://b/k//", "name": "c"}]},
@@ -75,7 +77,8 @@ def schedule(**settings: Any) -> Schedule:
         ),
         (
             {"assets": [{"uri": "s3://b/k", "name": "a"}, {"uri": "s3://b/j", "name": "a"}]},
-            "schedule: assets must all be different to Airflow, got s3://b/k (named a) and",
+            "schedule: assets must all be different to Airflow, got s3://b/k (named a) and "
+            "s3://b/j (named a): both have the name a, of which only one can be active",
         ),
         ({"assets": ["s3:///key"]}, "schedule.assets.0.uri: must name a bucket, got "),
         ({"assets": [{"uri": "s3://x", "name": "self"}]}, "schedule.assets.0.name: must be the"),
@@ -156,11 +159,27 @@ def test_an_asset_that_airflow_tells_from_what_people_call_the_same_has_a_note(
         f"schedule.assets.0: {uri} and {usual} are two assets to Airflow: it is updated only by "
         "what writes it as it is here"
     )
+    if uri == f"{usual}/":
+        said += f"; both have the URI {usual}, of which only one can be active"
     assert schedule(assets=[uri]).notes() == [said]
     assert load(factories.SPEC | {"schedule": {"assets": [uri]}}).notes() == [said]
     assert schedule(assets=[usual]).notes() == []
     # A name of its own is what Airflow goes by.
     assert schedule(assets=[{"uri": uri, "name": "data"}]).notes() == []
+
+
+def test_airflow_lets_one_asset_of_a_name_or_a_uri_be_active() -> None:
+    """What refusals and notes say of it is what the installed Airflow does."""
+    from airflow.models.asset import AssetActive
+    from airflow.sdk.definitions.asset import Asset
+
+    one, other = Asset("s3://b/k"), Asset("s3://b/k/")
+    assert one.uri == other.uri == "s3://b/k"
+    assert (one.name, other.name) == ("s3://b/k", "s3://b/k/")
+    unique = {
+        tuple(index.columns.keys()) for index in AssetActive.__table__.indexes if index.unique
+    }
+    assert unique == {("name",), ("uri",)}
 
 
 @pytest.mark.parametrize(
