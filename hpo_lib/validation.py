@@ -169,9 +169,14 @@ def _again(problem: Any) -> InitErrorDetails:
 
 
 def shown(value: Any) -> str:
-    """Write a value for a message: as JSON, short, on one line."""
+    """Write a value for a message: as JSON, short, on one line; else by its type.
+
+    What could not be read is written as it was `said`.
+    """
     try:
-        text = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+        said = getattr(value, "said", None)
+        text = said if isinstance(said, str) else json.dumps(value, ensure_ascii=False)
+        text = text.encode(errors="backslashreplace").decode()
     except (TypeError, ValueError, RecursionError):
         text = repr(type(value).__name__)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
@@ -183,13 +188,15 @@ def scalar(value: Any) -> Any:
         if len(value) > _MAX_TEXT or _CONTROL.search(value):
             raise rule(f"must be at most {_MAX_TEXT} printable characters, got {shown(value)}")
         return value
+    if not isinstance(value, int | float):
+        raise rule(f"must be text, a number or true/false, got {shown(value)}")
     return value if isinstance(value, bool) else number(value)
 
 
 def number(value: Any) -> Any:
     """Let through a finite number within what JSON keeps exactly."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise rule(f"must be text, a number or true/false, got {shown(value)}")
+        raise rule(f"must be a number, got {shown(value)}")
     if isinstance(value, int) and abs(value) > MAX_WHOLE:
         raise rule(f"must be within +-2**53, got {shown(value)}")
     if not math.isfinite(value):
@@ -264,6 +271,8 @@ def _message(problem: Any, elsewhere: Callable[[str], str]) -> str:
         known = context["expected_tags"].replace("'", "").split(", ")
         hint = nearest(context["tag"], known)
         return f"type must be one of {', '.join(known)}, got {shown(context['tag'])}{hint}"
+    if kind == "float_type" and isinstance(value, int) and not isinstance(value, bool):
+        kind = "finite_number"  # a whole number beyond 1e308
     words = _WORDS.get(kind) or str(problem["msg"]).replace("Input should be", "must be", 1)
     return f"{words}, got {shown(value)}{_value_meant(problem)}"
 

@@ -22,13 +22,14 @@ Loc = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands in place of a value that is no JSON; `why` says the rule, then the value."""
+    """Stands in place of a value that is no JSON, as it was `said`; `why` it is none: the rule."""
 
     why: str
+    said: str = "what is no JSON"
 
     def __str__(self) -> str:
         """Stand for the value in messages about what is around it."""
-        return "what is no JSON"
+        return self.said
 
 
 def read(value: Any) -> Any:

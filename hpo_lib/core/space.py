@@ -482,9 +482,12 @@ def _bin(unit: float, size: int) -> int:
 
 
 def _number(value: Value) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise SpecError(f"must be a finite number, got {shown(value)}")
-    return float(value)
+    try:
+        if not isinstance(value, bool | str) and math.isfinite(value):
+            return float(value)
+    except (OverflowError, TypeError):  # a whole number beyond 1e308, or none at all
+        pass
+    raise SpecError(f"must be a finite number, got {shown(value)}")
 
 
 def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:

@@ -291,7 +291,7 @@ def _number(path: str, value: Any, what: str = "a number") -> float:
     try:
         return float(found)
     except OverflowError:
-        raise SpecError(f"{path}: must be {what} that is not beyond 1e308") from None
+        raise SpecError(f"{path}: must be {what} that is not beyond 1e308 (a finite one)") from None
     except (RuntimeError, TypeError, ValueError):
         raise SpecError(f"{path}: must be {what}, got {shown(value)}") from None
 

@@ -57,12 +57,19 @@ def _told_by_default(spec: Spec) -> Iterator[str]:
 
 
 def _told_as_text(spec: Spec) -> Iterator[str]:
-    """Say which values are text that was true or false in YAML 1.1."""
+    """Say which values are text that was a boolean or a number in YAML 1.1."""
+    from hpo_lib.spec.yaml_core import formerly
+
     values = {name: _choices(spec, name) for name in spec.space}
     values |= {name: (value,) for name, value in spec.fixed.items()}
-    names = [name for name, them in values.items() if them and all(map(_is_old_word, them))]
-    if names:
-        yield f"{', '.join(names)}: yes, no, on and off are text; booleans are true and false"
+    for name, them in values.items():
+        was = {one: formerly(one) for one in them if isinstance(one, str)}
+        old = {one: flags.text(value) for one, value in was.items() if value is not None}
+        if old:
+            meant = ", ".join(dict.fromkeys(old.values()))
+            are = "is" if len(old) == 1 else "are"
+            said = f"{', '.join(old)} {are} text in YAML 1.2"
+            yield f"{name}: {said}; write {meant} if that is meant"
 
 
 def _booleans(spec: Spec) -> list[str]:
@@ -76,10 +83,6 @@ def _choices(spec: Spec, name: str) -> tuple[Value, ...]:
 
 def _is_boolean(*values: Value) -> bool:
     return any(isinstance(value, bool) for value in values)
-
-
-def _is_old_word(value: Value) -> bool:
-    return isinstance(value, str) and value.lower() in ("yes", "no", "on", "off")
 
 
 def _asked(name: str, words: tuple[str, ...]) -> bool:

@@ -73,7 +73,7 @@ class TrialSpec(Strict):
 
     backend: str = "local"
     image: str | None = Field(default=None, max_length=500)
-    command: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+    command: tuple[str, ...] | None = Field(default=None, strict=False)
     args: tuple[str, ...] | None = Field(default=None, strict=False)
     flags: str | dict[str, str] | None = None
     env: dict[str, str] = Field(default_factory=dict)
@@ -108,8 +108,10 @@ class TrialSpec(Strict):
 
     @field_validator("command", "args")
     @classmethod
-    def _no_nul(cls, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _no_nul(cls, words: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         found = [f"must hold no NUL character, got {shown(w)}" for w in words or () if "\0" in w]
+        if words == () and info.field_name == "command":
+            found.append("must not be empty, got []")
         if words is not None and words[:1] == ("",):
             found.append("must not begin with an empty word")
         refuse(found)

@@ -71,7 +71,7 @@ class Loader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and kind in _CORE and _FORMS[kind].match(node.value):
             return _READ[kind](node.value)
         line = f"(line {node.start_mark.line + 1})"
-        return Unreadable(f"must be plain JSON, got {_said(node)} {line}")
+        return Unreadable(f"must be plain JSON, got {_said(node)} {line}", _said(node))
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -137,11 +137,26 @@ def whole(text: str) -> int | Unreadable:
     """Read a whole number of not too many digits; one such as 017 is 17, 15 or text, who knows."""
     if _LEADING_ZERO.match(text):
         rule = "a whole number must have no 0 in front"
-        return Unreadable(f"{rule}, got {text}; put it in quotes if it is text")
+        return Unreadable(f"{rule}, got {text}; put it in quotes if it is text", text)
     if len(text) > _MOST_DIGITS:
         most = f"a whole number must have at most {_MOST_DIGITS} digits"
         return Unreadable(f"{most}, got {len(text):,}")
     return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+def formerly(text: str) -> bool | int | float | None:
+    """Give the number or boolean that YAML 1.1 took a text for, which has no quotes."""
+    if any(form.match(text) for form in _FORMS.values()):
+        return None
+    loader = yaml.SafeLoader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    if tag.removeprefix(_TAG) not in ("bool", "int", "float"):
+        return None
+    try:
+        found: bool | int | float = loader.construct_object(yaml.ScalarNode(tag, text))
+    except (ValueError, OverflowError):
+        return None
+    return found
 
 
 def _real(text: str) -> float:

@@ -252,7 +252,7 @@ NOTE = (
     "true, and store_true refuses; trial.flags has other ways"
 )
 
-WORDS = "yes, no, on and off are text; booleans are true and false"
+OLD = "text in YAML 1.2; write"
 
 
 @pytest.mark.parametrize(
@@ -263,9 +263,20 @@ WORDS = "yes, no, on and off are text; booleans are true and false"
         (conf([True, False], "true_false"), []),
         (conf([True, False], {"use_bn": "true_false"}), []),
         (conf([True, False], args=["${params.lr}"]), []),
-        (conf(["de", "no"]), []),
-        (conf(["yes", "no"]), [f"use_bn: {WORDS}"]),
-        (conf([1, 2]) | {"fixed": {"amp": "Off", "size": "small"}}, [f"amp: {WORDS}"]),
+        (conf(["de", "fr"]), []),
+        (conf(["de", "no"]), [f"use_bn: no is {OLD} false if that is meant"]),
+        (conf(["yes", "no"]), [f"use_bn: yes, no are {OLD} true, false if that is meant"]),
+        (conf(["on", "off", "auto"]), [f"use_bn: on, off are {OLD} true, false if that is meant"]),
+        (conf(["1_000", "2_000"]), [f"use_bn: 1_000, 2_000 are {OLD} 1000, 2000 if that is meant"]),
+        (conf(["1:30", "2:00"]), [f"use_bn: 1:30, 2:00 are {OLD} 90, 120 if that is meant"]),
+        (conf(["0b11", 4]), [f"use_bn: 0b11 is {OLD} 3 if that is meant"]),
+        (conf(["1_0.5", "adam"]), [f"use_bn: 1_0.5 is {OLD} 10.5 if that is meant"]),
+        # What is text in both, or was put into quotes so that it is.
+        (conf(["1", "true", "2024-01-01", "y", "", "a: b", "0b", "_", "1-3"]), []),
+        (
+            conf([1, 2]) | {"fixed": {"amp": "Off", "size": "small"}},
+            [f"amp: Off is {OLD} false if that is meant"],
+        ),
     ],
 )
 def test_a_boolean_without_a_spelling_and_a_word_that_was_one_are_noted(

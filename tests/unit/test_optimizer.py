@@ -60,6 +60,27 @@ def test_numbers_beyond_range_are_refused_by_name() -> None:
         Optimizer(SPACE).observe(Optimizer(SPACE).suggest(1)[0], 10**400)
 
 
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"type": "int", "low": 1, "high": 3},
+        {"type": "float", "low": 1, "high": 3},
+        {"type": "float", "low": 1, "high": 3, "step": 1},
+    ],
+)
+@pytest.mark.parametrize("beyond", [10**400, -(10**400), math.inf])
+def test_a_number_that_is_not_finite_is_told_so(parameter: dict[str, Any], beyond: float) -> None:
+    optimizer = Optimizer({"x": parameter})
+    with pytest.raises(SpecError, match="x: must be a finite number, got"):
+        optimizer.observe({"x": beyond}, 0.5)
+    if isinstance(beyond, int):
+        for given in ((beyond, None), (0.5, {"m": beyond})):
+            with pytest.raises(SpecError, match=r"must be a number .*finite"):
+                optimizer.observe({"x": 1}, *given)
+    with pytest.raises(SpecError, match=r"space\.x\.high: must be (a finite number|less)"):
+        Optimizer({"x": {"type": "float", "low": 1, "high": beyond}})
+
+
 def best_after(sampler: str, seed: int, waves: int = 8, parallel: int = 3) -> float:
     optimizer = Optimizer(SPACE, sampler, seed=seed)
     for _ in range(waves):

@@ -162,6 +162,34 @@ def test_a_conf_made_in_python_may_hold_values_of_numpy() -> None:
     assert str(caught.value) == "fixed.rate: must be text, a number or true/false, got [1, 2]"
 
 
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("[1, '1', 2]", 'choices.1: must be a number, got "1"'),
+        ("[1, true]", "choices.1: must be a number, got true"),
+        ("[1, null]", "choices.1: must be a number, got null"),
+    ],
+)
+def test_the_choices_of_an_ordinal_are_told_to_be_numbers(written: str, why: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        from_yaml((TEXT % written).replace("categorical", "ordinal"))
+    assert str(caught.value).startswith(f"space.c.{why}")
+
+
+def test_what_cannot_be_read_is_shown_as_it_was_written() -> None:
+    text = (TEXT % "[a]").replace("[train]", "[train], flags: {b: 01}")
+    with pytest.raises(SpecError) as caught:
+        from_yaml(text)
+    assert str(caught.value).splitlines() == [
+        "trial.flags: b must be one of true_false, 0_1, true_empty, presence, no_prefix, got 01",
+        "trial.flags.b: a whole number must have no 0 in front, got 01; put it in quotes if it is "
+        "text",
+    ]
+    with pytest.raises(SpecError) as caught:
+        from_yaml((TEXT % "[a]").replace("[train]", "[01]"))
+    assert str(caught.value).startswith("trial.command.0: a whole number must have no 0 in front")
+
+
 def test_a_word_of_old_is_answered_with_the_words_of_today() -> None:
     spec = (TEXT % "[a]").replace("[train]}", "[train], spot: yes}")
     assert problems(spec) == ['trial.spot: must be true or false, got "yes"']
