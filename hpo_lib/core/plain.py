@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from hpo_lib.validation import shown
 
@@ -55,6 +56,13 @@ def scalar(value: Any) -> Any:
         return _builtin(value)
     except _NO_ITEM:
         return value
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number, no boolean, that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:

@@ -482,12 +482,9 @@ def _bin(unit: float, size: int) -> int:
 
 
 def _number(value: Value) -> float:
-    try:
-        if not isinstance(value, bool | str) and math.isfinite(value):
-            return float(value)
-    except (OverflowError, TypeError):  # a whole number beyond 1e308, or none at all
-        pass
-    raise SpecError(f"must be a finite number, got {shown(value)}")
+    if not plain.is_finite(value):
+        raise SpecError(f"must be a finite number, got {shown(value)}")
+    return float(value)
 
 
 def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
