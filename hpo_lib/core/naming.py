@@ -29,8 +29,7 @@ _CLOSED_UP = re.compile(
     r"(?<![\w.])(?!abs\s*\()[^\W\d][\w.@:%#]*+"
     r"(?:-(?!abs\s*\()[\w.@:%#]++|/(?!abs\s*\()[^\W\d][\w.@:%#]*+)++(?!\s*\()"
 )
-_ITEM = re.compile(rf"{_NUMBER}|[^-/]+")
-_OPERATOR = re.compile(r"\s*([-+*/])\s*")
+_ITEM = re.compile(rf"{_NUMBER}(?=[-/]|\Z)|[^-/]+")
 _COMPARED = re.compile(r"(<=|>=|=<|=>|<|>|≤|≥)")
 #: A number, a function of mathematics, or an operator that no metric's name has.
 _NO_NAME = re.compile(
@@ -142,7 +141,7 @@ def _refuse_ambiguous(
     others = frozenset(known) - {found[0]}
     formula = _names_in(found[0], others)
     if formula and formula <= others:
-        raise _two_ways(text, found.span(), _OPERATOR.sub(r" \1 ", found[0]))
+        raise _two_ways(text, found.span(), ast.unparse(ast.parse(_in_quotes(found[0], others))))
     for name in odd:
         for other in re.finditer(_pattern(name), text):
             if found.start() < other.start() < found.end() < other.end():

@@ -181,8 +181,14 @@ def test_what_is_no_name_is_refused(name: str) -> None:
         (
             "a-b-c <= 1",
             ["a-b-c", "a-b", "c"],
-            '"a-b-c" can be a metric or a - b - c: write "\'a-b-c\' <= 1" for the metric, or '
-            '"a - b - c <= 1"',
+            "\"a-b-c\" can be a metric or 'a-b' - c: write \"'a-b-c' <= 1\" for the metric, or "
+            "\"'a-b' - c <= 1\"",
+        ),
+        (
+            "metrics/mAP50-95 >= 0.3",
+            ["metrics/mAP50", "metrics/mAP50-95"],
+            "\"metrics/mAP50-95\" can be a metric or 'metrics/mAP50' - 95: write "
+            "\"'metrics/mAP50-95' >= 0.3\" for the metric, or \"'metrics/mAP50' - 95 >= 0.3\"",
         ),
         (
             "val - loss <= 0.5",
@@ -253,6 +259,7 @@ def test_what_is_clear_is_read(text: str, known: Sequence[str], metrics: set[str
         ("metrics/mAP50(B)-95", ["metrics/mAP50(B)"], "'metrics/mAP50(B)' - 95"),
         ("loss-1", ["loss"], "loss - 1"),
         ("loss-1e-3", ["loss"], "loss - 1e-3"),
+        ("loss-5%", ["loss"], "loss - '5%'"),
         ("top-5-acc", ["acc"], "top - 5 - acc"),
     ],
 )
@@ -393,7 +400,9 @@ def test_what_is_written_without_blanks_names_known_metrics_alone(
     text = sign.join(words)
     try:
         found = Constraint.parse(f"{text} <= 0.5", known)
-    except SpecError:
+    except SpecError as error:
+        for form in re.findall(r'(?:write|or) (".*?")(?= for|$)', str(error)):
+            assert Constraint.parse(json.loads(form), known).metrics
         return
     alone = re.sub(r"/7\b", "", text).removeprefix("7/").removeprefix("7-")
     assert found.metrics <= known | {alone}
