@@ -179,8 +179,9 @@ def _side(text: str, known: Collection[str]) -> str:
 
 def _applied(text: str, known: Collection[str]) -> bool:
     """Say whether a text has an operator, or calls a function, on a known metric."""
-    found = (one for name in known for one in re.finditer(_pattern(name), text))
-    return any(
+    named = [name for name in known if name in text]
+    found = (one for name in named for one in re.finditer(_pattern(name), text))
+    return len(named) > _MOST_NAMES or any(
         _ON_RIGHT.match(text, one.end()) or _ON_LEFT.search(text[: one.start()]) for one in found
     )
 

@@ -12,7 +12,7 @@ from hpo_lib.validation import shown
 
 #: What a shell makes something of, apart from placeholders.
 _SHELL = re.compile(r"[&|;<>`*?~\n]|\$(?!\{)")
-_IN_QUOTES = re.compile(r"\\.|'[^']*'|\"(?:[^\"\\$`]|\\.)*\"", re.DOTALL)
+_IN_QUOTES = re.compile(r"\\.|'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 #: Words that YAML takes as they stand, and those of them that it takes for something else.
 _PLAIN = re.compile(r"(--?)?[A-Za-z_/][\w./=-]*|\.\.?/[\w./=-]+", re.ASCII)
 _NO_TEXT = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
@@ -74,9 +74,10 @@ def notes(command: Sequence[str], *, appended: bool) -> Iterator[str]:
     first = command[0].split()
     if len(first) > 1 and re.fullmatch(r"[\w./-]+", first[0]):
         words = [*first, *command[1:]] if len(command) > 1 else _split(command[0]) or first
-        yield f"{shown(command[0])} is one word, the name of a program; write {listed(words)}"
+        yield f"{shown(command[0])} is one word, the name of a program{_better(words)}"
     if _ASSIGNED.fullmatch(command[0]):
-        yield f"{shown(command[0])} is the name of a program here; variables belong in trial.env"
+        name = shown(variables.masked(command[0]))
+        yield f"{name} is the name of a program here; variables belong in trial.env"
     if appended:
         yield from _unused(command)
 
@@ -93,17 +94,22 @@ def _unused(command: Sequence[str]) -> Iterator[str]:
         return
     text, behind = command[at], command[at + 1 :]
     if not _uses(text):
-        better = _with_parameters(text)
-        hint = f": write {listed([*command[:at], better, 'sh'])}" if better else ""
+        told = _with_parameters(text) if len(text) <= _LONG_LINE else ""
         yield (
             f"parameters are appended, but {shown(text)} does not use them, as {_PARAMETERS} or "
-            f"${{params.NAME}} would{hint}"
+            f"${{params.NAME}} would{_better([*command[:at], told, 'sh'] if told else [])}"
         )
     elif not behind and not re.search(r"\$\{?0", text) and not _TOLD.search(text):
         yield (
-            f"the first parameter becomes $0 of {shown(text)}, which {_PARAMETERS} leaves out: "
-            f"write {listed([*command, 'sh'])}"
+            f"the first parameter becomes $0 of {shown(text)}, which {_PARAMETERS} leaves out"
+            f"{_better([*command, 'sh'])}"
         )
+
+
+def _better(words: Sequence[str]) -> str:
+    """Show what to write, unless it is nothing or long."""
+    short = words and sum(map(len, words)) <= _LONG_LINE
+    return f": write {listed(words)}" if short else ""
 
 
 def _text_at(command: Sequence[str]) -> int | None:
@@ -121,7 +127,12 @@ def _text_at(command: Sequence[str]) -> int | None:
 
 
 def _needs_shell(line: str) -> bool:
-    return bool(_SHELL.search(_IN_QUOTES.sub("", line)))
+    return bool(_SHELL.search(_IN_QUOTES.sub(_read_in_quotes, line)))
+
+
+def _read_in_quotes(found: re.Match[str]) -> str:
+    """Give what a shell makes something of within double quotes; within others it is nothing."""
+    return "".join(re.findall(r"\$\{?|`", found[0])) if found[0][0] == '"' else ""
 
 
 def _uses(text: str) -> bool:

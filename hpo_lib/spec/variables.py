@@ -9,6 +9,7 @@ from hpo_lib.validation import shown
 
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET = re.compile(r"passw|secret|token(?!iz)|api_?key|access_?key|private_?key|credential", re.I)
+_SHOWN = 1_000
 _SECRET_SAID = re.compile(
     rf"(\b\w*(?:{_SECRET.pattern})\w*=)(?:'[^']*'|\"[^\"]*\"|\S+)", re.IGNORECASE
 )
@@ -20,8 +21,8 @@ def looks_secret(name: str) -> bool:
 
 
 def masked(line: str) -> str:
-    """Leave out of a command what looks like a secret."""
-    return _SECRET_SAID.sub(r"\1…", line)
+    """Leave out of a command what looks like a secret, as far as it is ever shown."""
+    return _SECRET_SAID.sub(r"\1…", line[:_SHOWN]) + line[_SHOWN:]
 
 
 def wrong(name: str, value: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -261,6 +262,7 @@ def test_of_very_many_unknown_keys_the_number_is_told() -> None:
         ("train --x ${params.lr} | tee l", '[sh, -c, "train --x ${params.lr} | tee l"]'),
         ("train $1 | tee l", '[sh, -c, "train $1 | tee l", sh]'),
         ("train | awk '{print $1}'", """[sh, -c, "train \\"$@\\" | awk '{print $1}'", sh]"""),
+        ("""train "it's $X" 'c'""", """[sh, -c, "train \\"it's $X\\" 'c' \\"$@\\"", sh]"""),
         ('python train.py --q "a; b"', '[python, train.py, --q, "a; b"]'),
         ("python train.py --x 1\n", '[python, train.py, --x, "1"]'),
         ("run no 1e5 .5", '[run, "no", "1e5", ".5"]'),
@@ -354,11 +356,11 @@ def test_the_command_that_is_advised_tells_the_program_every_parameter(
         ),
         (
             ["python train.py"],
-            '"python train.py" is one word, the name of a program; write [python, train.py]',
+            '"python train.py" is one word, the name of a program: write [python, train.py]',
         ),
         (
             ["python train.py", "--x", "1"],
-            '"python train.py" is one word, the name of a program; write '
+            '"python train.py" is one word, the name of a program: write '
             '[python, train.py, --x, "1"]',
         ),
         (
@@ -376,6 +378,16 @@ def test_a_command_that_is_not_run_as_it_reads_is_noted(
 ) -> None:
     spec = load(with_("trial", command=command))
     assert spec.notes() == ([] if note is None else [f"trial.command: {note}"])
+
+
+@pytest.mark.parametrize("text", ["token" * 40_000, "'" * 200_001, '"$' * 60_000, "a;" * 99_999])
+def test_a_long_command_takes_no_time_and_makes_no_long_note(text: str) -> None:
+    began = time.process_time()
+    (said,) = told(with_("trial", command=text))
+    notes = load(with_("trial", command=["sh", "-c", text])).notes()
+    assert time.process_time() - began < 1
+    assert len(said) < 400
+    assert max(map(len, notes)) < 400
 
 
 def test_a_command_of_the_final_training_is_noted_too() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -367,6 +368,10 @@ def test_many_names_take_no_time() -> None:
     parts = [text[start:end] for start in range(0, 180, 3) for end in range(start + 4, 181)]
     names = list(dict.fromkeys(part for part in parts if part == part.strip()))[:3_000]
     assert "must have metrics in quotes" in refused(conf("acc", text, extra_metrics=names))
+    began = time.process_time()
+    names = [f"m-{number}" for number in range(20_000)]
+    refused(conf("acc", *[f"max(acc, {n}) <= 1" for n in range(10)], extra_metrics=names))
+    assert time.process_time() - began < 2
 
 
 _NAME = st.text("ab-/*+ .()@:'\"<>=10", min_size=1, max_size=8).filter(
