@@ -30,12 +30,16 @@ _SHOWN = 120
 _WAITING = 1_000
 
 
-class StdoutCollector:
-    """Reads the attempt's log, by LineRules."""
+class LineCollector:
+    """Reads the lines of one file, by LineRules; a subclass says where it is."""
 
     def __init__(self, settings: Metrics) -> None:
-        """Take the format, valid by the spec."""
+        """Take the format, or the definitions, valid by the spec."""
         self._rules = LineRules(settings)
+
+    def place(self, source: Source) -> Place | None:
+        """Say where the lines are; None where no file may be read."""
+        raise NotImplementedError
 
     @property
     def unreadable(self) -> Mapping[str, str]:
@@ -48,16 +52,27 @@ class StdoutCollector:
         return self._rules.remarks
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
-        """Yield every value of the wanted metrics in the order of the log."""
-        return self._rules.read(source.log, wanted)
+        """Yield every value of the wanted metrics in the order of the lines."""
+        place = self.place(source)
+        return iter(()) if place is None else self._rules.read(place, wanted)
 
     def tally(self, source: Source, wanted: frozenset[str]) -> Counter[str]:
         """Count the values of wanted metrics that each known format would read."""
-        return tally(source.log, wanted)
+        place = self.place(source)
+        return Counter() if place is None else LineRules(Metrics()).tally(place, wanted)
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
-        """Yield what looks like a metric in the log."""
-        return self._rules.sightings(source.log)
+        """Yield what looks like a metric in the lines."""
+        place = self.place(source)
+        return iter(()) if place is None else self._rules.sightings(place)
+
+
+class StdoutCollector(LineCollector):
+    """Reads the attempt's log."""
+
+    def place(self, source: Source) -> Place:
+        """Give the log."""
+        return source.log
 
 
 class LineRules:
@@ -185,11 +200,6 @@ class LineRules:
             self.remarks.append(
                 f"line {line.number} is longer than {most:,} characters: only its end was read"
             )
-
-
-def tally(place: Place, wanted: frozenset[str]) -> Counter[str]:
-    """Count the values of wanted metrics in a file by the format that reads them."""
-    return LineRules(Metrics()).tally(place, wanted)
 
 
 #: In place of wanted names: whatever looks like one.
