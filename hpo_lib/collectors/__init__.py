@@ -164,6 +164,8 @@ def summary(
 #: An observation and its place in the stream; _NOWHERE if there is none yet.
 _Place = tuple[int, Observation]
 _NOWHERE: _Place = (-1, Observation("", math.nan))
+#: How sure it is that a value is of the best's model.
+_SAME_STEP, _SAME_GROUP, _SAME_LINE = 1, 2, 3
 
 
 class _Series:
@@ -204,6 +206,8 @@ class _Series:
 
     def follow(self, lead: _Series) -> None:
         """Look whether the last value is the partner of the lead's best."""
+        if self._rank == _SAME_LINE and self._partner_of is lead.best:
+            return
         if self.count == 0 or lead.count == 0:
             return
         own, newest = self.last[1], lead.last[1]
@@ -212,14 +216,11 @@ class _Series:
             if lead.best[1].line != own.line:
                 self._drop_last()
         self._met |= own.step is not None and own.step == newest.step
-        known = self._partner_of is lead.best
-        if known and (
-            self._looked_at is self.last or (self._rank >= 2 and lead.best is not lead.last)
-        ):
-            return
         if self._partner_of is not lead.best:
             self._partner = self._neighbour = self._of_pass = _NOWHERE
             self._partner_of, self._rank, self.went_back = lead.best, 0, False
+        elif self._looked_at is self.last:
+            return
         self._looked_at = self.last
         if lead.best is not _NOWHERE:
             self._consider(lead)
@@ -235,7 +236,7 @@ class _Series:
         place, own = self.last
         step, best = own.step, lead.best
         if own.line is not None and own.line == best[1].line:
-            self._partner, self._rank = self.last, 3
+            self._partner, self._rank = self.last, _SAME_LINE
             return
         if self._shared is self.last:
             return
@@ -245,10 +246,12 @@ class _Series:
             if beside:
                 self._neighbour = self.last
         alike = None in (step, best[1].step) or step == best[1].step
-        if beside and alike and self._rank < 2:
-            self._partner, self._rank = self.last, 2
-        elif self._rank < 2 and self._same_step(lead) and self._nearer(place, best[0]):
-            self._partner, self._rank = self.last, 1
+        if self._rank >= _SAME_GROUP:
+            return
+        if beside and alike:
+            self._partner, self._rank = self.last, _SAME_GROUP
+        elif self._same_step(lead) and self._nearer(place, best[0]):
+            self._partner, self._rank = self.last, _SAME_STEP
 
     def beside_best(self, place: int, *, after: bool) -> bool:
         """Say whether a place is in the best's group: a lead and what comes after, or before."""

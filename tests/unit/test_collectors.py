@@ -285,6 +285,10 @@ def of_log(tmp_path: Path, log: str, *others: str) -> dict[str, float]:
             "epoch=1 val_loss=0.6\nepoch=2 val_loss=0.55\ntrain_loss=0.05\n",
             0.22,
         ),
+        (  # alone before, and then in the best's own line
+            "train_loss=0.9\nval_loss=0.2 train_loss=0.22\nval_loss=0.6 train_loss=0.05\n",
+            0.22,
+        ),
         (  # two counters
             "step=100 train_loss=0.9\nstep=200 train_loss=0.22\nepoch=1 val_loss=0.2\n"
             "step=300 train_loss=0.05\nepoch=2 val_loss=0.5\n",
