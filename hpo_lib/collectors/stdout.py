@@ -81,8 +81,8 @@ class LineRules:
     Without a format, each line is read by the first one whose kind it is, and each metric is taken
     from the format with the lowest rank that has it, of those from the first in the file. A format
     may also be a regular expression with the groups `name`, `value` and perhaps `step`; and
-    `metric_definitions` have an expression for each metric, with one group. An expression that
-    takes too long, or too much memory, raises TrialFailed.
+    `metric_definitions` have an expression for each metric, whose first group counts. An expression
+    that takes too long, or too much memory, raises TrialFailed.
     """
 
     def __init__(self, settings: Metrics) -> None:

@@ -75,16 +75,16 @@ def _lines(
 ) -> Iterator[Line]:
     if needles and not cut and not any(one in block for one in (*needles, *titles)):
         return
-    holds, is_title = _any(needles), _any(titles)
+    holds, is_title = _any(needles or (b"",)), _any(titles)
     drawn = b"\r" in block
     for at, line in enumerate(block.split(b"\n"), start=number):
         for part in line.split(b"\r") if drawn else (line,):
-            if part and (holds(part) or (len(part) <= _TITLE and is_title(part)) or cut):
+            if part and (holds(part) or cut or (len(part) <= _TITLE and is_title(part))):
                 yield Line(at, part.decode(errors="replace"), cut)
         cut = False
 
 
 @cache
 def _any(words: tuple[bytes, ...]) -> Callable[[bytes], object]:
-    """Give a search for any of the words; without words it finds all."""
-    return re.compile(b"|".join(map(re.escape, words))).search
+    """Give a search for any of the words; without words it finds nothing."""
+    return re.compile(b"|".join(map(re.escape, words)) if words else b"(?!)").search

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from hpo_lib.collectors import Source, plain, summary, wanted
+from hpo_lib.collectors import Source, plain, wanted
 from hpo_lib.collectors.formats import asked
+from hpo_lib.collectors.summary import summary
 from hpo_lib.core.trial import Cause, Observation
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import COLLECTOR_SETTINGS

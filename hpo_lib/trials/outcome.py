@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from hpo_lib.backends import incomplete
-from hpo_lib.collectors import Source, plain, summary, wanted
+from hpo_lib.collectors import Source, plain, wanted
+from hpo_lib.collectors.summary import summary
 from hpo_lib.core.ending import CAUSES, Ending, Exit
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Cause, Observation

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
 
@@ -15,13 +15,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib.collectors import MAX_PER_METRIC, Source, own_format, reduce, thinned, to_float
+from hpo_lib.collectors import Source, own_format, to_float
 from hpo_lib.collectors.stdout import LineRules
+from hpo_lib.collectors.summary import MAX_PER_METRIC, summary
 from hpo_lib.core.trial import Direction, Observation
 from hpo_lib.errors import TrialFailed
 from hpo_lib.files.lines import numbered
 from hpo_lib.registry import load
 from hpo_lib.spec.sections import Metrics, Objective
+
+
+def thinned(found: Iterable[Observation], objectives: list[Objective]) -> list[Observation]:
+    """Give what is kept."""
+    return summary(found, objectives)[0]
+
+
+def reduce(found: Iterable[Observation], objectives: list[Objective]) -> dict[str, float]:
+    """Give one value per metric."""
+    return summary(found, objectives)[1]
+
 
 LOSS = Objective(metric="loss", direction=Direction.MINIMIZE)
 
@@ -289,6 +301,11 @@ def of_log(tmp_path: Path, log: str, *others: str) -> dict[str, float]:
             "train_loss=0.9\nval_loss=0.2 train_loss=0.22\nval_loss=0.6 train_loss=0.05\n",
             0.22,
         ),
+        (  # the best has none of its own, and two others have
+            "epoch=1 val_loss=0.5 train_loss=0.9\nepoch=1 val_loss=0.5 train_loss=0.05\n"
+            "epoch=1 val_loss=0.2\n",
+            None,
+        ),
         (  # two counters
             "step=100 train_loss=0.9\nstep=200 train_loss=0.22\nepoch=1 val_loss=0.2\n"
             "step=300 train_loss=0.05\nepoch=2 val_loss=0.5\n",
@@ -400,7 +417,7 @@ def test_thinning_never_changes_what_a_series_is_reduced_to(
     columns = [[float(value) for value in column] for column in zip(*rows, strict=True)]
     found = _logged(**dict(zip(order, columns, strict=True)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpo_lib.collectors.MAX_PER_METRIC", limit)
+        patch.setattr("hpo_lib.collectors.summary.MAX_PER_METRIC", limit)
         kept = thinned(found, objectives)
     assert reduce(kept, objectives) == reduce(found, objectives)
     assert max(Counter(o.metric for o in kept).values()) <= limit
@@ -421,3 +438,13 @@ def test_the_clock_and_the_counter_of_a_record_are_no_metrics(tmp_path: Path) ->
         ("time", 12.5, None),
         ("PR_AUC", 0.75, None),
     }
+
+
+@pytest.mark.parametrize("titles", [(), (b"poch",)])
+def test_of_a_log_only_lines_with_a_needle_or_a_title_are_looked_at(
+    tmp_path: Path, titles: tuple[bytes, ...]
+) -> None:
+    (tmp_path / "log.txt").write_text("short\nEpoch 1/2\nval_loss=1\n")
+    found = [one.number for one in numbered(tmp_path / "log.txt", (b"loss",), titles)]
+    assert found == ([2, 3] if titles else [3])
+    assert [one.number for one in numbered(tmp_path / "log.txt")] == [1, 2, 3]

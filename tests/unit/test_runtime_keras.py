@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import trial_environment
 
-from hpo_lib.collectors import Source, reduce
+from hpo_lib.collectors import Source
 from hpo_lib.collectors.jsonl import JsonlCollector
 from hpo_lib.collectors.stdout import StdoutCollector
+from hpo_lib.collectors.summary import summary
 from hpo_lib.spec.sections import Metrics, Objective
 
 #: Each training reports to a folder of its name, and then says what Keras knows of it.
@@ -130,7 +131,7 @@ class Trainings:
     def reduced(self, name: str, objectives: list[Objective]) -> dict[str, float]:
         source = Source(self.folder / "none", self.folder / name)
         reader = JsonlCollector(Metrics(collector="jsonl"))
-        return reduce(reader.collect(source, frozenset({"loss", "val_loss"})), objectives)
+        return summary(reader.collect(source, frozenset({"loss", "val_loss"})), objectives)[1]
 
 
 @pytest.fixture(scope="module")

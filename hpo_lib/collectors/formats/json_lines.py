@@ -33,9 +33,9 @@ _DEPTH = 6
 
 
 class JsonLine:
-    """Reads an object that ends a line, also after a prefix; its message is read as a line.
+    """Reads the first object in a line; its message, or the text around it, is read as a line too.
 
-    What begins as an object and is torn is not read at all.
+    A line that begins as an object and is torn is not read at all.
     """
 
     rank, needles, marks = 0, (), ("{",)
