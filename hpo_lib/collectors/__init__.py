@@ -21,7 +21,7 @@ With `HPO_COLLECTORS=package` a spec may name `package.module:WordsCollector` as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from hpo_lib.collectors.formats.json_lines import object_in
@@ -102,4 +102,4 @@ def plain(seen: Observation) -> Observation:
     if type(seen.value) is float and (seen.step is None or type(seen.step) is int):
         return seen
     step = None if seen.step is None else int(seen.step)
-    return replace(seen, value=float(seen.value), step=step)
+    return seen._replace(value=float(seen.value), step=step)

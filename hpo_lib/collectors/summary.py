@@ -33,16 +33,20 @@ def summary(
     follows = lead.reduce == "best"
     series: dict[str, _Series] = {}
     first = series[lead.metric] = _Series(lead)
+    followers: list[_Series] = []
     for place, observation in enumerate(observations):
         name = observation.metric
         own = series.get(name)
         if own is None:
             own = series[name] = _Series(by_metric.get(name))
+            if follows and own.objective is None:
+                followers.append(own)
         own.add(place, observation)
-        if follows:
-            for other in series.values() if own is first else (own,):
-                if other.objective is None:
-                    other.follow(first)
+        if own is first:
+            for other in followers:
+                other.follow(first)
+        elif follows and own.objective is None:
+            own.follow(first)
     seen = {name: one for name, one in series.items() if one.count}
     leader = first if follows and first.count else None
     values = {name: one.value(leader) for name, one in seen.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 Value = str | int | float | bool
 Params = Mapping[str, Value]
@@ -154,18 +155,27 @@ class Assignment:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One value of one metric; `step` is None for a value that belongs to no step.
 
-    Values with the same `line` were written together. It is not kept in the store.
+    Values with the same `line` were written together. It is not kept in the store, and two
+    observations are equal whatever their lines. A tuple, for a trial may print millions.
     """
 
     metric: str
     value: float
     step: int | None = None
     time: float | None = None
-    line: int | None = field(default=None, compare=False)
+    line: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Observation) and self[:4] == other[:4]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:4])
 
 
 class Action(StrEnum):

@@ -233,6 +233,23 @@ def test_a_run_stops_for_a_reason(
     assert (up.embedded.home / "hpo" / "runs" / f"{run.id:06d}-run" / "report.html").exists()
 
 
+def test_what_waits_is_not_begun_once_the_failure_budget_is_spent(up: Stack) -> None:
+    eight = {"max_trials": 8, "parallel_trials": 8, "max_failed_trials": 0}
+    key = up.trigger(conf("exit 1", limits=eight))  # the pool holds six
+    assert up.wait(key) == "failed"
+    run = up.run(key)
+    assert run.status is RunStatus.FAILED
+    trials = [view.trial for view in up.store.view(run.id).trials]
+    waited = [one for one in trials if one.state is TrialState.STOPPED]
+    assert len(trials) == 8
+    assert len(waited) >= 2
+    assert all(one.reason.startswith("not begun: failure budget spent") for one in waited)
+    assert {one.cause for one in trials if one not in waited} == {Cause.USER_ERROR}
+    assert sorted(up.states(key, "wave_01.trial")) == sorted(
+        ["failed"] * (8 - len(waited)) + ["success"] * len(waited)
+    )
+
+
 def test_several_objectives_and_constraints_pass_through_the_form(up: Stack) -> None:
     goals = [{"metric": name, "direction": "minimize"} for name in ("loss", "size")]
     spec = conf(
