@@ -9,7 +9,7 @@ A small one, which runs what the local backend runs, under `nice`:
         @classmethod
         def at(cls, site):
             level = site.rules("nice", NiceRules).level
-            return cls(site.home, site.workdir, site.path, site.grace_s, level=level)
+            return dataclasses.replace(super().at(site), level=level)
 
         def submit(self, handle, request):
             command = ["nice", "-n", str(self.level), *request.command]

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hpo_lib.backends import AttemptName, Found, NoOptions, Request, Site, local_guard, log_of
+from hpo_lib.backends.inherited import LocalRules, environment
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
@@ -31,24 +32,6 @@ _STOP_S = 30.0
 _TAIL = 1 << 14
 _MARK = "HPO_ATTEMPT_DIR"
 
-#: What a trial sees of the worker's environment: never Airflow's settings, which hold secrets.
-_INHERITED = frozenset(
-    {
-        "HOME",
-        "HPO_DATA",
-        "LANG",
-        "LD_LIBRARY_PATH",
-        "LOGNAME",
-        "PATH",
-        "SSL_CERT_DIR",
-        "SSL_CERT_FILE",
-        "TMPDIR",
-        "TZ",
-        "USER",
-    }
-)
-_INHERITED_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "TF_", "XLA_")
-
 
 @dataclass(frozen=True, slots=True)
 class LocalBackend:
@@ -58,7 +41,7 @@ class LocalBackend:
 
     `workdir` is where commands run, `path` is put before PATH (so that `python` is the trial's),
     `grace_s` is how long an attempt may run without an Airflow task looking after it, `release_s`
-    how long after its task has let go of it.
+    how long after its task has let go of it. `rules` are the operator's for all local trials.
     """
 
     keeps_output: ClassVar[bool] = True
@@ -69,11 +52,13 @@ class LocalBackend:
     path: str = ""
     grace_s: float = 600.0
     release_s: float = 30.0
+    rules: LocalRules = field(default_factory=LocalRules)
 
     @classmethod
     def at(cls, site: Site) -> Self:
-        """Build it from the installation's folders and times."""
-        return cls(site.home, site.workdir, site.path, site.grace_s)
+        """Build it from the installation's folders, times and rules."""
+        rules = site.rules("local", LocalRules)
+        return cls(site.home, site.workdir, site.path, site.grace_s, rules=rules)
 
     @classmethod
     def unpinned(cls, trial: TrialSpec) -> None:
@@ -198,7 +183,8 @@ class LocalBackend:
         """Do nothing: an ended attempt leaves only files."""
 
     def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
-        env = environment(os.environ, self.path) | dict(request.env)
+        inherited = environment(os.environ, self.path, self.rules.environment)
+        env = inherited | dict(request.env)
         env[_MARK] = str(folder)
         command = [_which(request.command[0], env["PATH"]), *request.command[1:], *request.args]
         return {
@@ -215,17 +201,6 @@ class LocalBackend:
 def _marks(inherited: Mapping[str, str]) -> dict[str, str]:
     """Keep the variable by which an embedded Airflow finds its guards."""
     return {name: inherited[name] for name in ("HPO_EMBEDDED",) if name in inherited}
-
-
-def environment(inherited: Mapping[str, str], path: str) -> dict[str, str]:
-    """Choose what a trial sees of the worker's environment, with `path` before PATH."""
-    env = {
-        name: value
-        for name, value in inherited.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
-    env["PATH"] = os.pathsep.join(filter(None, [path, env.get("PATH", os.defpath)]))
-    return env | {"PYTHONUNBUFFERED": "1"}
 
 
 def _from_near_its_end(log: Path) -> Growing:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import airflow, console
 from hpo_lib.cli.console import say
 from hpo_lib.cli.spec_file import read_night
-from hpo_lib.deployers.package import ALIAS, LOADER, interpreter
+from hpo_lib.deployers.package import ALIAS, LOADER, interpreter, loading
 from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.records import Model, ModelStatus, RunKey
 from hpo_lib.spec import Draft, Spec
@@ -155,7 +155,13 @@ def ask(folder: Path, python: Path | None) -> str:
                 archive.extractall(unpacked)
             words = [str(python), LOADER, "--check"]
             done = subprocess.run(  # noqa: S603 - the package that was made here
-                words, cwd=unpacked, capture_output=True, text=True, timeout=_ASK_S, check=False
+                words,
+                cwd=unpacked,
+                env=loading(python, Path(unpacked)),
+                capture_output=True,
+                text=True,
+                timeout=_ASK_S,
+                check=False,
             )
     except (OSError, ValueError, zipfile.BadZipFile, subprocess.TimeoutExpired) as error:
         raise HpoError(f"{folder}: what is served cannot be asked: {error}") from None

@@ -194,7 +194,7 @@ class PackageDeployer:
             done = subprocess.run(  # noqa: S603 - a program of ours, without a shell
                 [str(self.python), LOADER, "--check"],
                 cwd=folder,
-                env={"PATH": str(self.python.parent), "HOME": str(folder), "TMPDIR": str(folder)},
+                env=loading(self.python, folder),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -292,6 +292,11 @@ def _alias(place: Place) -> Mapping[str, Any]:
 def _version(alias: Mapping[str, Any]) -> int | None:
     found = alias.get("version")
     return found if isinstance(found, int) else None
+
+
+def loading(python: Path, folder: Path) -> dict[str, str]:
+    """Give the environment in which an unpacked package may be loaded: a model can run code."""
+    return {"PATH": str(python.parent), "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 def interpreter(path: str) -> Path | None:

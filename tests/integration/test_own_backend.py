@@ -40,7 +40,7 @@ def _added(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def site(tmp_path: Path, _added: None) -> Environment:
     config = tmp_path / "deployment.yaml"
-    config.write_text("nice: {level: 7}")
+    config.write_text("nice: {level: 7}\nlocal: {environment: [WANDB_MODE]}")
     said = {"HPO_CONFIG": str(config), "HPO_HOME": str(tmp_path / "home")}
     return Environment(tmp_path, variables=said)
 
@@ -60,6 +60,7 @@ class TestNiceBackend(BackendContract):
 
     def test_it_takes_its_rules_from_its_own_section(self, backend: Any, handle: Any) -> None:
         assert backend.level == 7
+        assert backend.rules.environment == ("WANDB_MODE",), "those of all local trials hold too"
         backend.submit(handle, self.request("nice"))
         self.end(backend, handle)
         assert backend.log(handle).read_text() == f"{min(19, os.nice(0) + 7)}\n"

@@ -114,6 +114,29 @@ def test_the_report_of_the_run_shows_its_front(bench: Bench) -> None:
     assert all(row["value"] == row["metrics.val_loss"] and row["metrics.size_mb"] for row in rows)
 
 
+def test_no_secret_of_the_worker_is_in_a_trial_its_log_the_report_or_the_store(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "AIRFLOW_CONN_DB",
+        "AWS_SECRET_ACCESS_KEY",
+        "NVIDIA_API_KEY",
+        "TF_VAR_db_password",
+    ):
+        monkeypatch.setenv(name, "hush-5707e")
+    told = f"{PROGRAM}\nprint(dict(os.environ))\n"
+    run = bench.run(
+        limits={"max_trials": 1, "parallel_trials": 1},
+        trial={"command": [sys.executable, "-c", told], "timeout": "1m"},
+    )
+    outputs.write_report(bench.store, run, bench.installation)
+    written = [path for path in bench.home.rglob("*") if path.is_file()]
+    assert {"hpo.db", "log.txt", "report.html", "request.json"} <= {path.name for path in written}
+    logs = [path.read_text() for path in written if path.name == "log.txt"]
+    assert all("'HPO_PARAMS'" in text for text in logs), "it has told what it was given"
+    assert [path for path in written if b"hush-5707e" in path.read_bytes()] == []
+
+
 def test_a_run_that_no_trial_of_is_feasible_says_so(bench: Bench) -> None:
     run = bench.run(constraints=["val_loss <= 0.01"])
     assert run.status is RunStatus.COMPLETE

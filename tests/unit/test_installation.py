@@ -18,6 +18,7 @@ artifacts: {s3://bucket: aws_default, file:///shared: null}
 inputs: {s3://data: aws_default}
 docker: {images: [an-image]}
 kubernetes: {connection: a-cluster, namespaces: [trials]}
+local: {environment: [WANDB_MODE]}
 job: {kinds: [kubeflow.org/v1/TFJob]}
 """
 
@@ -63,10 +64,12 @@ def test_every_backend_builds_itself_without_a_connection(name: str, root: Path)
 
 def test_backends_take_their_rules_from_the_file(root: Path) -> None:
     site = Environment(root, variables={})
-    docker, pods = built("docker", site), built("kubernetes", site)
+    docker, pods, local = (built(name, site) for name in ("docker", "kubernetes", "local"))
     assert isinstance(docker, DockerBackend)
     assert isinstance(pods, KubernetesBackend)
     assert docker.rules.images == ("an-image",)
+    assert isinstance(local, LocalBackend)
+    assert local.rules.environment == ("WANDB_MODE",)
     assert pods.rules.namespaces == ("trials",)
     assert set(pods.offers) == {"s3://bucket", "file:///shared"}
     assert set(site.inputs.offers) == {"s3://bucket", "file:///shared", "s3://data"}

@@ -130,6 +130,14 @@ def test_what_serves_is_asked_as_a_user_would(tmp_path: Path) -> None:
     assert rehearsal.ask(folder, None).startswith("tiny-v1.zip; nothing here can load it")
 
 
+def test_a_model_that_is_asked_sees_nothing_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    folder = serve(tmp_path / "tiny", "import os; print('hush' in str(os.environ))")
+    assert rehearsal.ask(folder, Path(sys.executable)).endswith("asked for its sample: False")
+
+
 @pytest.mark.parametrize(
     ("loader", "why"), [("raise ValueError('answers differ')", "answers differ"), ("", "no answer")]
 )

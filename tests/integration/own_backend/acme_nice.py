@@ -30,7 +30,7 @@ class NiceBackend(LocalBackend):
     def at(cls, site: Site) -> Self:
         """Build it with the level that the operator has chosen."""
         rules = site.rules("nice", NiceRules)
-        return cls(site.home, site.workdir, site.path, site.grace_s, level=rules.level)
+        return dataclasses.replace(super().at(site), level=rules.level)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start the program through `nice`."""
