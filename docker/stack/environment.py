@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _HEAD = """\
@@ -27,13 +29,23 @@ def settings(cpus: int, memory_bytes: int) -> dict[str, str]:
         "HPO_EXECUTOR": "LocalExecutor",
         "COMPOSE_PROFILES": "${HPO_EXECUTOR},s3",
         "HPO_AIRFLOW_IMAGE": "hpo-airflow-local",
-        "HPO_PORT": "8080",
-        "HPO_S3_PORT": "9000",
+        "HPO_PORT": str(free_port(8080)),
+        "HPO_S3_PORT": str(free_port(9000)),
         "HPO_PARALLELISM": "8",
         "HPO_WORKERS": "1",
         "HPO_TASKS_CPUS": str(cpus),
         "HPO_TASKS_MEMORY": f"{int(memory_bytes * _SHARE) >> 20}m",
     }
+
+
+def free_port(first: int) -> int:
+    """Give the first port from this one on that nobody takes on this machine's loopback."""
+    for port in range(first, first + 1_000):
+        with socket.socket() as one, suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", port))
+            return port
+    sys.exit(f"no port from {first} to {first + 999} is free on 127.0.0.1")
 
 
 def passwords() -> dict[str, str]:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,16 @@ from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.errors import HpoError, TransientError
 from hpo_lib.store import upgrade
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+#: Airflow's servers of logs take every address (3.3.2). None is started: the API server reads the
+#: logs of running tasks, too, in the folder that all components share.
+COMPONENTS: Mapping[str, Sequence[str]] = {
+    "api-server": (),
+    "scheduler": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "triggerer": ("--skip-serve-logs",),
+}
+#: Where nobody listens: Airflow looks for such a server all the same, and is not to find another's.
+_NO_SERVER = 1
 _START_S = 300.0
 _STOP_S = 20.0
 _POLL_S = 0.25
@@ -126,6 +135,8 @@ class Embedded:
             ),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": self.home / "logs",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": _NO_SERVER,
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": _NO_SERVER,
             "AIRFLOW__API__PORT": facts["port"],
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{facts['port']}",
             "AIRFLOW__API__SECRET_KEY": facts["secret"],
@@ -158,7 +169,7 @@ class Embedded:
         """Start a component as the leader of a new session and give the session's number."""
         with (self.home / "logs" / f"{component}.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - Airflow itself
-                [sys.executable, "-m", "airflow", component],
+                [sys.executable, "-m", "airflow", component, *COMPONENTS[component]],
                 env=dict(env),
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,6 +75,17 @@ def test_it_adds_what_is_missing_and_leaves_the_rest(path: Path) -> None:
     assert path.read_text() == first
 
 
+def test_it_chooses_ports_that_are_free(path: Path) -> None:
+    with socket.socket() as other:
+        with suppress(OSError):
+            other.bind(("127.0.0.1", 8080))
+            other.listen()
+        write(path)
+    ports = [int(read(path)[name]) for name in ("HPO_PORT", "HPO_S3_PORT")]
+    assert ports[0] in range(8081, 9080)
+    assert ports[1] in range(9000, 9999)
+
+
 def test_it_refuses_a_secret_that_is_empty_and_changes_nothing(path: Path) -> None:
     path.write_text("HPO_PORT=9999\nHPO_JWT_SECRET=\nHPO_S3_ENDPOINT=\n")
     done = subprocess.run([sys.executable, COMMAND, path, "4", "8"], capture_output=True, text=True)
@@ -90,6 +103,18 @@ def test_the_stack_has_no_default_for_any_secret(path: Path) -> None:
         used = re.findall(rf"\$\{{{name}\b(.*?)\}}", text)
         assert set(used) == {":?run make up-stack"}, name
         assert f"${name}" not in text.replace(f"$${name}", "")
+
+
+def test_the_stack_is_published_on_loopback_and_has_a_network_of_its_own() -> None:
+    """What listens inside, Airflow's servers of logs too, is reached from the stack alone."""
+    services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
+    published = {name: one["ports"] for name, one in services.items() if "ports" in one}
+    assert published.keys() == {"api-server", "s3"}
+    assert [port.split(":")[0] for ports in published.values() for port in ports] == [
+        "127.0.0.1"
+    ] * 2
+    for name, one in services.items():
+        assert one.keys() & {"network_mode", "networks", "pid", "ipc", "privileged"} == set(), name
 
 
 def test_tasks_leave_room_on_the_engine(path: Path) -> None:
