@@ -1,4 +1,4 @@
-"""Which of a worker's variables its local trials get: those of these names, and no others."""
+"""What an operator says of local trials, and the variables that they get of a worker, by name."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ NAMES = frozenset(
     }
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
 def _one(name: str) -> str:
@@ -53,10 +54,20 @@ def _one(name: str) -> str:
     return name
 
 
+def _user(name: str) -> str:
+    if not _USER.fullmatch(name) or name == "root":
+        raise rule(f"must be the name of a user other than root, got {shown(name)}")
+    return name
+
+
 class LocalRules(Strict):
-    """What `config/deployment.yaml` says of local trials: further variables that they get."""
+    """What `config/deployment.yaml` says of local trials.
+
+    `environment` are further variables that they get, `user` is who they run as.
+    """
 
     environment: tuple[Annotated[str, AfterValidator(_one)], ...] = Field(default=(), strict=False)
+    user: Annotated[str, AfterValidator(_user)] | None = None
 
 
 def environment(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hpo_lib.backends import AttemptName, Found, NoOptions, Request, Site, local_guard, log_of
 from hpo_lib.backends.inherited import LocalRules, environment
+from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
@@ -99,6 +100,8 @@ class LocalBackend:
             return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "output").mkdir(exist_ok=True)
+        if self._user is not None:
+            self._user.open(self.home, folder)
         _beat(folder)
         local_guard.write(folder / "request.json", self._guarded(folder, request))
         with (folder / "guard.log").open("ab") as log:
@@ -139,7 +142,7 @@ class LocalBackend:
             return Exit(Ending(found["ending"]), found["code"], found["detail"])
         if alive:
             return None
-        _kill_marked(folder)
+        self._kill_marked(folder)
         return Exit(Ending.LOST, detail="its guard process is gone")
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
@@ -162,7 +165,7 @@ class LocalBackend:
         end = time.monotonic() + _STOP_S
         while self.poll(handle) is None and time.monotonic() < end:
             time.sleep(_POLL_S / 4)
-        _kill_marked(folder)
+        self._kill_marked(folder)
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts of this home whose processes run on this host."""
@@ -187,15 +190,36 @@ class LocalBackend:
         env = inherited | dict(request.env)
         env[_MARK] = str(folder)
         command = [_which(request.command[0], env["PATH"]), *request.command[1:], *request.args]
-        return {
-            "command": command,
-            "env": env,
-            "cwd": str(self.workdir),
+        program = {"command": command, "env": env, "cwd": str(self.workdir)}
+        if self._user is not None:
+            program = self._as_user(self._user, folder, command, env)
+        return program | {
             "timeout_s": request.timeout_s,
             "memory_bytes": request.memory_bytes,
             "grace_s": self.grace_s,
             "release_s": self.release_s,
         }
+
+    @property
+    def _user(self) -> TrialUser | None:
+        return None if self.rules.user is None else TrialUser(self.rules.user)
+
+    def _as_user(
+        self, user: TrialUser, folder: Path, command: list[str], env: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Describe the same for a guard that first becomes another user."""
+        return {
+            "command": user.shell(),
+            "stdin": user.script(command, env, str(self.workdir)),
+            "become": user.become,
+            "env": {"PATH": os.environ.get("PATH", os.defpath), _MARK: str(folder)},
+            "cwd": str(folder),
+        }
+
+    def _kill_marked(self, folder: Path) -> None:
+        _kill_marked(folder)
+        if self._user is not None:
+            self._user.kill(f"{_MARK}={folder}")
 
 
 def _marks(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,9 @@ def main(folder: Path) -> int:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON so that a reader sees all of it or nothing, also after a crash."""
+    """Write JSON for its owner only; a reader sees all of it or nothing, also after a crash."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w") as file:
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
@@ -76,7 +78,8 @@ def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
             trouble = watch.trouble()
     finally:
         code = child.poll()
-        _end_descendants()
+        _end_descendants(request.get("become", ()))
+        _share(folder, request.get("become", ()))
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _kernel_kills() > kills:
         detail = "killed by signal 9 while the kernel killed processes for want of memory"
         return {"ending": "out_of_memory", "code": code, "detail": detail}
@@ -86,17 +89,23 @@ def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
 
 
 def _spawn(folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start the trial; a shell that becomes another user is told by `stdin` what to run."""
+    said = request.get("stdin", "").encode(errors="surrogateescape")
     with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - running what the spec says is the purpose
+        child = subprocess.Popen(  # noqa: S603 - running what the spec says is the purpose
             request["command"],
             env=request["env"],
             cwd=request["cwd"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if said else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
         )
+    if child.stdin is not None:
+        with suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(said)
+    return child
 
 
 def _wait(child: subprocess.Popen[bytes]) -> None:
@@ -162,28 +171,55 @@ def _memory(limit: int) -> int:
 
 def _bytes_of(process: psutil.Process, *, shared: bool) -> int:
     try:
-        return int(process.memory_info().rss if shared else process.memory_full_info().pss)
+        resident = int(process.memory_info().rss)
+        return resident if shared else int(process.memory_full_info().pss)
+    except psutil.AccessDenied:
+        return resident
     except psutil.Error:
         return 0
 
 
-def _end_descendants() -> None:
+def _end_descendants(become: Sequence[str]) -> None:
     """SIGTERM, a moment, SIGKILL: until no descendant is left, orphans of orphans included."""
     end = time.monotonic() + _TERM_S
-    _signal_all(signal.SIGTERM)
+    _signal_all(signal.SIGTERM, become)
     while _reap() and time.monotonic() < end:
         time.sleep(_POLL_S / 2)
     while _reap():
-        _signal_all(signal.SIGKILL)
+        _signal_all(signal.SIGKILL, become)
         time.sleep(_POLL_S / 2)
 
 
-def _signal_all(number: int) -> None:
+def _signal_all(number: int, become: Sequence[str]) -> None:
+    """Send a signal to every descendant; to those of another user by `become`."""
+    others = []
     for process in psutil.Process().children(recursive=True):
         try:
             process.send_signal(number)
+        except psutil.AccessDenied:
+            others.append(str(process.pid))
         except psutil.Error:
             continue
+    if others:
+        _as_other([*become, "/bin/sh", "-c", 'kill "$@"', "sh", f"-{number}", *others])
+
+
+def _share(folder: Path, become: Sequence[str]) -> None:
+    """Let the worker read and remove what a trial of another user has left, whatever its modes."""
+    if become:
+        _as_other([*become, "chmod", "-R", "g+rwX", str(folder / "output")])
+
+
+def _as_other(command: Sequence[str]) -> None:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(  # noqa: S603 - words of ours
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_TERM_S,
+            check=False,
+        )
 
 
 def _reap() -> bool:
