@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.validation import Strict, rule, shown
 
 #: Names, never patterns: TF_VAR_… and TF_TOKEN_… are Terraform's, NVIDIA_API_KEY is a secret.
@@ -68,6 +69,11 @@ class LocalRules(Strict):
 
     environment: tuple[Annotated[str, AfterValidator(_one)], ...] = Field(default=(), strict=False)
     user: Annotated[str, AfterValidator(_user)] | None = None
+
+    @property
+    def trial_user(self) -> TrialUser | None:
+        """Give the user, who need not be there where a conf is only checked."""
+        return None if self.user is None else TrialUser(self.user)
 
 
 def environment(

@@ -202,7 +202,7 @@ class LocalBackend:
 
     @property
     def _user(self) -> TrialUser | None:
-        return None if self.rules.user is None else TrialUser(self.rules.user)
+        return self.rules.trial_user
 
     def _as_user(
         self, user: TrialUser, folder: Path, command: list[str], env: Mapping[str, str]

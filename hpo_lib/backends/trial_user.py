@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,14 +54,26 @@ class TrialUser:
     def become(self) -> list[str]:
         """Give the words that, before a command, run it as this user."""
         if os.geteuid() != 0:
-            return ["sudo", "-n", "-u", self.name, "--"]
+            return [_program("sudo"), "-n", "-u", self.name, "--"]
         group = str(self.entry.pw_gid)
         drop = ["--init-groups", "--inh-caps=-all", "--no-new-privs", "--pdeathsig", "KILL"]
-        return ["setpriv", "--reuid", self.name, "--regid", group, *drop, "--"]
+        return [_program("setpriv"), "--reuid", self.name, "--regid", group, *drop, "--"]
 
     def shell(self) -> list[str]:
         """Give the command of a shell of this user with no variables, which reads `script`."""
-        return [*self.become, "env", "-i", "/bin/sh", "-s"]
+        return [*self.become, "/usr/bin/env", "-i", "/bin/sh", "-s"]
+
+    def lend(self, folder: Path) -> None:
+        """Let the user read a folder of the worker's, and make files in it."""
+        for one in (folder, *folder.rglob("*")):
+            self._hand_over(one)
+            one.chmod(_SHARED_FOLDER if one.is_dir() else _SHARED_FILE)
+
+    def words(self, command: Sequence[str], env: Mapping[str, str]) -> list[str]:
+        """Give a command that runs as this user, with variables that everybody may see."""
+        told = [f"{name}={value}" for name, value in env.items()]
+        shared = ["/bin/sh", "-c", 'umask 007; exec "$@"', "sh"]
+        return [*self.become, "/usr/bin/env", "-i", *told, *shared, *command]
 
     def script(self, command: Sequence[str], env: Mapping[str, str], cwd: str) -> str:
         """Write what becomes the command, with these variables and those of the user's home."""
@@ -75,17 +88,10 @@ class TrialUser:
 
         TransientError says what the operator has to set up.
         """
-        group = self.entry.pw_gid
-        owner = self.entry.pw_uid if os.geteuid() == 0 else -1
         output, log = folder / "output", folder / "log.txt"
         log.touch()
-        try:
-            os.chown(output, owner, group)
-            os.chown(log, -1, group)
-        except PermissionError:
-            raise TransientError(
-                f"local.user: the worker has to be in the group of {self.name}, number {group}"
-            ) from None
+        self._hand_over(output)
+        self._hand_over(log)
         output.chmod(_SHARED_FOLDER)
         log.chmod(_SHARED_FILE)
         for one in (folder, *folder.parents):
@@ -93,6 +99,16 @@ class TrialUser:
             if one == home:
                 break
         self._try(output)
+
+    def _hand_over(self, path: Path) -> None:
+        """Give a file or folder of the worker's to the user's group."""
+        group = self.entry.pw_gid
+        try:
+            os.chown(path, -1, group, follow_symlinks=False)
+        except PermissionError:
+            raise TransientError(
+                f"local.user: the worker has to be in the group of {self.name}, number {group}"
+            ) from None
 
     def _try(self, output: Path) -> None:
         done = self._run(["test", "-w", str(output)])
@@ -116,3 +132,7 @@ class TrialUser:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TransientError(f"local.user: cannot become {self.name}: {error}") from None
+
+
+def _program(name: str) -> str:
+    return shutil.which(name) or name

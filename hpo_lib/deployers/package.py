@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.deployers import Check, Release
 from hpo_lib.deployers.readme import readme
 from hpo_lib.deployers.sample import SAMPLE
@@ -61,7 +62,7 @@ class PackageOptions(Strict):
 class PackageDeployer:
     """Packages of an experiment, whose name the spec has checked, below a root.
 
-    `python` runs a package's own check; None if nothing here can.
+    `python` runs a package's own check, as `user` if one is given; None if nothing here can.
     """
 
     Options: ClassVar[type[Strict]] = PackageOptions
@@ -69,6 +70,7 @@ class PackageDeployer:
     experiment: str
     root: Place
     python: Path | None = None
+    user: TrialUser | None = None
 
     @classmethod
     def at(
@@ -79,11 +81,12 @@ class PackageDeployer:
         offers: Offers,
         *,
         python: Path | None = None,
+        user: TrialUser | None = None,
     ) -> PackageDeployer:
         """Build the deployer below the URI of `options`, which must be offered, or below `home`."""
         uri = parse(PackageOptions, options, at="deploy.options").uri
         root = open_folder(uri, options_for(uri, offers)) if uri else home / "models"
-        return cls(experiment, root, python=python)
+        return cls(experiment, root, python=python, user=user)
 
     @property
     def address(self) -> str:
@@ -190,9 +193,13 @@ class PackageDeployer:
         """Let the package answer its own sample, where something here can load it."""
         if self.python is None or not (folder / SAMPLE).exists():
             return Check()
+        words = [str(self.python), LOADER, "--check"]
+        if self.user is not None:
+            self.user.lend(folder)
+            words = self.user.words(words, loading(self.python, folder))
         try:
-            done = subprocess.run(  # noqa: S603 - a program of ours, without a shell
-                [str(self.python), LOADER, "--check"],
+            done = subprocess.run(  # noqa: S603 - a program of ours
+                words,
                 cwd=folder,
                 env=loading(self.python, folder),
                 stdin=subprocess.DEVNULL,

@@ -74,11 +74,12 @@ def mlflow(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> M
 
 
 def package(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> PackageDeployer:
-    """Build the deployer of packages; they are tried out by the Python of local trials."""
+    """Build the deployer of packages, tried out by the Python, and as the user, of local trials."""
+    from hpo_lib.backends.inherited import LocalRules
     from hpo_lib.deployers.package import PackageDeployer, interpreter
 
-    python = interpreter(site.path)
-    return PackageDeployer.at(experiment, options, site.home, site.offers, python=python)
+    python, user = interpreter(site.path), site.rules("local", LocalRules).trial_user
+    return PackageDeployer.at(experiment, options, site.home, site.offers, python=python, user=user)
 
 
 def sagemaker(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> SageMakerDeployer:

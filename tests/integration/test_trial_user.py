@@ -19,7 +19,10 @@ from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.inherited import LocalRules
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.backends.local_guard import write
+from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.deployers import Release
+from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.validation import parse
 from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
@@ -167,6 +170,26 @@ def test_nothing_of_it_is_left_when_its_guard_is_killed(backend: LocalBackend, h
     until(lambda: backend.poll(handle) is not None)
     assert backend.poll(handle).ending is Ending.LOST
     until(lambda: not any(alive(pid) for pid in pids))
+
+
+@needs_user
+def test_a_package_is_checked_as_that_user(home: Path) -> None:
+    """A model is what a trial has made: its code must not run as the worker either."""
+    tools, model = home.parent / "bin", home / "model"
+    tools.mkdir()
+    model.mkdir()
+    python = tools / "python"
+    told = 'test -r "$1" && : > made && echo "$(/usr/bin/id -un) $HOME $(umask)"; exit 1'
+    python.write_text(f"#!/bin/sh\n{told}\n")
+    python.chmod(0o755)
+    for name in ("model.keras", "sample.json"):
+        (model / name).write_text("{}")
+    deployer = PackageDeployer("digits", home / "models", python=python, user=TrialUser(USER))
+    release = Release("digits", 1, model, {})
+    deployer.stage(release)
+    name, folder, umask = str(deployer.try_out(release)).split()
+    assert (name, umask) == (USER, "0007")
+    assert not Path(folder).exists(), "with what the user has made in it"
 
 
 @needs_user
