@@ -38,7 +38,7 @@ MAP: dict[str, dict[str, list[str]]] = {
         "hpo_lib/spec/__init__.py": ["spec", "other tools' to come"],
     },
     "Where is a conf's right to a namespace checked?": {
-        "hpo_lib/backends/pods.py": ["conf", "namespaces"],
+        "hpo_lib/backends/pod_rights.py": ["conf", "namespaces"],
     },
     "What says which trial is best?": {
         "hpo_lib/core/objective.py": ["which trial is best"],

@@ -29,7 +29,15 @@ from hpo_lib.backends import (
     unpinned_image,
     unstarted,
 )
+from hpo_lib.backends.job_rights import (
+    JobRules,
+    incomplete,
+    refused_fields,
+    unused,
+    wrong_image,
+)
 from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.backends.pod_status import refused, returned
 from hpo_lib.backends.pods import (
     GRACE_S,
@@ -40,7 +48,6 @@ from hpo_lib.backends.pods import (
     START,
     TIMEOUT,
     Json,
-    KubernetesRules,
     containers,
     longest_s,
     merged,
@@ -56,16 +63,11 @@ from hpo_lib.backends.resource import (
     PRIMARY,
     SUCCESS,
     JobOptions,
-    JobRules,
     as_text,
     end_of,
-    incomplete,
     metadata_of,
     primary,
-    refused_fields,
-    unused,
     with_templates,
-    wrong_image,
 )
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError

@@ -25,6 +25,7 @@ from hpo_lib.backends import (
     unpinned_image,
 )
 from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_rights import KubernetesRules, refusals
 from hpo_lib.backends.pod_status import exit_of, returned
 from hpo_lib.backends.pods import (
     CONTAINER,
@@ -36,11 +37,9 @@ from hpo_lib.backends.pods import (
     START,
     TIMEOUT,
     Json,
-    KubernetesRules,
     deadline_s,
     longest_s,
     merged,
-    refusals,
     resources,
     safe,
     server,

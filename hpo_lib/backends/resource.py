@@ -1,4 +1,4 @@
-"""What a conf may ask for as a resource of Kubernetes, and how its pods say what became of it.
+"""Resources of Kubernetes that make pods: what is asked for, and how they say what became of it.
 
 Everything here is pure and works on plain JSON, as the API server sends and takes it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -20,17 +19,12 @@ from hpo_lib.backends.pods import (
     START,
     TIMEOUT,
     Json,
-    KubernetesRules,
     containers,
-    leaves,
-    refusals,
     state_of,
-    within,
 )
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError, nearest
-from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.errors import SpecError
+from hpo_lib.validation import Strict, rule
 
 BATCH = "batch/v1/Job"
 SUCCESS, FAILURE, PRIMARY = f"{LABEL}success", f"{LABEL}failure", f"{LABEL}primary"
@@ -48,52 +42,6 @@ _SAYS = {
 DEFAULTS: Mapping[str, Json] = {BATCH: {"spec": {"backoffLimit": 0}}}
 ONCE = {"spec": {"restartPolicy": "Never"}}
 
-#: Fields that a conf may set here beyond those of backend kubernetes.
-_OF_CONTAINERS = (
-    "spec.containers.args",
-    "spec.containers.command",
-    "spec.containers.image",
-    "spec.containers.ports.containerPort",
-    "spec.containers.ports.name",
-    "spec.containers.ports.protocol",
-    "spec.restartPolicy",
-)
-_AMOUNTS = ("cpu", "ephemeral-storage", "memory")
-#: What a Job may have beside its pod template.
-_OF_JOBS = (
-    "apiVersion",
-    "kind",
-    "metadata",
-    "spec.backoffLimit",
-    "spec.backoffLimitPerIndex",
-    "spec.completionMode",
-    "spec.completions",
-    "spec.maxFailedIndexes",
-    "spec.parallelism",
-    "spec.podFailurePolicy",
-    "spec.podReplacementPolicy",
-    "spec.successPolicy",
-)
-#: Fields that belong into a pod template, where they are checked.
-_OF_PODS = frozenset(
-    {
-        "containers",
-        "ephemeralContainers",
-        "hostIPC",
-        "hostNetwork",
-        "hostPID",
-        "hostPath",
-        "initContainers",
-        "nodeName",
-        "privileged",
-        "secretKeyRef",
-        "secretName",
-        "secretRef",
-        "securityContext",
-        "serviceAccount",
-        "serviceAccountName",
-    }
-)
 #: Endings of a pod before it has begun; no controller mends them.
 _HOPELESS = (Ending.IMAGE_NOT_PULLABLE, Ending.UNSTARTABLE, Ending.UNSCHEDULABLE)
 #: Of several failed pods, the one whose ending is first here has made the others fail.
@@ -154,51 +102,6 @@ class JobOptions(Strict):
         said = [f"status.conditions[type={one}].status == True" for one in known or ()]
         success, failure = said or (None, None)
         return self.success or success, self.failure or failure
-
-
-class JobRules(Strict):
-    """What `config/deployment.yaml` lets a conf ask of this backend, beside its pods.
-
-    `kinds` are group, version and kind; `allow` names fields that may also stand outside of pod
-    templates, such as `spec.taskRunTemplate.serviceAccountName`.
-    """
-
-    kinds: tuple[str, ...] = Field(default=(BATCH,), strict=False)
-    allow: tuple[str, ...] = Field(default=(), strict=False)
-
-    @field_validator("kinds")
-    @classmethod
-    def _check_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in kinds:
-            if [bool(part) for part in kind.split("/")] != [True] * 3:
-                raise rule(f"must be group, version and kind, as in {BATCH}, got {shown(kind)}")
-        return kinds
-
-
-def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> list[str]:
-    """List, a line each, what the rules do not allow in a conf's resource."""
-    at = "trial.options.resource"
-    amounts = [
-        f"spec.containers.resources.{part}.{name}"
-        for part in ("limits", "requests")
-        for name in (*_AMOUNTS, *rules.gpu_resources)
-    ]
-    lines = []
-    for path, template in templates(options.resource):
-        found = refusals(template, rules, (*_OF_CONTAINERS, *amounts))
-        lines += [f"{at}.{path}: {line}" if path else f"{at}: {line}" for line in found]
-    metadata = metadata_of(options)
-    found = refusals({"metadata": metadata}, rules) if metadata else []
-    lines += [f"{at}: {line}" for line in found]
-    for path, value in leaves(options.resource):
-        if path.rpartition(".")[2] == "image":
-            lines += wrong_image(f"{at}.{path}", value, rules)
-    for path, _ in leaves(with_templates(options.resource, lambda _: {})):
-        if _OF_PODS & set(path.split(".")) and not within(path, jobs.allow):
-            lines.append(f"{at}.{path}: belongs into a pod template, beside its spec.containers")
-        elif options.kind == BATCH and not (within(path, _OF_JOBS) or path == "spec.template"):
-            lines.append(f"{at}.{path}: is not allowed in a {BATCH}")
-    return lines
 
 
 def templates(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
@@ -285,60 +188,6 @@ def primary(resource: Json, pods: Sequence[Json]) -> list[tuple[Json, str]]:
         if begun and wanted.labels.items() <= labels.items():
             found.append((pod, container))
     return found
-
-
-def incomplete(options: JobOptions, jobs: JobRules) -> Iterator[str]:
-    """Say what a conf leaves open, or asks of a kind that is not allowed."""
-    at = "trial.options"
-    missing = [name for name in ("apiVersion", "kind") if not options.resource.get(name)]
-    if missing:
-        yield f"{at}.resource: {', '.join(missing)} is required, got {shown(options.resource)}"
-        return
-    if options.kind not in jobs.kinds:
-        known = ", ".join(jobs.kinds) or "none"
-        hint = nearest(options.kind, jobs.kinds)
-        yield f"{at}.resource.kind: this installation allows {known}, got {options.kind}{hint}"
-    for name, condition in zip(("success", "failure"), options.conditions, strict=True):
-        if condition is None:
-            yield f"{at}.{name}: is required of a {options.kind}"
-    names = {name for _, pod in templates(options.resource) for name in containers(pod)}
-    if None in names:
-        yield f"{at}.resource: every container must have a name"
-    wanted = options.primary.container
-    if names and wanted and wanted not in names:
-        known = ", ".join(sorted(str(name) for name in names))
-        yield f"{at}.primary.container: must be one of {known}, got {wanted}"
-
-
-def unused(trial: TrialSpec, options: JobOptions) -> Iterator[str]:
-    """Say which settings of `trial` no container takes, because each has its own."""
-    open_ones = [
-        one
-        for _, pod in templates(options.resource)
-        for one in pod["spec"]["containers"]
-        if isinstance(one, Mapping)
-        and one.get("name") == (options.primary.container or containers(pod)[0])
-    ]
-    given = {
-        "image": (trial.image, ("image",)),
-        "command": (trial.command, ("command", "args")),
-        "args": (trial.args, ("command", "args")),
-        "resources": (trial.resources.model_dump(exclude_none=True), ("resources",)),
-    }
-    for name, (value, keys) in given.items():
-        if value and all(set(keys) & set(one) for one in open_ones):
-            yield (
-                f"trial.{name}: every primary container in trial.options.resource has its own; "
-                f"leave it out here or there, got {shown(value)}"
-            )
-
-
-def wrong_image(path: str, image: Any, rules: KubernetesRules) -> Iterator[str]:
-    if "${" in str(image):
-        yield f"{path}: must hold no placeholder, got {image}"
-    elif not any(fnmatchcase(str(image), pattern) for pattern in rules.images):
-        known = ", ".join(rules.images)
-        yield f"{path}: must match one of {known} in this installation, got {image}"
 
 
 def metadata_of(options: JobOptions) -> dict[str, Any]:

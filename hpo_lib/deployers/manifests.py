@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from hpo_lib.backends import Request
+from hpo_lib.backends.pod_rights import PodRules, refusals
 from hpo_lib.backends.pod_status import exit_of, told
-from hpo_lib.backends.pods import LABEL, Json, PodRules, merged, refusals, resources, safe
+from hpo_lib.backends.pods import LABEL, Json, merged, resources, safe
 from hpo_lib.core.ending import Ending
 from hpo_lib.deployers import Check
 from hpo_lib.deployers.answers import status_path

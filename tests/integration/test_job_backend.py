@@ -16,8 +16,8 @@ import pytest
 
 from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.job import JobBackend
-from hpo_lib.backends.pods import KubernetesRules
-from hpo_lib.backends.resource import JobRules
+from hpo_lib.backends.job_rights import JobRules
+from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.core.ending import Ending, Exit
 from tests.integration.backend_contract import (
     LABELS,

@@ -13,7 +13,7 @@ import pytest
 
 from hpo_lib.backends import INCOMPLETE, AttemptName, Request
 from hpo_lib.backends.kubernetes import KubernetesBackend
-from hpo_lib.backends.pods import KubernetesRules
+from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.core.ending import Ending
 from tests.integration.backend_contract import (
     LABELS,

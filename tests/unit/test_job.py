@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from hpo_lib.backends import AttemptName, Request
 from hpo_lib.backends.job import JobBackend
-from hpo_lib.backends.pods import KubernetesRules
+from hpo_lib.backends.job_rights import JobRules
+from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.backends.resource import (
-    JobRules,
     as_text,
     end_of,
     primary,

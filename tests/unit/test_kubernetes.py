@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from hpo_lib.backends import AttemptName, Request, output_of, output_within
 from hpo_lib.backends.kubernetes import KubernetesBackend
+from hpo_lib.backends.pod_rights import KubernetesRules, refusals
 from hpo_lib.backends.pod_status import exit_of, refused, returned
-from hpo_lib.backends.pods import KubernetesRules, deadline_s, merged, refusals
+from hpo_lib.backends.pods import deadline_s, merged
 from hpo_lib.collectors import Source
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Cause
