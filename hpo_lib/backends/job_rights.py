@@ -8,9 +8,16 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends.pod_rights import KubernetesRules, refusals
+from hpo_lib.backends.pod_rights import KubernetesRules, list_refusals, refusals
 from hpo_lib.backends.pods import containers, leaves, within
-from hpo_lib.backends.resource import BATCH, JobOptions, metadata_of, templates, with_templates
+from hpo_lib.backends.resource import (
+    BATCH,
+    JobOptions,
+    as_text,
+    metadata_of,
+    templates,
+    with_templates,
+)
 from hpo_lib.errors import nearest
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, rule, shown
@@ -92,15 +99,14 @@ def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) 
     ]
     lines = []
     for path, template in templates(options.resource):
-        found = refusals(template, rules, (*_OF_CONTAINERS, *amounts))
+        found = refusals(as_text(template), rules, (*_OF_CONTAINERS, *amounts))
         lines += [f"{at}.{path}: {line}" if path else f"{at}: {line}" for line in found]
     metadata = metadata_of(options)
     found = refusals({"metadata": metadata}, rules) if metadata else []
     lines += [f"{at}: {line}" for line in found]
-    for path, value in leaves(options.resource):
-        if path.rpartition(".")[2] == "image":
-            lines += wrong_image(f"{at}.{path}", value, rules)
-    for path, _ in leaves(with_templates(options.resource, lambda _: {})):
+    for path, value in leaves(with_templates(options.resource, lambda _: {})):
+        if not within(path, ("metadata",)):
+            lines += [f"{at}.{line}" for line in list_refusals(path, value, rules)]
         if _OF_PODS & set(path.split(".")) and not within(path, jobs.allow):
             lines.append(f"{at}.{path}: belongs into a pod template, beside its spec.containers")
         elif options.kind == BATCH and not (within(path, _OF_JOBS) or path == "spec.template"):

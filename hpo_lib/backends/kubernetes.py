@@ -45,6 +45,7 @@ from hpo_lib.backends.pods import (
     server,
     state_of,
 )
+from hpo_lib.backends.resource import as_text
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import Offers
@@ -315,7 +316,8 @@ def asked(options: KubernetesOptions) -> dict[str, Any]:
     pod: dict[str, Any] = {"spec": {name: value for name, value in spec.items() if value}}
     if options.namespace:
         pod["metadata"] = {"namespace": options.namespace}
-    return merged(options.pod_template, pod)
+    made: dict[str, Any] = as_text(merged(options.pod_template, pod))
+    return made
 
 
 def _named(handle: Mapping[str, Any]) -> tuple[str, str]:

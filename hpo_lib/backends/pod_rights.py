@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.backends.pods import CONTAINER, Json, containers, leaves, name_of, within
+from hpo_lib.backends.pod_fields import FIELDS, MAPS, begins_field, list_of
+from hpo_lib.backends.pod_shape import misfits, without_indices
+from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, name_of, within
 from hpo_lib.spec.variables import looks_secret
 from hpo_lib.validation import Strict, shown
+
+#: So many wrong shapes are told: finding the nearest known field takes time.
+_MOST_MISFITS = 50
+_OURS = (f"metadata.annotations.{LABEL}", f"metadata.labels.{LABEL}")
+_GRACE = "terminationGracePeriodSeconds"
 
 
 class PodRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of pods; the first namespace is used.
 
-    `allow` names fields of a pod beyond those that are harmless, such as `spec.volumes.hostPath` or
-    `spec.containers.securityContext`. `pod_template` goes into every pod. `user` is who containers
-    run as; None leaves it to the image.
+    Lists hold names, or patterns such as `team-*`, but for namespaces; `node_selectors` and
+    `tolerations` hold keys, or `key=value`. What they name, a conf may name wherever a pod does.
+    `allow` names fields beyond those that are harmless, such as `spec.volumes.hostPath`, or with
+    a pattern of their values, `spec.schedulerName=volcano`. `pod_template` goes into every pod.
+    `user` is who containers run as; None leaves it to the image.
     """
 
     #: The section of the file that holds them.
@@ -29,7 +41,14 @@ class PodRules(Strict):
     service_accounts: tuple[str, ...] = Field(default=(), strict=False)
     image_pull_secrets: tuple[str, ...] = Field(default=(), strict=False)
     priority_classes: tuple[str, ...] = Field(default=(), strict=False)
+    runtime_classes: tuple[str, ...] = Field(default=(), strict=False)
     secrets: tuple[str, ...] = Field(default=(), strict=False)
+    config_maps: tuple[str, ...] = Field(default=(), strict=False)
+    claims: tuple[str, ...] = Field(default=(), strict=False)
+    node_selectors: tuple[str, ...] = Field(default=(), strict=False)
+    tolerations: tuple[str, ...] = Field(default=(), strict=False)
+    topology_keys: tuple[str, ...] = Field(default=(), strict=False)
+    max_grace_s: int = Field(default=120, ge=0)
     gpu_resources: tuple[str, ...] = Field(default=("nvidia.com/gpu",), strict=False)
     allow: tuple[str, ...] = Field(default=(), strict=False)
     user: int | None = Field(default=65_532, ge=1)
@@ -43,55 +62,21 @@ class KubernetesRules(PodRules):
     on_demand: dict[str, Any] = Field(default_factory=dict)
 
 
-#: Fields that a conf may set; those in _NAMED only to values that the rules list.
-_HARMLESS = (
-    "spec.affinity",
-    "spec.containers.env.name",
-    "spec.containers.env.value",
-    "spec.containers.env.valueFrom.secretKeyRef.key",
-    "spec.containers.imagePullPolicy",
-    "spec.containers.name",
-    "spec.containers.volumeMounts",
-    "spec.containers.workingDir",
-    "spec.nodeSelector",
-    "spec.runtimeClassName",
-    "spec.terminationGracePeriodSeconds",
-    "spec.tolerations",
-    "spec.topologySpreadConstraints",
-    "spec.volumes.configMap",
-    "spec.volumes.emptyDir",
-    "spec.volumes.name",
-    "spec.volumes.persistentVolumeClaim",
-)
-_NAMED = {
-    "metadata.namespace": "namespaces",
-    "spec.containers.env.valueFrom.secretKeyRef.name": "secrets",
-    "spec.imagePullSecrets.name": "image_pull_secrets",
-    "spec.priorityClassName": "priority_classes",
-    "spec.serviceAccountName": "service_accounts",
-    "spec.volumes.secret.secretName": "secrets",
-}
-
-
 def refusals(
     pod: Json, rules: PodRules, more: Sequence[str] = (), container: str = CONTAINER
 ) -> list[str]:
-    """List, a line each, what the rules do not allow in a conf's part of a pod.
+    """List, a line each, what of a conf's part of a pod is malformed or not allowed.
 
     `more` are further fields that it may set; with the image among them, it may add containers.
     """
+    wrong = list(islice(misfits(pod), _MOST_MISFITS))
+    lines = [f"{path}: {words}" if path else words for path, words in wrong]
+    misshapen = {without_indices(path) for path, _ in wrong}
     allow = (*more, *rules.allow)
-    lines = []
     for path, value in leaves(pod):
-        allowed = getattr(rules, _NAMED[path]) if path in _NAMED else None
-        if allowed is not None and value not in allowed:
-            known = ", ".join(allowed) or "none"
-            lines.append(f"{path}: this installation allows {known}, got {shown(value)}")
-        elif allowed is None and not within(path, (*_HARMLESS, *allow)):
-            lines.append(
-                f"{path}: is not allowed by this installation, got {shown(value)}; its operator "
-                f"can name it under {rules.section}.allow in config/deployment.yaml"
-            )
+        if not _lies_below(path, misshapen):
+            lines += field_refusals(path, value, rules, allow)
+    lines += _node_refusals(pod, rules)
     strangers = [name for name in containers(pod) if name != container]
     if strangers and not within("spec.containers.image", allow):
         lines.append(f"spec.containers: must hold {container} alone, got {shown(strangers)}")
@@ -102,6 +87,118 @@ def refusals(
         if looks_secret(name)
     ]
     return list(dict.fromkeys(lines))
+
+
+def field_refusals(path: str, value: Any, rules: PodRules, allow: Sequence[str]) -> Iterator[str]:
+    """Say why a conf may not set a field of a pod to this value."""
+    if path.startswith(_OURS):
+        yield f"{path}: names with {LABEL} in front are taken, got {shown(value)}"
+    elif path == "spec.volumes.name" and str(value).startswith("hpo-"):
+        yield f"{path}: names with hpo- in front are taken, got {shown(value)}"
+    elif not (_is_harmless(path, value) or _is_allowed(path, value, allow)):
+        yield (
+            f"{path}: is not allowed by this installation, got {shown(value)}; its operator "
+            f"can name it under {rules.section}.allow in config/deployment.yaml"
+        )
+    yield from list_refusals(path, value, rules)
+    if path.endswith(_GRACE) and not _is_within(value, rules.max_grace_s):
+        yield f"{path}: must be 0 to {rules.max_grace_s} here, got {shown(value)}"
+
+
+def list_refusals(path: str, value: Any, rules: PodRules) -> Iterator[str]:
+    """Say that the list which judges a field does not hold its value."""
+    name = list_of(path)
+    if name is None:
+        return
+    allowed: Sequence[str] = getattr(rules, name)
+    if _has_placeholder(value):
+        yield f"{path}: must hold no placeholder, got {shown(value)}"
+    elif not (value in allowed if name == "namespaces" else _matches(value, allowed)):
+        yield f"{path}: {_allows(rules, name)}, got {shown(value)}"
+
+
+def _allows(rules: PodRules, name: str) -> str:
+    known = ", ".join(getattr(rules, name)) or "none"
+    return f"this installation allows {known} ({rules.section}.{name})"
+
+
+def _is_harmless(path: str, value: Any) -> bool:
+    empty = isinstance(value, Mapping | list | tuple) and not value
+    return path in FIELDS or within(path, MAPS) or (empty and (not path or begins_field(path)))
+
+
+def _is_allowed(path: str, value: Any, allow: Sequence[str]) -> bool:
+    return any(_fits(path, value, *one.partition("=")) for one in allow)
+
+
+def _fits(path: str, value: Any, field: str, equals: str, pattern: str) -> bool:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return within(path, (field,)) and (not equals or _matches(text, (pattern,)))
+
+
+def _matches(value: Any, patterns: Sequence[str]) -> bool:
+    """Say whether a text matches a pattern; one with a placeholder is yet to become something."""
+    known = isinstance(value, str) and not _has_placeholder(value)
+    return known and any(fnmatchcase(value, one) for one in patterns)
+
+
+def _has_placeholder(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+def _is_within(value: Any, most: int) -> bool:
+    return isinstance(value, int) and 0 <= value <= most
+
+
+def _lies_below(path: str, places: set[str]) -> bool:
+    names = path.split(".")
+    return any(".".join(names[:length]) in places for length in range(len(names) + 1))
+
+
+def _node_refusals(pod: Json, rules: PodRules) -> Iterator[str]:
+    """Say which nodes a conf may not choose, and which taints it may not pass."""
+    spec = _listed_in(pod, "spec")
+    for name, choices in (("node_selectors", _chosen(spec)), ("tolerations", _tolerated(spec))):
+        for path, key, value in choices:
+            words = [key] if value is None else [key, f"{key}={value}"]
+            if not any(_matches(word, getattr(rules, name)) for word in words):
+                got = shown(words[-1] if key else "any taint")
+                yield f"{path}: {_allows(rules, name)}, got {got}"
+
+
+Choice = tuple[str, str, str | None]
+
+
+def _chosen(spec: Json) -> Iterator[Choice]:
+    """Give by which labels nodes are chosen: a value, or None for whatever else is said of one."""
+    for key, value in _listed_in(spec, "nodeSelector").items():
+        yield "spec.nodeSelector", str(key), str(value)
+    affinity = _listed_in(_listed_in(spec, "affinity"), "nodeAffinity")
+    for path, key, one in _expressions(affinity, "spec.affinity.nodeAffinity"):
+        values = one.get("values")
+        if one.get("operator") == "In" and isinstance(values, list):
+            yield from ((path, key, str(value)) for value in values)
+        else:
+            yield path, key, None
+
+
+def _expressions(value: Any, path: str) -> Iterator[tuple[str, str, Json]]:
+    """Give every mapping with a `key` below a path."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _expressions(one, path)
+    elif isinstance(value, Mapping) and "key" in value:
+        yield path, str(value["key"]), value
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from _expressions(one, f"{path}.{name}")
+
+
+def _tolerated(spec: Json) -> Iterator[Choice]:
+    """Give the taints that are tolerated; without a key it is every one."""
+    for one in _listed(spec, "tolerations"):
+        value = one.get("value", "") if one.get("operator", "Equal") == "Equal" else None
+        yield "spec.tolerations", str(one.get("key", "")), None if value is None else str(value)
 
 
 def _plain_variables(pod: Json) -> Iterator[str]:

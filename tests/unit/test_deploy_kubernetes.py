@@ -181,8 +181,8 @@ def test_without_a_namespace_in_the_deployment_nothing_is_served() -> None:
             'pod_template: spec.containers: must hold server alone, got ["trial"]',
         ),
         (
-            {"pod_template": {"spec": {"volumes": [{"secret": {"secretName": "x"}}]}}},
-            'spec.volumes.secret.secretName: this installation allows none, got "x"',
+            {"pod_template": {"spec": {"volumes": [{"name": "s", "secret": {"secretName": "x"}}]}}},
+            "spec.volumes.secret.secretName: this installation allows none (serve.secrets), got",
         ),
     ],
 )

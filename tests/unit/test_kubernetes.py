@@ -92,6 +92,9 @@ def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
         "namespaces": ("hpo", "team"),
         "service_accounts": ("trainer",),
         "secrets": ("wandb",),
+        "claims": ("data*",),
+        "node_selectors": ("gpu=a100",),
+        "tolerations": ("gpu",),
         "images": ("team/*",),
         "allow": ("spec.volumes.hostPath", "spec.containers.securityContext"),
     }
@@ -126,7 +129,7 @@ def test_what_the_deployment_puts_into_every_pod_a_conf_cannot_undo() -> None:
         "nodeSelector": {"pool": "trials"},
         "containers": [{"name": "trial", "env": variable}],
     }
-    made = backend(pod_template={"spec": ours})
+    made = backend(pod_template={"spec": ours}, runtime_classes=("runc",), node_selectors=("pool",))
     made.permit(wanted)
     handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, wanted.options))
     request = Request(["sh"], {"PROXY": "theirs"}, 60.0, image="i", options=wanted.options)
