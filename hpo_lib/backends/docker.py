@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from hpo_lib.backends import (
+    IMAGES,
     MAX_LOG_BYTES,
     RETURNED,
     AttemptName,
@@ -63,7 +64,7 @@ _XCOM = RETURNED.rpartition("/")[0]
 class DockerRules(Strict):
     """What `config/deployment.yaml` lets a conf ask of Docker, images by patterns."""
 
-    images: tuple[str, ...] = Field(default=("*",), strict=False)
+    images: tuple[str, ...] = Field(default=IMAGES, strict=False)
     network: str = "bridge"
     tmp: str = "1g"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from hpo_lib.backends import Request
+from hpo_lib.backends import IMAGES, Request
 from hpo_lib.errors import SpecError
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, shown
@@ -67,7 +67,7 @@ class EcsRules(Strict):
     connection: str | None = "aws_default"
     region: str | None = None
     clusters: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
-    images: tuple[str, ...] = Field(default=("*",), strict=False)
+    images: tuple[str, ...] = Field(default=IMAGES, strict=False)
     task_definitions: tuple[str, ...] = Field(default=(), strict=False)
     task_roles: tuple[str, ...] = Field(default=(), strict=False)
     execution_roles: tuple[str, ...] = Field(default=(), strict=False)

@@ -28,13 +28,13 @@ from hpo_lib.backends import (
     keep_unstarted,
     unpinned_image,
     unstarted,
+    wrong_image,
 )
 from hpo_lib.backends.job_rights import (
     JobRules,
     incomplete,
     refused_fields,
     unused,
-    wrong_image,
 )
 from hpo_lib.backends.pod_logs import PodLogs, followed
 from hpo_lib.backends.pod_rights import KubernetesRules
@@ -118,7 +118,8 @@ class JobBackend(Remote):
         lines = [*incomplete(options, self.jobs), *unused(trial, options)]
         lines += refused_fields(options, self.rules, self.jobs)
         if trial.image is not None:
-            lines += wrong_image("trial.image", trial.image, self.rules)
+            found = wrong_image(trial.image, self.rules.images)
+            lines += [f"trial.image: {words}" for words in found]
         if lines:
             raise SpecError("\n".join(dict.fromkeys(lines)))
 

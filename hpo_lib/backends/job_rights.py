@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
-from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -158,11 +156,3 @@ def unused(trial: TrialSpec, options: JobOptions) -> Iterator[str]:
                 f"trial.{name}: every primary container in trial.options.resource has its own; "
                 f"leave it out here or there, got {shown(value)}"
             )
-
-
-def wrong_image(path: str, image: Any, rules: KubernetesRules) -> Iterator[str]:
-    if "${" in str(image):
-        yield f"{path}: must hold no placeholder, got {image}"
-    elif not any(fnmatchcase(str(image), pattern) for pattern in rules.images):
-        known = ", ".join(rules.images)
-        yield f"{path}: must match one of {known} in this installation, got {image}"

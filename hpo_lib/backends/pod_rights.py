@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from hpo_lib.backends import IMAGES, is_allowed_image
 from hpo_lib.backends.pod_fields import FIELDS, MAPS, begins_field, list_of
 from hpo_lib.backends.pod_shape import misfits, without_indices
 from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, name_of, within
@@ -37,7 +38,7 @@ class PodRules(Strict):
 
     connection: str | None = None
     namespaces: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
-    images: tuple[str, ...] = Field(default=("*",), strict=False)
+    images: tuple[str, ...] = Field(default=IMAGES, strict=False)
     service_accounts: tuple[str, ...] = Field(default=(), strict=False)
     image_pull_secrets: tuple[str, ...] = Field(default=(), strict=False)
     priority_classes: tuple[str, ...] = Field(default=(), strict=False)
@@ -113,7 +114,7 @@ def list_refusals(path: str, value: Any, rules: PodRules) -> Iterator[str]:
     allowed: Sequence[str] = getattr(rules, name)
     if _has_placeholder(value):
         yield f"{path}: must hold no placeholder, got {shown(value)}"
-    elif not (value in allowed if name == "namespaces" else _matches(value, allowed)):
+    elif not _JUDGES.get(name, _matches)(value, allowed):
         yield f"{path}: {_allows(rules, name)}, got {shown(value)}"
 
 
@@ -140,6 +141,17 @@ def _matches(value: Any, patterns: Sequence[str]) -> bool:
     """Say whether a text matches a pattern; one with a placeholder is yet to become something."""
     known = isinstance(value, str) and not _has_placeholder(value)
     return known and any(fnmatchcase(value, one) for one in patterns)
+
+
+def _is_image(value: Any, patterns: Sequence[str]) -> bool:
+    return isinstance(value, str) and is_allowed_image(value, patterns)
+
+
+#: How a list judges a value, if not by names that are patterns.
+_JUDGES: Mapping[str, Callable[[Any, Sequence[str]], bool]] = {
+    "images": _is_image,
+    "namespaces": lambda value, names: value in names,
+}
 
 
 def _has_placeholder(value: Any) -> bool:

@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends import Request
+from hpo_lib.backends import Request, wrong_image
 from hpo_lib.backends.pod_rights import PodRules, refusals
 from hpo_lib.backends.pod_status import exit_of, told
 from hpo_lib.backends.pods import LABEL, Json, merged, resources, safe
@@ -58,6 +57,7 @@ class ServeRules(PodRules):
     section: ClassVar[str] = "serve"
 
     namespaces: tuple[str, ...] = Field(default=(), strict=False)
+    images: tuple[str, ...] = Field(default=(), strict=False)
     image: str = "hpo-serve"
     max_replicas: int = Field(default=4, ge=1)
     grace_s: float = Field(default=10.0, ge=0, le=300)
@@ -129,9 +129,8 @@ def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
     if options.namespace not in (None, *rules.namespaces):
         known = ", ".join(rules.namespaces)
         yield f"namespace: this installation allows {known}, got {options.namespace}"
-    if options.image and not any(fnmatchcase(options.image, one) for one in rules.images):
-        known = ", ".join(rules.images)
-        yield f"image: must match one of {known} in this installation, got {options.image}"
+    if options.image not in (None, rules.image):
+        yield from (f"image: {words}" for words in wrong_image(options.image, rules.images))
     if options.replicas > rules.max_replicas:
         yield f"replicas: must be at most {rules.max_replicas} here, got {options.replicas}"
     if options.pod_template:

@@ -45,7 +45,11 @@ SETTINGS = {
     "HPO_SCHEDULERS": "tests.halves",  # one that promotes the better half
 }
 #: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
-DEPLOYMENT = {"ecs": {"launch_types": ["EC2"]}, "mlflow": {"connection": "mlflow"}}
+DEPLOYMENT = {
+    "ecs": {"launch_types": ["EC2"], "images": ["*"]},
+    "kubernetes": {"images": ["*"]},
+    "mlflow": {"connection": "mlflow"},
+}
 #: Of these variables the tests' own are passed on.
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 

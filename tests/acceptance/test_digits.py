@@ -159,8 +159,12 @@ def stack(s3: S3, experiments: Path, tmp_path_factory: pytest.TempPathFactory) -
     container = {"name": "trial", "envFrom": [{"secretRef": {"name": SECRET}}]}
     installation = {
         "artifacts": {f"s3://{BUCKET}/right": "right", f"s3://{BUCKET}/wrong": "wrong"},
-        "kubernetes": {"pod_template": {"spec": {"containers": [container]}}},
-        "ecs": {"default": "EC2", "secrets": [f"arn:aws:secretsmanager:*:secret:{SECRET}/*"]},
+        "kubernetes": {"images": ["*"], "pod_template": {"spec": {"containers": [container]}}},
+        "ecs": {
+            "images": ["*"],
+            "default": "EC2",
+            "secrets": [f"arn:aws:secretsmanager:*:secret:{SECRET}/*"],
+        },
     }
     key, secret = s3.keys.values()
     settings = {

@@ -94,6 +94,7 @@ def rules(namespace: str, **more: Any) -> ServeRules:
     template = {"spec": {"containers": [{"name": SERVER, "command": FAKE_SERVER}]}}
     template["spec"]["terminationGracePeriodSeconds"] = 1
     known = {"namespaces": (namespace,), "grace_s": 1.0, "pod_template": template, "image": PYTHON}
+    known |= {"images": ("localhost:9/*",)}
     return ServeRules(**(known | more))
 
 

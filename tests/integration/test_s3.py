@@ -229,7 +229,7 @@ def test_what_pods_have_left_is_collected_again_with_the_shells_credentials(
     installation = Installation(tmp_path, {"kubernetes": lambda: backend}, artifacts=offers)
     conf = CONF | {
         "limits": {"max_trials": 1},
-        "trial": {"backend": "kubernetes", "image": "i"},
+        "trial": {"backend": "kubernetes", "image": "hpo-trial:1"},
         "artifacts": {"uri": uri},
     }
 

@@ -216,7 +216,8 @@ def test_a_file_is_held_against_what_the_dag_allows(
         "HPO_MAX_PARALLEL",
         "limits: 10 trials, 4 in parallel, need 3 waves, but this DAG has 2; raise "
         "parallel_trials, or let its operator raise HPO_MAX_WAVES",
-        "trial.image: must match one of team/* in this installation, got evil/miner",
+        "trial.image: must match one of team/* in this installation, got evil/miner; its operator "
+        "can list others under images in config/deployment.yaml",
         "artifacts.uri: must lie below one of s3://bucket, got s3://other/x; the operator can "
         "name others in config/deployment.yaml",
     ]
@@ -260,7 +261,7 @@ def test_a_wrong_scheduler_hides_no_other_problem_of_a_file_with_a_schedule(
 def test_a_winner_that_is_trained_elsewhere_needs_a_dag_of_its_own(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    final = "fixed: {epochs: 3}\nfinal: {trial: {backend: docker, image: i}}"
+    final = "fixed: {epochs: 3}\nfinal: {trial: {backend: docker, image: hpo-trial:1}}"
     said = "final.trial.backend: this DAG runs local, got docker; only a file in config/experiments"
     for command in ("validate", "run"):
         assert main.main([command, str(write("fixed: {epochs: 3}", final))]) == 2
@@ -301,10 +302,10 @@ def test_the_dag_of_the_files_backend_is_triggered(
     write: Any, fake: FakeAirflow, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     change = "command: [python, my train.py], timeout: 30m"
-    assert main.main([command, str(write(change, "backend: docker, image: i"))]) == 0
+    assert main.main([command, str(write(change, "backend: docker, image: hpo-trial:1"))]) == 0
     assert main.main([command, str(write("timeout: 30m", "timeout: 1h"))]) == 0
     assert fake.triggered == [("hpo_docker", "docker"), ("hpo_local", "local")]
-    assert main.main([command, str(write(change, "backend: kubernetes, image: i"))]) == 1
+    assert main.main([command, str(write(change, "backend: kubernetes, image: hpo-trial:1"))]) == 1
     assert capsys.readouterr().err == (
         "the Airflow at http://airflow has no DAG hpo_kubernetes, which runs trial.backend "
         "kubernetes: it needs airflow.providers.cncf.kubernetes.operators there; install that, of "
@@ -370,7 +371,7 @@ def test_a_file_that_can_have_no_dag_is_refused(
 def test_options_that_a_backend_does_not_have_are_refused(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = "backend: kubernetes, image: i, options: {namespaec: x}"
+    other = "backend: kubernetes, image: hpo-trial:1, options: {namespaec: x}"
     wrong = write("timeout: 30m", other)
     assert main.main(["validate", str(wrong)]) == 2
     said = "trial.options: unknown key \"namespaec\", did you mean 'namespace'?"

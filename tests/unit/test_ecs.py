@@ -26,7 +26,11 @@ from hpo_lib.validation import parse
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 ROLE, SECRET = "arn:aws:iam::1:role/trainer", "arn:aws:secretsmanager:eu-west-1:1:secret:team/key"
-RULES: dict[str, Any] = {"region": "eu-west-1", "subnets": ("subnet-1", "subnet-2")}
+RULES: dict[str, Any] = {
+    "region": "eu-west-1",
+    "subnets": ("subnet-1", "subnet-2"),
+    "images": ("team/*",),
+}
 GIB = 2**30
 
 
@@ -468,7 +472,7 @@ def test_where_a_named_definitions_log_is() -> None:
 
 def test_the_region_is_the_connections_where_the_rules_name_none() -> None:
     client = SimpleNamespace(meta=SimpleNamespace(region_name="ap-south-1"))
-    made = EcsBackend(Path("home"), lambda _: client, EcsRules(default="EC2"))
+    made = EcsBackend(Path("home"), lambda _: client, EcsRules(default="EC2", images=("*",)))
     definition, _ = ask(made, trial())
     (container,) = definition["containerDefinitions"]
     assert container["logConfiguration"]["options"]["awslogs-region"] == "ap-south-1"

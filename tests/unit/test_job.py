@@ -168,7 +168,9 @@ def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
     labelled = JobBackend(
         Path("home"),
         connect=lambda: None,
-        rules=KubernetesRules(allow=("metadata.labels.kueue.x-k8s.io/queue-name",)),
+        rules=KubernetesRules(
+            images=("team/*",), allow=("metadata.labels.kueue.x-k8s.io/queue-name",)
+        ),
     )
     labelled.permit(trial(job(top=queue)))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,12 +28,14 @@ from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.trials import outcome
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+README = Path(__file__).parents[2] / "README.md"
 HOST = {"name": "host", "hostPath": {"path": "/"}}
 
 
 def backend(**rules: Any) -> KubernetesBackend:
     """A backend that never connects."""
-    return KubernetesBackend(Path("home"), connect=lambda: None, rules=KubernetesRules(**rules))
+    known = KubernetesRules(**({"images": ("team/*",)} | rules))
+    return KubernetesBackend(Path("home"), connect=lambda: None, rules=known)
 
 
 def trial(**options: Any) -> TrialSpec:
@@ -142,6 +146,30 @@ def test_what_the_deployment_puts_into_every_pod_a_conf_cannot_undo() -> None:
 def test_another_image_is_refused() -> None:
     with pytest.raises(SpecError, match=r"trial.image: must match one of team/\*"):
         backend(images=("team/*",)).permit(TrialSpec(backend="kubernetes", image="evil/miner"))
+
+
+def readme(language: str, word: str) -> Any:
+    """Give the block of the README that has a word in it."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return yaml.safe_load(found)
+
+
+def test_the_readmes_deployment_takes_the_readmes_conf() -> None:
+    backend(**readme("yaml", "kubernetes:")["kubernetes"]).permit(
+        load(readme("json", '"backend": "kubernetes"')).trial
+    )
+
+
+def test_a_variable_of_a_template_is_text_whatever_its_parameter_is() -> None:
+    wanted = trial(**container(env=[{"name": "N", "value": 3}]))
+    made = backend()
+    made.permit(wanted)
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, wanted.options))
+    request = Request(["sh"], {}, 60.0, image=wanted.image, options=wanted.options)
+    (only,) = made.wanted(handle, request)["spec"]["containers"]
+    assert {"name": "N", "value": "3"} in only["env"]
 
 
 def test_a_pod_is_named_and_labelled_after_its_attempt() -> None:

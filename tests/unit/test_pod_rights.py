@@ -232,7 +232,7 @@ def test_what_the_operator_allows_is_still_held_against_the_lists() -> None:
     """Whatever names a secret, a claim or an image, and wherever."""
     rules = KubernetesRules(allow=("spec.initContainers", "spec.volumes"), secrets=("mine",))
     key = {"secretKeyRef": {"name": "airflow", "key": "k"}}
-    first = {"name": "first", "image": "evil", "env": [{"name": "A", "valueFrom": key}]}
+    first = {"name": "first", "image": "hpo-trial:1", "env": [{"name": "A", "valueFrom": key}]}
     projected = {"sources": [{"secret": {"name": "airflow"}}]}
     csi = {"driver": "d", "nodePublishSecretRef": {"name": "airflow"}}
     for asked, path in (
@@ -244,6 +244,12 @@ def test_what_the_operator_allows_is_still_held_against_the_lists() -> None:
         assert line.startswith(path)
         assert line.endswith('allows mine (kubernetes.secrets), got "airflow"')
     assert refusals(volume(projected={"sources": [{"secret": {"name": "mine"}}]}), rules) == []
+    for asked in (
+        {"spec": {"initContainers": [{"name": "first", "image": "evil/miner"}]}},
+        volume(image={"reference": "evil/miner"}),
+    ):
+        (line,) = refusals(asked, rules)
+        assert line.endswith('hpo-trial@* (kubernetes.images), got "evil/miner"')
 
 
 def test_a_field_may_be_allowed_with_some_values_alone() -> None:
