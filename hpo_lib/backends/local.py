@@ -13,9 +13,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from hpo_lib.backends import AttemptName, Found, NoOptions, Request, Site, local_guard, log_of
+from hpo_lib.backends import (
+    AttemptName,
+    Found,
+    NoOptions,
+    Request,
+    Site,
+    cgroup,
+    local_guard,
+    local_processes,
+    log_of,
+)
 from hpo_lib.backends.inherited import LocalRules, environment
 from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.core.ending import Ending, Exit
@@ -24,14 +34,10 @@ from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, told
 
-if TYPE_CHECKING:
-    import psutil
-
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
 _STOP_S = 30.0
 _TAIL = 1 << 14
-_MARK = "HPO_ATTEMPT_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +110,8 @@ class LocalBackend:
             self._user.open(self.home, folder)
         _beat(folder)
         local_guard.write(folder / "request.json", self._guarded(folder, request))
-        with (folder / "guard.log").open("ab") as log:
-            guard = subprocess.Popen(  # noqa: S603 - our own module
-                # -P: modules beside that file must not shadow others of the same name.
-                [sys.executable, "-P", local_guard.__file__, str(folder)],
-                env=environment(os.environ, self.path) | _marks(os.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        _wait_for_start(folder, guard)
+        env = environment(os.environ, self.path) | _marks(os.environ)
+        _wait_for_start(folder, _start_guard(folder, env))
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
@@ -142,7 +139,7 @@ class LocalBackend:
             return Exit(Ending(found["ending"]), found["code"], found["detail"])
         if alive:
             return None
-        self._kill_marked(folder)
+        self._end(folder)
         return Exit(Ending.LOST, detail="its guard process is gone")
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
@@ -165,22 +162,13 @@ class LocalBackend:
         end = time.monotonic() + _STOP_S
         while self.poll(handle) is None and time.monotonic() < end:
             time.sleep(_POLL_S / 4)
-        self._kill_marked(folder)
+        self._end(folder)
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts of this home whose processes run on this host."""
-        import psutil
-
-        mark, seen = str(self.home / "runs"), set()
-        for process in psutil.process_iter():
-            try:
-                folder = _attempt_of(process)
-            except (psutil.Error, OSError):
-                continue
-            ours = folder.startswith(mark) and folder.endswith(f"-{store[:6]}")
-            if ours and folder not in seen:
-                seen.add(folder)
-                yield _found(Path(folder))
+        for folder in sorted({folder for folder, _ in local_processes.running(self.home)}):
+            if folder.name.endswith(f"-{store[:6]}"):
+                yield _found(folder)
 
     def discard(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: an ended attempt leaves only files."""
@@ -188,12 +176,13 @@ class LocalBackend:
     def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
         inherited = environment(os.environ, self.path, self.rules.environment)
         env = inherited | dict(request.env)
-        env[_MARK] = str(folder)
+        env[local_processes.MARK] = str(folder)
         command = [_which(request.command[0], env["PATH"]), *request.command[1:], *request.args]
         program = {"command": command, "env": env, "cwd": str(self.workdir)}
         if self._user is not None:
             program = self._as_user(self._user, folder, command, env)
         return program | {
+            "cgroup": None if (group := cgroup.place(folder)) is None else str(group),
             "timeout_s": request.timeout_s,
             "memory_bytes": request.memory_bytes,
             "grace_s": self.grace_s,
@@ -212,14 +201,15 @@ class LocalBackend:
             "command": user.shell(),
             "stdin": user.script(command, env, str(self.workdir)),
             "become": user.become,
-            "env": {"PATH": os.environ.get("PATH", os.defpath), _MARK: str(folder)},
+            "env": {"PATH": os.environ.get("PATH", os.defpath), local_processes.MARK: str(folder)},
             "cwd": str(folder),
         }
 
-    def _kill_marked(self, folder: Path) -> None:
-        _kill_marked(folder)
+    def _end(self, folder: Path) -> None:
+        """End what is left of an attempt, also as another user."""
+        local_processes.end(folder)
         if self._user is not None:
-            self._user.kill(f"{_MARK}={folder}")
+            self._user.kill(f"{local_processes.MARK}={folder}")
 
 
 def _marks(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -240,13 +230,6 @@ def _found(folder: Path) -> Found:
     return Found(int(run[:6]), int(trial[6:]), int(attempt.split("-")[1]), handle)
 
 
-def _attempt_of(process: psutil.Process) -> str:
-    """Name the folder of the attempt that a process belongs to, or guards; empty if none."""
-    words = process.cmdline()
-    guarded = words[-1] if local_guard.__file__ in words else ""
-    return process.environ().get(_MARK, guarded)
-
-
 def _folder(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"])
 
@@ -264,6 +247,22 @@ def _is_seen(handle: Mapping[str, Any]) -> bool:
 
 def _beat(folder: Path) -> None:
     (folder / "heartbeat").touch()
+
+
+def _start_guard(folder: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        with (folder / "guard.log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - our own module
+                # -P: modules beside that file must not shadow others of the same name.
+                [sys.executable, "-P", local_guard.__file__, str(folder)],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise TransientError(f"the guard of {folder} could not be started: {error}") from error
 
 
 def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
@@ -293,16 +292,3 @@ def _is_locked(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def _kill_marked(folder: Path) -> None:
-    """Kill the processes of an attempt whose guard was killed; their environment names it."""
-    import psutil
-
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(_MARK) == str(folder):
-                process.kill()
-                process.wait(5)
-        except (psutil.Error, OSError):
-            continue

@@ -5,16 +5,22 @@ the Airflow task that started it, so that a retried task finds the attempt again
 a second time, and it makes sure that the attempt and all of its descendants end: on timeout, over
 the memory limit, when asked to, and when no Airflow task has looked after it for `grace_s`.
 
+It is two processes. The guard is the child of a keeper, which waits for the guard's end, and then
+ends what is left: the kernel gives it all that the guard had below it. Where a cgroup can be made,
+the attempt is in one of its own besides, which is killed as a whole.
+
 FOLDER holds, written by the task: `request.json`, `heartbeat`, `released` (the task was asked to
-end, and perhaps nobody takes over), `stop`; written here: `guard.lock` (locked while this process
-lives), `started`, `log.txt`, and last, atomically, `exit.json`.
+end, and perhaps nobody takes over), `stop`; written here: `guard.lock` (locked while either
+process lives), `started`, `log.txt`, and last, atomically, `exit.json`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,10 +33,15 @@ from typing import Any
 
 import psutil
 
+#: The name of a keeper among the processes of a machine.
+KEEPER = "hpo-keeper"
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.1
 _TERM_S = 5.0
+#: How long the guard waits for what it has killed; a process may hang in the kernel.
+_KILL_S = 30.0
 _MAX_LOG_BYTES = 2**30
 _VMSTAT = Path("/proc/vmstat")
 
@@ -44,11 +55,29 @@ def main(folder: Path) -> int:
         return 0
     if (folder / "exit.json").exists() or (folder / "started").exists():
         return 0
+    request = json.loads((folder / "request.json").read_text())
+    group = _make_group(request["cgroup"])
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keeper, guard = os.getpid(), os.fork()
+    if guard:
+        return _keep(guard, group, request.get("become", ()))
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     stop_asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_asked.append(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    write(folder / "exit.json", _guard(folder, stop_asked))
+    watch = _Watch(folder, request, stop_asked, keeper)
+    write(folder / "exit.json", _guard(folder, request, group, watch))
+    return 0
+
+
+def _keep(guard: int, group: Path | None, become: Sequence[str]) -> int:
+    """Wait for the guard's end, then end what it has left; pass on what asks it to stop."""
+    _prctl(_PR_SET_NAME, KEEPER.encode())
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(guard, number))
+    os.waitid(os.P_PID, guard, os.WEXITED | os.WNOWAIT)
+    # Not before this is its number free for another process.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _kill_all(group, become, math.inf)
     return 0
 
 
@@ -62,14 +91,18 @@ def write(path: Path, content: dict[str, Any]) -> None:
     part.replace(path)
 
 
-def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
-    request = json.loads((folder / "request.json").read_text())
+def _guard(
+    folder: Path, request: dict[str, Any], group: Path | None, watch: _Watch
+) -> dict[str, Any]:
     write(folder / "started", {"pid": os.getpid()})
-    kills, watch = _kernel_kills(), _Watch(folder, request, stop_asked)
+    kills, become = _kernel_kills(), request.get("become", ())
     try:
-        child = _spawn(folder, request)
+        child = _spawn(folder, request, group)
     except OSError as error:
         what = error.strerror or str(error)
+        if error.errno in (errno.EAGAIN, errno.ENOMEM):
+            detail = f"this machine has no room for another process: {what}"
+            return {"ending": "lost", "code": None, "detail": detail}
         return {"ending": "exited", "code": 127, "detail": f"{error.filename}: {what}"}
     trouble = None
     try:
@@ -78,8 +111,8 @@ def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
             trouble = watch.trouble()
     finally:
         code = child.poll()
-        _end_descendants(request.get("become", ()))
-        _share(folder, request.get("become", ()))
+        _end_all(group, become)
+        _share(folder, become)
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _kernel_kills() > kills:
         detail = "killed by signal 9 while the kernel killed processes for want of memory"
         return {"ending": "out_of_memory", "code": code, "detail": detail}
@@ -88,7 +121,7 @@ def _guard(folder: Path, stop_asked: list[int]) -> dict[str, Any]:
     return {"ending": trouble[0], "code": None, "detail": trouble[1]}
 
 
-def _spawn(folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, request: dict[str, Any], group: Path | None) -> subprocess.Popen[bytes]:
     """Start the trial; a shell that becomes another user is told by `stdin` what to run."""
     said = request.get("stdin", "").encode(errors="surrogateescape")
     with (folder / "log.txt").open("ab") as log:
@@ -100,12 +133,20 @@ def _spawn(folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=lambda: _contain(group),
         )
     if child.stdin is not None:
         with suppress(BrokenPipeError), child.stdin:
             child.stdin.write(said)
     return child
+
+
+def _contain(group: Path | None) -> None:
+    """Bind this process, the trial to be, to its guard and to its cgroup."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if group is not None:
+        with suppress(OSError):
+            (group / "cgroup.procs").write_text("0")
 
 
 def _wait(child: subprocess.Popen[bytes]) -> None:
@@ -118,8 +159,11 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
 class _Watch:
     """What may go wrong with an attempt, by a clock that stands still while the machine sleeps."""
 
-    def __init__(self, folder: Path, request: dict[str, Any], stop_asked: list[int]) -> None:
+    def __init__(
+        self, folder: Path, request: dict[str, Any], stop_asked: list[int], keeper: int
+    ) -> None:
         self._folder, self._request, self._stop_asked = folder, request, stop_asked
+        self._keeper = keeper
         self._began = self._beaten = time.monotonic()
         self._beat = 0.0
 
@@ -127,6 +171,8 @@ class _Watch:
         """Give the reason to end the attempt now, or None."""
         if self._stop_asked or (self._folder / "stop").exists():
             return "stopped", "asked to stop"
+        if os.getppid() != self._keeper:
+            return "lost", "its guard's keeper is gone"
         timeout_s = self._request["timeout_s"]
         if time.monotonic() - self._began > timeout_s:
             return "timeout", f"still running after {timeout_s:g} s"
@@ -179,15 +225,62 @@ def _bytes_of(process: psutil.Process, *, shared: bool) -> int:
         return 0
 
 
-def _end_descendants(become: Sequence[str]) -> None:
-    """SIGTERM, a moment, SIGKILL: until no descendant is left, orphans of orphans included."""
+def _end_all(group: Path | None, become: Sequence[str]) -> None:
+    """SIGTERM, a moment, SIGKILL: until no descendant is left, orphans of orphans included.
+
+    What cannot be killed for _KILL_S is left to the keeper.
+    """
     end = time.monotonic() + _TERM_S
-    _signal_all(signal.SIGTERM, become)
-    while _reap() and time.monotonic() < end:
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        _signal_all(number, become)
+    while _any_left(group) and time.monotonic() < end:
         time.sleep(_POLL_S / 2)
-    while _reap():
-        _signal_all(signal.SIGKILL, become)
-        time.sleep(_POLL_S / 2)
+    _kill_all(group, become, _KILL_S)
+
+
+def _kill_all(group: Path | None, become: Sequence[str], patience_s: float) -> None:
+    """Kill all that is below this process, and in the cgroup, until nothing is left.
+
+    The children alone are killed, for theirs are then children of this process. Their numbers are
+    no other processes' before they are collected. While new ones come it does not rest, so that a
+    fork bomb loses the race. Those of another user are killed by `become`.
+    """
+    end, pause_s, before = time.monotonic() + patience_s, _POLL_S / 100, [0]
+    while _any_left(group) and time.monotonic() < end:
+        if group is not None:
+            kill_group(group)
+        children = _children()
+        for child in children:
+            with suppress(PermissionError):
+                os.kill(child, signal.SIGKILL)
+        if become:
+            _signal_all(signal.SIGKILL, become)
+        if children == before:
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 1.0)
+        before = children
+    if group is not None:
+        remove_group(group)
+
+
+def _children() -> list[int]:
+    try:
+        return [int(word) for word in Path("/proc/thread-self/children").read_text().split()]
+    except FileNotFoundError:  # a kernel that was built without it
+        return [child.pid for child in psutil.Process().children()]
+
+
+def _any_left(group: Path | None) -> bool:
+    """Collect ended orphans; say whether anything lives below this process, or in the cgroup.
+
+    All that lives below a process that collects orphans has a living ancestor among its children.
+    """
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return group is not None and _is_populated(group)
+    return True
 
 
 def _signal_all(number: int, become: Sequence[str]) -> None:
@@ -222,14 +315,40 @@ def _as_other(command: Sequence[str]) -> None:
         )
 
 
-def _reap() -> bool:
-    """Collect ended orphans; say whether any descendant lives."""
-    living = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs(living, timeout=0)
-    return bool(alive)
+def _make_group(named: str | None) -> Path | None:
+    """Make an attempt's cgroup; None if the kernel has none that can be killed as a whole."""
+    if named is None:
+        return None
+    group = Path(named)
+    with suppress(OSError):
+        group.mkdir(exist_ok=True)
+        if (group / "cgroup.kill").exists():
+            return group
+        group.rmdir()
+    return None
 
 
-def _prctl(option: int, value: int) -> None:
+def kill_group(group: Path) -> None:
+    """Kill all that is in a cgroup or below, at once; nothing if it is not there."""
+    with suppress(OSError), (group / "cgroup.kill").open("r+") as file:
+        file.write("1")
+
+
+def remove_group(group: Path) -> None:
+    """Remove a cgroup, with those below it, unless something is in it."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        with suppress(OSError):
+            Path(folder).rmdir()
+
+
+def _is_populated(group: Path) -> bool:
+    try:
+        return "populated 1" in (group / "cgroup.events").read_text()
+    except OSError:
+        return False
+
+
+def _prctl(option: int, value: int | bytes) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 

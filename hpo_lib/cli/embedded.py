@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from hpo_lib.backends import local_processes
 from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.errors import HpoError, TransientError
 from hpo_lib.store import upgrade
@@ -109,10 +110,13 @@ class Embedded:
         end = time.monotonic() + _STOP_S
         while any(self.processes()) and time.monotonic() < end:
             time.sleep(_POLL_S)
+        self.kill()
+        # A guard that hangs: its keeper is killed last, for it alone may find what is below.
+        for folder in {folder for folder, _ in local_processes.running(self.results)}:
+            local_processes.end(folder)
         while any(self.processes()):
             self._signal(signal.SIGKILL)
             time.sleep(_POLL_S)
-        self._sweep()
 
     def kill(self) -> None:
         """SIGKILL all of Airflow at once, as a crash would, and leave its trials alone."""
@@ -224,16 +228,6 @@ class Embedded:
     def _signal(self, number: int) -> None:
         for process in list(self.processes()):
             _send(process, number)
-
-    def _sweep(self) -> None:
-        """End trials whose guard died before it could."""
-        mark = str(self.results / "runs")
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("HPO_ATTEMPT_DIR", "").startswith(mark):
-                    process.kill()
-            except (psutil.Error, OSError):
-                continue
 
 
 def _belongs(process: psutil.Process, home: str, sessions: set[int]) -> bool:

@@ -25,6 +25,7 @@ from hpo_lib.records import Run, RunKey, RunStatus, RunView
 from hpo_lib.search import engine
 from hpo_lib.spec import load
 from hpo_lib.store import Store
+from tests.leftovers import leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "hpo_local"
@@ -315,17 +316,8 @@ def ecs(up: Stack, endpoint: str) -> Iterator[Any]:
 
 
 def attempt_processes(home: Path) -> list[psutil.Process]:
-    """List the processes of attempts (guards included) below a home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            marked = process.environ().get("HPO_ATTEMPT_DIR", "").startswith(str(home))
-            guard = any(word.startswith(str(home / "hpo")) for word in process.cmdline())
-            if (marked or guard) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    """List the processes of attempts (guards included) of the Airflow in a home."""
+    return leftovers(home / "hpo")
 
 
 def instance(stack: Stack, key: RunKey, trial: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hpo_lib.backends import local_guard
 from hpo_lib.cli.airflow_api import DONE
 from hpo_lib.records import RunKey
 from tests.acceptance.conftest import Stack, attempt_processes, cmdline, undisturbed, until
@@ -76,11 +77,12 @@ def lines(ledger: Path) -> list[str]:
 
 
 def guards(stack: Stack) -> list[psutil.Process]:
-    """List the guards of running attempts."""
+    """List the guards of running attempts, without their keepers."""
     return [
         process
         for process in attempt_processes(stack.embedded.home)
         if any(word.endswith("local_guard.py") for word in process.cmdline())
+        and process.name() != local_guard.KEEPER
     ]
 
 
@@ -94,7 +96,7 @@ def test_kill_of_a_trials_airflow_task(up: Stack, ledger: Path) -> None:
     spec = conf(ledger, seconds=6)
     key = up.trigger(spec)
     until(lambda: begun(ledger, 2), "two attempts")
-    task = guards(up)[0].parent()
+    task = guards(up)[0].parent().parent()
     assert "airflow" in task.name()
     os.kill(task.pid, signal.SIGKILL)
     check(up, key, spec, ledger)
@@ -106,7 +108,7 @@ def test_kill_of_a_trials_airflow_task_and_its_supervisor(up: Stack, ledger: Pat
     spec = conf(ledger, seconds=6)
     key = up.trigger(spec)
     until(lambda: begun(ledger, 2), "two attempts")
-    task = guards(up)[0].parent()
+    task = guards(up)[0].parent().parent()
     for process in (task.parent(), task):
         os.kill(process.pid, signal.SIGKILL)
     check(up, key, spec, ledger)
