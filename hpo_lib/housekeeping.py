@@ -8,6 +8,7 @@ from hpo_lib.backends import Backend
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.promotion.deployment import heal
 from hpo_lib.records import AttemptState, Run, RunKey
+from hpo_lib.records.audit import ITSELF, SOMEBODY, Actor
 from hpo_lib.runs import lifecycle, outputs
 from hpo_lib.store import Store
 
@@ -32,7 +33,7 @@ def sweep(
     for run in going:
         try:
             if is_over(run.key):
-                yield _closed(store, run, installation, "its DAG run is over")
+                yield _closed(store, run, installation, "its DAG run is over", by=SOMEBODY)
             elif why := orphaned(run):
                 yield _left(store, run, installation, why)
         except Exception as error:
@@ -68,9 +69,14 @@ def _goes_on(store: Store, run: Run, installation: Installation) -> bool:
 
 
 def _closed(
-    store: Store, run: Run, installation: Installation, because: str, why: str | None = None
+    store: Store,
+    run: Run,
+    installation: Installation,
+    because: str,
+    why: str | None = None,
+    by: Actor = ITSELF,
 ) -> str:
-    ended = lifecycle.finish(store, run.key, installation, lambda _: why)
+    ended = lifecycle.finish(store, run.key, installation, lambda _: why, by)
     model = store.models.of_run(run.id)
     if model is not None and model.awaits_verdict:
         store.models.reject(model, "its run ended before the gate could judge it")

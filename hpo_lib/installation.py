@@ -14,6 +14,7 @@ HPO_CONFIG       file that says what a conf may ask of the backends (config/depl
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ class Installation:
     """What this installation offers: folder for results, and how wide and long a DAG may be.
 
     `artifacts` are URIs below which a spec's artifacts may lie, with their storage options;
-    `inputs` is where the data and code that a spec declares may lie.
+    `inputs` is where the data and code that a spec declares may lie, `config` the digest of
+    config/deployment.yaml.
     """
 
     home: Path
@@ -69,6 +71,7 @@ class Installation:
     artifacts: artifacts.Offers = field(default_factory=dict)
     deployers: Callable[[Spec, str], Deployer] = _no_deployer
     inputs: Inputs = field(default_factory=Inputs)
+    config: str = ""
 
     def deployer(self, spec: Spec, store: str = "") -> Deployer:
         """Build what `deploy` names, for a store; SpecError if it is not there or not allowed."""
@@ -180,6 +183,12 @@ class Environment:
         folders = [self.workdir, *([Path(data)] if data else [])]
         return Inputs(folders, self._offers("artifacts", "inputs"))
 
+    @property
+    def digest(self) -> str:
+        """The first digits of the hash of config/deployment.yaml; empty if there is none."""
+        path = self._path
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else ""
+
     def rules(self, section: str, kind: type[_Rules]) -> _Rules:
         """Read what a conf may ask of a backend or a deployer; SpecError."""
         asked = self._config().get(section) or {}
@@ -198,8 +207,12 @@ class Environment:
         places = {uri: name for one in sections for uri, name in (config.get(one) or {}).items()}
         return artifacts.offers(places, self.connections.storage_options)
 
+    @property
+    def _path(self) -> Path:
+        return Path(self.variables.get("HPO_CONFIG") or self.root / "config" / "deployment.yaml")
+
     def _config(self) -> dict[str, Any]:
-        path = Path(self.variables.get("HPO_CONFIG") or self.root / "config" / "deployment.yaml")
+        path = self._path
         if not path.exists():
             return {}
         return operators(path.read_text(encoding="utf-8"), at="config/deployment.yaml") or {}
@@ -217,6 +230,7 @@ def installation_of(
         artifacts=environment.offers,
         deployers=deployers,
         inputs=environment.inputs,
+        config=environment.digest,
     )
 
 

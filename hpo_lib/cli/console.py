@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from hpo_lib.errors import HpoError, SpecError
 if TYPE_CHECKING:
     from hpo_lib.cli.embedded import Embedded
     from hpo_lib.installation import Installation
+    from hpo_lib.records.audit import Actor
     from hpo_lib.spec import Spec
 
 REFUSED, FAILED = 2, 1
@@ -92,6 +95,17 @@ def _check_options(spec: Spec, store: str) -> Any:  # noqa: ARG001 - what a DAG 
     if spec.deploy is not None:
         kind = load("deployer", spec.deploy.to)
         parse(kind.Options, spec.deploy.options, at="deploy.options")
+
+
+def user() -> Actor:
+    """Name the user at the keyboard, who may have no name in a container, and the machine."""
+    from hpo_lib.records.audit import Actor
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"user {os.getuid()}"
+    return Actor(f"{name}@{platform.node()}", "cli")
 
 
 def complain(error: HpoError) -> int:

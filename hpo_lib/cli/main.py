@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hpo_lib import __version__
-from hpo_lib.cli import airflow, metrics, models, plan, rehearsal, store
+from hpo_lib.cli import airflow, audit, metrics, models, plan, rehearsal, store
 from hpo_lib.cli.console import complain
 from hpo_lib.errors import HpoError
 
@@ -21,6 +21,7 @@ COMMANDS: list[Callable[[Any], None]] = [
     *plan.COMMANDS,
     *metrics.COMMANDS,
     *models.COMMANDS,
+    *audit.COMMANDS,
     *airflow.COMMANDS,
     *store.COMMANDS,
     *rehearsal.COMMANDS,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import home, store_url
+from hpo_lib.cli.console import home, store_url, user
 from hpo_lib.cli.spec_file import read
 from hpo_lib.registry import FORMATS
 
@@ -48,6 +48,7 @@ def collect(options: argparse.Namespace) -> int:
             installation,
             settings(options),
             everything=options.all,
+            by=user(),
         )
         for one in found:
             print(_told(one))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import home, store_url
+from hpo_lib.cli.console import home, store_url, user
 from hpo_lib.errors import HpoError
 from hpo_lib.records import ModelStatus
 from hpo_lib.words import moment, number, utc
@@ -57,8 +55,8 @@ def rollback(options: argparse.Namespace) -> int:
     from hpo_lib.store import Store
 
     with Store.open(store_url(options)) as store:
-        who = f"{_user()}: {options.why}" if options.why else _user()
-        champion = deployment.roll_back(store, options.experiment, options.to, who)
+        why = options.why or ""
+        champion = deployment.roll_back(store, options.experiment, options.to, user(), why)
         print(f"{options.experiment}: version {champion.version} is the champion")
         try:
             deployment.serve(store, options.experiment, _installation(), print)
@@ -69,14 +67,6 @@ def rollback(options: argparse.Namespace) -> int:
                 "the champion serve as soon as it can"
             )
     return 0
-
-
-def _user() -> str:
-    """Name the user at the keyboard, who may have no name in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def _line(model: Model) -> str:

@@ -34,6 +34,7 @@ from hpo_lib.records import (
     TrialView,
     attempt_uri,
 )
+from hpo_lib.records.audit import SOMEBODY, Actor
 from hpo_lib.runs import lifecycle, outputs
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
@@ -240,11 +241,13 @@ def _trained(
     return Trained(trial.number, name if there else "", trial.metrics, manifest)
 
 
-def approve(store: Store, key: RunKey, *, approved: bool, reason: str) -> Model | None:
+def approve(
+    store: Store, key: RunKey, *, approved: bool, reason: str, by: Actor = SOMEBODY
+) -> Model | None:
     """Record whether a run's challenger is approved; no answer in time is a no."""
     model = store.models.of_run(store.run(key).id)
     if model is None or model.verdict is None:
         raise TransientError("the gate has not decided")
     if not approved:
-        return store.models.reject(model, reason)
-    return store.models.approved(model, reason)
+        return store.models.reject(model, reason, by)
+    return store.models.approved(model, reason, by)

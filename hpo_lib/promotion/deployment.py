@@ -11,6 +11,7 @@ from hpo_lib.installation import Installation
 from hpo_lib.promotion import challenger, rollout
 from hpo_lib.promotion.rollout import Emit
 from hpo_lib.records import Model, ModelStatus, RunKey
+from hpo_lib.records.audit import Actor
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 
@@ -49,12 +50,15 @@ def serve(store: Store, experiment: str, installation: Installation, emit: Emit)
     return rollout.reconcile(store.models, experiment, deployers, files, emit)
 
 
-def roll_back(store: Store, experiment: str, version: int | None, who: str) -> Model:
+def roll_back(
+    store: Store, experiment: str, version: int | None, by: Actor, why: str = ""
+) -> Model:
     """Make an earlier champion the champion again; what serves follows with `serve`."""
     champion = store.models.champion(experiment)
     if champion is None:
         raise NotFound(f"experiment {experiment} has no champion")
-    return rollout.roll_back(store.models, champion, version, f"rolled back by {who}")
+    reason = f"rolled back by {by.who}{f': {why}' if why else ''}"
+    return rollout.roll_back(store.models, champion, version, reason, by)
 
 
 def heal(

@@ -14,6 +14,7 @@ from hpo_lib.deployers import Deployer, Release
 from hpo_lib.errors import Superseded, TransientError
 from hpo_lib.files.places import Place
 from hpo_lib.records import Model, ModelStatus
+from hpo_lib.records.audit import ITSELF, Actor
 from hpo_lib.store.models import Models
 
 Emit = Callable[[str], None]
@@ -120,7 +121,9 @@ def leave(
     return found
 
 
-def roll_back(models: Models, champion: Model, version: int | None, reason: str) -> Model:
+def roll_back(
+    models: Models, champion: Model, version: int | None, reason: str, by: Actor = ITSELF
+) -> Model:
     """Make an earlier champion the champion again: `version`, or the one that this one replaced.
 
     Superseded if there is none to go back to. `reconcile` then makes it serve.
@@ -131,7 +134,7 @@ def roll_back(models: Models, champion: Model, version: int | None, reason: str)
     heir = models.get(champion.experiment, chosen)
     if heir.status is not ModelStatus.RETIRED:
         raise Superseded(f"version {heir.version} is {heir.status}; only retired ones come back")
-    now = models.replace(champion, ModelStatus.RETIRED, reason, by=heir.version)
+    now = models.replace(champion, ModelStatus.RETIRED, reason, by=heir.version, actor=by)
     if now is None or now.version != heir.version:
         raise Superseded("the champion has changed meanwhile: look again")
     return now

@@ -14,6 +14,7 @@ from hpo_lib.core.trial import Action, Observation, Origin, Trial, TrialState
 from hpo_lib.errors import SpecError
 from hpo_lib.records.advice import Advice
 from hpo_lib.records.attempt import Attempt
+from hpo_lib.records.audit import AuditEntry
 from hpo_lib.records.model import Model
 from hpo_lib.records.provenance import Provenance
 from hpo_lib.spec import Spec, stored
@@ -111,7 +112,7 @@ class RunView:
 
     `trials` are those of the search, `finals` those of the final training. `champion` is the model
     whose configuration the run has trained again to check it. `decisions` are the scheduler's, in
-    their order.
+    their order, `audit` is who did what to the run.
     """
 
     run: Run
@@ -120,6 +121,7 @@ class RunView:
     model: Model | None = None
     champion: Model | None = None
     decisions: Sequence[TrialDecision] = field(default=())
+    audit: Sequence[AuditEntry] = field(default=())
 
     @cached_property
     def goal(self) -> Goal | None:

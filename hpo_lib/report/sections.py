@@ -108,11 +108,21 @@ def provenance(facts: Facts) -> Markup:
                 "div",
                 _pairs("Run", rows),
                 _pairs("Versions", versions) if versions else None,
+                _pairs("Audit trail", _audited(facts)) if facts.view.audit else None,
                 class_="columns wide",
             ),
             _spec(facts) if run.document else None,
         ]
     )
+
+
+def _audited(facts: Facts) -> dict[str, str]:
+    """Say who did what to the run, by time."""
+    rows: dict[str, str] = {}
+    for one in facts.view.audit:
+        name, said = f"{one.deed}, {moment(one.time)}", f"{one.by}: {one.told}"
+        rows[name] = f"{rows[name]}; {said}" if name in rows else said
+    return rows
 
 
 def earlier(facts: Facts) -> Markup:

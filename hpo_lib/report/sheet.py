@@ -37,10 +37,10 @@ def csv(view: RunView) -> str:
     sheet = writer(out, lineterminator="\n")
     heads = [f"params.{name}" for name in facts.parameters]
     heads += [f"metrics.{name}" for name in metrics]
-    sheet.writerow([_cell(head) for head in (*_BEFORE, *standing, *heads, *_AFTER)])
+    sheet.writerow([cell(head) for head in (*_BEFORE, *standing, *heads, *_AFTER)])
     for trial in view.trials:
         row = _row(facts, trial, standing, metrics)
-        sheet.writerow([_cell(value) for value in row])
+        sheet.writerow([cell(value) for value in row])
     return out.getvalue()
 
 
@@ -68,7 +68,8 @@ def _row(facts: Facts, view: TrialView, standing: list[str], metrics: list[str])
     ]
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """Give what a sheet gets for a value; no text in it becomes a formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):

@@ -200,14 +200,15 @@ def begin(
         refused = [] if by_file or spec.deploy is None else _other_champion(store, key, spec.name)
         taken, why = _fingerprint(spec, installation, refused)
     except SpecError as error:
-        store.refuse_run(key, str(error), triggered_by=triggered_by)
+        store.refuse_run(key, str(error), triggered_by=triggered_by, way=provenance.way)
         raise
+    asked = spec.digest
     spec, advice = _warmed(store, spec)
     return store.start_run(
         key,
         spec,
         triggered_by=triggered_by,
-        provenance=replace(provenance, store=store.id),
+        provenance=replace(provenance, store=store.id, asked=asked, config=installation.config),
         advice=advice.noting(why),
         fingerprint=taken,
     )

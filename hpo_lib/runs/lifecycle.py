@@ -14,6 +14,7 @@ from hpo_lib.errors import (
 )
 from hpo_lib.installation import Installation
 from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, TrialView, spec_of
+from hpo_lib.records.audit import Actor
 from hpo_lib.runs import fingerprint
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
@@ -54,10 +55,12 @@ def finish(
     key: RunKey,
     installation: Installation,
     strayed: Callable[[Run], str | None] = lambda _: None,
+    stopped_by: Actor | None = None,
 ) -> Run:
     """End the run in an honest state and give it; a refused or absent run raises SpecError.
 
-    `strayed` may say why a run got no further although nothing has stopped it.
+    `strayed` may say why a run got no further although nothing has stopped it; `stopped_by` names
+    who has stopped it before its end.
     """
     try:
         run = store.run(key)
@@ -69,7 +72,7 @@ def finish(
     if run.status is RunStatus.RUNNING and not _stands_still(run, installation):
         store.forget_fingerprint(run.id)
     status = RunStatus.FAILED if conclusion.failed else RunStatus.COMPLETE
-    return store.finish_run(run.id, status, conclusion.reason)
+    return store.finish_run(run.id, status, conclusion.reason, stopped_by)
 
 
 def _concluded(

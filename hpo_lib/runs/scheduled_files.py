@@ -146,7 +146,7 @@ def begin(
         return known
     spec, refusal = file.spec, _refusal(file, conf)
     if refusal or spec is None:
-        store.refuse_run(key, refusal, triggered_by=triggered_by)
+        store.refuse_run(key, refusal, triggered_by=triggered_by, way=provenance.way)
         raise SpecError(refusal)
     spec = spec.unscheduled()
     return admission.begin(

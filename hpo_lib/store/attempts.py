@@ -18,7 +18,9 @@ from hpo_lib.records import (
     Run,
     RunStatus,
 )
+from hpo_lib.records.audit import Actor, Deed
 from hpo_lib.spec import Spec
+from hpo_lib.store import audit
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.decisions import told_to_stop
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
@@ -130,11 +132,26 @@ def stop(connection: Connection, run_id: int, number: int, reason: str, now: dat
 
 
 def fail(
-    connection: Connection, run_id: int, number: int, cause: Cause, reason: str, now: datetime
+    connection: Connection,
+    run_id: int,
+    number: int,
+    cause: Cause,
+    reason: str,
+    now: datetime,
+    stopped_by: Actor | None = None,
 ) -> Trial:
     """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
     outcome = Outcome(AttemptState.FAILED, reason, cause=cause)
+    if stopped_by is not None:
+        _audit_stop(connection, run_id, number, stopped_by, now)
     return _end_both(connection, run_id, number, outcome, _result(outcome), now)
+
+
+def _audit_stop(connection: Connection, run_id: int, number: int, by: Actor, now: datetime) -> None:
+    """Write down that somebody stops a trial, unless it has ended before."""
+    run = read_run(connection, run_id, lock=True)
+    if read_trial(connection, run_id, number).state is TrialState.RUNNING:
+        audit.enter_of(connection, Deed.STOPPED, by, now, run, {"trial": number})
 
 
 def _end_both(
@@ -156,7 +173,12 @@ def _end_both(
 
 
 def read_again(
-    connection: Connection, attempt_id: int, outcome: Outcome, spec: Spec, now: datetime
+    connection: Connection,
+    attempt_id: int,
+    outcome: Outcome,
+    spec: Spec,
+    by: Actor,
+    now: datetime,
 ) -> Trial:
     """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them."""
     result = _result(outcome) | {"cause": None}
@@ -180,6 +202,8 @@ def read_again(
     connection.execute(update(trials).where(this).values(result))
     changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
     connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
+    told = {"metrics of trial": number, "spec": spec.digest}
+    audit.enter_of(connection, Deed.CHANGED, by, now, run, told)
     return read_trial(connection, run_id, number)
 
 

@@ -18,7 +18,10 @@ from hpo_lib.errors import NotFound, Superseded
 from hpo_lib.evaluation.drift import ChampionCheck
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import Model, ModelEvent, ModelStatus, Run, Trained
+from hpo_lib.records.audit import ITSELF, SOMEBODY, Actor, Deed
+from hpo_lib.store import audit
 from hpo_lib.store.database import Database
+from hpo_lib.store.queries import read_run
 from hpo_lib.store.rows import event_of, judgement_of, judgement_row, model_of
 from hpo_lib.store.schema import experiments, model_events, models
 
@@ -86,9 +89,15 @@ class Models:
             }
         return self._say(model, lambda now: replace(now, verdict=verdict), values)
 
-    def approved(self, model: Model, by: str) -> Model:
-        """Add who has approved a model."""
-        return self._say(model, lambda now: replace(now, approved=by))
+    def approved(self, model: Model, said: str, by: Actor = SOMEBODY) -> Model:
+        """Add that somebody has approved a model, in words; said again, it is kept once."""
+        with self.database.write() as connection:
+            lock(connection, model.experiment)
+            now = _get(connection, model.experiment, model.version)
+            if now.approved != said:
+                _set(connection, now.experiment, now.version, _spoken(replace(now, approved=said)))
+                self._audit(connection, Deed.APPROVED, by, now, said)
+            return _get(connection, model.experiment, model.version)
 
     def noted(self, model: Model, check: ChampionCheck) -> Model:
         """Add a run's check of a champion, in place of the one that it made before."""
@@ -107,8 +116,7 @@ class Models:
         with self.database.write() as connection:
             lock(connection, model.experiment)
             changed = change(_get(connection, model.experiment, model.version))
-            written = {**values, "verdict": judgement_row(changed)}
-            _set(connection, model.experiment, model.version, written)
+            _set(connection, model.experiment, model.version, {**values, **_spoken(changed)})
             return _get(connection, model.experiment, model.version)
 
     def serves(self, model: Model) -> None:
@@ -117,13 +125,14 @@ class Models:
             lock(connection, model.experiment)
             _set(connection, model.experiment, model.version, {"served": True})
 
-    def reject(self, model: Model, reason: str) -> Model:
+    def reject(self, model: Model, reason: str, by: Actor = ITSELF) -> Model:
         """Reject a challenger; a model with another status by now stays as it is."""
         with self.database.write() as connection:
             lock(connection, model.experiment)
             now = _get(connection, model.experiment, model.version)
             if now.status is ModelStatus.CHALLENGER:
                 self._change(connection, now, ModelStatus.REJECTED, reason)
+                self._audit(connection, Deed.REJECTED, by, now, reason)
             return _get(connection, model.experiment, model.version)
 
     def promote(self, model: Model, reason: str) -> Model:
@@ -146,15 +155,23 @@ class Models:
                 why = f"version {now.version} has taken its place"
                 self._change(connection, before, ModelStatus.RETIRED, why)
             self._change(connection, now, ModelStatus.CHAMPION, reason)
+            self._audit(connection, Deed.PROMOTED, ITSELF, now, reason)
             return _get(connection, model.experiment, model.version)
 
     def replace(
-        self, model: Model, status: ModelStatus, reason: str, *, by: int | None
+        self,
+        model: Model,
+        status: ModelStatus,
+        reason: str,
+        *,
+        by: int | None,
+        actor: Actor = ITSELF,
     ) -> Model | None:
         """Take the championship from a model and give it to version `by`; give the champion.
 
         `status` (REJECTED or RETIRED) is what becomes of the model. A model that is not the
-        champion any more stays as it is. NotFound if there is no version `by`.
+        champion any more stays as it is. NotFound if there is no version `by`. The `actor` is who
+        wants that.
         """
         if status not in _ENDED:
             raise ValueError(f"a champion can become rejected or retired, got {status}")
@@ -165,10 +182,19 @@ class Models:
                 return now
             heir = None if by is None else _get(connection, model.experiment, by)
             self._change(connection, now, status, reason)
+            deed = Deed.ROLLED_BACK if status is ModelStatus.RETIRED else Deed.REJECTED
+            self._audit(connection, deed, actor, now, reason)
             if heir is not None:
                 why = f"in the place of version {now.version}: {reason}"
                 self._change(connection, heir, ModelStatus.CHAMPION, why)
             return champion(connection, model.experiment)
+
+    def _audit(
+        self, connection: Connection, deed: Deed, by: Actor, model: Model, reason: str
+    ) -> None:
+        told = {"version": model.version, "reason": reason}
+        run = read_run(connection, model.run_id)
+        audit.enter_of(connection, deed, by, self.now(), run, told)
 
     def _change(
         self, connection: Connection, model: Model, status: ModelStatus, reason: str
@@ -264,6 +290,11 @@ def lock(connection: Connection, experiment: str) -> None:
     """Keep every other writer away from an experiment's models until the transaction ends."""
     query = select(experiments.c.name).where(experiments.c.name == experiment)
     connection.execute(query.with_for_update()).first()
+
+
+def _spoken(model: Model) -> dict[str, Any]:
+    """Give the column that holds all that was said of a model."""
+    return {"verdict": judgement_row(model)}
 
 
 def _get(connection: Connection, experiment: str, version: int) -> Model:

@@ -33,6 +33,7 @@ from hpo_lib.records import (
     RunStatus,
     TrialDecision,
 )
+from hpo_lib.records.audit import AuditEntry, Deed
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -117,6 +118,20 @@ def judgement_row(model: Model) -> dict[str, Any] | None:
 def event_of(row: Row[Any]) -> ModelEvent:
     """Read a row of `model_events`."""
     return ModelEvent(row.version, ModelStatus(row.status), row.reason, row.time)
+
+
+def audit_entry_of(row: Row[Any]) -> AuditEntry:
+    """Read a row of `audit`."""
+    return AuditEntry(
+        time=row.time,
+        who=row.who,
+        where=row.origin,
+        deed=Deed(row.deed),
+        team=row.team,
+        experiment=row.experiment,
+        run=row.run_id,
+        details=row.details,
+    )
 
 
 def attempt_of(row: Row[Any]) -> Attempt:

@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from hpo_lib.records import Past, Run, RunKey, RunStatus
+from hpo_lib.records import Past, Provenance, Run, RunKey, RunStatus
+from hpo_lib.records.audit import Actor, Deed
 from hpo_lib.spec import Spec
+from hpo_lib.store import audit
 from hpo_lib.store.decisions import stop_waiting
 from hpo_lib.store.queries import read_run, searched_rows, seconds
 from hpo_lib.store.rows import run_of, trial_of
@@ -29,34 +31,73 @@ def start(connection: Connection, key: RunKey, spec: Spec, values: Mapping[str, 
         "reason": None,
         "ended_at": None,
     }
-    return _put(connection, key, {**fresh, **values})
+    run, is_new = _put(connection, key, {**fresh, **values})
+    if is_new:
+        _audit_start(connection, run)
+    return run
 
 
-def refuse(
-    connection: Connection, key: RunKey, reason: str, triggered_by: str, now: datetime
-) -> Run:
-    """Record a refusal; a run that was once accepted is given as it is."""
+def _audit_start(connection: Connection, run: Run) -> None:
+    """Write down who has begun a run, and what has changed since the one before."""
+    by, made = Actor(run.triggered_by, run.provenance.way), run.provenance
+    asked = made.asked or run.spec.digest
+    told = {"dag": run.key.dag_id, "dag_run": run.key.dag_run_id, "spec": asked}
+    if made.file is not None:
+        told["file"] = made.file
+        before = _provenance_before(connection, run, runs.c.dag_id == run.key.dag_id)
+        _audit_change(connection, run, made.file, before.asked, made.asked)
+    before = _provenance_before(connection, run)
+    _audit_change(connection, run, "config/deployment.yaml", before.config, made.config)
+    audit.enter_of(connection, Deed.SUBMITTED, by, run.started_at, run, told)
+
+
+def _provenance_before(connection: Connection, run: Run, *alike: Any) -> Provenance:
+    """Give where the last accepted run before this one came from."""
+    query = select(runs.c.provenance).where(runs.c.id < run.id, runs.c.spec.is_not(None), *alike)
+    found = connection.execute(query.order_by(runs.c.id.desc()).limit(1)).scalar()
+    return Provenance.read(found or {})
+
+
+def _audit_change(connection: Connection, run: Run, file: str, before: str, now: str) -> None:
+    """Write down that a file is another one than before; who has changed it, nobody here knows."""
+    if before and now and before != now:
+        told = {"file": file, "before": before, "now": now}
+        audit.enter_of(connection, Deed.CHANGED, Actor("", "file"), run.started_at, run, told)
+
+
+def refuse(connection: Connection, key: RunKey, reason: str, by: Actor, now: datetime) -> Run:
+    """Record a refusal; a run that was once accepted is given as it is.
+
+    The audit trail gets no reason: it may quote what the conf holds, and cannot be deleted there.
+    """
     values = {
         "status": RunStatus.REFUSED,
         "reason": reason,
-        "triggered_by": triggered_by,
+        "triggered_by": by.who,
         "provenance": {},
         "started_at": now,
         "ended_at": now,
     }
-    return _put(connection, key, values)
+    run, is_new = _put(connection, key, values)
+    if is_new:
+        told = {"dag": key.dag_id, "dag_run": key.dag_run_id}
+        audit.enter_of(connection, Deed.REFUSED, by, now, run, told)
+    return run
 
 
-def _put(connection: Connection, key: RunKey, values: Mapping[str, Any]) -> Run:
-    """Write a run whose key is new or was refused: in both cases nothing has happened yet."""
+def _put(connection: Connection, key: RunKey, values: Mapping[str, Any]) -> tuple[Run, bool]:
+    """Write a run whose key is new or was refused: in both cases nothing has happened yet.
+
+    Say whether it was; any other is given as it is.
+    """
     named = {"dag_id": key.dag_id, "dag_run_id": key.dag_run_id}
     blank = {"status": RunStatus.REFUSED, "triggered_by": "", "provenance": {}}
     new = named | blank | {"started_at": values["started_at"]}
     insert_unless_there(connection, runs, new)
     run = read_run(connection, key, lock=True)
     if run.status is not RunStatus.REFUSED:
-        return run
-    return change(connection, run.id, **values)
+        return run, False
+    return change(connection, run.id, **values), True
 
 
 def change(connection: Connection, run_id: int, **values: Any) -> Run:
@@ -67,12 +108,19 @@ def change(connection: Connection, run_id: int, **values: Any) -> Run:
 
 
 def finish(
-    connection: Connection, run_id: int, status: RunStatus, reason: str, now: datetime
+    connection: Connection,
+    run_id: int,
+    status: RunStatus,
+    reason: str,
+    now: datetime,
+    stopped_by: Actor | None = None,
 ) -> Run:
     """End a run; one that has ended stays as it is."""
     run = read_run(connection, run_id, lock=True)
     if run.status is not RunStatus.RUNNING:
         return run
+    if stopped_by is not None:
+        audit.enter_of(connection, Deed.STOPPED, stopped_by, now, run, {"reason": reason})
     stop_waiting(connection, run_id, f"not promoted: the run has ended: {reason}", now)
     return change(connection, run_id, status=status, reason=reason, ended_at=now)
 

@@ -318,3 +318,24 @@ model_events = Table(
         name="fk_model_events_model",
     ),
 )
+
+#: The audit trail: triggers, which the revision 0007 makes, let rows only be added.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Instant, nullable=False),
+    Column("who", Words, nullable=False),
+    Column("origin", Words, nullable=False),
+    Column("deed", Words, nullable=False),
+    Column("team", Words, nullable=False),
+    Column("experiment", Words, nullable=False),
+    Column("run_id", Integer),
+    Column("details", Json, nullable=False),
+)
+
+Index("ix_audit_experiment", audit.c.experiment)
+Index("ix_audit_run", audit.c.run_id)
+
+#: While rows older than this are deleted, within that transaction; empty otherwise.
+audit_limit = Table("audit_limit", metadata, Column("before", Instant, nullable=False))

@@ -29,8 +29,10 @@ from hpo_lib.records import (
     RunStatus,
     RunView,
 )
+from hpo_lib.records.audit import ITSELF, Actor
 from hpo_lib.spec import Spec
 from hpo_lib.store import attempts, batches, decisions, runs
+from hpo_lib.store.audit import Audit
 from hpo_lib.store.batches import Answer, Batch, FinalAnswer
 from hpo_lib.store.database import Database, shown
 from hpo_lib.store.models import Models, challenge, champion, lock
@@ -110,6 +112,11 @@ class Store:
         """The models of every experiment."""
         return Models(self._database, self._now)
 
+    @property
+    def audit(self) -> Audit:
+        """Who did what, from where and when."""
+        return Audit(self._database, self._now)
+
     # Runs
 
     def start_run(
@@ -138,13 +145,14 @@ class Store:
         with self._database.write() as connection:
             return runs.start(connection, key, spec, values)
 
-    def refuse_run(self, key: RunKey, reason: str, *, triggered_by: str) -> Run:
+    def refuse_run(self, key: RunKey, reason: str, *, triggered_by: str, way: str = "") -> Run:
         """Record that a conf was refused, and why; of several refusals the last one counts.
 
-        A run that was once accepted is not refused any more: it is given as it is.
+        A run that was once accepted is not refused any more: it is given as it is. `way` is as in
+        Provenance.
         """
         with self._database.write() as connection:
-            return runs.refuse(connection, key, reason, triggered_by, self._now())
+            return runs.refuse(connection, key, reason, Actor(triggered_by, way), self._now())
 
     def run(self, key: RunKey) -> Run:
         """Give a run by its name in the outside world; NotFound."""
@@ -171,12 +179,14 @@ class Store:
         with self._database.read() as connection:
             return runs.past(connection, experiments, limit, self._now())
 
-    def finish_run(self, run_id: int, status: RunStatus, reason: str) -> Run:
-        """End a run; one that has ended stays as it is."""
+    def finish_run(
+        self, run_id: int, status: RunStatus, reason: str, stopped_by: Actor | None = None
+    ) -> Run:
+        """End a run, which somebody may have stopped; one that has ended stays as it is."""
         if status not in (RunStatus.COMPLETE, RunStatus.FAILED):
             raise ValueError(f"a run can end complete or failed, got {status}")
         with self._database.write() as connection:
-            return runs.finish(connection, run_id, status, reason, self._now())
+            return runs.finish(connection, run_id, status, reason, self._now(), stopped_by)
 
     def forget_fingerprint(self, run_id: int) -> None:
         """Keep this run from giving results to others, and from now on from taking any."""
@@ -301,7 +311,7 @@ class Store:
         with self._database.write() as connection:
             return attempts.close(connection, attempt_id, outcome, self._now(), final=final)
 
-    def recollect(self, attempt_id: int, outcome: Outcome, spec: Spec) -> Trial:
+    def recollect(self, attempt_id: int, outcome: Outcome, spec: Spec, by: Actor = ITSELF) -> Trial:
         """Give an ended trial the metrics of an outcome that was read again, as `spec` reads them.
 
         This alone turns failed into complete, for metrics that were there and were not found;
@@ -310,14 +320,22 @@ class Store:
         runs, or if the attempt is not its newest.
         """
         with self._database.write() as connection:
-            return attempts.read_again(connection, attempt_id, outcome, spec, self._now())
+            return attempts.read_again(connection, attempt_id, outcome, spec, by, self._now())
 
     def stop_trial(self, run_id: int, number: int, reason: str) -> Trial:
         """Stop a running trial on purpose, with its live attempt; one that has ended stays."""
         with self._database.write() as connection:
             return attempts.stop(connection, run_id, number, reason, self._now())
 
-    def fail_trial(self, run_id: int, number: int, cause: Cause, reason: str) -> Trial:
+    def fail_trial(
+        self,
+        run_id: int,
+        number: int,
+        cause: Cause,
+        reason: str,
+        stopped_by: Actor | None = None,
+    ) -> Trial:
         """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
         with self._database.write() as connection:
-            return attempts.fail(connection, run_id, number, cause, reason, self._now())
+            now = self._now()
+            return attempts.fail(connection, run_id, number, cause, reason, now, stopped_by)

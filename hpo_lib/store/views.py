@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from hpo_lib.core.trial import Observation, Origin
 from hpo_lib.records import Attempt, RunView, TrialView
+from hpo_lib.store.audit import of_run as audit_of_run
 from hpo_lib.store.decisions import read_decisions
 from hpo_lib.store.models import of_run, seen_by
 from hpo_lib.store.queries import (
@@ -47,6 +48,7 @@ def view_of(connection: Connection, run_id: int) -> RunView:
         model=of_run(connection, run_id),
         champion=seen_by(connection, run.experiment, run_id),
         decisions=read_decisions(connection, run_id),
+        audit=audit_of_run(connection, run_id),
     )
 
 

@@ -14,6 +14,7 @@ from hpo_lib.errors import HpoError
 from hpo_lib.files.places import files
 from hpo_lib.installation import Installation
 from hpo_lib.records import UNREAD, AttemptState, Outcome, Run, RunStatus, TrialView
+from hpo_lib.records.audit import ITSELF, Actor
 from hpo_lib.registry import load as load_part
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
@@ -37,6 +38,7 @@ def recollect(
     metrics: Mapping[str, Any] | None = None,
     *,
     everything: bool = False,
+    by: Actor = ITSELF,
 ) -> tuple[Run, list[Reread]]:
     """Read trials again whose objective was missing or not finite; give the run as it is then.
 
@@ -55,7 +57,7 @@ def recollect(
             "ended"
         )
     chosen = [view for view in views if view.attempts and _is_in_question(view.trial, everything)]
-    found = [_read_again(store, spec, view, installation) for view in chosen]
+    found = [_read_again(store, spec, view, installation, by) for view in chosen]
     return _judged_again(store, store.run_by_id(run.id)), found
 
 
@@ -65,7 +67,9 @@ def _is_in_question(trial: Trial, everything: bool) -> bool:
     return (complete and len(trial.rungs) < 2) or trial.cause in UNREAD
 
 
-def _read_again(store: Store, spec: Spec, view: TrialView, installation: Installation) -> Reread:
+def _read_again(
+    store: Store, spec: Spec, view: TrialView, installation: Installation, by: Actor
+) -> Reread:
     attempt = view.attempts[-1]
     source = Source(log_of(attempt.handle), output_of(attempt.handle, installation.artifacts))
     read = outcome(spec, Exit(Ending.EXITED, attempt.exit_code), source)
@@ -74,7 +78,7 @@ def _read_again(store: Store, spec: Spec, view: TrialView, installation: Install
             gone = f"nothing that it has left is here: no {source.log}, nothing in {source.output}"
             read = replace(read, reason=gone)
         return Reread(view.trial, read, view.trial)
-    return Reread(view.trial, read, store.recollect(attempt.id, read, spec))
+    return Reread(view.trial, read, store.recollect(attempt.id, read, spec, by))
 
 
 def _judged_again(store: Store, run: Run) -> Run:

@@ -16,6 +16,7 @@ from hpo_lib.errors import (
     TransientError,
 )
 from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
+from hpo_lib.records.audit import SOMEBODY
 from hpo_lib.registry import OF_RETURNED
 from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
@@ -161,7 +162,8 @@ def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:
     """
     if over:
         why = "its Airflow task was marked, or its run deleted"
-        store.fail_trial(attempt.run_id, attempt.trial, Cause.KILLED_BY_OPERATOR, why)
+        cause = Cause.KILLED_BY_OPERATOR
+        store.fail_trial(attempt.run_id, attempt.trial, cause, why, stopped_by=SOMEBODY)
     else:
         found = Outcome(AttemptState.FAILED, "its Airflow task was cleared", cause=Cause.STOPPED)
         store.close_attempt(attempt.id, found, final=False)

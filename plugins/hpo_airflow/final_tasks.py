@@ -196,6 +196,7 @@ def prose(text: str) -> str:
 
 def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     from hpo_lib.promotion import challenger
+    from hpo_lib.records.audit import ITSELF, Actor
 
     by = (answer.get("responded_by_user") or {}).get("name")
     approved = answer["chosen_options"] == [APPROVE]
@@ -203,7 +204,8 @@ def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
     reason = f"Approved by {by or 'somebody'}." if approved else refused
     log.info("%s", reason)
     with errors(), open_store() as store:
-        challenger.approve(store, key_of(context), approved=approved, reason=reason)
+        who = Actor(by or "", "airflow") if by or approved else ITSELF
+        challenger.approve(store, key_of(context), approved=approved, reason=reason, by=who)
 
 
 def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:

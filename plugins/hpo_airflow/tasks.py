@@ -61,7 +61,7 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             this_installation(),
             backend=backend,
             triggered_by=_cause_of(dag_run),
-            provenance=provenance(),
+            provenance=provenance(dag_run),
         )
     return _begun(run)
 
@@ -85,7 +85,7 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
                 dag_run.conf,
                 this_installation(),
                 triggered_by=_cause_of(dag_run),
-                provenance=provenance(),
+                provenance=provenance(dag_run),
             )
     return _begun(run)
 
@@ -93,8 +93,8 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
 def refuse(context: Mapping[str, Any], reason: str) -> Never:
     """Refuse to start a run, whatever its conf: its DAG is broken."""
     with errors(), open_store() as store:
-        cause = _cause_of(context["dag_run"])
-        store.refuse_run(key_of(context), reason, triggered_by=cause)
+        cause, way = _cause_of(context["dag_run"]), _way_of(context["dag_run"])
+        store.refuse_run(key_of(context), reason, triggered_by=cause, way=way)
         raise SpecError(reason)
 
 
@@ -112,7 +112,12 @@ def _wait_for(ti: Any, task_id: str, file: str) -> None:
 
 def _cause_of(dag_run: Any) -> str:
     """Name who triggered a DAG run, or what: scheduled, asset_triggered …"""
-    return getattr(dag_run, "triggering_user_name", None) or str(dag_run.run_type.value)
+    return getattr(dag_run, "triggering_user_name", None) or _way_of(dag_run)
+
+
+def _way_of(dag_run: Any) -> str:
+    """Say how a DAG run came to be: manual, scheduled, asset_triggered …"""
+    return str(dag_run.run_type.value)
 
 
 def _begun(run: Run) -> dict[str, Any]:
@@ -327,7 +332,8 @@ def label(number: int, params: Params, resource: float | None = None) -> str:
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
-def provenance() -> Provenance:
-    """Name the versions that this run is made with."""
+def provenance(dag_run: Any) -> Provenance:
+    """Say how this run came to be, and name the versions that it is made with."""
     packages = {name: version(name) for name in _PACKAGES}
-    return Provenance(versions={"python": platform.python_version()} | packages)
+    versions = {"python": platform.python_version()} | packages
+    return Provenance(versions=versions, way=_way_of(dag_run))

@@ -1072,7 +1072,7 @@ class ValueContract:
             view = store.view(run.id)
         finally:
             event.remove(Engine, "before_cursor_execute", note)
-        assert len([said for said in asked if said.startswith("SELECT")]) == 8
+        assert len([said for said in asked if said.startswith("SELECT")]) == 9
         assert [one.trial.number for one in view.trials] == list(range(30))
         assert view.run == run
 

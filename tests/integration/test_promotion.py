@@ -29,6 +29,7 @@ from hpo_lib.evaluation import drift
 from hpo_lib.installation import Installation
 from hpo_lib.promotion import challenger, deployment, monitoring
 from hpo_lib.records import Model, ModelStatus, Provenance, RunKey, RunView
+from hpo_lib.records.audit import Actor
 from hpo_lib.runs import admission, lifecycle, outputs
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, upgrade
@@ -754,7 +755,7 @@ def test_a_report_that_was_overtaken_is_written_again(
 def test_rolling_back_serves_the_one_before(bench: Bench) -> None:
     bench.night(1)
     bench.night(2, data={"goal": 0.6})
-    deployment.roll_back(bench.store, "nightly", None, "ada")
+    deployment.roll_back(bench.store, "nightly", None, Actor("ada", "cli"))
     deployment.serve(bench.store, "nightly", bench.installation, quietly)
     assert bench.alias["version"] == 1
 

@@ -87,13 +87,18 @@ def stored(plain: Any) -> Any:
 
 # Provenance
 
+FACTS = ("store", "file", "way", "asked", "config")
+
 
 @given(
     st.builds(
         Provenance,
         store=texts,
         file=st.none() | texts,
-        versions=st.dictionaries(texts.filter(lambda name: name not in ("store", "file")), texts),
+        way=texts,
+        asked=texts,
+        config=texts,
+        versions=st.dictionaries(texts.filter(lambda name: name not in FACTS), texts),
     )
 )
 def test_a_provenance_is_read_as_it_was_written(made: Provenance) -> None:

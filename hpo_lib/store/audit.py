@@ -1,0 +1,106 @@
+"""The audit trail as rows, which the database itself lets nobody change or delete.
+
+Rows are written in the transaction of the deed: neither is there without the other. Only `forget`
+deletes some, the oldest, and leaves a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from hpo_lib.records import Run
+from hpo_lib.records.audit import Actor, AuditEntry, Deed
+from hpo_lib.store.database import Database
+from hpo_lib.store.rows import audit_entry_of
+from hpo_lib.store.schema import audit, audit_limit
+
+_MAX_DETAIL = 500
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The audit trail of a store; `Store.audit` gives it."""
+
+    database: Database
+    now: Callable[[], datetime]
+
+    def entries(self, experiment: str | None = None) -> Iterator[AuditEntry]:
+        """Give what was done to an experiment, or to all, in order."""
+        last = 0
+        while True:
+            query = select(audit).where(audit.c.id > last).order_by(audit.c.id).limit(_PAGE)
+            if experiment is not None:
+                query = query.where(audit.c.experiment == experiment)
+            with self.database.read() as connection:
+                rows = connection.execute(query).all()
+            yield from map(audit_entry_of, rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].id
+
+    def forget(self, before: datetime, by: Actor) -> int:
+        """Delete what is older than a time, by the operator's rule of retention; give how much."""
+        with self.database.write() as connection:
+            # The triggers let go of rows older than this limit, which stands in this transaction
+            # only: nobody else ever sees it.
+            connection.execute(insert(audit_limit).values(before=before))
+            gone = connection.execute(delete(audit).where(audit.c.time < before)).rowcount
+            connection.execute(delete(audit_limit))
+            if gone:
+                told = {"entries": gone, "before": before.isoformat()}
+                enter(connection, Deed.DELETED, by, self.now(), details=told)
+            return gone
+
+
+def enter(
+    connection: Connection,
+    deed: Deed,
+    by: Actor,
+    now: datetime,
+    *,
+    team: str = "",
+    experiment: str = "",
+    run: int | None = None,
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Write down a deed in the transaction that does it; long words are cut."""
+    values = {
+        "time": now,
+        "who": by.who,
+        "origin": by.where,
+        "deed": deed,
+        "team": team,
+        "experiment": experiment,
+        "run_id": run,
+        "details": {name: _cut(value) for name, value in (details or {}).items()},
+    }
+    connection.execute(insert(audit).values(values))
+
+
+def enter_of(
+    connection: Connection,
+    deed: Deed,
+    by: Actor,
+    now: datetime,
+    run: Run,
+    details: dict[str, Any],
+) -> None:
+    """Write down a deed that is about a run."""
+    enter(connection, deed, by, now, experiment=run.experiment, run=run.id, details=details)
+
+
+def _cut(value: Any) -> Any:
+    long = isinstance(value, str) and len(value) > _MAX_DETAIL
+    return f"{value[: _MAX_DETAIL - 1]}…" if long else value
+
+
+def of_run(connection: Connection, run_id: int) -> list[AuditEntry]:
+    """Give what was done to a run, in order."""
+    query = select(audit).where(audit.c.run_id == run_id).order_by(audit.c.id)
+    return [audit_entry_of(row) for row in connection.execute(query)]
