@@ -30,8 +30,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError
-from hpo_lib.files.artifacts import Offers, open_folder, options_for, write
-from hpo_lib.files.places import Place, opened, reaching
+from hpo_lib.files.artifacts import Offers, kept_at, write
+from hpo_lib.files.places import Place, below, opened, reaching
 from hpo_lib.spec.placeholders import texts
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, shown
@@ -266,7 +266,7 @@ def output_of(handle: Mapping[str, Any], offers: Offers) -> Place:
     """Give where an attempt's output can be read: at its URI, else in the attempt's own folder."""
     where = str(handle.get("output", ""))
     if "://" in where:
-        return open_folder(where, options_for(where, offers))
+        return kept_at(where, offers)
     return Path(handle["folder"]) / "output"
 
 
@@ -298,7 +298,7 @@ def log_too_large(size: int) -> Exit | None:
 
 def bring(output: Place, text: str) -> None:
     """Put what a container has returned into its output, unless that holds it already."""
-    place = output / RETURNED.rpartition("/")[2]
+    place = below(output, RETURNED.rpartition("/")[2])
     with reaching(place):
         if not place.exists():
             write(place, text.encode(errors="replace"))

@@ -118,7 +118,7 @@ class DockerBackend:
         output = self.output(handle)
         if not output.exists():
             output.mkdir(parents=True, mode=0o700)
-            os.chown(output, *_user())
+            os.chown(output, *_user(), follow_symlinks=False)
         with _engine():
             container = self._container(handle)
             if container is None and not self._pulled(handle, str(request.image)):

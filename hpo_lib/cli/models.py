@@ -86,7 +86,16 @@ def _open(model: Model) -> str:
 def _lost(model: Model) -> str:
     """Say so if a model's files should be on a disk but cannot be seen from here."""
     kept = model.status in (ModelStatus.CHAMPION, ModelStatus.RETIRED) and "://" not in model.files
-    return f"  (no files at {model.files})" if kept and not Path(model.files).is_dir() else ""
+    return f"  (no files at {model.files})" if kept and not _is_there(model.files) else ""
+
+
+def _is_there(folder: str) -> bool:
+    from hpo_lib.files.places import files
+
+    try:
+        return bool(files(Path(folder)))
+    except HpoError:
+        return False
 
 
 def _installation() -> Installation:

@@ -8,8 +8,7 @@ which reads lines such as `loss 0.5`:
             self._path = settings.path or "metrics.txt"
 
         def collect(self, source, wanted):
-            place = below(source.output, self._path)
-            for line in lines(place) if place else ():
+            for line in lines(below(source.output, self._path)):
                 name, _, text = line.partition(" ")
                 value = to_float(text)
                 if name in wanted and value is not None:
@@ -48,7 +47,7 @@ class Collector(Protocol):
     """Reads the wanted metrics in the order in which they were written, and skips all else.
 
     A missing file has no metrics. Raises TransientError if a store cannot be reached, TrialFailed
-    if it cannot do what the spec says.
+    if it cannot do what the spec says, or a file leads out of the output, as `below` sees to.
     """
 
     def __init__(self, settings: Metrics) -> None: ...

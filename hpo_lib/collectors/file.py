@@ -18,6 +18,6 @@ class FileCollector(LineCollector):
         super().__init__(settings)
         self._path = settings.path or _DEFAULT_PATH
 
-    def place(self, source: Source) -> Place | None:
-        """Give the file, unless it lies elsewhere."""
+    def place(self, source: Source) -> Place:
+        """Give the file."""
         return below(source.output, self._path)

@@ -48,8 +48,7 @@ class JsonlCollector:
                 yield Sighting(name, True, line.text, line.number)
 
     def _records(self, source: Source) -> Iterator[tuple[Line, Reading]]:
-        place = below(source.output, self._path)
-        for line in numbered(place) if place else ():
+        for line in numbered(below(source.output, self._path)):
             if line.cut and not self.remarks:
                 self.remarks.append(
                     f"line {line.number} of {self._path} is longer than {LONGEST:,} bytes: it "

@@ -37,8 +37,8 @@ class LineCollector:
         """Take the format, or the definitions, valid by the spec."""
         self._rules = LineRules(settings)
 
-    def place(self, source: Source) -> Place | None:
-        """Say where the lines are; None where no file may be read."""
+    def place(self, source: Source) -> Place:
+        """Say where the lines are."""
         raise NotImplementedError
 
     @property
@@ -53,18 +53,15 @@ class LineCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the lines."""
-        place = self.place(source)
-        return iter(()) if place is None else self._rules.read(place, wanted)
+        return self._rules.read(self.place(source), wanted)
 
     def tally(self, source: Source, wanted: frozenset[str]) -> Counter[str]:
         """Count the values of wanted metrics that each known format would read."""
-        place = self.place(source)
-        return Counter() if place is None else LineRules(Metrics()).tally(place, wanted)
+        return LineRules(Metrics()).tally(self.place(source), wanted)
 
     def sightings(self, source: Source) -> Iterator[Sighting]:
         """Yield what looks like a metric in the lines."""
-        place = self.place(source)
-        return iter(()) if place is None else self._rules.sightings(place)
+        return self._rules.sightings(self.place(source))
 
 
 class StdoutCollector(LineCollector):

@@ -102,7 +102,7 @@ class TfeventsCollector:
 
     def _files(self, source: Source) -> list[_File]:
         top = below(source.output, self._path)
-        written = [place for place in files(top) if "tfevents" in place.name] if top else []
+        written = [place for place in files(top) if "tfevents" in place.name]
         found = [
             _File(place, str(place.parent).removeprefix(str(top)).strip("/")) for place in written
         ]

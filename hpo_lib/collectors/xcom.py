@@ -71,5 +71,4 @@ def _is_object(text: str) -> bool:
 
 
 def _returned(source: Source) -> str:
-    place = below(source.output, RETURNED)
-    return tail(place, _MAX_BYTES).decode(errors="replace") if place else ""
+    return tail(below(source.output, RETURNED), _MAX_BYTES).decode(errors="replace")

@@ -26,7 +26,7 @@ from hpo_lib.deployers.mlflow_options import MlflowOptions, MlflowRules
 from hpo_lib.deployers.mlflow_rest import Json, MlflowServer, Refused, metric_keys
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
-from hpo_lib.files.places import chunks, files, said
+from hpo_lib.files.places import chunks, said, whole
 from hpo_lib.validation import Strict, shown
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class MlflowDeployer:
 
 def _contents(release: Release) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield what is kept of a release: its files and, for MLflow's own loader, what they are."""
-    names = {str(place).removeprefix(f"{release.files}/"): place for place in files(release.files)}
+    names = {str(place).removeprefix(f"{release.files}/"): place for place in whole(release.files)}
     for name, place in names.items():
         yield f"{_MODEL}/{name}", chunks(place)
     saved = next((name for name in names if _SAVED.fullmatch(name)), None)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -30,9 +30,12 @@ from hpo_lib.deployers.readme import readme
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for, put, write
-from hpo_lib.files.places import Place, files, opened, reaching, sha256
+from hpo_lib.files.places import Place, files, opened, reaching, sha256, whole
 from hpo_lib.spec import uris
 from hpo_lib.validation import Strict, parse, rule, shown
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 ALIAS, LOADER = "champion.json", "load.py"
 _CHECK_S, _CHUNK = 300, 1 << 20
@@ -68,7 +71,7 @@ class PackageDeployer:
     Options: ClassVar[type[Strict]] = PackageOptions
 
     experiment: str
-    root: Place
+    root: Path | UPath
     python: Path | None = None
     user: TrialUser | None = None
 
@@ -97,7 +100,7 @@ class PackageDeployer:
     def stage(self, release: Release) -> None:
         """Write the package; if the model's files are gone, keep the one that is there."""
         place = self._package(release.version)
-        if not files(release.files):
+        if not whole(release.files):
             if not self._is_there(release.version):
                 raise TransientError(
                     f"{release.files}: no files of version {release.version}, and its package is "
@@ -179,14 +182,14 @@ class PackageDeployer:
         return place.name in [one.name for one in files(place.parent)]
 
     @property
-    def _folder(self) -> Place:
+    def _folder(self) -> Path | UPath:
         return self.root / self.experiment
 
     @property
-    def _alias(self) -> Place:
+    def _alias(self) -> Path | UPath:
         return self._folder / ALIAS
 
-    def _package(self, version: int) -> Place:
+    def _package(self, version: int) -> Path | UPath:
         return self._folder / f"v{version:04d}" / f"{self.experiment}-v{version}.zip"
 
     def _answers(self, folder: Path) -> Check:
@@ -251,7 +254,7 @@ def _contents(release: Release) -> dict[str, Place | bytes]:
     """Give what is in a package, by name: files of the model, and what is written for it."""
     root = f"{release.files}/"
     found: dict[str, Place] = {}
-    for place in files(release.files):
+    for place in whole(release.files):
         name = str(place).removeprefix(root)
         found[f"model/{name}"] = place
         if name == SAMPLE:

@@ -6,7 +6,7 @@ from hpo_lib.deployers import Release
 from hpo_lib.deployers.manifests import MAX_CONFIG_BYTES, ServedModel
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
-from hpo_lib.files.places import Place, chunks, files, reaching
+from hpo_lib.files.places import Place, chunks, reaching, whole
 
 
 def packed(release: Release) -> ServedModel:
@@ -15,7 +15,7 @@ def packed(release: Release) -> ServedModel:
     SpecError for a large model on this worker's disk, where no pod can fetch it.
     """
     with reaching(release.files):
-        found = {_relative(path, release.files): path for path in files(release.files)}
+        found = {_relative(path, release.files): path for path in whole(release.files)}
         size = sum(path.stat().st_size for path in found.values())
     if not found:
         raise SpecError(f"deploy: {release.files} holds no model: a trial has to save one")

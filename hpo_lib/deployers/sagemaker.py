@@ -37,7 +37,7 @@ from hpo_lib.deployers.sagemaker_request import (
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for
-from hpo_lib.files.places import Place, opened, reaching
+from hpo_lib.files.places import Place, below, opened, reaching
 from hpo_lib.validation import Strict
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class SageMakerDeployer:
             if self._found("endpoint_config", name) is None:
                 return Check(f"version {release.version} is not staged")
             try:
-                return self._tried(name, read_sample(_read(release.files / SAMPLE)))
+                return self._tried(name, read_sample(_read(below(release.files, SAMPLE))))
             except ValueError as error:
                 return Check(str(error))
             finally:

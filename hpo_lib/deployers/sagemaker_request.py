@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from hpo_lib.deployers import Release
 from hpo_lib.errors import SpecError
-from hpo_lib.files.places import Place, files, opened
+from hpo_lib.files.places import Place, opened, whole
 from hpo_lib.validation import Strict, rule, shown
 
 #: Says which experiment made a model, an endpoint configuration or an endpoint.
@@ -213,7 +213,7 @@ def pack(release: Release, target: Path) -> None:
 
 
 def _members(release: Release) -> Iterator[tuple[str, Place]]:
-    names = {str(place).removeprefix(f"{release.files}/"): place for place in files(release.files)}
+    names = {str(place).removeprefix(f"{release.files}/"): place for place in whole(release.files)}
     if not any(_SAVED.fullmatch(name) for name in names):
         yield from names.items()
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.files.places import Place, files, reaching, said
+from hpo_lib.errors import SpecError, TransientError, TrialFailed
+from hpo_lib.files import room_changes
+from hpo_lib.files.inside import Inside
+from hpo_lib.files.places import Place, below, files, is_on_disk, opened, reaching, said
+from hpo_lib.runtime.room import Refused, Room
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _EXTRAS = {"s3": "s3fs: pip install s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 #: Object stores whose listings fsspec keeps, although other processes write to them.
 _LISTED = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
+_CHUNK = 1 << 20
 Options = Mapping[str, Any]
 #: What an installation offers: URIs below which artifacts may lie, and how to get there.
 Offers = Mapping[str, Callable[[], Options]]
@@ -83,6 +86,19 @@ def open_folder(uri: str, options: Options, *, field: str = "artifacts.uri") -> 
     return folder
 
 
+def kept_at(uri: str, offers: Offers) -> Place:
+    """Give the folder at a URI, in which a trial may have written; SpecError if none is offered.
+
+    On a disk no link is followed from the offered place on.
+    """
+    offer = offered(uri, offers)
+    folder = open_folder(uri, offers[offer]())
+    if not isinstance(folder, Path):
+        return folder
+    base = offer.partition("://")[2].rstrip("/")
+    return Inside(Room(base or "/", str(folder).removeprefix(base).strip("/")))
+
+
 def probe(uri: str, options: Options) -> None:
     """Prove that one may write, read and delete below a URI.
 
@@ -126,53 +142,60 @@ def _is_refusal(error: Exception) -> bool:
 
 
 def write(place: Place, content: bytes) -> None:
-    """Write a small file so that a reader sees all of it or nothing; TransientError."""
-    if not isinstance(place, Path):
+    """Write a small file so that a reader sees all of it or what was there; TransientError."""
+    if not is_on_disk(place):
         place.write_bytes(content)  # a put is atomic in every object store
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = _part_of(place)
-    part.write_bytes(content)
-    part.replace(place)
+    try:
+        room_changes.write(*_in_room(place), [content])
+    except Refused as why:
+        raise TrialFailed(f"{why}; nothing is written there") from None
 
 
-def _part_of(place: Path) -> Path:
-    """Name a temporary file that is to replace `place`, different from that of any other writer."""
-    return place.with_name(f".{uuid.uuid4().hex}.part")
+def _in_room(place: Path | Inside) -> tuple[Room, str]:
+    """Give the room of what is to be written or deleted, and the path in it."""
+    inside = place if isinstance(place, Inside) else Inside.at(place)
+    return inside.room, inside.path
 
 
 def put(path: Place, target: Place) -> None:
     """Copy a file of a disk so that a reader sees all of it or nothing; TransientError."""
-    with reaching(target):
-        if not isinstance(target, Path):
-            target.fs.put_file(str(path), target.path)
+    with opened(path) as file, reaching(target):
+        if file is None:
+            raise FileNotFoundError(f"{path} is gone")
+        if is_on_disk(target):
+            room_changes.write(*_in_room(target), iter(lambda: file.read(_CHUNK), b""))
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = _part_of(target)
-        shutil.copyfile(str(path), part)
-        part.replace(target)
+        # By its descriptor, for the name may lead elsewhere by now.
+        target.fs.put_file(f"/proc/self/fd/{file.fileno()}", target.path)
 
 
-def upload(output: Path, folder: UPath) -> int:
-    """Copy what a trial has left on a disk, links left out; gives the number of files.
+def upload(output: Path | Inside, folder: Place) -> int:
+    """Copy what a trial has left on a disk, but what leads out; gives the number of files.
 
     Done again, it writes the same again. What lies there already, on a disk that workers share,
     is not copied onto itself. TransientError if the store does not answer.
     """
-    if isinstance(folder, Path) and folder.resolve() == output.resolve():
+    if is_on_disk(folder) and _is_same(output, folder):
         return 0
     found = files(output)
     for path in found:
-        put(path, folder / str(path).removeprefix(f"{output}/"))
+        put(path, below(folder, str(path).removeprefix(f"{output}/")))
     return len(found)
+
+
+def _is_same(one: Path | Inside, other: Path | Inside) -> bool:
+    try:
+        return Path(str(one)).samefile(str(other))
+    except OSError:  # one is not there
+        return False
 
 
 def delete(folder: Place) -> None:
     """Delete a folder with all in it; one that is gone already is fine. TransientError."""
     with reaching(folder):
-        if isinstance(folder, Path):
-            if folder.exists():
-                shutil.rmtree(folder)
+        if is_on_disk(folder):
+            room_changes.remove(*_in_room(folder))
             return
-        if found := [place.path for place in files(folder) if not isinstance(place, Path)]:
+        if found := [str(place.path) for place in files(folder) if not is_on_disk(place)]:
             folder.fs.rm(found)

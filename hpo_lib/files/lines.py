@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
 
+from hpo_lib.errors import TrialFailed
 from hpo_lib.files.places import Place, chunks
 
 #: Of a longer line only the end is kept: a program may print without end.
@@ -23,23 +24,34 @@ class Growing:
     """
 
     def __init__(self, place: Place, start: int = 0) -> None:
-        self._place, self._at, self._rest = place, start, b""
+        self._place, self._at, self._rest, self._refused = place, start, b"", ""
 
     def new(self, *, last: bool) -> Iterator[str]:
-        """Yield the complete lines that have come; with `last` also an unfinished one."""
+        """Yield the complete lines that have come; with `last` also an unfinished one.
+
+        Of a file that leads elsewhere, a line says so, once.
+        """
+        try:
+            yield from self._complete()
+        except TrialFailed as error:
+            if not self._refused:
+                self._refused = f"[hpo] {error}"
+                yield self._refused
+        if last and self._rest:
+            yield self._rest.decode(errors="replace")
+            self._rest = b""
+
+    def _complete(self) -> Iterator[str]:
         for chunk in chunks(self._place, self._at):
             self._at += len(chunk)
             *whole, rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
             self._rest = rest[-LONGEST:]
             yield from (line.decode(errors="replace") for line in whole if line)
-        if last and self._rest:
-            yield self._rest.decode(errors="replace")
-            self._rest = b""
 
 
 def lines(place: Place) -> Iterator[str]:
     """Yield the lines of a file that has ended; a missing file has none."""
-    yield from Growing(place).new(last=True)
+    yield from (line.text for line in numbered(place))
 
 
 class Line(NamedTuple):

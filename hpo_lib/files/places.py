@@ -1,7 +1,8 @@
 """Reading files that lie on a disk or in an object store, through one interface.
 
 What is not there is read as nothing. A store that does not answer, or refuses, is the world's
-fault: TransientError, so that nobody takes an outage for a trial without metrics.
+fault: TransientError, so that nobody takes an outage for a trial without metrics. On a disk, what
+leads out of the folder that it was looked for in is never read: TrialFailed says where it leads.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from hpo_lib.errors import HpoError, TransientError
+from hpo_lib.errors import HpoError, TransientError, TrialFailed
+from hpo_lib.files.inside import Inside
+from hpo_lib.runtime.room import Entry, Refused, Room
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
     from upath import UPath
 
-#: A file or folder: a `pathlib.Path`, or a `upath.UPath` for what is on no disk.
-Place: TypeAlias = "Path | UPath"
+#: A file or folder: a `pathlib.Path`, one `Inside` a folder that a trial writes, or a `upath.UPath`
+#: for what is on no disk.
+Place: TypeAlias = "Path | Inside | UPath"
 
 _CHUNK = 1 << 16
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -28,15 +33,30 @@ _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
-    """Turn whatever a store raises into TransientError, but for a file that is not there."""
+    """Turn whatever a store raises into TransientError, but for a file that is not there.
+
+    TrialFailed says what is Refused.
+    """
     try:
         yield
     except (*_ABSENT, HpoError):
         raise
+    except Refused as why:
+        raise TrialFailed(_told(place, why)) from None
     except Exception as error:
-        if isinstance(place, Path) and not isinstance(error, OSError):
+        if is_on_disk(place) and not isinstance(error, OSError):
             raise
         raise TransientError(f"{place}: cannot be reached: {said(error)}") from None
+
+
+def is_on_disk(place: Place) -> TypeIs[Path | Inside]:
+    """Say whether a place is on a disk of this machine."""
+    return isinstance(place, Path | Inside)
+
+
+def _told(place: Place, why: Refused) -> str:
+    folder = place.room.folder if isinstance(place, Inside) else str(place.parent)
+    return f"{why}; nothing is read there (in {folder})"
 
 
 def said(error: Exception) -> str:
@@ -57,11 +77,10 @@ def opened(place: Place) -> Iterator[IO[bytes] | None]:
 
 
 def _open(place: Place) -> IO[bytes] | None:
-    """Open what is a file: a pipe that a trial has left would keep its reader waiting."""
     try:
-        if isinstance(place, Path) and not (place.is_file() and os.access(place, os.R_OK)):
-            return None
-        return cast("IO[bytes]", place.open("rb"))
+        if isinstance(place, Path):
+            return Inside.at(place).open()
+        return place.open("rb")
     except _ABSENT:
         return None
 
@@ -76,11 +95,14 @@ def json_or_why(place: Place, most: int) -> tuple[dict[str, Any], str]:
 
     There is neither where nothing is there.
     """
-    with opened(place) as file:
-        if file is None:
-            there = isinstance(place, Path) and os.path.lexists(place)
-            return {}, "is no file that can be read" if there else ""
-        content = file.read(most + 1)
+    try:
+        with opened(place) as file:
+            if file is None:
+                there = is_on_disk(place) and place.exists()
+                return {}, "is no file that can be read" if there else ""
+            content = file.read(most + 1)
+    except TrialFailed as error:
+        return {}, f"is no file that can be read: {error}"
     if len(content) > most:
         return {}, f"is larger than {most:,} bytes"
     try:
@@ -119,27 +141,45 @@ def tail(place: Place, size: int) -> bytes:
         return file.read(size)
 
 
-def below(folder: Place, path: str) -> Place | None:
-    """Give the place at a relative path, None if a link leads out of the folder."""
-    if not isinstance(folder, Path):
-        return folder / path
-    place = folder / path
-    try:
-        return place if place.resolve().is_relative_to(folder.resolve()) else None
-    except (OSError, RuntimeError):  # links in a circle
-        return None
+def below(folder: Place, path: str) -> Place:
+    """Give the place at a relative path, from which no link leads out of the folder."""
+    return _room(folder) / path if is_on_disk(folder) else folder / path
+
+
+def _room(folder: Path | Inside) -> Inside:
+    return folder if isinstance(folder, Inside) else Inside(Room.of(folder))
 
 
 def files(folder: Place) -> list[Place]:
-    """List all files below a folder, by their paths; links are not followed."""
+    """List all files below a folder, by their paths; what is no file there is left out."""
     with reaching(folder):
-        if isinstance(folder, Path):
-            return sorted(path for path in folder.rglob("*") if _is_plain(path))
+        if is_on_disk(folder):
+            room = _room(folder)
+            return [room / one.name for one in _sorted(room) if one.refused is None]
         return sorted((place for place, _ in listed(folder)), key=str)
 
 
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def whole(folder: Place) -> list[Place]:
+    """List all files below a folder that is to be used as a whole: TrialFailed if one leads out."""
+    with reaching(folder):
+        for one in left_alone(folder):
+            if one.out:
+                raise one
+    return files(folder)
+
+
+def left_alone(folder: Place) -> list[Refused]:
+    """Say what below a folder is no file that is read, packed or copied; a store has only files."""
+    if not is_on_disk(folder):
+        return []
+    try:
+        return [one.refused for one in _room(folder).entries() if one.refused is not None]
+    except Refused as why:
+        return [why]
+
+
+def _sorted(room: Inside) -> list[Entry]:
+    return sorted(room.entries(), key=lambda one: one.name.split("/"))
 
 
 def listed(folder: UPath) -> Iterator[tuple[UPath, Mapping[str, Any]]]:

@@ -18,8 +18,8 @@ from hpo_lib.errors import NotFound, TransientError
 from hpo_lib.evaluation import gate
 from hpo_lib.evaluation.drift import ChampionCheck
 from hpo_lib.files import artifacts
-from hpo_lib.files.places import Place, files, json_object
-from hpo_lib.installation import Installation
+from hpo_lib.files.places import Place, below, files, json_object, left_alone
+from hpo_lib.installation import Installation, backend_of
 from hpo_lib.promotion import holdout, monitoring
 from hpo_lib.promotion.monitoring import MAX_METADATA, METADATA, MODEL
 from hpo_lib.records import (
@@ -102,9 +102,21 @@ def decide(store: Store, key: RunKey, installation: Installation) -> Model | Non
     if spec.deploy is not None and not model.files:
         lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
         return store.models.reject(model, lack)
+    if spec.deploy is not None and (led := _leading_out(store, run, model, installation)):
+        return store.models.reject(model, led)
     if model.trial is not None:
         outputs.keep_output(store, run, model.trial, installation)
     return model
+
+
+def _leading_out(store: Store, run: Run, model: Model, installation: Installation) -> str:
+    """Say what of a model's files leads out of its trial's output; nothing if nothing does."""
+    if model.trial is None:
+        return ""
+    backend = backend_of(run, store.trial(run.id, model.trial), installation)
+    output = backend.output(store.attempts(run.id, model.trial)[-1].handle)
+    found = [str(one) for one in left_alone(below(output, MODEL)) if one.out]
+    return f"a model that leads out of HPO_OUTPUT is not deployed: {found[0]}" if found else ""
 
 
 def _unasked(store: Store, run: Run) -> bool:
@@ -140,10 +152,10 @@ def files_of(model: Model, installation: Installation) -> Place:
     """Give the folder of a model's files; NotFound if training left none."""
     if not model.files:
         raise NotFound(f"version {model.version} of {model.experiment} has no files")
+    output, _, name = model.files.rpartition("/")
     if "://" not in model.files:
-        return Path(model.files)
-    options = artifacts.options_for(model.files, installation.artifacts)
-    return artifacts.open_folder(model.files, options)
+        return below(Path(output), name)
+    return artifacts.kept_at(output, installation.artifacts) / name
 
 
 def rule_of(spec: Spec) -> gate.Rule:
@@ -222,7 +234,7 @@ def _trained(
         return None
     trial = ranked[0]
     attempt = next(one for one in finals if one.trial.number == trial.number).attempts[-1]
-    folder = installation.backend(spec).output(attempt.handle) / MODEL
+    folder = below(installation.backend(spec).output(attempt.handle), MODEL)
     there, training = bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
     name = str(folder)
     if spec.artifacts is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo_lib.files.places import Place, json_or_why
+from hpo_lib.files.places import Place, below, json_or_why
 from hpo_lib.validation import shown
 
 #: A file in a final trial's output.
@@ -15,7 +15,7 @@ def read(output: Place, metric: str) -> tuple[list[float], str]:
 
     There are neither scores nor words where the trial has left none of the metric.
     """
-    place = output / HOLDOUT
+    place = below(output, HOLDOUT)
     found, why = json_or_why(place, MAX_HOLDOUT)
     if why or metric not in found:
         return [], f"{place} {why}" if why else ""

@@ -13,7 +13,7 @@ from hpo_lib.errors import NotFound
 from hpo_lib.evaluation.drift import ChampionCheck, Data, Score, compare
 from hpo_lib.evaluation.gate import Rule
 from hpo_lib.evaluation.training_diff import changes, program
-from hpo_lib.files.places import json_or_why
+from hpo_lib.files.places import below, json_or_why
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.records import Model, Run, RunKey, TrialView
 from hpo_lib.spec import Spec
@@ -118,8 +118,9 @@ def _training(
     for one in trained:
         if one.trial.state is TrialState.COMPLETE and one.attempts:
             output = backend_of(run, one.trial, installation).output(one.attempts[-1].handle)
-            found, why = json_or_why(output / MODEL / METADATA, MAX_METADATA)
+            place = below(output, f"{MODEL}/{METADATA}")
+            found, why = json_or_why(place, MAX_METADATA)
             if found:
                 return found, missing[:_NAMED]
-            missing += [f"{output / MODEL / METADATA} {why}"] if why else []
+            missing += [f"{place} {why}"] if why else []
     return {}, missing[:_NAMED]

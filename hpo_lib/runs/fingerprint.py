@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib import __version__
 from hpo_lib.backends import Backend
 from hpo_lib.collectors import wanted
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import SpecError, TransientError, TrialFailed
 from hpo_lib.files.artifacts import explained, offer_of, open_folder
-from hpo_lib.files.places import Place, below, listed, said, sha256
+from hpo_lib.files.inside import Inside
+from hpo_lib.files.places import Place, listed, reaching, sha256
 from hpo_lib.installation import Inputs
 from hpo_lib.registry import load
+from hpo_lib.runtime.room import Room, Unreadable
 from hpo_lib.spec import Spec
 from hpo_lib.spec.reuse import is_uri
 from hpo_lib.validation import shown
@@ -86,7 +88,7 @@ def _hash(facts: Any) -> str:
 
 def _content(named: str, at: str, inputs: Inputs) -> str:
     place = _offered(named, at, inputs) if is_uri(named) else _relative(named, at, inputs)
-    stamps = _of_disk(place, at) if isinstance(place, Path) else _of_store(place, at)
+    stamps = _of_disk(place, at) if isinstance(place, Inside) else _of_store(place, at)
     files: dict[str, Any] = {}
     for name, stamp in stamps:
         files[name] = stamp
@@ -97,21 +99,17 @@ def _content(named: str, at: str, inputs: Inputs) -> str:
     return _hash(files)
 
 
-def _relative(named: str, at: str, inputs: Inputs) -> Path:
-    """Find the first place of that name; SpecError if a link leads out of the folders."""
+def _relative(named: str, at: str, inputs: Inputs) -> Inside:
+    """Find the first place of that name."""
     for folder in inputs.folders:
-        if not os.path.lexists(folder / named):
-            continue
-        found = below(folder, named)
-        if not isinstance(found, Path):
-            raise SpecError(f"{at}: must not lead elsewhere by a link, got {shown(named)}")
-        return found
+        if os.path.lexists(folder / named):
+            return Inside(Room(str(folder)), named)
     raise SpecError(
         f"{at}: must be a file or folder where local trials run or in HPO_DATA, got {shown(named)}"
     )
 
 
-def _offered(uri: str, at: str, inputs: Inputs) -> Place:
+def _offered(uri: str, at: str, inputs: Inputs) -> Inside | UPath:
     offer = offer_of(uri, inputs.offers)
     if offer is None:
         places = ", ".join(sorted(inputs.offers)) or "none"
@@ -123,31 +121,34 @@ def _offered(uri: str, at: str, inputs: Inputs) -> Place:
     root = open_folder(offer, options, field=at)
     if not isinstance(root, Path):
         return open_folder(uri, options, field=at)
-    found = below(root, uri[len(offer) :].strip("/"))
-    if found is None:
-        raise SpecError(f"{at}: must not lead elsewhere by a link, got {uri}")
-    return found
+    return Inside(Room(str(root)), uri[len(offer) :].strip("/"))
 
 
-def _of_disk(place: Path, at: str) -> Iterator[tuple[str, str]]:
-    """Give the files at a place by name, with a hash of what is in them."""
-    if not place.is_dir():
-        if place.is_file():
-            yield "", _read(place, at)
+def _of_disk(place: Inside, at: str) -> Iterator[tuple[str, str]]:
+    """Give the files at a place by name, with a hash of what is in them.
+
+    SpecError if a link leads out, or lies in the folder.
+    """
+    try:
+        with reaching(place):
+            yield from _below(place, at)
+    except TrialFailed as why:
+        got = shown(place.path)
+        raise SpecError(f"{at}: must not lead elsewhere by a link, got {got}: {why}") from None
+
+
+def _below(place: Inside, at: str) -> Iterator[tuple[str, str]]:
+    if (digest := sha256(place)) is not None:
+        yield "", digest
         return
-    for parent, folders, files in os.walk(place, onerror=_raised):
-        folders[:] = sorted(name for name in folders if _matters(name))
-        for name in [*folders, *sorted(filter(_matters, files))]:
-            path = Path(parent, name)
-            if path.is_symlink():
-                raise SpecError(f"{at}: must hold no links, got {shown(_within(path, place))}")
-            if path.is_file():
-                yield _within(path, place), _read(path, at)
-
-
-def _raised(error: OSError) -> None:
-    """Raise TransientError: a folder that cannot be read is not an empty one."""
-    raise TransientError(f"{error.filename}: cannot be read: {said(error)}") from error
+    for one in place.entries(_matters):
+        if one.is_link:
+            raise SpecError(f"{at}: must hold no links, got {shown(one.name)}")
+        if isinstance(one.refused, Unreadable):  # which is not empty
+            raise TransientError(f"{place}: {one.refused}")
+        if one.refused is not None:
+            raise SpecError(f"{at}: must be files that can be read: {one.refused}")
+        yield one.name, _read(place / one.name, at)
 
 
 def _of_store(place: UPath, at: str) -> Iterator[tuple[str, Any]]:

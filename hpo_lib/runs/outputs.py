@@ -6,18 +6,15 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpo_lib.core.trial import TrialState
 from hpo_lib.files import artifacts
 from hpo_lib.files.artifacts import write
-from hpo_lib.files.places import Place, reaching
+from hpo_lib.files.places import Place, below, is_on_disk, reaching
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.records import UNREAD, Attempt, Run, RunView, TrialView, attempt_uri, slug_of
 from hpo_lib.store import Store
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 RECORD = "result.json"
 
@@ -47,10 +44,10 @@ def _plain(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def write_record(folder: UPath, record: Mapping[str, Any]) -> None:
+def write_record(folder: Place, record: Mapping[str, Any]) -> None:
     """Write `result.json` into an attempt's folder; TransientError."""
     with reaching(folder):
-        write(folder / RECORD, json.dumps(record, indent=2, sort_keys=True).encode())
+        write(below(folder, RECORD), json.dumps(record, indent=2, sort_keys=True).encode())
 
 
 def retain(
@@ -140,12 +137,12 @@ def keep_output(store: Store, run: Run, number: int, installation: Installation)
     _upload(backend.output(attempt.handle), _folder(spec.artifacts.uri, run, attempt, installation))
 
 
-def _folder(uri: str, run: Run, attempt: Attempt, installation: Installation) -> UPath:
-    options = artifacts.options_for(uri, installation.artifacts)
-    name = attempt_uri(uri, run, attempt.trial, attempt.number)
-    return artifacts.open_folder(name, options)
+def _folder(uri: str, run: Run, attempt: Attempt, installation: Installation) -> Place:
+    return artifacts.kept_at(
+        attempt_uri(uri, run, attempt.trial, attempt.number), installation.artifacts
+    )
 
 
-def _upload(output: Place, folder: UPath) -> None:
-    if isinstance(output, Path):
+def _upload(output: Place, folder: Place) -> None:
+    if is_on_disk(output):
         artifacts.upload(output, folder)

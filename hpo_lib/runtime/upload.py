@@ -6,7 +6,8 @@ If HPO_OUTPUT is a URI that fsspec carries, such as s3://bucket/prefix, COMMAND 
 (below TMPDIR) as its HPO_OUTPUT. What changes there is copied every 30 seconds and at the end, also
 when COMMAND fails or is asked to stop; nothing is fetched from there, and nothing deleted. The
 store's package (s3fs for s3://) finds credentials as it always does. If HPO_OUTPUT is a folder or
-not set, COMMAND takes the place of this process.
+not set, COMMAND takes the place of this process. A link that leads out of the folder is not copied,
+nor is what is no file; stderr says so.
 
 The exit code is COMMAND's (128 + n when signal n ended it), 127 if it could not be started, 2 if
 the URI cannot be carried, and 74 if COMMAND ended with 0 but its output could not be copied.
@@ -18,7 +19,6 @@ import argparse
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -26,7 +26,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
+
+from hpo_lib.runtime.room import Refused, Room
 
 GIVE_UP_S = 300.0
 _POLL_S = 0.1
@@ -60,11 +62,12 @@ class Mirror:
         from fsspec.core import url_to_fs
         from fsspec.implementations.local import LocalFileSystem
 
-        self._folder = folder
+        self._room = Room.of(folder)
         self._store, self._root = url_to_fs(uri)
         self._is_local = isinstance(self._store, LocalFileSystem)
         self._copied: dict[str, tuple[int, int, int]] = {}
         self._failed: set[str] = set()
+        self._told: set[str] = set()
 
     def copy(self) -> None:
         """Copy what has changed; stop at the first failure, and copy that file last next time."""
@@ -83,31 +86,39 @@ class Mirror:
                 self._copied[name] = _signature(changed[name])
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
-        for directory, _, names in os.walk(self._folder):
-            for path in (Path(directory, name) for name in names):
-                try:
-                    status = path.stat()
-                except FileNotFoundError:  # deleted meanwhile, or a link to nowhere
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield path.relative_to(self._folder).as_posix(), status
+        for found in self._room.entries():
+            if found.status is not None:
+                yield found.name, found.status
+            elif found.refused is not None:
+                self._tell(found.refused)
 
     def _put(self, name: str) -> None:
-        source, target = self._folder / name, f"{self._root.rstrip('/')}/{name}"
+        target = f"{self._root.rstrip('/')}/{name}"
         try:
+            descriptor = self._room.open(name)
+        except FileNotFoundError:  # deleted meanwhile
+            return
+        except Refused as why:
+            self._tell(why)
+            return
+        with os.fdopen(descriptor, "rb") as source:
             if self._is_local:
                 _put_beside(source, Path(target))
             else:
-                self._store.put_file(str(source), target)
-        except FileNotFoundError:
-            if source.exists():
-                raise
+                # By its descriptor, for the name may lead elsewhere by now.
+                self._store.put_file(f"/proc/self/fd/{source.fileno()}", target)
+
+    def _tell(self, why: Refused) -> None:
+        if str(why) not in self._told:
+            self._told.add(str(why))
+            _say(f"not copied: {why}")
 
 
-def _put_beside(source: Path, target: Path) -> None:
+def _put_beside(source: IO[bytes], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.copyfile(source, part)
+    with part.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
     part.replace(target)
 
 

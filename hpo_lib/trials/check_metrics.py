@@ -132,7 +132,7 @@ def source_at(path: Path, spec: Spec) -> tuple[Source, Spec]:
 
     The spec is given back with the `path` that leads to the file. SpecError if nothing is there.
     """
-    collector = spec.metrics.collector
+    collector, path = spec.metrics.collector, path.resolve()
     if path.is_file():
         if not _takes_path(collector):
             return Source(log=path, output=path.parent), spec

@@ -17,7 +17,7 @@ from hpo_lib.errors import (
     HpoError,
     TrialFailed,
 )
-from hpo_lib.files.places import tail
+from hpo_lib.files.places import Place, left_alone, tail
 from hpo_lib.records import AttemptState, Outcome
 from hpo_lib.registry import COLLECTORS
 from hpo_lib.registry import load as load_part
@@ -27,6 +27,8 @@ from hpo_lib.trials.near_names import asked, listed, names_seen
 #: The module that uploads outputs to object stores, and its exit code if it could not.
 _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
 _TAIL_BYTES = 8_192
+#: How many files that are left alone in an output are named.
+_NAMED = 3
 
 
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
@@ -36,7 +38,7 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
     if failed is None:
-        reason = "; ".join([reason, *_remarks(spec, source, cause)])
+        reason = "; ".join([reason, *_remarks(spec, source, cause, trouble)])
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,
@@ -45,11 +47,19 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
         exit_code=end.code,
         metrics=metrics,
         observations=found,
-        log_tail=tail(source.log, _TAIL_BYTES).decode(errors="replace"),
+        log_tail=_end_of(source.log),
     )
 
 
 _Failure = tuple[Cause, str]
+
+
+def _end_of(log: Place) -> str:
+    """Give how a log ends, or say that it leads elsewhere."""
+    try:
+        return tail(log, _TAIL_BYTES).decode(errors="replace")
+    except TrialFailed as error:
+        return f"[hpo] {error}"
 
 
 def _collected(
@@ -100,14 +110,27 @@ def reliable(
     return kept, metrics, failure
 
 
-def _remarks(spec: Spec, source: Source, cause: Cause | None) -> Iterator[str]:
-    """Yield what may have kept a trial's metrics from being read."""
+def _remarks(
+    spec: Spec, source: Source, cause: Cause | None, trouble: _Failure | None
+) -> Iterator[str]:
+    """Yield what may have kept a trial's metrics from being read, and what of its output is not."""
     name = spec.metrics.collector
-    if cause is Cause.OBJECTIVE_MISSING:
+    if cause is Cause.OBJECTIVE_MISSING and trouble is None:
         explain = getattr(load_part("collector", name), "lacking", None)
         yield from filter(None, [explain(source)] if explain else [])
-    if name not in COLLECTORS.keys() - {"stdout"} and (why := incomplete(source.log)):
+    reads_log = name not in COLLECTORS.keys() - {"stdout"}
+    if reads_log and trouble is None and (why := incomplete(source.log)):
         yield why
+    yield from _left_alone(source.output)
+
+
+def _left_alone(output: Place) -> Iterator[str]:
+    """Say what of an output is not read, packed or copied."""
+    found = [str(one) for one in left_alone(output)]
+    if found:
+        more = len(found) - _NAMED
+        rest = f" and {more:,} more" if more > 0 else ""
+        yield f"left alone in its output: {', '.join(found[:_NAMED])}{rest}"
 
 
 def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:

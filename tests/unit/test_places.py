@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from hpo_lib.errors import TransientError
-from hpo_lib.files.places import Place, below, chunks, files, opened, tail
+from hpo_lib.errors import TransientError, TrialFailed
+from hpo_lib.files.places import Place, below, chunks, files, left_alone, opened, tail
 
 READERS: list[Callable[[Place], Any]] = [
     lambda place: list(chunks(place)),
@@ -54,7 +54,8 @@ class PlaceContract:
         assert found == ["a/b", "a/c/d", "b"]
 
     def test_a_place_below_a_folder(self, folder: Place) -> None:
-        assert below(folder, "a/b") == folder / "a" / "b"
+        assert str(below(folder, "a/b")) == str(folder / "a" / "b")
+        assert below(below(folder, "a"), "b") == below(folder, "a/b")
 
 
 class TestDisk(PlaceContract):
@@ -64,21 +65,29 @@ class TestDisk(PlaceContract):
 
     def test_a_pipe_is_no_file(self, folder: Path) -> None:
         os.mkfifo(folder / "pipe")
-        assert list(chunks(folder / "pipe")) == []
+        with pytest.raises(TrialFailed, match="pipe is a pipe; nothing is read there"):
+            list(chunks(folder / "pipe"))
         assert files(folder) == []
 
     def test_links_do_not_lead_out(self, folder: Path) -> None:
         (folder / "out").symlink_to("/etc")
         (folder / "circle").symlink_to("circle")
-        assert below(folder, "out/passwd") is None
-        assert below(folder, "circle") is None
+        leads = "out/passwd is a link that leads out, to /etc; nothing is read there"
+        with pytest.raises(TrialFailed, match=leads):
+            tail(below(folder, "out/passwd"), 10)
+        with pytest.raises(TrialFailed, match="circle is one of links in a circle, to circle"):
+            tail(below(folder, "circle"), 10)
         assert files(folder) == []
+        assert [str(one) for one in left_alone(folder)] == [
+            "circle is one of links in a circle, to circle",
+            "out is a link that leads out, to /etc",
+        ]
 
     def test_a_disk_that_fails_is_an_outage(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (folder / "x").write_bytes(b"x")
-        monkeypatch.setattr(Path, "open", _fail(OSError(5, "Input/output error")))
+        monkeypatch.setattr(os, "open", _fail(OSError(5, "Input/output error")))
         with pytest.raises(TransientError, match=r"/x: cannot be reached: .*Input/output error"):
             list(chunks(folder / "x"))
 
