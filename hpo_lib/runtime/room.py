@@ -279,7 +279,7 @@ class _Position:
 
 
 def _check(path: str, found: os.stat_result, room: os.stat_result) -> None:
-    """Refuse what is no file, and another name of a file that is not the room's owner's.
+    """Refuse what is no file, and another name of a file of somebody from outside of the room.
 
     Where the kernel does not protect hard links (`fs.protected_hardlinks`), anybody may make one
     of a file that only others can read.
@@ -290,8 +290,15 @@ def _check(path: str, found: os.stat_result, room: os.stat_result) -> None:
         raise Refused(f"{_shown(path)} became a link while it was read", out=True)
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"{_shown(path)} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'a device')}")
-    if found.st_nlink > 1 and found.st_uid != room.st_uid:
+    if found.st_nlink > 1 and not _is_of(found, room):
         raise Refused(f"{_shown(path)} is another name of a file of somebody else's", out=True)
+
+
+def _is_of(found: os.stat_result, room: os.stat_result) -> bool:
+    """Say whether a file belongs to who may write in a room: its group, if files inherit that."""
+    if room.st_mode & stat.S_ISGID:
+        return found.st_gid == room.st_gid
+    return found.st_uid == room.st_uid
 
 
 def _as_refused(path: str, error: OSError) -> Exception:

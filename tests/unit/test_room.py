@@ -146,6 +146,18 @@ def test_a_second_name_of_a_file_of_others_is_not_read(room: Path) -> None:
     assert read(room, "another") == b"file"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+def test_in_an_output_lent_to_a_user_a_second_name_of_that_users_file_is_read(room: Path) -> None:
+    os.chown(room, 0, 1_234)
+    room.chmod(0o2770)
+    os.link(room.parent / "outside/secret", room / "the worker's")
+    os.link(room / "file", room / "another")
+    os.chown(room / "file", 1_234, 1_234)
+    words = "the worker's is another name of a file of somebody else's"
+    assert [str(one) for one in places.left_alone(room)] == [words]
+    assert read(room, "another") == b"file"
+
+
 def test_folders_of_any_depth_can_be_listed_and_deleted(room: Path) -> None:
     here = os.open(room, os.O_RDONLY)
     for _ in range(3_000):
