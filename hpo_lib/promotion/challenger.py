@@ -99,11 +99,11 @@ def decide(store: Store, key: RunKey, installation: Installation) -> Model | Non
         model = _judged(store, run, spec, model, installation)
     if not model.promising:
         return store.models.reject(model, model.verdict_reason)
+    if spec.deploy is not None and (led := _leading_out(store, run, model, installation)):
+        return store.models.reject(model, led)
     if spec.deploy is not None and not model.files:
         lack = f"final training left nothing in HPO_OUTPUT/{MODEL}, so there is nothing to deploy."
         return store.models.reject(model, lack)
-    if spec.deploy is not None and (led := _leading_out(store, run, model, installation)):
-        return store.models.reject(model, led)
     if model.trial is not None:
         outputs.keep_output(store, run, model.trial, installation)
     return model
@@ -116,7 +116,7 @@ def _leading_out(store: Store, run: Run, model: Model, installation: Installatio
     backend = backend_of(run, store.trial(run.id, model.trial), installation)
     output = backend.output(store.attempts(run.id, model.trial)[-1].handle)
     found = [str(one) for one in left_alone(below(output, MODEL)) if one.out]
-    return f"a model that leads out of HPO_OUTPUT is not deployed: {found[0]}" if found else ""
+    return f"a model that leads out of HPO_OUTPUT is not deployed: {found[0]}." if found else ""
 
 
 def _unasked(store: Store, run: Run) -> bool:
@@ -235,7 +235,8 @@ def _trained(
     trial = ranked[0]
     attempt = next(one for one in finals if one.trial.number == trial.number).attempts[-1]
     folder = below(installation.backend(spec).output(attempt.handle), MODEL)
-    there, training = bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
+    led = any(one.out for one in left_alone(folder))
+    there, training = not led and bool(files(folder)), json_object(folder / METADATA, MAX_METADATA)
     name = str(folder)
     if spec.artifacts is not None:
         name = f"{attempt_uri(spec.artifacts.uri, run, trial.number, attempt.number)}/{MODEL}"

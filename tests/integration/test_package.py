@@ -23,7 +23,7 @@ from upath import UPath
 import hpo_lib.deployers.loader
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.package import PackageDeployer, interpreter, pack
-from hpo_lib.errors import NotFound, SpecError, TransientError
+from hpo_lib.errors import NotFound, SpecError, TransientError, TrialFailed
 from tests.integration.deployer_contract import DeployerContract, MakeRelease
 
 NAN = float("nan")
@@ -147,8 +147,15 @@ def test_a_file_that_cannot_be_read_is_not_packed_as_an_empty_one(
     deployer: PackageDeployer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = release(tmp_path)
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "model.keras")
-    with pytest.raises(TransientError, match=r"model\.keras: cannot be read"):
+    look = os.open
+
+    def refused(path: str, *how: Any, **where: Any) -> int:
+        if Path(path).name == "model.keras":
+            raise PermissionError(13, "Permission denied", path)
+        return look(path, *how, **where)
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(TrialFailed, match=r"model\.keras may not be read"):
         deployer.stage(made)
 
 

@@ -66,10 +66,14 @@ if final and "right" in params:
     holdout = pathlib.Path(os.environ["HPO_OUTPUT"], "holdout.json")
     holdout.write_text(json.dumps({"test_accuracy": rows}))
     test_loss += f" test_accuracy={sum(rows) / 200}"
-if not params.get("silent"):
+if params.get("leads") == "model":
+    pathlib.Path(os.environ["HPO_OUTPUT"], "model").symlink_to("/etc")
+elif not params.get("silent"):
     folder = pathlib.Path(os.environ["HPO_OUTPUT"], "model")
     folder.mkdir(parents=True)
     (folder / "weights").write_text(str(params["x"]))
+    if params.get("leads"):
+        (folder / params["leads"]).symlink_to("/etc/hostname")
     (folder / "metadata.json").write_text(json.dumps({"data": params["data"]}))
 print(f"loss={loss} {test_loss} size={params['x']} seed={os.environ['HPO_SEED']}")
 """
@@ -478,6 +482,24 @@ def test_final_training_that_leaves_nothing_promotes_nothing(
     assert model.status is ModelStatus.REJECTED
     assert why in model.reason
     assert bench.alias["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("leads", "where"), [("model", "/etc"), ("name", "/etc/hostname")], ids=["folder", "file"]
+)
+def test_a_model_that_leads_out_of_its_output_is_not_deployed(
+    bench: Bench, leads: str, where: str
+) -> None:
+    bench.night(1)
+    model = bench.night(2, data={"goal": 0.6, "leads": leads})
+    assert model is not None
+    assert model.status is ModelStatus.REJECTED
+    path = "model" if leads == "model" else "model/name"
+    told = f"{path} is a link that leads out, to {where}"
+    assert model.reason == f"a model that leads out of HPO_OUTPUT is not deployed: {told}."
+    assert bench.alias["version"] == 1
+    reasons = [one.trial.reason or "" for one in bench.store.view(model.run_id).finals]
+    assert all(reason.endswith(f"left alone in its output: {told}") for reason in reasons)
 
 
 def test_a_final_without_a_deployment_keeps_a_challenger(bench: Bench) -> None:

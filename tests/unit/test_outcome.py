@@ -68,6 +68,22 @@ def test_a_format_without_end_fails_the_trial_and_says_why(
     assert form in found.reason
 
 
+def test_a_file_of_metrics_that_leads_out_is_the_cause_in_words(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "secret").write_text('{"loss": 1}')
+    (tmp_path / "output/metrics.jsonl").symlink_to("../secret")
+    (tmp_path / "log.txt").symlink_to("/etc/hostname")
+    found = outcome.outcome(
+        spec(collector="jsonl"), GOOD_END, Source(tmp_path / "log.txt", tmp_path / "output")
+    )
+    leads = "metrics.jsonl is a link that leads out, to ../secret"
+    assert found.cause is Cause.OBJECTIVE_MISSING
+    assert found.reason == (
+        f"{leads}; nothing is read there (in {tmp_path}/output); left alone in its output: {leads}"
+    )
+    assert found.log_tail.startswith("[hpo] log.txt is a link that leads out, to /etc/hostname")
+
+
 def test_metrics_and_the_end_of_the_log_come_from_an_object_store(tmp_path: Path) -> None:
     folder = UPath(f"memory://{tmp_path}")
     (folder / "log.txt").write_bytes(b"loss=0.5\nbye\n")
