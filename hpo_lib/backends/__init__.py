@@ -58,7 +58,8 @@ class Request:
     Without `command` an image runs its own, followed by `args`. `start_timeout_s` is how long the
     attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
     `resume_from` is a folder, or a URI, that the attempt has to be able to read. `returns` says
-    that its metrics are the JSON that its container leaves in RETURNED.
+    that its metrics are the JSON that its container leaves in RETURNED. An attempt that is
+    `taken_over` was to be begun by an earlier task.
     """
 
     command: Sequence[str]
@@ -75,6 +76,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     resume_from: str | None = None
     returns: bool = False
+    taken_over: bool = False
 
 
 class NoOptions(Strict):
@@ -308,7 +310,7 @@ def keep_unstarted(handle: Mapping[str, Any], end: Exit) -> None:
     """Write down why an attempt could not start, for `unstarted` to read."""
     file = _unstarted(handle)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps({"ending": end.ending, "detail": end.detail}))
+    write(file, json.dumps({"ending": end.ending, "detail": end.detail}).encode())
 
 
 def unstarted(handle: Mapping[str, Any]) -> Exit | None:

@@ -27,7 +27,7 @@ from hpo_lib.backends.ecs_request import (
 from hpo_lib.backends.ecs_status import Json, exit_of, goes, no_place, overdue, tagged
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
-from hpo_lib.files.artifacts import Offers
+from hpo_lib.files.artifacts import Offers, write
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, told
 
@@ -126,7 +126,7 @@ class EcsBackend(Remote):
         """Note the task that was started, which ECS may take a moment to list."""
         note = _note(handle)
         note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note.write_text(arn)
+        write(note, arn.encode())
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Wait for the end and yield the Exit; no lines: Airflow's own operator streams them."""

@@ -6,11 +6,13 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -31,6 +33,7 @@ from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.lines import Growing
+from hpo_lib.files.places import reaching
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, told
 
@@ -99,19 +102,26 @@ class LocalBackend:
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start a guard unless one was started before; TransientError if it does not come up.
 
-        Only the host that named an attempt starts it; on any other it counts as lost.
+        Only the host that named an attempt starts it; on any other it counts as lost. So does one
+        that is taken over and whose folder is gone: it may have begun, and is not begun unseen.
         """
         folder = _folder(handle)
         if (folder / "started").exists() or handle["host"] != socket.gethostname():
             return
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "output").mkdir(exist_ok=True)
-        if self._user is not None:
-            self._user.open(self.home, folder)
-        _beat(folder)
-        local_guard.write(folder / "request.json", self._guarded(folder, request))
-        env = environment(os.environ, self.path) | _marks(os.environ)
-        _wait_for_start(folder, _start_guard(folder, env))
+        with reaching(folder):
+            if request.taken_over and not folder.exists():
+                _try(folder)
+                return
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (folder / "output").mkdir(exist_ok=True)
+            (folder / "heartbeat").touch()
+            with suppress(FileExistsError):
+                os.mkfifo(folder / "printed", 0o600)
+            if self._user is not None:
+                self._user.open(self.home, folder)
+            local_guard.write(folder / "request.json", self._guarded(folder, request))
+            guard = _start_guard(folder, environment(os.environ, self.path) | _marks(os.environ))
+        _wait_for_start(folder, guard)
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
@@ -134,13 +144,12 @@ class LocalBackend:
         if not _is_seen(handle):
             return Exit(Ending.LOST, detail=f"its worker was {handle['host']}, this is another")
         alive = _is_locked(folder / "guard.lock")
-        if (folder / "exit.json").exists():
-            found = json.loads((folder / "exit.json").read_text())
-            return Exit(Ending(found["ending"]), found["code"], found["detail"])
+        if (end := _end_of(folder)) is not None:
+            return end
         if alive:
             return None
         self._end(folder)
-        return Exit(Ending.LOST, detail="its guard process is gone")
+        return Exit(Ending.LOST, detail=_lost(folder))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the guard writes the log here."""
@@ -235,9 +244,53 @@ def _folder(handle: Mapping[str, Any]) -> Path:
 
 
 def _ask(handle: Mapping[str, Any], what: str) -> None:
-    """Make the file that asks the guard for this; an attempt that never started has no guard."""
-    if _folder(handle).exists():
-        (_folder(handle) / what).touch()
+    """Make the file that asks the guard for this; an attempt that never started has no guard.
+
+    Where the disk has no room for it, the guard is told to stop by a signal.
+    """
+    folder = _folder(handle)
+    try:
+        if folder.exists():
+            (folder / what).touch()
+    except OSError:
+        if what == "stop" and handle["host"] == socket.gethostname():
+            _signal_guard(folder)
+
+
+def _signal_guard(folder: Path) -> None:
+    """Tell the guard to stop; it is running, for it holds the lock of its folder."""
+    if _is_locked(folder / "guard.lock"):
+        os.kill(int(json.loads((folder / "started").read_text())["pid"]), signal.SIGTERM)
+
+
+def _end_of(folder: Path) -> Exit | None:
+    """Read how an attempt ended; None while its end is not written."""
+    try:
+        found = json.loads((folder / "exit.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    told = "; ".join(filter(None, [found["detail"], found.get("remark", "")]))
+    return Exit(Ending(found["ending"]), found["code"], told)
+
+
+def _lost(folder: Path) -> str:
+    """Say why nothing is known of an attempt's end: its disk may have kept it from being told."""
+    if not folder.exists():
+        return f"its folder is gone: there is no {folder}"
+    try:
+        _try(folder / ".probe")
+    except OSError as error:
+        return f"its guard process is gone, and its disk says: {error.strerror} ({folder})"
+    return "its guard process is gone"
+
+
+def _try(folder: Path) -> None:
+    """Make a folder, and a file with something in it, to see whether that can be done."""
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        (folder / "x").write_bytes(bytes(4096))
+    finally:
+        shutil.rmtree(folder)
 
 
 def _is_seen(handle: Mapping[str, Any]) -> bool:
@@ -246,7 +299,9 @@ def _is_seen(handle: Mapping[str, Any]) -> bool:
 
 
 def _beat(folder: Path) -> None:
-    (folder / "heartbeat").touch()
+    """Show the guard that somebody looks after the attempt, where the disk can be written."""
+    with suppress(OSError):
+        os.utime(folder / "heartbeat")
 
 
 def _start_guard(folder: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -271,7 +326,8 @@ def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
         if guard.poll() is not None and not _is_locked(folder / "guard.lock"):
             if (folder / "started").exists():
                 return
-            raise TransientError(f"the guard of {folder} ended with {guard.returncode} at once")
+            why = os.strerror(guard.returncode) if guard.returncode > 1 else "see guard.log"
+            raise TransientError(f"the guard of {folder} ended at once: {why}")
         if time.monotonic() > end:
             guard.kill()
             raise TransientError(f"the guard of {folder} did not start within {_START_S:.0f} s")
@@ -286,7 +342,7 @@ def _is_locked(path: Path) -> bool:
     """Say whether a guard holds its lock, which it does exactly while it lives."""
     if not path.exists():
         return False
-    with path.open("a") as file:
+    with path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -10,8 +10,10 @@ ends what is left: the kernel gives it all that the guard had below it. Where a 
 the attempt is in one of its own besides, which is killed as a whole.
 
 FOLDER holds, written by the task: `request.json`, `heartbeat`, `released` (the task was asked to
-end, and perhaps nobody takes over), `stop`; written here: `guard.lock` (locked while either
-process lives), `started`, `log.txt`, and last, atomically, `exit.json`.
+end, and perhaps nobody takes over), `stop`, and `printed`, a pipe; written here: `guard.lock`
+(locked while either process lives), `started`, `log.txt`, and `exit.json`. The disk may fill up
+while the attempt runs. So room for its end is taken before it begins: `exit.json` is blank as long
+as it runs. What it prints comes by the pipe, for a log that cannot be written must not be its end.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +46,29 @@ _TERM_S = 5.0
 #: How long the guard waits for what it has killed; a process may hang in the kernel.
 _KILL_S = 30.0
 _MAX_LOG_BYTES = 2**30
+_CHUNK = 1 << 16
+#: Of the room for an attempt's end, and of what is told there.
+_END_BYTES, _MOST_TOLD = 4096, 500
+#: For how long the end is tried to be written where there is no room for it all the same.
+_INSIST_S = 60.0
 _VMSTAT = Path("/proc/vmstat")
 
 
 def main(folder: Path) -> int:
-    """Guard the attempt in `folder`; do nothing if another guard does or did."""
-    lock = (folder / "guard.lock").open("a")
+    """Guard the attempt in `folder`; do nothing if another guard does or did.
+
+    The exit code is 0, or the error number if the disk has no room for it to begin.
+    """
     try:
+        lock = (folder / "guard.lock").open("a")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (folder / "started").exists():
+            return 0
+        end, log = _End(folder / "exit.json"), _Log(folder)
     except BlockingIOError:
         return 0
-    if (folder / "exit.json").exists() or (folder / "started").exists():
-        return 0
+    except OSError as error:
+        return error.errno or 1
     request = json.loads((folder / "request.json").read_text())
     group = _make_group(request["cgroup"])
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -65,39 +79,168 @@ def main(folder: Path) -> int:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     stop_asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_asked.append(number))
-    watch = _Watch(folder, request, stop_asked, keeper)
-    write(folder / "exit.json", _guard(folder, request, group, watch))
+    try:
+        write(folder / "started", {"pid": os.getpid()})
+    except OSError as error:
+        return error.errno or 1
+    watch = _Watch(folder, request, stop_asked, keeper, log)
+    end.tell(_guard(folder, request, group, watch, log) | {"remark": log.close()})
     return 0
 
 
 def _keep(guard: int, group: Path | None, become: Sequence[str]) -> int:
-    """Wait for the guard's end, then end what it has left; pass on what asks it to stop."""
+    """Wait for the guard's end, then end what it has left; pass on what asks it to stop.
+
+    The exit code is the guard's.
+    """
     _prctl(_PR_SET_NAME, KEEPER.encode())
     signal.signal(signal.SIGTERM, lambda number, _: os.kill(guard, number))
-    os.waitid(os.P_PID, guard, os.WEXITED | os.WNOWAIT)
+    ended = os.waitid(os.P_PID, guard, os.WEXITED | os.WNOWAIT)
     # Not before this is its number free for another process.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _kill_all(group, become, math.inf)
-    return 0
+    return ended.si_status if ended and ended.si_code == os.CLD_EXITED else 0
+
+
+class _End:
+    """The file for an attempt's end, with room that is taken beforehand: no block, no name."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._put(b"")
+
+    def tell(self, content: dict[str, Any]) -> None:
+        """Write the end; where even that fails (read-only, copy on write), try for a while."""
+        text = json.dumps(content | {"detail": content["detail"][:_MOST_TOLD]}).encode()
+        until = time.monotonic() + _INSIST_S
+        while True:
+            try:
+                self._put(text)
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise SystemExit(error.errno or 1) from None
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _put(self, text: bytes) -> None:
+        if os.pwrite(self._file, text.ljust(_END_BYTES), 0) < _END_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._file)
+
+
+class _Log:
+    """What an attempt prints, on its way to a file; what finds no room there is counted.
+
+    No line is kept in part: half of a number would be another number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._pipe = folder / "printed"
+        self._file = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._kept = self._lines = os.fstat(self._file).st_size
+        self._gap, self._lost, self._why = 0, 0, ""
+        self._copying: threading.Thread | None = None
+        self.printed = 0
+
+    @contextmanager
+    def open(self) -> Iterator[int]:
+        """Give the end of the pipe to print to, and copy what comes until nobody holds it."""
+        pipe = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
+        printed = os.open(self._pipe, os.O_WRONLY)
+        os.set_blocking(pipe, True)
+        try:
+            yield printed
+        finally:
+            os.close(printed)
+            # Not before: a child is not to be forked while threads run.
+            self._copying = threading.Thread(target=self._copy, args=(pipe,), daemon=True)
+            self._copying.start()
+
+    def close(self) -> str:
+        """Wait for the rest, and say what was lost."""
+        self._pipe.unlink(missing_ok=True)
+        if self._copying is not None:
+            self._copying.join(_TERM_S)
+        self._close_gap()
+        return f"{self._lost:,} bytes of its log were lost: {self._why}" if self._lost else ""
+
+    def _copy(self, pipe: int) -> None:
+        while chunk := os.read(pipe, _CHUNK):
+            self.printed += len(chunk)
+            self._keep(chunk)
+
+    def _keep(self, chunk: bytes) -> None:
+        if self._gap:
+            _, newline, rest = chunk.partition(b"\n")
+            if not newline or not self._close_gap():
+                self._lose(len(chunk), self._why)
+                return
+            self._lose(len(chunk) - len(rest), self._why)
+            self._gap, chunk = 0, rest
+        at = 0
+        try:
+            while at < len(chunk):
+                at += os.write(self._file, chunk[at:])
+        except OSError as error:
+            self._cut(chunk[:at])
+            self._lose(len(chunk) - at, error.strerror or str(error))
+        else:
+            self._kept += at
+            if (end := chunk.rfind(b"\n")) >= 0:
+                self._lines = self._kept - at + end + 1
+
+    def _cut(self, written: bytes) -> None:
+        """Take back the line that could be written in part only."""
+        end = written.rfind(b"\n")
+        whole = self._kept + end + 1 if end >= 0 else self._lines
+        self._lose(self._kept + len(written) - whole, "")
+        self._kept = self._lines = whole
+        try:
+            os.ftruncate(self._file, whole)
+        except OSError:
+            return
+
+    def _lose(self, size: int, why: str) -> None:
+        self._gap, self._lost, self._why = self._gap + size, self._lost + size, why or self._why
+
+    def _close_gap(self) -> bool:
+        """Say in the log what is missing there, if there is something and room for it."""
+        if not self._gap:
+            return True
+        said = f"[hpo] lines are missing here, {self._gap:,} bytes: {self._why}\n".encode()
+        try:
+            written = os.write(self._file, said)
+            if written < len(said):
+                os.ftruncate(self._file, self._kept)
+                return False
+        except OSError:
+            return False
+        self._kept += written
+        self._lines, self._gap = self._kept, 0
+        return True
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write JSON for its owner only; a reader sees all of it or nothing, also after a crash."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _guard(
-    folder: Path, request: dict[str, Any], group: Path | None, watch: _Watch
+    folder: Path, request: dict[str, Any], group: Path | None, watch: _Watch, log: _Log
 ) -> dict[str, Any]:
-    write(folder / "started", {"pid": os.getpid()})
     kills, become = _kernel_kills(), request.get("become", ())
     try:
-        child = _spawn(folder, request, group)
+        child = _spawn(request, group, log)
     except OSError as error:
         what = error.strerror or str(error)
         if error.errno in (errno.EAGAIN, errno.ENOMEM):
@@ -121,16 +264,16 @@ def _guard(
     return {"ending": trouble[0], "code": None, "detail": trouble[1]}
 
 
-def _spawn(folder: Path, request: dict[str, Any], group: Path | None) -> subprocess.Popen[bytes]:
+def _spawn(request: dict[str, Any], group: Path | None, log: _Log) -> subprocess.Popen[bytes]:
     """Start the trial; a shell that becomes another user is told by `stdin` what to run."""
     said = request.get("stdin", "").encode(errors="surrogateescape")
-    with (folder / "log.txt").open("ab") as log:
+    with log.open() as printed:
         child = subprocess.Popen(  # noqa: S603 - running what the spec says is the purpose
             request["command"],
             env=request["env"],
             cwd=request["cwd"],
             stdin=subprocess.PIPE if said else subprocess.DEVNULL,
-            stdout=log,
+            stdout=printed,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=lambda: _contain(group),
@@ -160,16 +303,21 @@ class _Watch:
     """What may go wrong with an attempt, by a clock that stands still while the machine sleeps."""
 
     def __init__(
-        self, folder: Path, request: dict[str, Any], stop_asked: list[int], keeper: int
+        self,
+        folder: Path,
+        request: dict[str, Any],
+        stop_asked: list[int],
+        keeper: int,
+        log: _Log,
     ) -> None:
         self._folder, self._request, self._stop_asked = folder, request, stop_asked
-        self._keeper = keeper
+        self._keeper, self._log = keeper, log
         self._began = self._beaten = time.monotonic()
         self._beat = 0.0
 
     def trouble(self) -> tuple[str, str] | None:
         """Give the reason to end the attempt now, or None."""
-        if self._stop_asked or (self._folder / "stop").exists():
+        if self._stop_asked or _changed(self._folder / "stop"):
             return "stopped", "asked to stop"
         if os.getppid() != self._keeper:
             return "lost", "its guard's keeper is gone"
@@ -179,25 +327,38 @@ class _Watch:
         limit, used = self._request["memory_bytes"], 0
         if limit is not None and (used := _memory(limit)) > limit:
             return "out_of_memory", f"used {used / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB"
-        if (self._folder / "log.txt").stat().st_size > _MAX_LOG_BYTES:
+        if self._log.printed > _MAX_LOG_BYTES:
             return "log_too_large", f"printed more than {_MAX_LOG_BYTES / 2**20:.0f} MiB"
         return self._neglect()
 
     def _neglect(self) -> tuple[str, str] | None:
-        beat = (self._folder / "heartbeat").stat().st_mtime
+        beat, released = _changed(self._folder / "heartbeat"), _changed(self._folder / "released")
         if beat != self._beat:
             self._beat, self._beaten = beat, time.monotonic()
         age_s = time.monotonic() - self._beaten
-        released = self._folder / "released"
-        if (
-            released.exists()
-            and released.stat().st_mtime >= beat
-            and age_s > self._request["release_s"]
-        ):
+        if age_s > self._request["release_s"] and _is_read_only(self._folder):
+            return None  # where no heart can beat
+        if released and released >= beat and age_s > self._request["release_s"]:
             return "stopped", "its Airflow task was ended and none has taken over"
         if age_s > self._request["grace_s"]:
             return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"
         return None
+
+
+def _changed(path: Path) -> float:
+    """Give when a file was changed, 0 while it is not there, or its disk does not say."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _is_read_only(folder: Path) -> bool:
+    try:
+        os.utime(folder / "guard.lock")
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 def _kernel_kills() -> int:

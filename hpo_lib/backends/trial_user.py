@@ -3,7 +3,7 @@
 The worker becomes that user by `sudo -n -u`, which its sudoers file has to allow, or, where it is
 root, by `setpriv`. Environment and command go to a shell by its standard input: nobody sees them in
 a list of processes. The attempt's folder stays the worker's. Of what is in it the user can write to
-`output`, which is the user's group's, as the worker is in it, and to `log.txt`.
+`output`, which is the user's group's, as the worker is in it, and print to the pipe `printed`.
 """
 
 from __future__ import annotations
@@ -84,16 +84,15 @@ class TrialUser:
         return "\n".join([*lines, f"exec {shlex.join(command)} < /dev/null", ""])
 
     def open(self, home: Path, folder: Path) -> None:
-        """Let the user enter an attempt's output below `home`, and write there and to the log.
+        """Let the user enter an attempt's output below `home`, write there, and print.
 
         TransientError says what the operator has to set up.
         """
-        output, log = folder / "output", folder / "log.txt"
-        log.touch()
+        output, printed = folder / "output", folder / "printed"
         self._hand_over(output)
-        self._hand_over(log)
+        self._hand_over(printed)
         output.chmod(_SHARED_FOLDER)
-        log.chmod(_SHARED_FILE)
+        printed.chmod(_SHARED_FILE)
         for one in (folder, *folder.parents):
             one.chmod(one.stat().st_mode | _ENTER)
             if one == home:

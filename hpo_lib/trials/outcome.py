@@ -38,7 +38,8 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
     if failed is None:
-        reason = "; ".join([reason, *_remarks(spec, source, cause, trouble)])
+        told = [end.detail] if end.detail else []
+        reason = "; ".join([reason, *told, *_remarks(spec, source, cause, trouble)])
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
         reason=reason,

@@ -62,7 +62,7 @@ def perform(
     if why is not None:
         emit(f"trial {number} is stopped: {why}")
         return _stopped(store, run, trial, backend, why)
-    spec = spec_of(run, trial)
+    spec, before = spec_of(run, trial), {one.id for one in store.attempts(run.id, number)}
     try:
         attempt = store.open_attempt(
             run.id,
@@ -77,7 +77,9 @@ def perform(
     emit(str(backend.log(attempt.handle)))
     found = outcome(
         spec,
-        _launched(store, run, trial, asked, attempt, backend, launch),
+        _launched(
+            store, run, trial, asked, attempt, backend, launch, taken_over=attempt.id in before
+        ),
         source_of(backend, attempt),
     )
     trial = _closed(store, attempt, found)
@@ -95,6 +97,8 @@ def _launched(
     attempt: Attempt,
     backend: Backend,
     launch: Launch,
+    *,
+    taken_over: bool,
 ) -> Exit:
     """Launch an attempt, or take it over, and give its end, with what it printed at hand."""
     spec = spec_of(run, trial)
@@ -109,6 +113,7 @@ def _launched(
             output=output_within(backend, attempt.handle),
             resume_from=_resumed(store, run, asked, backend, spec),
             store=store.id,
+            taken_over=taken_over,
         )
         end = launch(attempt, wanted)
     except SpecError as error:
@@ -207,6 +212,7 @@ def request(
     store: str,
     earlier: Sequence[Attempt] = (),
     resume_from: str | None = None,
+    taken_over: bool = False,
 ) -> Request:
     """Build what an attempt runs: a pure function of its arguments."""
     made = invocation(
@@ -233,6 +239,7 @@ def request(
         options=made.options,
         resume_from=resume_from,
         returns=spec.metrics.collector in OF_RETURNED,
+        taken_over=taken_over,
         labels={
             "store": store,
             "experiment": spec.name,
