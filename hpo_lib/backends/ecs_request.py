@@ -11,6 +11,7 @@ from pydantic import Field
 
 from hpo_lib.backends import IMAGES, Request
 from hpo_lib.errors import SpecError
+from hpo_lib.spec import variables
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import Strict, parse, shown
 
@@ -61,7 +62,8 @@ class EcsRules(Strict):
 
     All subnets and security groups are used. `spot` and `on_demand` are capacity providers; without
     any, the cluster's own default is used, and `default` says of which kind that is. A launch type
-    bypasses all of these, so it is used only if a conf names one of `launch_types`.
+    bypasses all of these, so it is used only if a conf names one of `launch_types`. `containers` of
+    a named definition get a conf's command and variables; its others are not for confs.
     """
 
     connection: str | None = "aws_default"
@@ -69,6 +71,7 @@ class EcsRules(Strict):
     clusters: tuple[str, ...] = Field(default=("default",), strict=False, min_length=1)
     images: tuple[str, ...] = Field(default=IMAGES, strict=False)
     task_definitions: tuple[str, ...] = Field(default=(), strict=False)
+    containers: tuple[str, ...] = Field(default=(CONTAINER,), strict=False)
     task_roles: tuple[str, ...] = Field(default=(), strict=False)
     execution_roles: tuple[str, ...] = Field(default=(), strict=False)
     secrets: tuple[str, ...] = Field(default=(), strict=False)
@@ -85,6 +88,7 @@ class EcsRules(Strict):
 #: Options that must be in a list of the rules; those in _PATTERNS must match one of its patterns.
 _NAMED = {
     "cluster": "clusters",
+    "container": "containers",
     "launch_type": "launch_types",
     "capacity_provider": "on_demand",
     "spot_capacity_provider": "spot",
@@ -121,6 +125,7 @@ def refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> list[str
         lines.append(
             "trial.options.assign_public_ip: is not allowed by this installation, got true"
         )
+    lines += _variable_refusals(trial, options)
     return [*lines, *_named_refusals(trial, options), *_capacity_refusals(trial, options, rules)]
 
 
@@ -265,6 +270,15 @@ def _named_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:
         if value := getattr(options, name):
             text = shown([one.arn for one in value] if name == "secrets" else value)
             yield f"trial.options.{name}: the task definition names its own, got {text}"
+
+
+def _variable_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:
+    """Say which variables may not be set; a named definition keeps its own entry point."""
+    own = options.task_definition is None
+    names = [("trial.env", name) for name in trial.env]
+    names += [("trial.options.secrets", one.env) for one in options.secrets]
+    for path, name in names:
+        yield from (f"{path}: {line}" for line in variables.taken(name, own_program=own))
 
 
 def _capacity_refusals(trial: TrialSpec, options: EcsOptions, rules: EcsRules) -> Iterator[str]:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends.pod_rights import KubernetesRules, list_refusals, refusals
+from hpo_lib.backends.pod_rights import (
+    KubernetesRules,
+    is_allowed,
+    list_refusals,
+    refusals,
+    variable_refusals,
+)
+from hpo_lib.backends.pod_shape import JOB, fields, misfits
 from hpo_lib.backends.pods import containers, leaves, within
 from hpo_lib.backends.resource import (
     BATCH,
@@ -46,24 +54,19 @@ _OF_JOBS = (
     "spec.podReplacementPolicy",
     "spec.successPolicy",
 )
-#: Fields that belong into a pod template, where they are checked.
-_OF_PODS = frozenset(
+#: Words of a pod that mean no right beside a template: what they hold is checked, or harmless.
+_ANYWHERE = frozenset(
     {
-        "containers",
-        "ephemeralContainers",
-        "hostIPC",
-        "hostNetwork",
-        "hostPID",
-        "hostPath",
-        "initContainers",
-        "nodeName",
-        "privileged",
-        "secretKeyRef",
-        "secretName",
-        "secretRef",
-        "securityContext",
-        "serviceAccount",
-        "serviceAccountName",
+        *("activeDeadlineSeconds", "args", "command", "env", "image", "name", "ports", "resources"),
+        *("restartPolicy", "workingDir"),
+    }
+)
+#: Words that Kubernetes' models of a pod do not have at their top, and that mean a right.
+_FURTHER = frozenset(
+    {
+        *("annotations", "claimName", "configMapKeyRef", "configMapRef", "finalizers", "labels"),
+        *("ownerReferences", "priorityClass", "privileged", "secretKeyRef", "secretName"),
+        *("secretRef", "volumeClaimTemplate", "volumeClaimTemplates"),
     }
 )
 
@@ -102,14 +105,30 @@ def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) 
     metadata = metadata_of(options)
     found = refusals({"metadata": metadata}, rules) if metadata else []
     lines += [f"{at}: {line}" for line in found]
-    for path, value in leaves(with_templates(options.resource, lambda _: {})):
-        if not within(path, ("metadata",)):
-            lines += [f"{at}.{line}" for line in list_refusals(path, value, rules)]
-        if _OF_PODS & set(path.split(".")) and not within(path, jobs.allow):
-            lines.append(f"{at}.{path}: belongs into a pod template, beside its spec.containers")
+    return [*lines, *(f"{at}.{line}" for line in _beside(options, rules, jobs))]
+
+
+def _beside(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> Iterator[str]:
+    """Say what is not allowed of all that stands beside the pod templates."""
+    beside = with_templates(as_text(options.resource), lambda _: {})
+    if options.kind == BATCH:
+        yield from (f"{path}: {words}" for path, words in misfits(beside, JOB))
+    yield from variable_refusals(beside)
+    for path, value in leaves(beside):
+        if within(path, ("metadata",)):
+            continue
+        yield from list_refusals(path, value, rules)
+        if set(path.split(".")) & _of_pods() and not is_allowed(path, value, jobs.allow):
+            yield f"{path}: belongs into a pod template, beside its spec.containers"
         elif options.kind == BATCH and not (within(path, _OF_JOBS) or path == "spec.template"):
-            lines.append(f"{at}.{path}: is not allowed in a {BATCH}")
-    return lines
+            yield f"{path}: is not allowed in a {BATCH}"
+
+
+@cache
+def _of_pods() -> frozenset[str]:
+    """Give the words that belong into a pod template, where they are checked."""
+    known = (name for kind in ("V1PodSpec", "V1Container", "V1Volume") for name in fields(kind))
+    return _FURTHER | (frozenset(known) - _ANYWHERE)
 
 
 def incomplete(options: JobOptions, jobs: JobRules) -> Iterator[str]:

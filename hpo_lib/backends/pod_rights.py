@@ -13,8 +13,8 @@ from pydantic import Field
 from hpo_lib.backends import IMAGES, is_allowed_image
 from hpo_lib.backends.pod_fields import FIELDS, MAPS, begins_field, list_of
 from hpo_lib.backends.pod_shape import misfits, without_indices
-from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, name_of, within
-from hpo_lib.spec.variables import looks_secret
+from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, within
+from hpo_lib.spec import variables
 from hpo_lib.validation import Strict, shown
 
 #: So many wrong shapes are told: finding the nearest known field takes time.
@@ -64,11 +64,17 @@ class KubernetesRules(PodRules):
 
 
 def refusals(
-    pod: Json, rules: PodRules, more: Sequence[str] = (), container: str = CONTAINER
+    pod: Json,
+    rules: PodRules,
+    more: Sequence[str] = (),
+    container: str = CONTAINER,
+    *,
+    own_program: bool = True,
 ) -> list[str]:
     """List, a line each, what of a conf's part of a pod is malformed or not allowed.
 
     `more` are further fields that it may set; with the image among them, it may add containers.
+    `own_program` says that the conf decides what the container runs.
     """
     wrong = list(islice(misfits(pod), _MOST_MISFITS))
     lines = [f"{path}: {words}" if path else words for path, words in wrong]
@@ -81,12 +87,7 @@ def refusals(
     strangers = [name for name in containers(pod) if name != container]
     if strangers and not within("spec.containers.image", allow):
         lines.append(f"spec.containers: must hold {container} alone, got {shown(strangers)}")
-    lines += [
-        f"spec.containers.env: {name} looks like a secret, which a spec must not hold; name a "
-        "Kubernetes secret by valueFrom"
-        for name in _plain_variables(pod)
-        if looks_secret(name)
-    ]
+    lines += variable_refusals(pod, own_program=own_program)
     return list(dict.fromkeys(lines))
 
 
@@ -96,7 +97,7 @@ def field_refusals(path: str, value: Any, rules: PodRules, allow: Sequence[str])
         yield f"{path}: names with {LABEL} in front are taken, got {shown(value)}"
     elif path == "spec.volumes.name" and str(value).startswith("hpo-"):
         yield f"{path}: names with hpo- in front are taken, got {shown(value)}"
-    elif not (_is_harmless(path, value) or _is_allowed(path, value, allow)):
+    elif not (_is_harmless(path, value) or is_allowed(path, value, allow)):
         yield (
             f"{path}: is not allowed by this installation, got {shown(value)}; its operator "
             f"can name it under {rules.section}.allow in config/deployment.yaml"
@@ -128,7 +129,8 @@ def _is_harmless(path: str, value: Any) -> bool:
     return path in FIELDS or within(path, MAPS) or (empty and (not path or begins_field(path)))
 
 
-def _is_allowed(path: str, value: Any, allow: Sequence[str]) -> bool:
+def is_allowed(path: str, value: Any, allow: Sequence[str]) -> bool:
+    """Say whether the operator allows a field: what lies below it, or some of its values."""
     return any(_fits(path, value, *one.partition("=")) for one in allow)
 
 
@@ -213,12 +215,36 @@ def _tolerated(spec: Json) -> Iterator[Choice]:
         yield "spec.tolerations", str(one.get("key", "")), None if value is None else str(value)
 
 
-def _plain_variables(pod: Json) -> Iterator[str]:
-    """Name the variables of containers whose values stand in the pod itself."""
-    for container in _listed(_listed_in(pod, "spec"), "containers"):
-        for variable in _listed(container, "env"):
-            if "value" in variable and name_of(variable):
-                yield str(variable["name"])
+def variable_refusals(value: Any, *, own_program: bool = True) -> Iterator[str]:
+    """Say which variables may not be set, of whatever has an `env` or an `envFrom` in JSON."""
+    for path, variable in _below(value, "env"):
+        name = str(variable.get("name", ""))
+        found = list(variables.taken(name, own_program=own_program)) if name else []
+        yield from (f"{path}: {line}" for line in found)
+        if "value" in variable and not found and variables.looks_secret(name):
+            yield (
+                f"{path}: {name} looks like a secret, which a spec must not hold; name a "
+                "Kubernetes secret by valueFrom"
+            )
+    for path, source in _below(value, "envFrom"):
+        prefix = str(source.get("prefix", ""))
+        if variables.begins_taken(prefix):
+            yield f"{path}.prefix: must not be the beginning of a name that is taken, got {prefix}"
+
+
+def _below(value: Any, key: str, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Give the variables that stand below a key, in a list or as a mapping, wherever it is."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _below(one, key, path)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            here = f"{path}.{name}" if path else str(name)
+            if name == key and isinstance(inner, Mapping):
+                yield from ((here, {"name": one, "value": said}) for one, said in inner.items())
+            elif name == key and isinstance(inner, list | tuple):
+                yield from ((here, one) for one in inner if isinstance(one, Mapping))
+            yield from _below(inner, key, here)
 
 
 def _listed_in(value: Json, name: str) -> Json:

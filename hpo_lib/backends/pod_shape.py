@@ -82,19 +82,24 @@ def _of_model(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, Mapping):
         yield path, f"must be a mapping, got {shown(value)}"
         return
-    fields, required = _fields(kind)
+    known, required = _fields(kind)
     for name, one in value.items():
-        if name in fields:
-            yield from misfits(one, fields[name], _under(path, name))
+        if name in known:
+            yield from misfits(one, known[name], _under(path, name))
         else:
-            yield _under(path, name), f"there is no such field{nearest(str(name), fields)}"
+            yield _under(path, name), f"there is no such field{nearest(str(name), known)}"
     for name in sorted(required - set(value)):
         yield _under(path, name), "is required"
 
 
+def fields(kind: str) -> Mapping[str, str]:
+    """Give the types of a model's fields by their names in JSON."""
+    return _fields(kind)[0]
+
+
 @cache
 def _fields(kind: str) -> tuple[Mapping[str, str], frozenset[str]]:
-    """Give the types of a model's fields by their names in JSON, and which have to be there."""
+    """Give the same, and which of them have to be there."""
     try:
         from kubernetes.client import models
     except ImportError:

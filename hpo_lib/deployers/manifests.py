@@ -134,7 +134,7 @@ def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
     if options.replicas > rules.max_replicas:
         yield f"replicas: must be at most {rules.max_replicas} here, got {options.replicas}"
     if options.pod_template:
-        lines = refusals(options.pod_template, rules, container=SERVER)
+        lines = refusals(options.pod_template, rules, container=SERVER, own_program=False)
         yield from (f"pod_template: {line}" for line in lines)
 
 

@@ -216,7 +216,10 @@ def test_what_ec2_is_asked_for_with_gpus() -> None:
 
 def test_a_named_definition_is_overridden() -> None:
     made = backend(
-        task_definitions=("train:*",), task_roles=(ROLE,), launch_types=("FARGATE", "EC2")
+        task_definitions=("train:*",),
+        containers=("main",),
+        task_roles=(ROLE,),
+        launch_types=("FARGATE", "EC2"),
     )
     wanted = trial(task_definition="train:7", container="main", task_role=ROLE, launch_type="EC2")
     definition, run = ask(made, wanted, gpu=1, cpu=4.0, memory_bytes=16 * GIB)

@@ -32,7 +32,7 @@ BACKENDS: dict[str, Any] = {
     "kubernetes": lambda home: KubernetesBackend(home, connect=lambda: None),
     "local": lambda home: LocalBackend(home, home),
 }
-CONTAINERS = [{"name": "main"}, {"name": "proxy", "image": "i"}]
+CONTAINERS = [{"name": "main"}, {"name": "proxy", "image": "hpo-trial:1"}]
 JOB = {"apiVersion": "batch/v1", "kind": "Job"}
 OPTIONS: dict[str, Any] = {
     "job": {"resource": JOB | {"spec": {"template": {"spec": {"containers": CONTAINERS}}}}}
@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def conf(backend: str, **changes: Any) -> dict[str, Any]:
-    image = {} if backend == "local" else {"image": "i"}
+    image = {} if backend == "local" else {"image": "hpo-trial:1"}
     return {
         "name": "returns",
         "objective": {"metric": "loss", "direction": "minimize"},
@@ -77,7 +77,7 @@ def test_what_a_backend_does_not_bring_needs_artifacts(tmp_path: Path) -> None:
     )
     assert refused(tmp_path, "ecs") == [said]
     assert refused(tmp_path, "ecs", artifacts={"uri": "s3://bucket/x"}) == []
-    final = {"trial": {"backend": "ecs", "image": "i"}}
+    final = {"trial": {"backend": "ecs", "image": "hpo-trial:1"}}
     assert refused(tmp_path, "local", final=final) == [said], "also if only its winner is there"
 
 
