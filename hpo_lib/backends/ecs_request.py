@@ -257,7 +257,7 @@ _FARGATE = {
 def _allowed(value: str, allowed: Sequence[str], *, patterns: bool) -> bool:
     if not patterns:
         return value in allowed
-    return any(fnmatchcase(value, pattern) for pattern in allowed)
+    return "${" not in value and any(fnmatchcase(value, pattern) for pattern in allowed)
 
 
 def _named_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:

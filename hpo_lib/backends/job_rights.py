@@ -14,7 +14,7 @@ from hpo_lib.backends.pod_rights import (
     refusals,
     variable_refusals,
 )
-from hpo_lib.backends.pod_shape import JOB, fields, misfits
+from hpo_lib.backends.pod_shape import JOB, NONE, Misfits, fields
 from hpo_lib.backends.pods import containers, leaves, within
 from hpo_lib.backends.resource import (
     BATCH,
@@ -111,11 +111,11 @@ def refused_fields(options: JobOptions, rules: KubernetesRules, jobs: JobRules) 
 def _beside(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> Iterator[str]:
     """Say what is not allowed of all that stands beside the pod templates."""
     beside = with_templates(as_text(options.resource), lambda _: {})
-    if options.kind == BATCH:
-        yield from (f"{path}: {words}" for path, words in misfits(beside, JOB))
+    misfits = Misfits.of(beside, JOB) if options.kind == BATCH else NONE
+    yield from misfits.lines
     yield from variable_refusals(beside)
     for path, value in leaves(beside):
-        if within(path, ("metadata",)):
+        if within(path, ("metadata",)) or misfits.hold(path):
             continue
         yield from list_refusals(path, value, rules)
         if set(path.split(".")) & _of_pods() and not is_allowed(path, value, jobs.allow):

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from hpo_lib.backends import IMAGES, is_allowed_image
 from hpo_lib.backends.pod_fields import FIELDS, MAPS, begins_field, list_of
-from hpo_lib.backends.pod_shape import misfits, without_indices
+from hpo_lib.backends.pod_shape import Misfits
 from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, within
 from hpo_lib.spec import variables
 from hpo_lib.validation import Strict, shown
 
-#: So many wrong shapes are told: finding the nearest known field takes time.
-_MOST_MISFITS = 50
 _OURS = (f"metadata.annotations.{LABEL}", f"metadata.labels.{LABEL}")
+_ENVIRONMENTS = ("env", "envFrom")
 _GRACE = "terminationGracePeriodSeconds"
 
 
@@ -76,13 +74,11 @@ def refusals(
     `more` are further fields that it may set; with the image among them, it may add containers.
     `own_program` says that the conf decides what the container runs.
     """
-    wrong = list(islice(misfits(pod), _MOST_MISFITS))
-    lines = [f"{path}: {words}" if path else words for path, words in wrong]
-    misshapen = {without_indices(path) for path, _ in wrong}
-    allow = (*more, *rules.allow)
+    misfits, allow = Misfits.of(pod), (*more, *rules.allow)
+    lines = list(misfits.lines)
     for path, value in leaves(pod):
-        if not _lies_below(path, misshapen):
-            lines += field_refusals(path, value, rules, allow)
+        if not misfits.hold(path):
+            lines += _field_refusals(path, value, rules, allow)
     lines += _node_refusals(pod, rules)
     strangers = [name for name in containers(pod) if name != container]
     if strangers and not within("spec.containers.image", allow):
@@ -91,7 +87,7 @@ def refusals(
     return list(dict.fromkeys(lines))
 
 
-def field_refusals(path: str, value: Any, rules: PodRules, allow: Sequence[str]) -> Iterator[str]:
+def _field_refusals(path: str, value: Any, rules: PodRules, allow: Sequence[str]) -> Iterator[str]:
     """Say why a conf may not set a field of a pod to this value."""
     if path.startswith(_OURS):
         yield f"{path}: names with {LABEL} in front are taken, got {shown(value)}"
@@ -164,11 +160,6 @@ def _is_within(value: Any, most: int) -> bool:
     return isinstance(value, int) and 0 <= value <= most
 
 
-def _lies_below(path: str, places: set[str]) -> bool:
-    names = path.split(".")
-    return any(".".join(names[:length]) in places for length in range(len(names) + 1))
-
-
 def _node_refusals(pod: Json, rules: PodRules) -> Iterator[str]:
     """Say which nodes a conf may not choose, and which taints it may not pass."""
     spec = _listed_in(pod, "spec")
@@ -217,34 +208,33 @@ def _tolerated(spec: Json) -> Iterator[Choice]:
 
 def variable_refusals(value: Any, *, own_program: bool = True) -> Iterator[str]:
     """Say which variables may not be set, of whatever has an `env` or an `envFrom` in JSON."""
-    for path, variable in _below(value, "env"):
-        name = str(variable.get("name", ""))
+    for path, one in _variables(value):
+        name, prefix = str(one.get("name", "")), str(one.get("prefix", ""))
         found = list(variables.taken(name, own_program=own_program)) if name else []
         yield from (f"{path}: {line}" for line in found)
-        if "value" in variable and not found and variables.looks_secret(name):
+        if "value" in one and not found and variables.looks_secret(name):
             yield (
                 f"{path}: {name} looks like a secret, which a spec must not hold; name a "
                 "Kubernetes secret by valueFrom"
             )
-    for path, source in _below(value, "envFrom"):
-        prefix = str(source.get("prefix", ""))
         if variables.begins_taken(prefix):
             yield f"{path}.prefix: must not be the beginning of a name that is taken, got {prefix}"
 
 
-def _below(value: Any, key: str, path: str = "") -> Iterator[tuple[str, Json]]:
-    """Give the variables that stand below a key, in a list or as a mapping, wherever it is."""
+def _variables(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Give the variables below every `env` and `envFrom`, which may be lists or mappings."""
     if isinstance(value, list | tuple):
         for one in value:
-            yield from _below(one, key, path)
+            yield from _variables(one, path)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             here = f"{path}.{name}" if path else str(name)
-            if name == key and isinstance(inner, Mapping):
+            if name in _ENVIRONMENTS and isinstance(inner, Mapping):
                 yield from ((here, {"name": one, "value": said}) for one, said in inner.items())
-            elif name == key and isinstance(inner, list | tuple):
+            elif name in _ENVIRONMENTS and isinstance(inner, list | tuple):
                 yield from ((here, one) for one in inner if isinstance(one, Mapping))
-            yield from _below(inner, key, here)
+            if isinstance(inner, Mapping | list | tuple):
+                yield from _variables(inner, here)
 
 
 def _listed_in(value: Json, name: str) -> Json:

@@ -7,8 +7,10 @@ not know without a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,10 +33,40 @@ _PLAIN: Mapping[str, tuple[tuple[type, ...], str]] = {
 _AMOUNTS = frozenset({"divisor", "limits", "overhead", "requests", "sizeLimit"})
 #: What is merged below our own part, which has the rest.
 _IN_PARTS = frozenset({"V1PodSpec"})
+#: So many are told: finding the nearest known field takes time.
+_MOST = 50
 _INDEX = re.compile(r"\.\d+(?=\.|$)")
 
 
-def misfits(value: Any, kind: str = POD, path: str = "") -> Iterator[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Misfits:
+    """What does not have its shape: a line each, and the places, as paths without indices."""
+
+    lines: Sequence[str]
+    places: frozenset[str]
+
+    @classmethod
+    def of(cls, value: Any, kind: str = POD) -> Misfits:
+        """Hold JSON against a model of Kubernetes' client; of many misfits give the first."""
+        found = list(islice(_misfits(value, kind, ""), _MOST))
+        lines = [f"{path}: {words}" if path else words for path, words in found]
+        return cls(lines, frozenset(_INDEX.sub("", path) for path, _ in found))
+
+    def hold(self, path: str) -> bool:
+        """Say whether a path, without indices, is one of the places or lies below one."""
+        names = path.split(".")
+        return any(".".join(names[:length]) in self.places for length in range(len(names) + 1))
+
+
+NONE = Misfits((), frozenset())
+
+
+def fields(kind: str) -> Mapping[str, str]:
+    """Give the types of a model's fields by their names in JSON."""
+    return _fields(kind)[0]
+
+
+def _misfits(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     """Yield the path of everything that does not have the shape of its kind, and what is wrong.
 
     A text that is a placeholder alone may stand for a number or for true and false.
@@ -50,11 +82,6 @@ def misfits(value: Any, kind: str = POD, path: str = "") -> Iterator[tuple[str, 
         yield from _of_model(value, kind, path)
 
 
-def without_indices(path: str) -> str:
-    """Leave out of a path which one of a list it is, as `pods.leaves` does."""
-    return _INDEX.sub("", path)
-
-
 def _of_plain(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     types, words = _PLAIN[kind]
     fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
@@ -67,7 +94,7 @@ def _of_list(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"must be a list, got {shown(value)}"
         return
     for number, one in enumerate(value):
-        yield from misfits(one, kind, _under(path, number))
+        yield from _misfits(one, kind, _under(path, number))
 
 
 def _of_map(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
@@ -75,7 +102,7 @@ def _of_map(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"must be a mapping, got {shown(value)}"
         return
     for name, one in value.items():
-        yield from misfits(one, kind, _under(path, name))
+        yield from _misfits(one, kind, _under(path, name))
 
 
 def _of_model(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
@@ -85,16 +112,11 @@ def _of_model(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     known, required = _fields(kind)
     for name, one in value.items():
         if name in known:
-            yield from misfits(one, known[name], _under(path, name))
+            yield from _misfits(one, known[name], _under(path, name))
         else:
             yield _under(path, name), f"there is no such field{nearest(str(name), known)}"
     for name in sorted(required - set(value)):
         yield _under(path, name), "is required"
-
-
-def fields(kind: str) -> Mapping[str, str]:
-    """Give the types of a model's fields by their names in JSON."""
-    return _fields(kind)[0]
 
 
 @cache
@@ -105,7 +127,7 @@ def _fields(kind: str) -> tuple[Mapping[str, str], frozenset[str]]:
     except ImportError:
         raise SpecError(
             "trial.options: a pod is held against Kubernetes' own models, of the package "
-            "kubernetes: pip install 'hpo[kubernetes]'"
+            "kubernetes: pip install 'hpo-lib[kubernetes]'"
         ) from None
     model = getattr(models, kind)
     names = model.attribute_map

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_field_of_another_type_is_told_with_its_path(path: str) -> None:
         return value | {names[0]: broken(value[names[0]], names[1:])}
 
     lines = refusals(broken(POD[path], path.split(".")), OPEN)
-    found = [pod_shape.without_indices(line.partition(":")[0]) for line in lines]
+    found = [re.sub(r"\.\d+", "", line.partition(":")[0]) for line in lines]
     assert path in found
 
 

@@ -395,6 +395,10 @@ ATTACKS: list[tuple[Callable[[], None], str]] = [
     (lambda: ecs({"launch_type": "EC2"}), "trial.options.launch_type"),
     (lambda: ecs({"subnets": ["subnet-9"]}), "trial.options.subnets"),
     (lambda: ecs({"task_definition": "admin:1"}, image=None), "trial.options.task_definition"),
+    (
+        lambda: ecs({"secrets": [{"env": "KEY", "arn": "arn:aws:s:${params.x}"}]}),
+        "trial.options.secrets: this installation allows arn:aws:s:*, got",
+    ),
     (lambda: named({"container": "vault"}), "trial.options.container: this installation allows t"),
     (
         lambda: ecs({"secrets": [{"env": "LD_PRELOAD", "arn": "arn:aws:s:x"}]}),
