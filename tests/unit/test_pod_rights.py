@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kubernetes.client import models
 
-from hpo_lib.backends import pod_shape
+from hpo_lib.backends import AttemptName, Request, pod_shape
+from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.pod_fields import FIELDS, MAPS, list_of
 from hpo_lib.backends.pod_rights import KubernetesRules, refusals
+from hpo_lib.backends.pods import merged
+from hpo_lib.errors import SpecError
+from hpo_lib.spec.trial_section import TrialSpec
 
 LISTS = (
     *("claims", "config_maps", "image_pull_secrets", "node_selectors", "priority_classes"),
@@ -287,3 +294,84 @@ def test_what_is_ours_stays_ours_whatever_is_allowed(asked: Any, line: str) -> N
     rules = KubernetesRules(allow=("metadata", "spec"))
     (said,) = refusals(asked, rules)
     assert said.startswith(line)
+
+
+MINE = KubernetesRules(
+    namespaces=("mine",), images=("mine",), **dict.fromkeys(LISTS, ("mine", "mine=mine"))
+)
+PLACES = sorted(POD)
+WORDS = st.sampled_from(
+    [*["mine"] * 4, *["theirs"] * 2, "${params.x}", "In", "Exists", "Equal", "LD_PRELOAD"]
+)
+
+
+def worded(value: Any, draw: Any) -> Any:
+    """Put drawn words where a sample has some text."""
+    if isinstance(value, dict):
+        return {draw(WORDS) if k == "some" else k: worded(v, draw) for k, v in value.items()}
+    if isinstance(value, list):
+        return [worded(one, draw) for one in value]
+    return draw(WORDS) if value == "some" else value
+
+
+@st.composite
+def templates(draw: Any) -> dict[str, Any]:
+    """Parts of a pod: some fields of Kubernetes', with words that are listed and others."""
+    judged, others = st.sampled_from(sorted(FIELDS)), st.sampled_from(PLACES)
+    places = draw(st.lists(st.one_of(*[judged] * 5, others), min_size=1, max_size=3))
+    return merged(*(worded(POD[place], draw) for place in places))
+
+
+def named(value: Any, *keys: str) -> Iterator[Any]:
+    """Give all that stands under these keys, wherever it is."""
+    for one in value if isinstance(value, list) else []:
+        yield from named(one, *keys)
+    for key, inner in value.items() if isinstance(value, dict) else []:
+        if key in keys:
+            yield inner
+        yield from named(inner, *keys)
+
+
+@given(templates())
+@settings(max_examples=1_000)
+def test_what_is_sent_has_no_right_beyond_the_lists(asked: dict[str, Any]) -> None:
+    """An oracle of its own: it looks at the pod that is created, and knows no field table."""
+    backend = KubernetesBackend(Path("home"), connect=lambda: None, rules=MINE)
+    options = {"pod_template": asked}
+    try:
+        backend.permit(TrialSpec(backend="kubernetes", image="mine", options=options))
+    except SpecError:
+        return
+    handle = backend.handle(AttemptName("5707e", "000001-x", 1, 1, options))
+    pod = backend.wanted(handle, Request(["sh"], {}, 60.0, image="mine", options=options))
+    bare = backend.wanted(handle | {"namespace": "mine"}, Request(["sh"], {}, 60.0, image="mine"))
+    assert pod["metadata"] == bare["metadata"], "nothing of a conf's"
+    spec, of_ours = pod["spec"], bare["spec"]
+    judged = (
+        *("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "volumes"),
+        *("containers", "serviceAccountName", "priorityClassName", "runtimeClassName"),
+        *("imagePullSecrets", "terminationGracePeriodSeconds"),
+    )
+    assert {k: v for k, v in spec.items() if k not in judged} == {
+        k: v for k, v in of_ours.items() if k not in judged
+    }
+    (container,), (own,) = spec["containers"], of_ours["containers"]
+    free = ("env", "volumeMounts", "workingDir", "imagePullPolicy")
+    assert {k: v for k, v in container.items() if k not in free} == {
+        k: v for k, v in own.items() if k not in free
+    }
+    assert not any(name.startswith("LD_") for name in named(container["env"], "name"))
+    kinds = {"name", "emptyDir", "configMap", "secret", "persistentVolumeClaim"}
+    assert all(set(volume) <= kinds for volume in spec["volumes"])
+    sources = ("configMap", "configMapKeyRef", "secretKeyRef")
+    names = [one["name"] for one in named(spec, *sources) if "name" in one]
+    names += named(spec, "claimName", "secretName", "serviceAccountName", "priorityClassName")
+    names += named(spec, "runtimeClassName", "topologyKey")
+    names += named(spec.get("imagePullSecrets", []), "name")
+    names += named(spec.get("tolerations", []), "key")
+    names += [*spec.get("nodeSelector", {})]
+    names += named(spec.get("affinity", {}).get("nodeAffinity", {}), "key")
+    assert set(names) <= {"mine"}
+    assert all("key" in one for one in spec.get("tolerations", []))
+    assert not [*named(spec, "namespaces", "namespaceSelector", "mountPropagation")]
+    assert spec.get("terminationGracePeriodSeconds", 0) <= MINE.max_grace_s
