@@ -307,7 +307,8 @@ class TestKubernetesDeployer(DeployerContract):
     def test_what_the_cluster_refuses_is_said(self, namespace: str) -> None:
         template = {"spec": {"nodeSelector": {"not a label": "x"}}}
         options = ServeOptions(pod_template=template)
-        deployer = KubernetesDeployer("digits", options, connect, rules(namespace))
+        allowed = rules(namespace, node_selectors=("*",))
+        deployer = KubernetesDeployer("digits", options, connect, allowed)
         with pytest.raises(SpecError, match=r"kubernetes refuses: .*not a label"):
             deployer.stage(self.made(1))
 
