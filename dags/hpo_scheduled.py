@@ -1,4 +1,7 @@
-"""The DAGs `hpo_scheduled_<file>`: one per file in config/experiments that has a `schedule`."""
+"""The DAGs `hpo_scheduled_<file>`: one per file in config/experiments that has a `schedule`.
+
+The files of a team are in the folder of its name there, its DAGs are `hpo_scheduled_<team>.<file>`.
+"""
 
 from __future__ import annotations
 
@@ -11,5 +14,5 @@ from hpo_airflow.scheduled_dag import scheduled
 from hpo_lib.runs.scheduled_files import scheduled_files
 
 _folder = settings.experiments(Path(__file__).resolve().parents[1])
-for _file in scheduled_files(_folder, get_parsing_context().dag_id):
+for _file in scheduled_files(_folder, get_parsing_context().dag_id, settings.teams()):
     globals()[_file.dag_id] = scheduled(_file)

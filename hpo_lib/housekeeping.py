@@ -38,9 +38,10 @@ def sweep(
                 yield _left(store, run, installation, why)
         except Exception as error:
             yield f"run {run.id}: could not be closed: {error or repr(error)}"
-    for name in sorted({name for run in [*going, *store.runs()] for name in run.outline.backends}):
+    used = {(run.team, name) for run in [*going, *store.runs()] for name in run.outline.backends}
+    for team, name in sorted(used):
         try:
-            yield from _leftovers(store, name, installation.backends[name]())
+            yield from _leftovers(store, name, installation.of(team).backends[name]())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
     # Last, because a deployment may use up all the time.
@@ -76,6 +77,7 @@ def _closed(
     why: str | None = None,
     by: Actor = ITSELF,
 ) -> str:
+    installation = installation.of(run.team)
     ended = lifecycle.finish(store, run.key, installation, lambda _: why, by)
     model = store.models.of_run(run.id)
     if model is not None and model.awaits_verdict:

@@ -10,6 +10,8 @@ HPO_GRACE_S      seconds that a local trial survives without its Airflow task (6
 HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
 HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
 HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
+
+In that file `teams` says what each team has for itself; what it does not say is the installation's.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Never, Protocol, TypeVar
 
 from hpo_lib import registry
 from hpo_lib.backends import Backend, Site
+from hpo_lib.core.teams import Team, teams_of
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
 from hpo_lib.errors import (
@@ -38,6 +41,8 @@ from hpo_lib.spec.yaml_core import operators
 from hpo_lib.validation import Strict, parse
 
 _Rules = TypeVar("_Rules", bound=Strict)
+#: Sections of config/deployment.yaml that a team may have for itself, beside those of backends.
+_SECTIONS = ("artifacts", "inputs", "job", "kubernetes", "mlflow", "sagemaker", "serve")
 
 
 def _no_deployer(spec: Spec, store: str) -> Deployer:  # noqa: ARG001 - what others are like
@@ -57,11 +62,12 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What this installation offers: folder for results, and how wide and long a DAG may be.
+    """What this installation offers a team: folder for results, how wide and long a DAG may be.
 
     `artifacts` are URIs below which a spec's artifacts may lie, with their storage options;
     `inputs` is where the data and code that a spec declares may lie, `config` the digest of
-    config/deployment.yaml.
+    config/deployment.yaml. `team` is empty for what belongs to no team, `teams` are all there are,
+    `elsewhere` gives the same for another team.
     """
 
     home: Path
@@ -72,6 +78,18 @@ class Installation:
     deployers: Callable[[Spec, str], Deployer] = _no_deployer
     inputs: Inputs = field(default_factory=Inputs)
     config: str = ""
+    team: str = ""
+    teams: Mapping[str, Team] = field(default_factory=dict)
+    elsewhere: Callable[[str], Installation] | None = None
+
+    def of(self, team: str) -> Installation:
+        """Give what is offered to a team, be it one that the operator no longer names."""
+        return self if self.elsewhere is None or team == self.team else self.elsewhere(team)
+
+    @property
+    def rules(self) -> Team:
+        """What the operator says of the team; of no team, nothing."""
+        return self.teams.get(self.team, Team())
 
     def deployer(self, spec: Spec, store: str = "") -> Deployer:
         """Build what `deploy` names, for a store; SpecError if it is not there or not allowed."""
@@ -81,13 +99,14 @@ class Installation:
         """Build the backend that the spec names; HpoError if it is not there."""
         if spec.trial.backend not in self.backends:
             there = ", ".join(sorted(self.backends))
-            raise HpoError(f"backend {spec.trial.backend} is not there; there are: {there}")
+            whose = f" for team {self.team}" if self.team else ""
+            raise HpoError(f"backend {spec.trial.backend} is not there{whose}; there are: {there}")
         return self.backends[spec.trial.backend]()
 
 
 def backend_of(run: Run, trial: Trial, installation: Installation) -> Backend:
     """Build the backend that runs this trial of the run."""
-    return installation.backend(spec_of(run, trial))
+    return installation.of(run.team).backend(spec_of(run, trial))
 
 
 class Connections(Protocol):
@@ -133,12 +152,13 @@ class Environment:
     """The Site that an operator has set up: see the top of this module.
 
     `root` is the folder that holds dags/, plugins/ and config/. Everything is read when it is
-    asked for.
+    asked for. For a `team`, its part of the file goes before the installation's.
     """
 
     root: Path
     connections: Connections = field(default_factory=NoConnections)
     variables: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    team: str = ""
 
     @property
     def home(self) -> Path:
@@ -191,21 +211,54 @@ class Environment:
 
     def rules(self, section: str, kind: type[_Rules]) -> _Rules:
         """Read what a conf may ask of a backend or a deployer; SpecError."""
-        asked = self._config().get(section) or {}
-        return parse(kind, asked, at=f"config/deployment.yaml: {section}")
+        config, own = self._config(), self._own_config()
+        said = {**(config.get(section) or {}), **(own.get(section) or {})}
+        whose = f"teams.{self.team}." if section in own else ""
+        return parse(kind, said, at=f"config/deployment.yaml: {whose}{section}")
+
+    @property
+    def teams(self) -> dict[str, Team]:
+        """The teams that the operator names; SpecError."""
+        at = "config/deployment.yaml: teams"
+        return teams_of(self._config().get("teams"), (*_SECTIONS, *registry.backends()), at)
+
+    @property
+    def may(self) -> Team:
+        """What the operator says of the team; of no team, nothing."""
+        return self.teams.get(self.team, Team())
 
     def cluster(self, connection: str | None) -> Any:
         """Make a client of Kubernetes."""
+        self._check_connection(connection)
         return self.connections.cluster(connection)
 
     def aws(self, connection: str | None, region: str | None, service: str) -> Any:
         """Make a client of one of Amazon's services."""
+        self._check_connection(connection)
         return self.connections.aws(connection, region, service)
 
+    def _storage_options(self, connection: str) -> Options:
+        self._check_connection(connection)
+        return self.connections.storage_options(connection)
+
+    def _check_connection(self, connection: str | None) -> None:
+        """Keep a team to the connections that it may use, if the operator names any."""
+        allowed = self.may.connections
+        if allowed is not None and connection not in allowed:
+            raise SpecError(
+                f"connection {connection or 'of this machine'}: team {self.team} may use "
+                f"{', '.join(allowed) or 'none'}"
+            )
+
     def _offers(self, *sections: str) -> Offers:
-        config = self._config()
-        places = {uri: name for one in sections for uri, name in (config.get(one) or {}).items()}
-        return artifacts.offers(places, self.connections.storage_options)
+        """Give the places of sections; a team's own section stands in place of the common one."""
+        said = {**self._config(), **self._own_config()}
+        places = {uri: name for one in sections for uri, name in (said.get(one) or {}).items()}
+        return artifacts.offers(places, self._storage_options)
+
+    def _own_config(self) -> Mapping[str, Any]:
+        """Read what the team's part of the file says of the installation's sections."""
+        return {} if self.team not in self.teams else self._config()["teams"][self.team] or {}
 
     @property
     def _path(self) -> Path:
@@ -219,18 +272,27 @@ class Environment:
 
 
 def installation_of(
-    environment: Environment, deployers: Callable[[Spec, str], Deployer] = _no_deployer
+    environment: Environment,
+    deployers: Callable[[Environment, Spec, str], Deployer] = lambda _, *it: _no_deployer(*it),
 ) -> Installation:
-    """Put together what an operator has set up, with every backend that is registered."""
+    """Put together what an operator has set up, with every backend that is registered.
+
+    A team has those backends that the operator leaves it.
+    """
+    allowed = environment.may.backends
+    names = [one for one in registry.backends() if allowed is None or one in allowed]
     return Installation(
         home=environment.home,
-        backends={name: partial(built, name, environment) for name in registry.backends()},
+        backends={name: partial(built, name, environment) for name in names},
         max_waves=environment.max_waves,
         max_parallel=environment.max_parallel,
         artifacts=environment.offers,
-        deployers=deployers,
+        deployers=partial(deployers, environment),
         inputs=environment.inputs,
         config=environment.digest,
+        team=environment.team,
+        teams=environment.teams,
+        elsewhere=lambda team: installation_of(replace(environment, team=team), deployers),
     )
 
 

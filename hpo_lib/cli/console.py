@@ -15,7 +15,7 @@ from hpo_lib.errors import HpoError, SpecError
 
 if TYPE_CHECKING:
     from hpo_lib.cli.embedded import Embedded
-    from hpo_lib.installation import Installation
+    from hpo_lib.installation import Environment, Installation
     from hpo_lib.records.audit import Actor
     from hpo_lib.spec import Spec
 
@@ -87,7 +87,7 @@ def installation() -> Installation:
     return installation_of(Environment(_place()), _check_options)
 
 
-def _check_options(spec: Spec, store: str) -> Any:  # noqa: ARG001 - what a DAG has builds deployers
+def _check_options(_: Environment, spec: Spec, store: str) -> Any:  # noqa: ARG001 - as DAGs' own
     """Check `deploy.options` only: a deployer can be built only in a DAG."""
     from hpo_lib.registry import load
     from hpo_lib.validation import parse

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import home, store_url, user
+from hpo_lib.core.teams import owner_of, within
 from hpo_lib.errors import HpoError
 from hpo_lib.records import ModelStatus
 from hpo_lib.words import moment, number, utc
@@ -59,7 +61,8 @@ def rollback(options: argparse.Namespace) -> int:
         champion = deployment.roll_back(store, options.experiment, options.to, user(), why)
         print(f"{options.experiment}: version {champion.version} is the champion")
         try:
-            deployment.serve(store, options.experiment, _installation(), print)
+            here = _installation(owner_of(options.experiment))
+            deployment.serve(store, options.experiment, here, print)
         except HpoError as error:
             print(f"it is not served from here: {error}")
             print(
@@ -98,20 +101,20 @@ def _is_there(folder: str) -> bool:
         return False
 
 
-def _installation() -> Installation:
-    """Offer what this machine can deploy by itself: packages on its disk."""
+def _installation(team: str) -> Installation:
+    """Offer what this machine can deploy for a team by itself: packages on its disk."""
     from hpo_lib.installation import Installation
 
-    return Installation(home(), {}, deployers=_deployer)
+    return Installation(home(), {}, deployers=partial(_deployer, team), team=team)
 
 
-def _deployer(spec: Spec, _: str) -> Deployer:
+def _deployer(team: str, spec: Spec, _: str) -> Deployer:
     from hpo_lib.deployers.package import PackageDeployer
 
     asked = spec.deploy
     if asked is None or asked.to != "package":
         raise HpoError(f"deploy.to is {asked.to if asked else 'not set'}")
-    return PackageDeployer.at(spec.name, asked.options, home(), {})
+    return PackageDeployer.at(within(team, spec.name), asked.options, home(), {})
 
 
 def _add_models(commands: Any) -> None:

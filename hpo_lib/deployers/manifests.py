@@ -140,8 +140,9 @@ def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
 
 def label(text: str) -> str:
     """Turn any name into one that a Service may have, always the same."""
-    word = text if re.match("[a-z]", text) else f"hpo-{text}"
-    if len(word) <= _LONGEST:
+    plain = re.sub("[^a-z0-9-]", "-", text.lower())
+    word = plain if re.match("[a-z]", plain) else f"hpo-{plain}"
+    if plain == text and len(word) <= _LONGEST:
         return word
     return f"{word[: _LONGEST - 9].rstrip('-')}-{digest(text)}"
 

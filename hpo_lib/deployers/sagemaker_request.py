@@ -85,7 +85,7 @@ class SageMakerRules(Strict):
 
 def permitted(experiment: str, options: SageMakerOptions, rules: SageMakerRules) -> Json:
     """Give the endpoint, image, role and so on to use; SpecError if they are not allowed."""
-    endpoint = options.endpoint or experiment
+    endpoint = options.endpoint or _endpoint(experiment)
     lines = []
     if not any(fnmatchcase(endpoint, one) for one in rules.endpoints):
         lines.append(_refusal("endpoint", rules.endpoints, endpoint))
@@ -136,6 +136,15 @@ def _shortened(text: str, room: int) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{text[: room - 9].rstrip('-')}-{digest}"
+
+
+def _endpoint(experiment: str) -> str:
+    """Name the endpoint of an experiment; a team's has signs in its name that SageMaker refuses."""
+    plain = re.sub("[^A-Za-z0-9-]", "-", experiment)
+    if plain == experiment:
+        return experiment
+    digest = hashlib.sha256(experiment.encode()).hexdigest()[:8]
+    return f"{plain[: _LONGEST - 9].rstrip('-')}-{digest}"
 
 
 def tags_of(experiment: str) -> list[Json]:

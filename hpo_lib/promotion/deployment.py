@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hpo_lib.core.teams import owner_of
 from hpo_lib.deployers import Deployer
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.installation import Installation
@@ -130,11 +131,11 @@ def _deployers(store: Store, installation: Installation) -> rollout.Deployers:
         run = store.run_by_id(model.run_id)
         way = (run.experiment, run.outline.deploy)
         if way not in built:
-            built[way] = installation.deployer(run.spec, store.id)
+            built[way] = installation.of(run.team).deployer(run.spec, store.id)
         return built[way]
 
     return deployer_of
 
 
 def _files(installation: Installation) -> rollout.Files:
-    return lambda model: challenger.files_of(model, installation)
+    return lambda model: challenger.files_of(model, installation.of(owner_of(model.experiment)))

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo_lib.core.objective import Goal
+from hpo_lib.core.teams import own_name
 from hpo_lib.core.trial import Action, Observation, Origin, Trial, TrialState
 from hpo_lib.errors import SpecError
 from hpo_lib.records.advice import Advice
@@ -44,7 +45,8 @@ class Run:
 
     `document` is the spec in its canonical plain form, empty when the run was refused: it is kept
     and shown; code reads `spec` or `outline`. `advice` is what earlier runs told this one when it
-    began. Runs of one `fingerprint` share the results of their trials.
+    began. Runs of one `fingerprint` share the results of their trials. `experiment` is the full
+    name, which begins with the `team` if there is one.
     """
 
     id: int
@@ -59,6 +61,7 @@ class Run:
     ended_at: datetime | None = None
     advice: Advice = field(default_factory=Advice)
     fingerprint: str | None = None
+    team: str = ""
 
     @cached_property
     def spec(self) -> Spec:
@@ -153,7 +156,7 @@ def spec_of(run: Run, trial: Trial) -> Spec:
 
 def slug_of(run: Run) -> str:
     """Name a run's folder: its number and its experiment's name, which the spec has checked."""
-    return f"{run.id:06d}-{run.experiment}"
+    return f"{run.id:06d}-{own_name(run.experiment)}"
 
 
 def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:

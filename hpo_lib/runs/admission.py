@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.backends import Backend
+from hpo_lib.core.teams import Team, owner_of, within
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.files import artifacts
 from hpo_lib.installation import Installation
@@ -66,8 +67,22 @@ def problems(
     if not by_file:
         yield from _too_much(made, installation)
     yield from _not_permitted(made, installation)
+    if made.spec.warm_start is not None and made.sound("warm_start"):
+        yield from _not_shared(made.spec, installation)
     if made.spec.artifacts is not None and made.sound("artifacts"):
         yield from told(artifacts.offered, made.spec.artifacts.uri, installation.artifacts)
+
+
+def _not_shared(spec: Spec, installation: Installation) -> Iterator[str]:
+    """Yield which experiments of other teams may not advise this one."""
+    mine = installation.team
+    for name in spec.advised_by:
+        owner = installation.teams.get(owner_of(name), Team())
+        if owner_of(name) not in ("", mine) and mine not in owner.shares_with:
+            yield (
+                f"warm_start.from: {name} is another team's, which does not share its results; "
+                f"its operator can name {mine or 'a team'} in teams.{owner_of(name)}.shares_with"
+            )
 
 
 def _elsewhere(made: Draft, backend: str, *, by_file: bool) -> Iterator[str]:
@@ -197,13 +212,15 @@ def begin(
     """
     try:
         spec = validate(conf, installation, backend=backend, by_file=by_file)
-        refused = [] if by_file or spec.deploy is None else _other_champion(store, key, spec.name)
+        experiment = within(installation.team, spec.name)
+        refused = [] if by_file or spec.deploy is None else _other_champion(store, key, experiment)
         taken, why = _fingerprint(spec, installation, refused)
     except SpecError as error:
-        store.refuse_run(key, str(error), triggered_by=triggered_by, way=provenance.way)
+        by = {"triggered_by": triggered_by, "way": provenance.way}
+        store.refuse_run(key, str(error), team=installation.team, **by)
         raise
     asked = spec.digest
-    spec, advice = _warmed(store, spec)
+    spec, advice = _warmed(store, spec, installation.team)
     return store.start_run(
         key,
         spec,
@@ -211,6 +228,7 @@ def begin(
         provenance=replace(provenance, store=store.id, asked=asked, config=installation.config),
         advice=advice.noting(why),
         fingerprint=taken,
+        team=installation.team,
     )
 
 
@@ -239,11 +257,12 @@ def _other_champion(store: Store, key: RunKey, experiment: str) -> list[str]:
     ]
 
 
-def _warmed(store: Store, spec: Spec) -> tuple[Spec, Advice]:
+def _warmed(store: Store, spec: Spec, team: str) -> tuple[Spec, Advice]:
     """Begin with the champion's parameters, and ask earlier runs for advice."""
     asked, said = spec.warm_start, None
-    champion = store.models.champion(spec.name) if spec.final else None
+    champion = store.models.champion(within(team, spec.name)) if spec.final else None
     if champion is not None:
         spec, said = warm_start.first_point(spec, champion.params)
-    past = store.past(spec.advised_by, asked.runs) if asked else []
+    named = [one if owner_of(one) else within(team, one) for one in spec.advised_by]
+    past = store.past(named, asked.runs) if asked else []
     return spec, warm_start.advise(spec, past).noting(said)

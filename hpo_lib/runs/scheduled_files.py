@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_lib.core.teams import within
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
@@ -38,6 +39,7 @@ class ScheduledFile:
     name: str
     spec: Spec | None = None
     error: str = ""
+    team: str = ""
 
     @property
     def waves(self) -> int:
@@ -46,40 +48,47 @@ class ScheduledFile:
 
     def broken(self, error: str) -> ScheduledFile:
         """Give the same file with an error in place of its spec."""
-        return ScheduledFile(self.dag_id, self.name, error=error)
+        return ScheduledFile(self.dag_id, self.name, error=error, team=self.team)
 
 
-def scheduled_files(folder: Path, dag_id: str | None = None) -> Iterator[ScheduledFile]:
+def scheduled_files(
+    folder: Path, dag_id: str | None = None, teams: Iterable[str] = ()
+) -> Iterator[ScheduledFile]:
     """Read the files that ask for a DAG and those that cannot be read; all, or one DAG's.
 
-    A broken file gives a broken DAG: what is wrong with a file is never raised.
+    A team's files are in the folder of its name. A broken file gives a broken DAG: what is wrong
+    with a file is never raised.
     """
-    for name, paths in sorted(_by_dag(folder).items()):
-        if dag_id in (None, name):
-            found = _read(name, paths)
-            if found is not None:
-                yield found
+    for team in ("", *teams):
+        for name, paths in sorted(_by_dag(folder, team).items()):
+            if dag_id in (None, name):
+                found = _read(name, paths, team)
+                if found is not None:
+                    yield found
 
 
-def _by_dag(folder: Path) -> dict[str, list[Path]]:
+def _by_dag(folder: Path, team: str = "") -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    place = folder / team
+    if team and not place.is_dir():
+        return found
+    for path in sorted(place.iterdir()):
         if path.suffix in SUFFIXES and not path.name.startswith(".") and not path.is_dir():
-            found.setdefault(dag_id_of(path), []).append(path)
+            found.setdefault(dag_id_of(path, team), []).append(path)
     return found
 
 
-def dag_id_of(path: Path) -> str:
-    """Name a file's DAG by its stem; what does not fit into a name is replaced."""
+def dag_id_of(path: Path, team: str = "") -> str:
+    """Name a file's DAG by team and stem; what does not fit into a name is replaced."""
     if _STEM.fullmatch(path.stem):
-        return PREFIX + path.stem
+        return PREFIX + within(team, path.stem)
     mark = hashlib.sha256(path.stem.encode(errors="surrogateescape")).hexdigest()[:6]
-    return PREFIX + re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:60] + f"-{mark}"
+    return PREFIX + within(team, re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:60] + f"-{mark}")
 
 
-def _read(dag_id: str, paths: Sequence[Path]) -> ScheduledFile | None:
+def _read(dag_id: str, paths: Sequence[Path], team: str) -> ScheduledFile | None:
     path = paths[0]
-    made = ScheduledFile(dag_id, _shown(path))
+    made = ScheduledFile(dag_id, str(Path(team, _shown(path))), team=team)
     if len(paths) > 1:
         names = " and ".join(_shown(one) for one in paths)
         return made.broken(f"{names} ask for one DAG, {dag_id}: rename one of them")
@@ -146,7 +155,8 @@ def begin(
         return known
     spec, refusal = file.spec, _refusal(file, conf)
     if refusal or spec is None:
-        store.refuse_run(key, refusal, triggered_by=triggered_by, way=provenance.way)
+        by = {"triggered_by": triggered_by, "way": provenance.way}
+        store.refuse_run(key, refusal, team=installation.team, **by)
         raise SpecError(refusal)
     spec = spec.unscheduled()
     return admission.begin(
@@ -223,8 +233,9 @@ def orphaned(run: Run, folder: Path) -> str | None:
     file = run.provenance.file
     if file is None or not folder.is_dir():
         return None
-    if next(scheduled_files(folder, run.key.dag_id), None) is not None:
+    teams = [run.team] if run.team else []
+    if next(scheduled_files(folder, run.key.dag_id, teams), None) is not None:
         return None
-    if run.key.dag_id in _by_dag(folder):
+    if run.key.dag_id in _by_dag(folder, run.team):
         return f"{file} has no schedule any more"
     return f"{file} was removed while it ran"

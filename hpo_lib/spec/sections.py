@@ -12,6 +12,7 @@ from pydantic import (
     field_validator,
 )
 
+from hpo_lib.core.teams import own_name, owner_of, team_name
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import nearest
 from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, FORMATS
@@ -33,6 +34,14 @@ def experiment_name(name: str) -> str:
             "must be lower-case letters, digits and -, at most 63, not beginning or ending "
             f"with -, got {shown(name)}"
         )
+    return name
+
+
+def _advising(name: str) -> str:
+    """Let through an experiment's name, or that of another team's: `team.name`."""
+    if owner_of(name):
+        team_name(owner_of(name))
+    experiment_name(own_name(name))
     return name
 
 
@@ -251,8 +260,8 @@ class Artifacts(Strict):
 class WarmStart(Strict):
     """Which earlier runs advise: the newest complete ones `from` experiments, `top` trials of each.
 
-    Without `from`, the experiment's own runs advise. A run that has only just ended has the
-    `weight`; it halves with every `half_life`.
+    Without `from`, the experiment's own runs advise. `team.name` is another team's. A run that has
+    only just ended has the `weight`; it halves with every `half_life`.
     """
 
     from_: tuple[str, ...] | None = Field(default=None, alias="from", strict=False, min_length=1)
@@ -266,7 +275,7 @@ class WarmStart(Strict):
     def _check_from(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is None:
             return None
-        found = each(experiment_name, names)
+        found = each(_advising, names)
         if len(set(names)) < len(names):
             found.append(f"must not name an experiment twice, got {shown(list(names))}")
         if len(names) > _MAX_FROM:

@@ -92,7 +92,8 @@ def enter_of(
     details: dict[str, Any],
 ) -> None:
     """Write down a deed that is about a run."""
-    enter(connection, deed, by, now, experiment=run.experiment, run=run.id, details=details)
+    named = {"team": run.team, "experiment": run.experiment}
+    enter(connection, deed, by, now, run=run.id, details=details, **named)
 
 
 def _cut(value: Any) -> Any:

@@ -58,6 +58,7 @@ def run_of(row: Row[Any]) -> Run:
         ended_at=row.ended_at,
         advice=Advice.read(row.earlier or {}),
         fingerprint=row.fingerprint,
+        team=row.team,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from hpo_lib.core.teams import within
 from hpo_lib.records import Past, Provenance, Run, RunKey, RunStatus
 from hpo_lib.records.audit import Actor, Deed
 from hpo_lib.spec import Spec
@@ -21,10 +22,11 @@ from hpo_lib.store.writes import insert_unless_there
 
 def start(connection: Connection, key: RunKey, spec: Spec, values: Mapping[str, Any]) -> Run:
     """Start a run of a spec, or give the one that has this key."""
-    named = {"name": spec.name, "created_at": values["started_at"]}
+    experiment = within(values["team"], spec.name)
+    named = {"name": experiment, "created_at": values["started_at"]}
     insert_unless_there(connection, experiments, named)
     fresh = {
-        "experiment": spec.name,
+        "experiment": experiment,
         "spec": spec.dump(),
         "digest": spec.digest,
         "status": RunStatus.RUNNING,
@@ -65,7 +67,9 @@ def _audit_change(connection: Connection, run: Run, file: str, before: str, now:
         audit.enter_of(connection, Deed.CHANGED, Actor("", "file"), run.started_at, run, told)
 
 
-def refuse(connection: Connection, key: RunKey, reason: str, by: Actor, now: datetime) -> Run:
+def refuse(
+    connection: Connection, key: RunKey, reason: str, by: Actor, now: datetime, team: str
+) -> Run:
     """Record a refusal; a run that was once accepted is given as it is.
 
     The audit trail gets no reason: it may quote what the conf holds, and cannot be deleted there.
@@ -74,6 +78,7 @@ def refuse(connection: Connection, key: RunKey, reason: str, by: Actor, now: dat
         "status": RunStatus.REFUSED,
         "reason": reason,
         "triggered_by": by.who,
+        "team": team,
         "provenance": {},
         "started_at": now,
         "ended_at": now,

@@ -137,6 +137,7 @@ runs = Table(
     Column("ended_at", Instant),
     Column("earlier", Json),
     Column("fingerprint", Words),
+    Column("team", Words, nullable=False, server_default=""),
     UniqueConstraint("dag_id", "dag_run_id", name="uq_runs_key"),
     CheckConstraint("spec IS NOT NULL OR status = 'refused'", name="ck_runs_spec"),
 )

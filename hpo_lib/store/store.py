@@ -128,6 +128,7 @@ class Store:
         provenance: Provenance,
         advice: Advice | None = None,
         fingerprint: str | None = None,
+        team: str = "",
     ) -> Run:
         """Start a run, or give the one that has this key, whatever spec it was started with.
 
@@ -141,18 +142,22 @@ class Store:
             "started_at": self._now(),
             "earlier": (advice.dump() or None) if advice else None,
             "fingerprint": fingerprint,
+            "team": team,
         }
         with self._database.write() as connection:
             return runs.start(connection, key, spec, values)
 
-    def refuse_run(self, key: RunKey, reason: str, *, triggered_by: str, way: str = "") -> Run:
+    def refuse_run(
+        self, key: RunKey, reason: str, *, triggered_by: str, way: str = "", team: str = ""
+    ) -> Run:
         """Record that a conf was refused, and why; of several refusals the last one counts.
 
         A run that was once accepted is not refused any more: it is given as it is. `way` is as in
         Provenance.
         """
         with self._database.write() as connection:
-            return runs.refuse(connection, key, reason, Actor(triggered_by, way), self._now())
+            by = Actor(triggered_by, way)
+            return runs.refuse(connection, key, reason, by, self._now(), team)
 
     def run(self, key: RunKey) -> Run:
         """Give a run by its name in the outside world; NotFound."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
+from hpo_airflow import settings
 from hpo_airflow.dag_factory import report, validate
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def broken(
     error: str,
     begin: Callable[[Mapping[str, Any]], dict[str, Any]],
     file: ScheduledFile | None = None,
+    team: str = "",
 ) -> DAG:
     """Build a DAG that is never due; it ends, honestly, runs that were under way.
 
@@ -34,7 +36,7 @@ def broken(
         catchup=False,
         max_active_runs=1,
         is_paused_upon_creation=False,
-        tags=["hpo", "broken"],
+        tags=["hpo", "broken", *settings.tags(team)],
         description=f"broken: {first_line(error)}",
         doc_md=f"{doc}\n{fenced(error)}\n",
         auto_register=False,

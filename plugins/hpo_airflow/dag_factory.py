@@ -62,19 +62,21 @@ a file that was removed. What it did is in the log of **sweep** and in its retur
 """
 
 
-def conf_triggered(dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int) -> DAG:
-    """Build the DAG that runs whatever spec it is triggered with on one backend."""
+def conf_triggered(
+    dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int, team: str = ""
+) -> DAG:
+    """Build the DAG that runs whatever spec it is triggered with on one backend, for a team."""
     with DAG(
         dag_id,
         schedule=None,
         catchup=False,
-        tags=["hpo", backend],
+        tags=["hpo", backend, *settings.tags(team)],
         description=f"Tune hyperparameters with trials on the {backend} backend",
         doc_md=_DOC.format(backend=backend),
         auto_register=False,
     ) as dag:
         begin = validate(partial(tasks.validate, backend=backend))
-        ending(unrolled(begin, backend, waves), backend)
+        ending(unrolled(begin, backend, waves, team=team), backend, team=team)
     # Set last: every operator is made with a deep copy of the params that its DAG has by then.
     dag.params = ParamsDict(form(example))
     return dag
@@ -106,10 +108,14 @@ def housekeeping(dag_id: str, folder: Path) -> DAG:
 
 
 def unrolled(
-    before: BaseOperator, backend: str, waves: int, file: ScheduledFile | None = None
+    before: BaseOperator,
+    backend: str,
+    waves: int,
+    file: ScheduledFile | None = None,
+    team: str = "",
 ) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
-    operator = _operator(backend)
+    operator = _operator(backend, team)
     for wave in range(1, min(waves, _SHOWN) + 1):
         before = _wave(before, wave, waves, operator, file)
     if waves > _SHOWN:
@@ -119,15 +125,15 @@ def unrolled(
     return before
 
 
-def _operator(backend: str) -> Callable[..., Any]:
-    """Give a function that makes a backend's mapped trials from the rest of their settings.
+def _operator(backend: str, team: str) -> Callable[..., Any]:
+    """Give a function that makes a team's mapped trials from the rest of their settings.
 
     The operator is imported only for the DAGs that need it. So is the backend, although the DAG
     holds only its name: a backend that cannot be imported must break the DAG, not its trials.
     """
     registry.load("backend", backend)
     operator = registry.imported(registry.backends()[backend].operator)
-    return partial(operator.partial, backend=backend, **_TRIAL)
+    return partial(operator.partial, backend=backend, **_TRIAL, **settings.placement(team))
 
 
 def form(example: Mapping[str, Any]) -> dict[str, Param]:
@@ -222,7 +228,6 @@ def _wave(
         asked = suggest()
         trial = operator(
             task_id="trial",
-            pool=settings.pool(),
             map_index_template="{{ task.assignment['label'] }}",
         ).expand(assignment=asked)
     before >> asked.operator
@@ -238,12 +243,14 @@ def _rest(wave: int, waves: int) -> list[str]:
 _NAMES = ("suggest", "trial")
 
 
-def ending(before: BaseOperator, backend: str, file: ScheduledFile | None = None) -> None:
+def ending(
+    before: BaseOperator, backend: str, file: ScheduledFile | None = None, team: str = ""
+) -> None:
     """Build what follows the last wave: final training, gate, deployment, report."""
     own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
     control = {**_CONTROL, **_PATIENTLY}
-    final_tasks(before, report(file), _operator(backend), control, at_once, file)
+    final_tasks(before, report(file), _operator(backend, team), control, at_once, file)
 
 
 def report(file: ScheduledFile | None = None) -> BaseOperator:

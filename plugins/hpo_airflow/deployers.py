@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo_airflow import connections
+from hpo_lib.core.teams import within
 from hpo_lib.errors import SpecError
 
 if TYPE_CHECKING:
@@ -16,17 +17,21 @@ if TYPE_CHECKING:
     from hpo_lib.deployers.mlflow import MlflowDeployer
     from hpo_lib.deployers.package import PackageDeployer
     from hpo_lib.deployers.sagemaker import SageMakerDeployer
+    from hpo_lib.installation import Environment
     from hpo_lib.spec import Spec
 
 _OPTIONS = "deploy.options"
 
 
-def wanted(site: Site, spec: Spec, store: str) -> Deployer:
-    """Build what a spec's `deploy` asks for, for a store; SpecError if it may not have that."""
+def wanted(site: Environment, spec: Spec, store: str) -> Deployer:
+    """Build what a spec's `deploy` asks for, for a store; SpecError if it may not have that.
+
+    It serves the experiment of the team whose site this is, apart from others of that name.
+    """
     asked = spec.deploy
     if asked is None:
         raise SpecError("deploy: the spec names no deployment")
-    return deployer(site, asked.to, spec.name, asked.options, store)
+    return deployer(site, asked.to, within(site.team, spec.name), asked.options, store)
 
 
 def deployer(

@@ -16,8 +16,8 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from hpo_airflow import settings, tasks
-from hpo_airflow.installation import open_store, this_installation
+from hpo_airflow import tasks
+from hpo_airflow.installation import open_store, team_of, this_installation
 from hpo_airflow.tasks import emit, errors, key_of, label
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def final_tasks(
         asked = choose()
         trained = operator(
             task_id="trial",
-            pool=settings.pool(),
             max_active_tis_per_dagrun=at_once,
             map_index_template="{{ task.assignment['label'] }}",
         ).expand(assignment=asked)
@@ -123,7 +122,7 @@ def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict
         if why := tasks.no_final(store, key_of(context), file):
             log.error("no final training: %s", why)
             return []
-        batch = challenger.choose(store, key_of(context), this_installation())
+        batch = challenger.choose(store, key_of(context), this_installation(team_of(context)))
         _log_drift(store, context)
     if batch.stop is not None:
         log.info("no final training: %s", batch.stop.reason)
@@ -150,7 +149,7 @@ def _gate(context: Mapping[str, Any]) -> dict[str, Any]:
     from hpo_lib.promotion import challenger
 
     with errors(), open_store() as store:
-        model = challenger.decide(store, key_of(context), this_installation())
+        model = challenger.decide(store, key_of(context), this_installation(team_of(context)))
         _log_drift(store, context)
     if model is None:
         raise AirflowSkipException("there is no challenger")
@@ -182,7 +181,7 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
         "",
         f"* Model: version {model.version} of {model.experiment}, by trial {model.source}",
         f"* Parameters: `{str(dict(model.params)).replace('`', chr(39))}`",
-        f"* Report: `{report_path(run, this_installation())}`",
+        f"* Report: `{report_path(run, this_installation(run.team))}`",
         f"* Without an answer within {deploy.approval_timeout} it is not deployed.",
     ]
     limit = timedelta(seconds=deploy.approval_timeout_s)
@@ -213,8 +212,8 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
     from hpo_lib.records import ModelStatus
     from hpo_lib.runs import outputs
 
-    installation = this_installation()
     with errors(), open_store() as store:
+        installation = this_installation(team_of(context))
         run = store.run(key_of(context))
         if not _deploys(store, context):
             raise AirflowSkipException("the spec names no deployment")

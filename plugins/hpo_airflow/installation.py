@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hpo_airflow.settings import ROOT
 
@@ -16,28 +16,42 @@ if TYPE_CHECKING:
 _CONNECTION = "hpo_store"
 
 
-def this_site() -> Environment:
-    """Give what backends and deployers are built with."""
+def this_site(team: str = "") -> Environment:
+    """Give what backends and deployers are built with, for a team."""
     from hpo_airflow.connections import AirflowConnections
     from hpo_lib.installation import Environment
 
-    return Environment(ROOT, AirflowConnections())
+    return Environment(ROOT, AirflowConnections(), team=team)
 
 
-def this_installation() -> Installation:
-    """Put together what this installation offers."""
+def this_installation(team: str = "") -> Installation:
+    """Put together what this installation offers a team."""
     from hpo_airflow import deployers
     from hpo_lib.installation import installation_of
 
-    site = this_site()
-    return installation_of(site, partial(deployers.wanted, site))
+    return installation_of(this_site(team), deployers.wanted)
 
 
-def backend(name: str) -> Backend:
-    """Build a backend."""
+def team_of(context: Mapping[str, Any]) -> str:
+    """Say whose a DAG run is, by its bundle, its DAG's tags and its name, and never by its conf.
+
+    SpecError if these do not agree.
+    """
+    from hpo_lib.core import teams
+
+    dag, of_airflow = context["dag"], getattr(context["dag_run"], "team_name", None)
+    return teams.team_of(dag.dag_id, dag.tags, this_site().teams, of_airflow)
+
+
+def backend(name: str, team: str = "") -> Backend:
+    """Build a backend for a team; SpecError if the team may not have it."""
+    from hpo_lib.errors import SpecError
     from hpo_lib.installation import built
 
-    return built(name, this_site())
+    site = this_site(team)
+    if site.may.backends is not None and name not in site.may.backends:
+        raise SpecError(f"backend {name} is not there for team {team}")
+    return built(name, site)
 
 
 def open_store() -> Store:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_airflow import settings, tasks
 from hpo_airflow.broken_dag import broken, inline
 from hpo_airflow.dag_factory import conf_triggered
+from hpo_lib.core.teams import within
 from hpo_lib.spec.yaml_core import operators
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ def installed(row: BackendRow) -> bool:
         return True
 
 
-def on_demand(dag_id: str, backend: str, row: BackendRow, examples: Path) -> DAG:
-    """Build the DAG of a backend, with a form that an example of that folder fills.
+def dag_id_of(backend: str, team: str = "") -> str:
+    """Name the DAG of a team's backend: `hpo_local`, or `hpo_vision.local` for a team."""
+    return f"hpo_{within(team, backend)}"
+
+
+def on_demand(dag_id: str, backend: str, row: BackendRow, examples: Path, team: str = "") -> DAG:
+    """Build the DAG of a team's backend, with a form that an example of that folder fills.
 
     Whatever is wrong with the backend, there is a DAG: one that shows the error and fails with it.
     """
@@ -45,11 +51,12 @@ def on_demand(dag_id: str, backend: str, row: BackendRow, examples: Path) -> DAG
             backend=backend,
             example=_example(backend, examples / row.example),
             waves=settings.max_waves(),
+            team=team,
         )
     except Exception as error:
         why = f"backend {backend}: {type(error).__name__}: {error}"
         doc = _BROKEN.format(backend=inline(backend))
-        return broken(dag_id, doc, why, partial(tasks.refuse, reason=why))
+        return broken(dag_id, doc, why, partial(tasks.refuse, reason=why), team=team)
 
 
 def _example(backend: str, file: Path) -> dict[str, Any]:

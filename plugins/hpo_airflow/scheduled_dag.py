@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
-from hpo_airflow import tasks
+from hpo_airflow import settings, tasks
 from hpo_airflow.broken_dag import broken, fenced, first_line, inline
 from hpo_airflow.dag_factory import ending, report, unrolled, validate
 
@@ -59,7 +59,13 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
         # The trials of a wave, and the control task of one that was cleared.
         max_active_tasks=spec.limits.parallel_trials + 1,
         is_paused_upon_creation=False,
-        tags=["hpo", backend, spec.name, *(["paused"] if paused else [])],
+        tags=[
+            "hpo",
+            backend,
+            spec.name,
+            *(["paused"] if paused else []),
+            *settings.tags(file.team),
+        ],
         description=first_line(spec.description) or f"Tune {spec.name} by {file.name}",
         doc_md=_SCHEDULED.format(
             file=inline(file.name),
@@ -71,17 +77,19 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
     ) as dag:
         last = f"wave_{file.waves:02d}.suggest"
         begin = validate(partial(tasks.validate_file, file=file, last=last), retries=_WAIT)
-        searched = unrolled(begin, backend, file.waves, file)
+        searched = unrolled(begin, backend, file.waves, file, file.team)
         if spec.final is None:
             searched >> report(file)
         else:
-            ending(searched, spec.for_final.trial.backend, file)
+            ending(searched, spec.for_final.trial.backend, file, file.team)
     return dag
 
 
 def _broken(file: ScheduledFile) -> DAG:
     begin = partial(tasks.validate_file, file=file, last="report")
-    return broken(file.dag_id, _BROKEN.format(file=inline(file.name)), file.error, begin, file)
+    return broken(
+        file.dag_id, _BROKEN.format(file=inline(file.name)), file.error, begin, file, file.team
+    )
 
 
 def _timetable(when: Schedule) -> Any:

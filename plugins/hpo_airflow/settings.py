@@ -1,6 +1,6 @@
 """What DAGs are made with, from HPO_* variables of the environment.
 
-HPO_POOL         Airflow pool of the trials (default_pool)
+HPO_POOL         Airflow pool of the trials (default_pool), but for teams that have one of their own
 HPO_HOUSEKEEPING when housekeeping runs, a cron expression (*/10 * * * *)
 HPO_EXPERIMENTS  folder of the files that get a DAG each (config/experiments beside dags/)
 HPO_STORE        store address; else the Airflow connection `hpo_store`; else SQLite in HPO_HOME
@@ -17,6 +17,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpo_lib.core.teams import Team
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,9 +44,41 @@ def housekeeping() -> str:
     return os.environ.get("HPO_HOUSEKEEPING", "*/10 * * * *")
 
 
-def pool() -> str:
-    """Name the pool of the trials."""
-    return os.environ.get("HPO_POOL", "default_pool")
+def teams() -> list[str]:
+    """Name the teams; none while the file that names them is broken, as every run then says."""
+    from hpo_lib.installation import Environment
+
+    try:
+        return sorted(Environment(ROOT).teams)
+    except Exception:
+        return []
+
+
+def has_backend(team: str, backend: str) -> bool:
+    """Say whether a team may have trials on a backend."""
+    allowed = _team(team).backends
+    return allowed is None or backend in allowed
+
+
+def placement(team: str = "") -> dict[str, Any]:
+    """Give the pool of a team's trials and, if it has one of its own, the queue."""
+    own = _team(team)
+    pool = own.pool or os.environ.get("HPO_POOL", "default_pool")
+    return {"pool": pool} | ({"queue": own.queue} if own.queue else {})
+
+
+def _team(team: str) -> Team:
+    from hpo_lib.core.teams import Team
+    from hpo_lib.installation import Environment
+
+    return Environment(ROOT, team=team).may if team else Team()
+
+
+def tags(team: str) -> list[str]:
+    """Give the tags that say whose a DAG is."""
+    from hpo_lib.core.teams import TAG
+
+    return [f"{TAG}{team}"] if team else []
 
 
 def experiments(root: Path) -> Path:

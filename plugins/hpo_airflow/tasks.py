@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from hpo_airflow.installation import open_store, this_installation
+from hpo_airflow.installation import open_store, team_of, this_installation
 from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.records import Provenance, RunKey
 
@@ -58,7 +58,7 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             store,
             key_of(context),
             conf,
-            this_installation(),
+            this_installation(team_of(context)),
             backend=backend,
             triggered_by=_cause_of(dag_run),
             provenance=provenance(dag_run),
@@ -83,7 +83,7 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
                 key,
                 file,
                 dag_run.conf,
-                this_installation(),
+                this_installation(team_of(context)),
                 triggered_by=_cause_of(dag_run),
                 provenance=provenance(dag_run),
             )
@@ -94,7 +94,8 @@ def refuse(context: Mapping[str, Any], reason: str) -> Never:
     """Refuse to start a run, whatever its conf: its DAG is broken."""
     with errors(), open_store() as store:
         cause, way = _cause_of(context["dag_run"]), _way_of(context["dag_run"])
-        store.refuse_run(key_of(context), reason, triggered_by=cause, way=way)
+        key, team = key_of(context), team_of(context)
+        store.refuse_run(key, reason, triggered_by=cause, way=way, team=team)
         raise SpecError(reason)
 
 
@@ -137,7 +138,9 @@ def suggest(
         if why := _other_backend(store, key_of(context), file):
             log.error("no further trials: %s", why)
             return [], why
-        batch = lifecycle.next_wave(store, key_of(context), wave, this_installation())
+        batch = lifecycle.next_wave(
+            store, key_of(context), wave, this_installation(team_of(context))
+        )
     for decided in batch.decisions:
         log.info("trial %s: %s: %s", decided.trial, decided.action, decided.reason)
     if batch.stop is not None:
@@ -267,8 +270,8 @@ def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dic
     def strayed(run: Run) -> str | None:
         return scheduled_files.strayed(run, file) if file else None
 
-    installation = this_installation()
     with errors(), open_store() as store:
+        installation = this_installation(team_of(context))
         run = lifecycle.finish(store, key_of(context), installation, strayed)
         path = outputs.write_report(store, run, installation)
         outputs.keep_artifacts(store, run, installation)

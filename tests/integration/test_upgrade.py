@@ -94,6 +94,10 @@ class UpgradeContract:
         for part in TOLD.keys() - {"runs"}:
             assert found[part] == TOLD[part]
 
+    def test_nothing_is_a_teams_and_nobody_has_done_anything_yet(self, store: Store) -> None:
+        assert {run.team for run in store.runs(1000)} == {""}
+        assert list(store.audit.entries()) == []
+
     @pytest.mark.parametrize("number", RUNS)
     def test_a_report_can_be_written(
         self, loop: Loop, number: int, monkeypatch: pytest.MonkeyPatch

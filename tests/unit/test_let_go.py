@@ -51,7 +51,7 @@ class FakeStore:
     def __init__(self, did: list[str]) -> None:
         self.did = did
 
-    def fail_trial(self, *_: Any) -> None:
+    def fail_trial(self, *_: Any, stopped_by: object) -> None:
         self.did.append("trial failed")
 
     def close_attempt(self, *_: Any, final: bool) -> None:

@@ -46,7 +46,8 @@ class TrialOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Give number, value and metrics of the trial; fail with the cause of a failed one."""
         self._context, self._ti = context, context["ti"]
-        self._backend = installation.backend(self.backend)
+        with tasks.errors():
+            self._backend = installation.backend(self.backend, installation.team_of(context))
         return tasks.perform(context, self.assignment, self.backend, self._backend, self._launch)
 
     def on_kill(self) -> None:
