@@ -34,6 +34,10 @@ class TransientError(HpoError, RuntimeError):
         self.after_s = after_s
 
 
+class NoPlace(TransientError):
+    """All places for trials are taken: the trial waits, ask again within seconds."""
+
+
 class TrialFailed(HpoError, RuntimeError):
     """The trial itself failed: its cause is recorded and the experiment goes on."""
 

@@ -26,6 +26,7 @@ from typing import Any, Never, Protocol, TypeVar
 
 from hpo_lib import registry
 from hpo_lib.backends import Backend, Site
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.teams import Team, teams_of
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
@@ -38,7 +39,7 @@ from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
 from hpo_lib.spec import Spec
 from hpo_lib.spec.yaml_core import operators
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, parse, shown
 
 _Rules = TypeVar("_Rules", bound=Strict)
 #: Sections of config/deployment.yaml that a team may have for itself, beside those of backends.
@@ -221,6 +222,16 @@ class Environment:
         """The teams that the operator names; SpecError."""
         at = "config/deployment.yaml: teams"
         return teams_of(self._config().get("teams"), (*_SECTIONS, *registry.backends()), at)
+
+    @property
+    def shares(self) -> Shares | None:
+        """How trials share what there is; None if every one may begin at once. SpecError."""
+        capacity = self._config().get("capacity")
+        if capacity is not None and (type(capacity) is not int or capacity < 1):
+            at = "config/deployment.yaml: capacity"
+            raise SpecError(f"{at}: must be a whole number > 0, got {shown(capacity)}")
+        found = Shares(capacity, self.teams)
+        return found if found.decide else None
 
     @property
     def may(self) -> Team:

@@ -35,7 +35,7 @@ from hpo_lib.records import (
     attempt_uri,
 )
 from hpo_lib.records.audit import SOMEBODY, Actor
-from hpo_lib.runs import lifecycle, outputs
+from hpo_lib.runs import lifecycle, outputs, quotas
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
@@ -65,6 +65,8 @@ def _chosen(store: Store, run: Run, spec: Spec, installation: Installation) -> B
     conclusion = lifecycle.searched(store, run, installation)
     if conclusion.failed:
         return Batch((), conclusion)
+    if why := quotas.spent(store, spec.for_final, installation):
+        return Batch((), Decision.stop(why))
 
     def ask(history: Any, champion: Model | None) -> engine.FinalStep:
         return engine.final_step(spec, history, None if champion is None else champion.params)

@@ -14,7 +14,7 @@ from hpo_lib.installation import Installation
 from hpo_lib.records import Advice, Provenance, Run, RunKey
 from hpo_lib.registry import OF_RETURNED, backends
 from hpo_lib.registry import load as load_part
-from hpo_lib.runs import fingerprint
+from hpo_lib.runs import fingerprint, quotas
 from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.draft import draft
@@ -214,6 +214,8 @@ def begin(
         spec = validate(conf, installation, backend=backend, by_file=by_file)
         experiment = within(installation.team, spec.name)
         refused = [] if by_file or spec.deploy is None else _other_champion(store, key, experiment)
+        if why := quotas.spent(store, spec, installation):
+            refused.append(f"trial.resources.gpu: {why}")
         taken, why = _fingerprint(spec, installation, refused)
     except SpecError as error:
         by = {"triggered_by": triggered_by, "way": provenance.way}

@@ -15,7 +15,7 @@ from hpo_lib.errors import (
 from hpo_lib.installation import Installation
 from hpo_lib.records import Attempt, AttemptState, Run, RunKey, RunStatus, TrialView, spec_of
 from hpo_lib.records.audit import Actor
-from hpo_lib.runs import fingerprint
+from hpo_lib.runs import fingerprint, quotas
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
@@ -42,6 +42,8 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
     spec = run.spec
     settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
     capacity = spec.limits.parallel_trials
+    if why := quotas.spent(store, spec, installation):
+        return store.next_batch(run.id, slot, lambda _: engine.Step(stop=Decision.stop(why)))
     return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, capacity))
 
 

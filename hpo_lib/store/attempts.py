@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Assignment, Cause, Trial, TrialState
 from hpo_lib.errors import AlreadyFinished
 from hpo_lib.records import (
@@ -23,6 +24,7 @@ from hpo_lib.spec import Spec
 from hpo_lib.store import audit
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.decisions import told_to_stop
+from hpo_lib.store.places import admit
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
 from hpo_lib.store.rows import (
     observation_rows,
@@ -49,8 +51,12 @@ def take(
     number: int,
     handle_for: Callable[[int], Mapping[str, Any]],
     now: datetime,
-) -> Attempt:
-    """Give the live attempt of a trial, or begin the next one; AlreadyFinished."""
+    shares: Shares | None = None,
+) -> Attempt | None:
+    """Give the live attempt of a trial, or begin the next one; AlreadyFinished.
+
+    None if it has to wait for a place.
+    """
     run = read_run(connection, run_id, lock=True)
     trial = read_trial(connection, run_id, number)
     if trial.state is not TrialState.RUNNING:
@@ -60,6 +66,8 @@ def take(
         return tried[-1]
     if run.status is not RunStatus.RUNNING:
         raise AlreadyFinished(f"trial {number} cannot go on: {stop_of_ended(run).reason}")
+    if shares is not None and not admit(connection, run, number, shares, now):
+        return None
     following = tried[-1].number + 1 if tried else 1
     handle, asked = dict(handle_for(following)), _asked(connection, run_id, number)
     return _insert(connection, run_id, number, following, asked.resource, handle, now)

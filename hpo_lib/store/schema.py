@@ -340,3 +340,17 @@ Index("ix_audit_run", audit.c.run_id)
 
 #: While rows older than this are deleted, within that transaction; empty otherwise.
 audit_limit = Table("audit_limit", metadata, Column("before", Instant, nullable=False))
+
+#: Trials that wait for a place, since when, and when they last asked.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("run_id", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    PrimaryKeyConstraint("run_id", "trial", name="pk_waiting"),
+    ForeignKeyConstraint(
+        ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_waiting_trial"
+    ),
+)

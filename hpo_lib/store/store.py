@@ -15,8 +15,9 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, select
 
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Assignment, Cause, Decision, History, Trial
-from hpo_lib.errors import NotFound
+from hpo_lib.errors import NoPlace, NotFound
 from hpo_lib.records import (
     Advice,
     Attempt,
@@ -31,7 +32,7 @@ from hpo_lib.records import (
 )
 from hpo_lib.records.audit import ITSELF, Actor
 from hpo_lib.spec import Spec
-from hpo_lib.store import attempts, batches, decisions, runs
+from hpo_lib.store import attempts, batches, decisions, runs, usage
 from hpo_lib.store.audit import Audit
 from hpo_lib.store.batches import Answer, Batch, FinalAnswer
 from hpo_lib.store.database import Database, shown
@@ -289,21 +290,37 @@ class Store:
         with self._database.read() as connection:
             return attempts.is_live(connection, run_id, number, attempt)
 
+    def gpu_hours(self, team: str) -> float:
+        """Give the GPU hours that a team has used in this calendar month, in UTC."""
+        now = self._now()
+        month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        with self._database.read() as connection:
+            return usage.gpu_hours(connection, team, month, now)
+
     def view(self, run_id: int) -> RunView:
         """Give everything about a run, in a handful of queries; NotFound."""
         with self._database.read() as connection:
             return view_of(connection, run_id)
 
     def open_attempt(
-        self, run_id: int, number: int, handle_for: Callable[[int], Mapping[str, Any]]
+        self,
+        run_id: int,
+        number: int,
+        handle_for: Callable[[int], Mapping[str, Any]],
+        shares: Shares | None = None,
     ) -> Attempt:
         """Give the live attempt of a trial, or begin the next one, with `handle_for(its number)`.
 
         There is never more than one live attempt. AlreadyFinished if the trial has ended, or if
-        its run has and there is no live attempt to take over.
+        its run has and there is no live attempt to take over. With `shares`, NoPlace as long as
+        others go first.
         """
         with self._database.write() as connection:
-            return attempts.take(connection, run_id, number, handle_for, self._now())
+            now = self._now()
+            found = attempts.take(connection, run_id, number, handle_for, now, shares)
+        if found is None:
+            raise NoPlace(f"trial {number} waits for a place")
+        return found
 
     def close_attempt(self, attempt_id: int, outcome: Outcome, *, final: bool) -> Trial:
         """Record what became of an attempt and, if final, of its trial; give the trial.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,9 +10,11 @@ from hpo_lib.backends import AttemptName, Backend, Request, output_within
 from hpo_lib.collectors import Source
 from hpo_lib.core import retry_policy
 from hpo_lib.core.ending import Ending, Exit
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Assignment, Cause, Origin, Trial, TrialState
 from hpo_lib.errors import (
     AlreadyFinished,
+    NoPlace,
     SpecError,
     TransientError,
 )
@@ -25,6 +28,7 @@ from hpo_lib.store import Store
 from hpo_lib.trials.outcome import outcome
 
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
+_WAIT_S = 5.0
 #: Sees an attempt through to its end; raises TransientError to be called again.
 Launch = Callable[[Attempt, Request], Exit]
 
@@ -43,13 +47,15 @@ def perform(
     emit: Emit,
     launch: Launch,
     slot: str | None = None,
+    shares: Shares | None = None,
 ) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
     A finished trial is given as it is. A running attempt is not started again: `launch` gets the
     same attempt and takes it over. What an attempt holds is let go of only when its outcome is in
     the store. If the trial was promoted to another slot than `slot`, nothing is run. No attempt
-    begins when the run's failure budget is spent: the trial is stopped.
+    begins when the run's failure budget is spent: the trial is stopped. With `shares` it waits here
+    until its turn comes.
     """
     trial, (place, asked) = store.trial(run.id, number), store.assignment(run.id, number)
     if slot not in (None, place):
@@ -58,19 +64,14 @@ def perform(
     if trial.state is not TrialState.RUNNING:
         emit(f"trial {number} is already {trial.state}: nothing is run again")
         return _cleared(store, run, trial, backend)
-    why = store.told_to_stop(run.id, number) or _not_begun(store, run, trial)
-    if why is not None:
-        emit(f"trial {number} is stopped: {why}")
-        return _stopped(store, run, trial, backend, why)
     spec, before = spec_of(run, trial), {one.id for one in store.attempts(run.id, number)}
     try:
-        attempt = store.open_attempt(
-            run.id,
-            number,
-            lambda n: backend.handle(_name(store, spec, run, number, n)),
-        )
+        attempt = _opened(store, run, trial, backend, emit, shares)
     except AlreadyFinished:
         return _cleared(store, run, store.trial(run.id, number), backend)
+    if isinstance(attempt, str):
+        emit(f"trial {number} is stopped: {attempt}")
+        return _stopped(store, run, trial, backend, attempt)
     tried = store.attempts(run.id, number)
     _end_stopped([one for one in tried if one.number < attempt.number], backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
@@ -87,6 +88,29 @@ def perform(
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def _opened(
+    store: Store, run: Run, trial: Trial, backend: Backend, emit: Emit, shares: Shares | None
+) -> Attempt | str:
+    """Open the trial's attempt once its turn has come, or say why none may begin any more."""
+    spec, number, waits = spec_of(run, trial), trial.number, False
+    while True:
+        why = store.told_to_stop(run.id, number) or _not_begun(store, run, trial)
+        if why is not None:
+            return why
+        try:
+            return store.open_attempt(
+                run.id,
+                number,
+                lambda n: backend.handle(_name(store, spec, run, number, n)),
+                shares,
+            )
+        except NoPlace as error:
+            if not waits:
+                emit(f"{error}: the capacity or the team's quota is used up, or others go first")
+            waits = True
+            time.sleep(_WAIT_S)
 
 
 def _launched(

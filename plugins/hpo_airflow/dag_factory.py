@@ -115,7 +115,7 @@ def unrolled(
     team: str = "",
 ) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
-    operator = _operator(backend, team)
+    operator = _operator(backend, team, nightly=file is not None)
     for wave in range(1, min(waves, _SHOWN) + 1):
         before = _wave(before, wave, waves, operator, file)
     if waves > _SHOWN:
@@ -125,7 +125,7 @@ def unrolled(
     return before
 
 
-def _operator(backend: str, team: str) -> Callable[..., Any]:
+def _operator(backend: str, team: str, *, nightly: bool) -> Callable[..., Any]:
     """Give a function that makes a team's mapped trials from the rest of their settings.
 
     The operator is imported only for the DAGs that need it. So is the backend, although the DAG
@@ -133,7 +133,8 @@ def _operator(backend: str, team: str) -> Callable[..., Any]:
     """
     registry.load("backend", backend)
     operator = registry.imported(registry.backends()[backend].operator)
-    return partial(operator.partial, backend=backend, **_TRIAL, **settings.placement(team))
+    placed = settings.placement(team, nightly=nightly)
+    return partial(operator.partial, backend=backend, **_TRIAL, **placed)
 
 
 def form(example: Mapping[str, Any]) -> dict[str, Param]:
@@ -250,7 +251,8 @@ def ending(
     own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
     control = {**_CONTROL, **_PATIENTLY}
-    final_tasks(before, report(file), _operator(backend, team), control, at_once, file)
+    operator = _operator(backend, team, nightly=file is not None)
+    final_tasks(before, report(file), operator, control, at_once, file)
 
 
 def report(file: ScheduledFile | None = None) -> BaseOperator:

@@ -60,11 +60,15 @@ def has_backend(team: str, backend: str) -> bool:
     return allowed is None or backend in allowed
 
 
-def placement(team: str = "") -> dict[str, Any]:
-    """Give the pool of a team's trials and, if it has one of its own, the queue."""
+def placement(team: str = "", *, nightly: bool = False) -> dict[str, Any]:
+    """Give the pool of a team's trials, their priority in it and, if it has one, the team's queue.
+
+    Where a pool is full, Airflow starts the trials of nightly runs last.
+    """
     own = _team(team)
     pool = own.pool or os.environ.get("HPO_POOL", "default_pool")
-    return {"pool": pool} | ({"queue": own.queue} if own.queue else {})
+    placed = {"pool": pool, "priority_weight": 1 if nightly else 2, "weight_rule": "absolute"}
+    return placed | ({"queue": own.queue} if own.queue else {})
 
 
 def _team(team: str) -> Team:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from hpo_airflow.installation import open_store, team_of, this_installation
+from hpo_airflow.installation import open_store, team_of, this_installation, this_site
 from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.records import Provenance, RunKey
 
@@ -192,7 +192,14 @@ def perform(
         run = store.run(key_of(context))
         _check_backend(spec_of(run, store.trial(run.id, number)), name)
         trial = runner.perform(
-            store, run, number, backend, emit, launch, slot=assignment.get("slot")
+            store,
+            run,
+            number,
+            backend,
+            emit,
+            launch,
+            slot=assignment.get("slot"),
+            shares=this_site().shares,
         )
         if trial.state is TrialState.FAILED:
             raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")

@@ -1,0 +1,96 @@
+"""Fair shares: which of the trials that wait may begin, when not all of them can."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hpo_lib.core.teams import Team
+
+#: Who has waited so long has starved.
+STARVED_S = 1_800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many trials run at once, over all teams (None: as many as ask), and the teams' rules."""
+
+    capacity: int | None = None
+    teams: Mapping[str, Team] = field(default_factory=dict)
+
+    @property
+    def decide(self) -> bool:
+        """Whether there is anything to decide: without a limit every trial may begin."""
+        limited = (one.quotas.parallel_trials for one in self.teams.values())
+        return self.capacity is not None or any(one is not None for one in limited)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A trial that waits; a `nightly` one was started by a schedule, not by a person."""
+
+    run: int
+    trial: int
+    team: str = ""
+    waited_s: float = 0.0
+    nightly: bool = False
+
+
+def may_begin(
+    shares: Shares, running: Mapping[str, int], waiting: Collection[Waiting]
+) -> list[Waiting]:
+    """Choose who begins, in order: no capacity stays idle while somebody within quota waits.
+
+    `running` counts trials by team. The team whose running trials, by its weight, are the fewest
+    goes first, of equal ones that with the larger weight; but before all others a team of which
+    nothing runs and somebody has starved. Within a team those go first who have starved, then a
+    person's before a schedule's, then who has waited the longest.
+    """
+    counts = dict(running)
+    queues: dict[str, list[Waiting]] = {}
+    for one in sorted(waiting, key=_within_team):
+        queues.setdefault(one.team, []).append(one)
+    chosen: list[Waiting] = []
+    while _has_room(shares, counts):
+        team = _next_team(shares, counts, queues)
+        if team is None:
+            break
+        chosen.append(queues[team].pop(0))
+        counts[team] = counts.get(team, 0) + 1
+    return chosen
+
+
+def _within_team(one: Waiting) -> tuple[bool, bool, float, int, int]:
+    fresh = one.waited_s < STARVED_S
+    return fresh, fresh and one.nightly, -one.waited_s, one.run, one.trial
+
+
+def _has_room(shares: Shares, counts: Mapping[str, int]) -> bool:
+    return shares.capacity is None or sum(counts.values()) < shares.capacity
+
+
+def _next_team(
+    shares: Shares, counts: Mapping[str, int], queues: Mapping[str, Sequence[Waiting]]
+) -> str | None:
+    """Give the team that is next, None if no team has a trial that may begin."""
+
+    def rank(team: str) -> tuple[bool, float, float, float, str]:
+        weight, waited_s = shares.teams.get(team, Team()).weight, queues[team][0].waited_s
+        running = counts.get(team, 0)
+        if running == 0 and waited_s >= STARVED_S:
+            return False, -waited_s, -weight, 0.0, team
+        return True, running / weight, -weight, -waited_s, team
+
+    able = [team for team in queues if _may_more(shares, counts, queues, team)]
+    return min(able, key=rank, default=None)
+
+
+def _may_more(
+    shares: Shares,
+    counts: Mapping[str, int],
+    queues: Mapping[str, Sequence[Waiting]],
+    team: str,
+) -> bool:
+    """Say whether a team has a trial that waits, and its quota allows another."""
+    quota = shares.teams.get(team, Team()).quotas.parallel_trials
+    return bool(queues[team]) and (quota is None or counts.get(team, 0) < quota)
