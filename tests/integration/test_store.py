@@ -22,7 +22,7 @@ from hpo_lib.store import Store, revision, upgrade
 from tests.integration.store_contract import KEY, Answer, Engineer, StoreContract, assignment
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Server
+    from tests.postgres import Server
 
 USES = pytest.mark.parametrize("use", [Store.open, upgrade, revision])
 
