@@ -6,7 +6,7 @@ SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers images lock clean
+.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos images lock clean
 .PHONY: up-stack down-stack backup-stack restore-stack
 
 help:  ## show this
@@ -67,6 +67,10 @@ PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
 endif
 bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
 	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
+
+MINUTES ?= 60
+chaos: .venv/dev  ## faults at random on a real Airflow for MINUTES=60: docs/chaos.md (ARGS="--seed 1")
+	@.venv/bin/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
 TENSORFLOW ?= gpu
 images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=cpu, ARGS=…)

@@ -1,0 +1,125 @@
+"""Where a chaos run takes place: an Airflow, a store, and a backend of the trials, one row each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+
+from hpo_lib.cli.embedded import Embedded
+from hpo_lib.store import Store
+from tests.acceptance.conftest import DEPLOYMENT, ROOT, SETTINGS, Stack
+from tests.chaos.proxy import Proxy
+from tests.chaos.world import Place, World
+from tests.postgres import PASSWORD, installations, postgresql
+
+#: Words that may be found nowhere: they are in a connection, in a variable, in the environment.
+SECRETS = {
+    "connection": "marker-of-a-connection-5f1c",
+    "variable": "marker-of-a-variable-9d02",
+    "environment": "marker-of-the-environment-77ab",
+}
+_ROOM = "192m"
+
+#: An image with Python; where there is an engine, the tests have it.
+_IMAGE = os.environ.get("HPO_TEST_PYTHON", "python:3.12-slim")
+PLACES = {
+    "sqlite": Place("sqlite"),
+    "postgresql": Place("postgresql", store="postgresql"),
+    "docker": Place("docker", backend="docker", trial={"backend": "docker", "image": _IMAGE}),
+}
+
+
+def here() -> list[str]:
+    """Name the places that this machine has."""
+    there = {
+        "sqlite": True,
+        "postgresql": bool(installations()),
+        "docker": "DOCKER_HOST" in os.environ,
+    }
+    return [name for name in PLACES if there[name]]
+
+
+@contextmanager
+def made(place: Place, home: Path, say: Callable[[str], None]) -> Iterator[World]:
+    """Start a place's Airflow, with secrets in it that nobody may find, and stop it in the end."""
+    with ExitStack() as undo:
+        server = undo.enter_context(postgresql()) if place.store == "postgresql" else None
+        database = server.new_database() if server else ""
+        embedded: Embedded
+        proxy = Proxy(lambda: int(embedded._facts()["port"]))
+        undo.callback(proxy.close)
+        settings = _settings(home, proxy) | ({"HPO_STORE": server.url(database)} if server else {})
+        embedded = Embedded(ROOT, home, SETTINGS | settings)
+        has_disk = undo.enter_context(_disk(embedded.results))
+        undo.callback(embedded.down)
+        embedded.up(say)
+        store = undo.enter_context(Store.open(embedded.store_url))
+        world = World(Stack(embedded, store), place, proxy, server, database, has_disk)
+        _hide_secrets(world)
+        yield world
+
+
+def _settings(home: Path, proxy: Proxy) -> dict[str, str]:
+    """Give what makes Airflow's own folders, so that DAG files can be edited, and the network."""
+    shutil.copytree(ROOT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    (home / "config").symlink_to(ROOT / "config")
+    deployment = home / "deployment.yaml"
+    deployment.write_text(yaml.safe_dump(DEPLOYMENT | {"docker": {"images": [_IMAGE]}}))
+    return {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{proxy.port}/execution/",
+        "CHAOS_TOKEN": SECRETS["environment"],
+        "HPO_CONFIG": str(deployment),
+        "HPO_MAX_WAVES": "6",
+    }
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[bool]:
+    """Make the folder a small file system, so that it can be full; says whether that went."""
+    folder.mkdir(parents=True, mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM},mode=700", "tmpfs", str(folder)]
+    if not called(*mount):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        called("umount", "-l", str(folder))
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Have whatever is opened below a folder from now on be read-only; needs leave to mount."""
+    for words in (["--bind", str(folder), str(folder)], ["-o", "remount,bind,ro", str(folder)]):
+        subprocess.run(["mount", *words], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        called("umount", "-l", str(folder))
+
+
+def called(*words: str) -> bool:
+    """Run a command; says whether it succeeded."""
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _hide_secrets(world: World) -> None:
+    client = world.stack.client()
+    connection = {"connection_id": "secret", "conn_type": "http", "host": "localhost"}
+    client.call("POST", "/connections", connection | {"password": SECRETS["connection"]})
+    client.call("POST", "/variables", {"key": "hidden", "value": SECRETS["variable"]})
+
+
+def secrets(world: World) -> list[str]:
+    """Give every word that may be found nowhere."""
+    return [*SECRETS.values(), *([PASSWORD] if world.server else [])]
