@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,6 +79,8 @@ def conf(
 
 #: Of each trial what a disturbance may not change.
 Table = dict[int, Mapping[str, Any]]
+#: For each night the trials that are marked as failed, with the cause that is noted for them.
+Marks = tuple[frozenset[tuple[int, Cause]], ...]
 
 
 def table(view: RunView) -> Table:
@@ -102,12 +104,12 @@ def table(view: RunView) -> Table:
 class _Quietly(Bench):
     """Nights without Airflow; some trials are marked as failed, as if by a click."""
 
-    marked: Collection[int] = ()
+    marked: Mapping[int, Cause] = field(default_factory=dict)
 
     def perform(self, run: Run, *numbers: int) -> None:
         for number in numbers:
             if number in self.marked:
-                self.store.fail_trial(run.id, number, Cause.KILLED_BY_OPERATOR, "marked")
+                self.store.fail_trial(run.id, number, self.marked[number], "marked")
             else:
                 super().perform(run, number)
 
@@ -118,24 +120,22 @@ class Undisturbed:
 
     _known: dict[Any, tuple[Table, Model | None]] = field(default_factory=dict)
 
-    def night(self, mode: str, marks: tuple[frozenset[int], ...]) -> tuple[Table, Model | None]:
-        """Give the table of a night, and the champion after it.
-
-        `marks` are the trials that are marked as failed, for this night and those before it.
-        """
+    def night(self, mode: str, marks: Marks) -> tuple[Table, Model | None]:
+        """Give the table of the last of some nights, and the champion after it."""
         if (mode, marks) not in self._known:
             self._known[mode, marks] = _played(mode, marks)
         return self._known[mode, marks]
 
 
-def _played(mode: str, marks: tuple[frozenset[int], ...]) -> tuple[Table, Model | None]:
+def _played(mode: str, marks: Marks) -> tuple[Table, Model | None]:
     allowed = patch.dict(os.environ, HPO_SCHEDULERS="tests.halves")
     with allowed, TemporaryDirectory(prefix="hpo-undisturbed-") as folder:
         url = f"sqlite:///{folder}/hpo.db"
         upgrade(url)
         with Store.open(url) as store:
             bench = _Quietly(store, Path(folder))
-            for night, bench.marked in enumerate(marks, start=1):
+            for night, marked in enumerate(marks, start=1):
+                bench.marked = dict(marked)
                 bench.night(night, **conf(mode, night, seconds=0, approval="none"))
             run = store.run(RunKey(bench.dag, f"night-{len(marks)}"))
             return table(store.view(run.id)), store.models.champion(run.experiment)

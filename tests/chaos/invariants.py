@@ -10,11 +10,11 @@ from pathlib import Path
 
 from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import NotFound
-from hpo_lib.records import AttemptState, ModelStatus, RunStatus, RunView, TrialView
+from hpo_lib.records import AttemptState, Model, ModelStatus, RunStatus, RunView, TrialView
 from tests.acceptance.conftest import attempt_processes, cmdline
 from tests.acceptance.test_kill_promotion import serving
 from tests.chaos import on_containers
-from tests.chaos.experiments import Undisturbed, table
+from tests.chaos.experiments import Marks, Undisturbed, table
 from tests.chaos.places import secrets
 from tests.chaos.world import Going, Standstill, World
 
@@ -91,7 +91,11 @@ def one_champion(world: World, undisturbed: Undisturbed) -> Iterator[str]:
         _, wanted = undisturbed.night(one.mode, _marks(world, one))
         found = [(model.version, dict(model.params)) for model in champions]
         if found != ([(wanted.version, dict(wanted.params))] if wanted else []):
-            yield f"{one.name}, night {one.night}: champions {found}, undisturbed {wanted}"
+            yield f"{one.name}, night {one.night}: champions {found}, undisturbed {_named(wanted)}"
+
+
+def _named(model: Model | None) -> str:
+    return "none" if model is None else f"{model.version}, {dict(model.params)}"
 
 
 def serves_what_the_store_names(world: World, _: Undisturbed) -> Iterator[str]:
@@ -147,16 +151,19 @@ def _view(world: World, one: Going) -> RunView:
     return world.stack.store.view(world.stack.run(one.key).id)
 
 
-def _marks(world: World, one: Going) -> tuple[frozenset[int], ...]:
-    """Give the marked trials of an experiment's nights, this one included.
+def _marks(world: World, one: Going) -> Marks:
+    """Give the trials that were marked in an experiment's nights, this one included, as they ended.
 
     A trial that had ended before it was marked is as it would have been.
     """
-    for number in list(one.marked):
+    return tuple(frozenset(_marked(world, night)) for night in world.nights[one.name])
+
+
+def _marked(world: World, one: Going) -> Iterator[tuple[int, Cause]]:
+    for number in one.marked:
         trial = world.stack.store.trial(world.stack.run(one.key).id, number)
-        if (trial.state, trial.cause) != (TrialState.FAILED, Cause.KILLED_BY_OPERATOR):
-            one.marked.discard(number)
-    return tuple(frozenset(marked) for marked in world.marks[one.name])
+        if trial.state is TrialState.FAILED and trial.cause is not None:
+            yield number, trial.cause
 
 
 def _logs(trial: TrialView, but: Collection[str] = ()) -> Iterator[tuple[str, list[str]]]:

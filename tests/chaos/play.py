@@ -82,11 +82,12 @@ class Play:
 
     def _met(self, one: Planned, undo: ExitStack) -> str | None:
         """Begin a fault and give its victim; None if there may yet be one at its step."""
+        if self.world.over:
+            return _NOBODY
         try:
             return undo.enter_context(FAULTS[one.fault].how(self.world, one.draw))
         except Nobody:
-            is_late = self.world.over or one.step not in self.world.steps()
-            return _NOBODY if is_late else None
+            return None if one.step in self.world.steps() else _NOBODY
 
     def _is_time(self, one: Planned) -> bool:
         """Say whether a run is at a fault's step, or all are past it; meanwhile people approve.

@@ -71,8 +71,8 @@ class World:
     runs: list[Going] = field(default_factory=list)
     #: How often an attempt of a trial was hit, by run and trial.
     hits: Counter[tuple[str, int]] = field(default_factory=Counter)
-    #: The nights that were played of an experiment, with the trials that were marked in each.
-    marks: dict[str, list[set[int]]] = field(default_factory=dict)
+    #: The nights that were played of an experiment, by its name.
+    nights: dict[str, list[Going]] = field(default_factory=dict)
     #: Attempts whose end may have been lost together with who was to write it down.
     robbed: set[str] = field(default_factory=set)
 
@@ -114,10 +114,10 @@ class World:
         self.until(lambda: self.stack.client().is_ready(dag), "a healthy Airflow")
         for mode in experiments.MODES:
             name = f"{mode}-{(number - 1) // experiments.NIGHTS + 1}"
-            self.marks.setdefault(name, []).append(set())
             conf = experiments.conf(mode, night, name=name, trial=self.place.trial)
             key = self.stack.trigger(conf, dag)
-            self.runs.append(Going(mode, night, name, key, self.marks[name][-1]))
+            self.runs.append(Going(mode, night, name, key))
+            self.nights.setdefault(name, []).append(self.runs[-1])
 
     @property
     def over(self) -> bool:
