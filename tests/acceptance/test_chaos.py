@@ -1,4 +1,4 @@
-"""The chaos suite, short: a round of faults from a fixed seed, and one that a log replays."""
+"""The chaos suite, short: one round of faults from a fixed seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.chaos.schedule import planned, replayed
 
 pytestmark = pytest.mark.airflow
 
-SEED = 14
+#: Among its faults are the deaths of a trial and of all of Airflow.
+SEED = 31
 
 
 def test_what_has_to_hold_does_after_faults_at_random(tmp_path: Path) -> None:
@@ -22,15 +23,15 @@ def test_what_has_to_hold_does_after_faults_at_random(tmp_path: Path) -> None:
     said: list[str] = []
     play(
         "sqlite",
-        lambda world: islice(planned(SEED, "sqlite", possible(world)), 2),
+        lambda world: islice(planned(SEED, "sqlite", possible(world)), 1),
         journal,
         said.append,
         minutes=60,
         most=100,
     )
     assert journal.held, "\n".join([*said, summary(journal)])
-    assert len(journal.happened) >= 4, "faults were done"
-    assert len(journal.rounds) == 2
+    assert len(journal.happened) >= 3, "faults were done"
+    assert len(journal.rounds) == 1
     lines = (tmp_path / "log").read_text().splitlines()
     again = [fault for one in replayed(lines, "sqlite") for fault in one]
     assert again == [done.planned for done in journal.faults]
