@@ -32,19 +32,19 @@ def main() -> int:
     say(f"seed {asked.seed}, places {', '.join(known)}; log {journal.path}")
     journal.note({"seed": asked.seed, "places": known, "minutes": asked.minutes})
     plan = partial(_replay, asked.schedule) if asked.schedule else partial(_draw, asked.seed)
-    for place in known:
-        play(
-            place,
-            plan,
-            journal,
-            lambda line: say(f"[{time.strftime('%H:%M:%S')}] {line}"),
-            minutes=asked.minutes / len(known),
-            most=asked.faults,
-        )
-    say(f"\n{summary(journal)}")
+    minutes = asked.minutes / len(known)
+    try:
+        for place in known:
+            play(place, plan, journal, _say, minutes=minutes, most=asked.faults)
+    finally:
+        say(f"\n{summary(journal)}")
     if not journal.held:
         say(f"\nbroken; again with: python -m tests.chaos --schedule {journal.path}")
     return 0 if journal.held else 1
+
+
+def _say(line: str) -> None:
+    say(f"[{time.strftime('%H:%M:%S')}] {line}")
 
 
 def _draw(seed: int, world: World) -> Iterable[list[Planned]]:

@@ -13,6 +13,7 @@ from tests.chaos.world import World
 
 _EVERYWHERE = tuple(STEPS)
 _TRAINS = ("search", "final")
+_WITH_ARTIFACTS = ("final", "gate", "approve", "deploy")
 
 
 def _always(_: World) -> bool:
@@ -29,6 +30,10 @@ def _on_docker(world: World) -> bool:
 
 def _on_postgresql(world: World) -> bool:
     return world.server is not None
+
+
+def _has_s3(world: World) -> bool:
+    return world.s3 is not None
 
 
 def _has_disk(world: World) -> bool:
@@ -73,6 +78,7 @@ FAULTS: dict[str, Fault] = {
     "PostgreSQL restarted": Fault(on_store.server_restarted, (2, 8), possible=_on_postgresql),
     "disk full": Fault(on_surroundings.disk_full, (3, 12), possible=_has_disk),
     "API server cut off": Fault(on_surroundings.api_cut, (3, 12)),
+    "S3 cut off": Fault(on_surroundings.s3_cut, (5, 12), _WITH_ARTIFACTS, _has_s3),
     "DAG file touched": Fault(on_surroundings.dag_file_touched),
     "DAG file edited": Fault(on_surroundings.dag_file_edited),
     "DAG file broken": Fault(on_surroundings.dag_file_broken, (3, 12)),

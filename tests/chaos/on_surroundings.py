@@ -39,6 +39,14 @@ def api_cut(world: World, _: float) -> Iterator[str]:
 
 
 @contextmanager
+def s3_cut(world: World, _: float) -> Iterator[str]:
+    """Nobody reaches the object store."""
+    assert world.s3 is not None
+    with world.s3.cut():
+        yield "the way to S3"
+
+
+@contextmanager
 def dag_file_touched(world: World, _: float) -> Iterator[str]:
     """A DAG file is written anew, the same as before."""
     file = world.home / "dags" / "hpo_on_demand.py"

@@ -7,13 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from hpo_lib.cli.embedded import Embedded
 from hpo_lib.store import Store
-from tests.acceptance.conftest import DEPLOYMENT, ROOT, SETTINGS, Stack
+from tests.acceptance.conftest import DEPLOYMENT, ROOT, SETTINGS, Stack, aws
 from tests.chaos.proxy import Proxy
 from tests.chaos.world import Place, World
 from tests.postgres import PASSWORD, installations, postgresql
@@ -23,14 +24,17 @@ SECRETS = {
     "connection": "marker-of-a-connection-5f1c",
     "variable": "marker-of-a-variable-9d02",
     "environment": "marker-of-the-environment-77ab",
+    "key of S3": "marker-of-a-key-of-s3-31c8",
 }
 _ROOM = "192m"
 
 #: An image with Python; where there is an engine, the tests have it.
 _IMAGE = os.environ.get("HPO_TEST_PYTHON", "python:3.12-slim")
+_OFFERED = {"docker": {"images": [_IMAGE]}, "artifacts": {"s3://chaos": "s3"}}
 PLACES = {
     "sqlite": Place("sqlite"),
     "postgresql": Place("postgresql", store="postgresql"),
+    "s3": Place("s3", artifacts="s3://chaos/runs"),
     "docker": Place("docker", backend="docker", trial={"backend": "docker", "image": _IMAGE}),
 }
 
@@ -40,6 +44,7 @@ def here() -> list[str]:
     there = {
         "sqlite": True,
         "postgresql": bool(installations()),
+        "s3": find_spec("moto") is not None,
         "docker": "DOCKER_HOST" in os.environ,
     }
     return [name for name in PLACES if there[name]]
@@ -60,7 +65,8 @@ def made(place: Place, home: Path, say: Callable[[str], None]) -> Iterator[World
         undo.callback(embedded.down)
         embedded.up(say)
         store = undo.enter_context(Store.open(embedded.store_url))
-        world = World(Stack(embedded, store), place, proxy, server, database, has_disk)
+        s3 = undo.enter_context(_s3()) if place.artifacts else None
+        world = World(Stack(embedded, store), place, proxy, server, database, s3, has_disk)
         _hide_secrets(world)
         yield world
 
@@ -70,7 +76,7 @@ def _settings(home: Path, proxy: Proxy) -> dict[str, str]:
     shutil.copytree(ROOT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     (home / "config").symlink_to(ROOT / "config")
     deployment = home / "deployment.yaml"
-    deployment.write_text(yaml.safe_dump(DEPLOYMENT | {"docker": {"images": [_IMAGE]}}))
+    deployment.write_text(yaml.safe_dump(DEPLOYMENT | _OFFERED))
     return {
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{proxy.port}/execution/",
@@ -92,6 +98,26 @@ def _disk(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         called("umount", "-l", str(folder))
+
+
+@contextmanager
+def _s3() -> Iterator[Proxy]:
+    """Have moto play S3 in this process, and give the way there."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "chaos", "aws_secret_access_key": "chaos"}
+    address = {"endpoint_url": f"http://{host}:{port}", "region_name": "us-east-1"}
+    boto3.client("s3", **address, **keys).create_bucket(Bucket="chaos")
+    proxy = Proxy(lambda: port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        server.stop()
 
 
 @contextmanager
@@ -117,6 +143,9 @@ def _hide_secrets(world: World) -> None:
     client = world.stack.client()
     connection = {"connection_id": "secret", "conn_type": "http", "host": "localhost"}
     client.call("POST", "/connections", connection | {"password": SECRETS["connection"]})
+    if world.s3 is not None:
+        body = aws(f"http://127.0.0.1:{world.s3.port}", "chaos", SECRETS["key of S3"])
+        client.call("POST", "/connections", body | {"connection_id": "s3"})
     client.call("POST", "/variables", {"key": "hidden", "value": SECRETS["variable"]})
 
 

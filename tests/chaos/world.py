@@ -27,6 +27,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import STEPS
 from tests.postgres import Server
 
+_ORDER = list(STEPS)
 _POLL_S = 0.2
 _PATIENCE_S = 900.0
 _SIGNS = "%Y-%m-%d %H:%M:%S.%f"
@@ -38,12 +39,13 @@ class Standstill(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A store, `sqlite` or `postgresql`, a backend, and what a spec's `trial` has there."""
+    """A store, a backend with what a spec's `trial` has there, and the URI of its artifacts."""
 
     name: str
     store: str = "sqlite"
     backend: str = "local"
     trial: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: str | None = None
 
 
 @dataclass
@@ -66,6 +68,7 @@ class World:
     proxy: Proxy
     server: Server | None = None
     database: str = ""
+    s3: Proxy | None = None
     #: Whether the folder of results is a small file system of its own.
     has_disk: bool = False
     runs: list[Going] = field(default_factory=list)
@@ -115,6 +118,8 @@ class World:
         for mode in experiments.MODES:
             name = f"{mode}-{(number - 1) // experiments.NIGHTS + 1}"
             conf = experiments.conf(mode, night, name=name, trial=self.place.trial)
+            if self.place.artifacts:
+                conf["artifacts"] = {"uri": self.place.artifacts, "keep": "best"}
             key = self.stack.trigger(conf, dag)
             self.runs.append(Going(mode, night, name, key))
             self.nights.setdefault(name, []).append(self.runs[-1])
@@ -129,14 +134,15 @@ class World:
         """Wait for the end of every run, and approve what people are asked."""
         self.until(lambda: self.approve() or self.over, "the end of all runs")
 
-    def is_at(self, step: str) -> bool:
-        """Say whether a run is at a step."""
-        return step in self.steps()
-
     def steps(self) -> list[str]:
-        """Name the steps at which runs are, in their order."""
-        found = {_step_of(task["task_id"]) for task in self.tasks() if task["state"] in _THERE}
-        return [step for step in STEPS if step in found]
+        """Name the steps that the runs which go on have come to, in their order."""
+        tasks = [task for task in self.tasks() if task["state"] not in (None, "skipped", "removed")]
+        found = set()
+        for one in self.runs:
+            if self.state(one.key) not in DONE:
+                mine = [_step_of(t["task_id"]) for t in tasks if t["run_id"] == one.key.dag_run_id]
+                found.add(max(mine, key=_ORDER.index, default=_ORDER[0]))
+        return sorted(found, key=_ORDER.index)
 
     def tasks(self) -> list[dict[str, Any]]:
         """List this round's task instances as Airflow's database has them."""
@@ -201,9 +207,6 @@ class World:
 
     def _sessions(self) -> list[int]:
         return list(json.loads((self.home / "sessions.json").read_text()))
-
-
-_THERE = {"scheduled", "queued", "running", "up_for_retry", "awaiting_input", "deferred"}
 
 
 def _step_of(task_id: str) -> str:
