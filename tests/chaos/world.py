@@ -72,8 +72,8 @@ class World:
     #: Whether the folder of results is a small file system of its own.
     has_disk: bool = False
     runs: list[Going] = field(default_factory=list)
-    #: How often an attempt of a trial was hit, by run and trial.
-    hits: Counter[tuple[str, int]] = field(default_factory=Counter)
+    #: How often an attempt of a trial was hit in this round, by the folder of the trial.
+    hits: Counter[str] = field(default_factory=Counter)
     #: The nights that were played of an experiment, by its name.
     nights: dict[str, list[Going]] = field(default_factory=dict)
     #: Attempts whose end may have been lost together with who was to write it down.
@@ -157,8 +157,8 @@ class World:
 
     def going_on(self, since: str) -> str | None:
         """Give when Airflow began the first task of ours after a time; None if it has not."""
-        began = sorted(str(t["start_date"]) for t in self.tasks() if t["start_date"])
-        return next((time for time in began if time > since), None)
+        tried = [str(task["start_date"] or "") for task in self.tasks() if task["try_number"]]
+        return min((began for began in tried if began > since), default=None)
 
     def approve(self) -> None:
         """Say yes wherever people are asked."""
