@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,14 @@ def running(world: World) -> list[Any]:
 
 def left(world: World) -> list[Any]:
     """List all containers of this store, in a certain order."""
-    with docker.from_env() as client:
-        mine = {"label": f"hpo.store={world.stack.store.id}"}
-        return sorted(client.containers.list(all=True, filters=mine), key=lambda one: str(one.name))
+    mine = {"label": f"hpo.store={world.stack.store.id}"}
+    found = _engine().containers.list(all=True, filters=mine, ignore_removed=True)
+    return sorted(found, key=lambda one: str(one.name))
+
+
+@cache
+def _engine() -> Any:
+    return docker.from_env()
 
 
 def _told(what: Any) -> None:
