@@ -46,6 +46,8 @@ _SQLITE_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _SQLITE_HINTS = {
     sqlite3.SQLITE_CANTOPEN: "; its folder must exist and both must be readable and writable",
     sqlite3.SQLITE_READONLY: "; the file and its folder must be writable",
+    sqlite3.SQLITE_IOERR: "; its disk may be full, or fail",
+    sqlite3.SQLITE_FULL: "; its disk needs room",
     sqlite3.SQLITE_NOTADB: "; give the path of a new file",
 }
 

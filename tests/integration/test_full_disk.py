@@ -20,7 +20,7 @@ from hpo_lib.backends.local import LocalBackend
 from hpo_lib.collectors import Source
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Cause
-from hpo_lib.errors import TransientError
+from hpo_lib.errors import StoreError, TransientError
 from hpo_lib.files import artifacts
 from hpo_lib.records import Attempt, Run
 from hpo_lib.runs import lifecycle
@@ -79,7 +79,7 @@ class Disk:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    yield from _mounted(folder, "-t", "tmpfs", "-o", "size=512k,nr_inodes=300", "tmpfs")
+    yield from _mounted(folder, "-t", "tmpfs", "-o", "size=4m,nr_inodes=300", "tmpfs")
 
 
 def _mounted(folder: Path, *words: str) -> Iterator[Disk]:
@@ -325,6 +325,19 @@ def _run(bench: Loop, code: str) -> Run:
 
 
 # ------------------------------------------------------------------------------- our own writing
+
+
+def test_a_store_without_room_says_so_and_goes_on_when_there_is(disk: Disk) -> None:
+    url = f"sqlite:///{disk.folder}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        bench = Bench(store, disk.folder)
+        _run(bench, "")
+        disk.fill()
+        with pytest.raises(StoreError, match=r"; its disk (may be full|needs room)"):
+            lifecycle.next_wave(store, KEY, 1, bench.installation)
+        disk.empty()
+        assert len(lifecycle.next_wave(store, KEY, 1, bench.installation).assignments) == 4
 
 
 def test_a_file_that_finds_no_room_leaves_the_old_one_and_no_rest(disk: Disk) -> None:
