@@ -4,10 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
+LOCKED = $(PIP) --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos images lock clean
-.PHONY: up-stack down-stack backup-stack restore-stack
+.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos images clean
+.PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,9 +28,9 @@ down: .venv/core  ## stop it, its trials included
 # Images of your own, named in .env, are not built.
 up-stack:  ## start a team's stack with Docker Compose: docs/stack.md (ARGS=… for docker build)
 	@"$(PYTHON)" docker/stack/environment.py .env $$(docker info --format '{{.NCPU}} {{.MemTotal}}')
-	@! grep -qx HPO_AIRFLOW_IMAGE=hpo-airflow-local .env || DOCKER_BUILDKIT=1 docker build $(ARGS) \
+	@! grep -qx HPO_AIRFLOW_IMAGE=hpo-airflow-local .env || DOCKER_BUILDKIT=1 docker build $(call BASE,airflow) $(ARGS) \
 	  --target local -t hpo-airflow-local -f docker/airflow/Dockerfile .
-	@grep -q '^HPO_S3_IMAGE=' .env || DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-s3 -f docker/s3/Dockerfile .
+	@grep -q '^HPO_S3_IMAGE=' .env || DOCKER_BUILDKIT=1 docker build $(call BASE,python) $(ARGS) -t hpo-s3 -f docker/s3/Dockerfile .
 	@docker compose up --detach --wait
 	@echo "Airflow is up: http://$$(docker compose port api-server 8080)   user admin   password: HPO_ADMIN_PASSWORD in .env"
 
@@ -72,18 +73,23 @@ MINUTES ?= 60
 chaos: .venv/dev  ## faults at random on a real Airflow for MINUTES=60: docs/chaos.md (ARGS="--seed 1")
 	@.venv/bin/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
+# What images are built on: docker/images.txt, where `make lock-images` writes digests.
+BASE = --build-arg BASE=$(shell sed -n 's/^$(1)=//p' docker/images.txt)
+lock-images:  ## pull the images that others are made of, and pin their digests in docker/images.txt
+	@"$(PYTHON)" docker/lock_images.py
+
 TENSORFLOW ?= gpu
 images:  ## build the images hpo-trial and hpo-airflow with Docker (TENSORFLOW=cpu, ARGS=…)
-	@DOCKER_BUILDKIT=1 docker build $(ARGS) --build-arg TENSORFLOW=$(TENSORFLOW) -t hpo-trial -f docker/trial/Dockerfile .
-	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-serve -f docker/serve/Dockerfile .
-	@DOCKER_BUILDKIT=1 docker build $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(call BASE,python) --build-arg TENSORFLOW=$(TENSORFLOW) $(ARGS) -t hpo-trial -f docker/trial/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(call BASE,python) $(ARGS) -t hpo-serve -f docker/serve/Dockerfile .
+	@DOCKER_BUILDKIT=1 docker build $(call BASE,airflow) $(ARGS) -t hpo-airflow -f docker/airflow/Dockerfile .
 
 setup: .venv/dev .venv-trial/trial .venv-ministack/ready .venv-mlflow/ready  ## create all environments
 
 # s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-  --no-emit-package hpo-lib
-lock:  ## renew the pins (needs uv)
+  --no-emit-package hpo-lib --generate-hashes
+lock:  ## renew the pins, with the hashes of their files (needs uv)
 	@$(LOCK) requirements/dev.in -o requirements/dev.txt
 	@$(LOCK) --constraint requirements/dev.txt requirements/core.in -o requirements/core.txt
 	@$(LOCK) --constraint requirements/dev.txt requirements/trial.in -o requirements/trial.txt
@@ -95,6 +101,9 @@ lock:  ## renew the pins (needs uv)
 	  requirements/serve.in -o requirements/serve.txt
 	@$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 
+sbom:  ## write a software bill of materials for each file of pins, into build/sbom
+	@"$(PYTHON)" requirements/sbom.py build/sbom
+
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
 	rm -rf .venv .venv-trial .venv-ministack .venv-mlflow .venv-peers .airflow build *.egg-info
@@ -104,35 +113,35 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; v in [(3, 11), (3, 12)] or sys.exit(f"needs Python 3.11 or 3.12, got {sys.version.split()[0]}; name one: make PYTHON=…")'
 	@echo "installing Airflow and hpo into .venv (1 to 3 minutes)"
 	@"$(PYTHON)" -m venv .venv
-	@.venv/bin/python $(PIP) -r requirements/core.txt
+	@.venv/bin/python $(LOCKED) requirements/core.txt
 	@.venv/bin/python $(PIP) --no-build-isolation -e .
 	@touch $@
 
 .venv/dev: requirements/dev.txt .venv/core
 	@echo "installing the tools for tests into .venv"
-	@.venv/bin/python $(PIP) -r requirements/dev.txt
+	@.venv/bin/python $(LOCKED) requirements/dev.txt
 	@touch $@
 
 .venv-trial/trial: requirements/trial.txt pyproject.toml
 	@echo "installing TensorFlow into .venv-trial (1 to 3 minutes)"
 	@"$(PYTHON)" -m venv .venv-trial
-	@.venv-trial/bin/python $(PIP) -r requirements/trial.txt
+	@.venv-trial/bin/python $(LOCKED) requirements/trial.txt
 	@.venv-trial/bin/python $(PIP) --no-build-isolation -e .
 	@touch $@
 
 .venv-ministack/ready: requirements/ministack.txt
 	@"$(PYTHON)" -m venv .venv-ministack
-	@.venv-ministack/bin/python $(PIP) -r $<
+	@.venv-ministack/bin/python $(LOCKED) $<
 	@touch $@
 
 .venv-mlflow/ready: requirements/mlflow.txt
 	@echo "installing an MLflow server for the tests into .venv-mlflow (350 MB)"
 	@"$(PYTHON)" -m venv .venv-mlflow
-	@.venv-mlflow/bin/python $(PIP) -r $<
+	@.venv-mlflow/bin/python $(LOCKED) $<
 	@touch $@
 
 .venv-peers/%/ready: benchmarks/optimizers/requirements/%.txt
 	@echo "installing $* into .venv-peers/$*"
 	@"$(PYTHON)" -m venv .venv-peers/$*
-	@.venv-peers/$*/bin/python $(PIP) -r $<
+	@.venv-peers/$*/bin/python $(LOCKED) $<
 	@touch $@

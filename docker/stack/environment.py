@@ -20,6 +20,7 @@ _HEAD = """\
 # Of docker-compose.yaml: see docs/stack.md. `make up-stack` adds what is missing and changes
 # nothing. It holds every password and key: keep a copy where your backups are.
 """
+_IMAGES = Path(__file__).parents[1] / "images.txt"
 _SHARE = 0.75  #: of the engine's memory, for tasks and local trials
 
 
@@ -29,6 +30,8 @@ def settings(cpus: int, memory_bytes: int) -> dict[str, str]:
         "HPO_EXECUTOR": "LocalExecutor",
         "COMPOSE_PROFILES": "${HPO_EXECUTOR},s3",
         "HPO_AIRFLOW_IMAGE": "hpo-airflow-local",
+        "HPO_POSTGRES_IMAGE": image("postgres"),
+        "HPO_REDIS_IMAGE": image("redis"),
         "HPO_PORT": str(free_port(8080)),
         "HPO_S3_PORT": str(free_port(9000)),
         "HPO_PARALLELISM": "8",
@@ -36,6 +39,12 @@ def settings(cpus: int, memory_bytes: int) -> dict[str, str]:
         "HPO_TASKS_CPUS": str(cpus),
         "HPO_TASKS_MEMORY": f"{int(memory_bytes * _SHARE) >> 20}m",
     }
+
+
+def image(name: str) -> str:
+    """Give an image that is not ours, by its digest if `make lock-images` has noted it."""
+    lines = _IMAGES.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines)[name]
 
 
 def free_port(first: int) -> int:

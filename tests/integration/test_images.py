@@ -247,7 +247,8 @@ from airflow.configuration import conf
 from airflow.dag_processing.dagbag import DagBag
 import airflow_local_settings
 
-pins = map(Requirement, open("/opt/hpo/requirements.txt").read().splitlines())
+lines = open("/opt/hpo/requirements.txt").read().splitlines()
+pins = [Requirement(line.rstrip(" \\\\")) for line in lines if line[0] != " "]
 wanted = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
 bag = DagBag(conf.get("core", "dags_folder"))
 facts = {

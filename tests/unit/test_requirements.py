@@ -1,17 +1,59 @@
-"""The pins in `requirements/`: where two sets meet, they agree."""
+"""The pins: each with hashes, all in a bill of materials; where two sets meet, they agree."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "requirements"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "requirements"
+PEERS = ROOT / "benchmarks" / "optimizers" / "requirements"
+LOCKS = sorted([*FOLDER.glob("*.txt"), *PEERS.glob("*.txt")])
 
 
 def pins(name: str) -> set[str]:
-    return set((FOLDER / name).read_text().splitlines())
+    lines = (FOLDER / name).read_text().splitlines()
+    return {line.removesuffix(" \\") for line in lines if not line.startswith(" ")}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_every_pin_has_hashes_and_no_file_an_address(lock: Path) -> None:
+    text = lock.read_text()
+    for entry in text.replace(" \\\n", "\n").rstrip("\n").split("\n"):
+        assert re.match(r"[a-zA-Z0-9._-]+==[^ ]+( ; .+)?$|    --hash=sha256:[0-9a-f]{64}$", entry)
+    for entry in re.split(r"\n(?=\S)", text):
+        assert "--hash=sha256:" in entry, entry
+    assert "://" not in text
+
+
+def test_whatever_installs_pins_checks_their_hashes() -> None:
+    for file in [ROOT / "Makefile", *ROOT.glob("docker/*/Dockerfile")]:
+        text = re.sub(r"\\\n\s*", "", file.read_text())
+        for line in text.splitlines():
+            if re.search(r"(--requirement|-r)[ =]\S*(requirements|\.txt|\$)", line):
+                assert "--require-hashes" in line, f"{file}: {line}"
+
+
+def test_a_bill_of_materials_names_every_pinned_package(tmp_path: Path) -> None:
+    command = [sys.executable, FOLDER / "sbom.py"]
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        subprocess.run([*command, folder], check=True, capture_output=True)
+    for lock in FOLDER.glob("*.txt"):
+        written = (tmp_path / "one" / f"{lock.stem}.cdx.json").read_text()
+        assert written == (tmp_path / "two" / f"{lock.stem}.cdx.json").read_text()
+        found = json.loads(written)
+        assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+        named = {f"{one['name']}=={one['version']}" for one in found["components"]}
+        assert named == {pin.partition(" ;")[0] for pin in pins(lock.name)}
+        assert len({one["bom-ref"] for one in found["components"]}) == len(found["components"])
+        hashes = [one["content"] for part in found["components"] for one in part["hashes"]]
+        assert len(hashes) == lock.read_text().count("--hash=sha256:")
+        assert all(one["purl"].startswith("pkg:pypi/") for one in found["components"])
 
 
 def test_the_gpu_build_has_the_same_pins_and_cuda() -> None:

@@ -117,6 +117,13 @@ def test_the_stack_is_published_on_loopback_and_has_a_network_of_its_own() -> No
         assert one.keys() & {"network_mode", "networks", "pid", "ipc", "privileged"} == set(), name
 
 
+def test_a_new_stack_keeps_the_images_that_are_noted(path: Path) -> None:
+    write(path)
+    noted = (ROOT / "docker" / "images.txt").read_text().splitlines()
+    for name in ("postgres", "redis"):
+        assert f"{name}={read(path)[f'HPO_{name.upper()}_IMAGE']}" in noted
+
+
 def test_tasks_leave_room_on_the_engine(path: Path) -> None:
     write(path)
     settings = read(path)
