@@ -38,6 +38,7 @@ _SETTINGS = (
     "HPO_STORE",
     "HPO_TRIAL_DIR",
     "HPO_TRIAL_PATH",
+    "HPO_UMASK",
 )
 _PLACES = ("HPO_EXPERIMENTS", "HPO_STORE")
 

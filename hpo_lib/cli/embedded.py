@@ -24,6 +24,7 @@ import psutil
 
 from hpo_lib.backends import local_processes
 from hpo_lib.cli.airflow_api import Airflow
+from hpo_lib.cli.umask import DEFAULT, umask, umasked
 from hpo_lib.errors import HpoError, TransientError
 from hpo_lib.store import upgrade
 
@@ -65,6 +66,11 @@ class Embedded:
         """Address of the experiments' store."""
         return self.settings.get("HPO_STORE") or f"sqlite:///{self.results / 'hpo.db'}"
 
+    @property
+    def umask(self) -> int:
+        """What all that it writes lacks for group and others: HPO_UMASK."""
+        return umask(self.settings.get("HPO_UMASK", DEFAULT))
+
     def client(self) -> Airflow:
         """Give a client of the running Airflow; HpoError if none was started."""
         facts = self._facts()
@@ -93,13 +99,11 @@ class Embedded:
         env = self.environment(facts)
         if not self._complete():
             self.kill()
-            say("preparing Airflow's database and the store")
-            self._prepare(env)
-            say(f"starting Airflow on http://127.0.0.1:{facts['port']}")
-            sessions: list[int] = []
-            for component in COMPONENTS:
-                sessions.append(self._start(component, env))
-                _write_private(self.home / "sessions.json", sessions)
+            with umasked(self.umask):
+                say("preparing Airflow's database and the store")
+                self._prepare(env)
+                say(f"starting Airflow on http://127.0.0.1:{facts['port']}")
+                self._start_all(env)
         client = self.client()
         self._wait(client, "hpo_local")
         return client
@@ -127,6 +131,7 @@ class Embedded:
 
     def environment(self, facts: Mapping[str, Any]) -> dict[str, str]:
         """Give the environment that makes `airflow` ours."""
+        file, folder = (f"{mode & ~self.umask:#o}" for mode in (0o666, 0o777))
         keys = {
             "AIRFLOW_HOME": self.home,
             "AIRFLOW_CONFIG": self.root / "config" / "airflow.cfg",
@@ -139,6 +144,8 @@ class Embedded:
             ),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": self.home / "logs",
+            "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": file,
+            "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": folder,
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": _NO_SERVER,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": _NO_SERVER,
             "AIRFLOW__API__PORT": facts["port"],
@@ -160,7 +167,8 @@ class Embedded:
     def airflow(self, *words: str) -> None:
         """Run an `airflow` command to its end; HpoError shows what it printed if it fails."""
         env = self.environment(self._facts(create=True))
-        _run([sys.executable, "-m", "airflow", *words], env)
+        with umasked(self.umask):
+            _run([sys.executable, "-m", "airflow", *words], env)
 
     def _prepare(self, env: Mapping[str, str]) -> None:
         (self.home / "logs").mkdir(parents=True, exist_ok=True)
@@ -168,6 +176,12 @@ class Embedded:
         _run([sys.executable, "-m", "airflow", "db", "migrate"], env)
         words = ["pools", "set", _POOL, str(_POOL_SLOTS), "trials of hyperparameter tuning"]
         _run([sys.executable, "-m", "airflow", *words], env)
+
+    def _start_all(self, env: Mapping[str, str]) -> None:
+        sessions: list[int] = []
+        for component in COMPONENTS:
+            sessions.append(self._start(component, env))
+            _write_private(self.home / "sessions.json", sessions)
 
     def _start(self, component: str, env: Mapping[str, str]) -> int:
         """Start a component as the leader of a new session and give the session's number."""

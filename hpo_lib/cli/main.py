@@ -6,11 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from hpo_lib import __version__
 from hpo_lib.cli import airflow, audit, metrics, models, plan, rehearsal, store
 from hpo_lib.cli.console import complain
+from hpo_lib.cli.umask import DEFAULT, umask, umasked
 from hpo_lib.errors import HpoError
 
 #: The exit codes by which a shell reports SIGINT and SIGPIPE.
@@ -57,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(arguments)
-        return int(options.run(options))
+        with _closed():
+            return int(options.run(options))
     except HpoError as error:
         return complain(error)
     except KeyboardInterrupt:
@@ -65,6 +68,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     finally:
         # Here a closed pipe can still be told from what else goes wrong.
         print(end="", flush=True)
+
+
+def _closed() -> AbstractContextManager[None]:
+    """Write for the owner alone below the checkout's own folder; elsewhere only if that is said."""
+    said = os.environ.get("HPO_UMASK")
+    if said is None and "HPO_HOME" in os.environ:
+        return nullcontext()
+    return umasked(umask(said or DEFAULT))
 
 
 def _be_silent() -> None:

@@ -1,8 +1,9 @@
-"""What an Airflow of `hpo up` shows to others: a port on loopback."""
+"""What an Airflow of `hpo up` shows to others: a port on loopback, and none of its files."""
 
 from __future__ import annotations
 
 import ipaddress
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -84,3 +85,23 @@ def test_the_log_of_a_task_is_read_while_it_runs(beside: Stack, tmp_path: Path) 
     said = (beside.embedded.home / "logs" / "api-server.log").read_text(errors="replace")
     assert "Could not read served logs" in said
     assert "ConnectionRefusedError" not in said, "a traceback for every look"
+
+
+def test_whatever_it_writes_is_for_its_owner(beside: Stack) -> None:
+    """Databases, logs, reports, and what trials leave; the test itself has made the rest."""
+    spec = {
+        "name": "modes",
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+        "limits": {"max_trials": 1, "parallel_trials": 1},
+        "trial": {
+            "command": ["sh", "-c", "mkdir $HPO_OUTPUT/a; echo b > $HPO_OUTPUT/a/b; echo loss=1"]
+        },
+    }
+    beside.complete(beside.trigger(spec))
+    home = beside.embedded.home
+    ours = (path for path in home.rglob("*") if path != home / "deployment.yaml")
+    found = [path for path in ours if not path.is_symlink()]
+    names = {path.name for path in found}
+    assert names >= {"airflow.db", "hpo.db", "api-server.log", "report.html", "log.txt", "b"}
+    assert [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077] == []

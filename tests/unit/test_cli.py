@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import hpo_lib
 from hpo_lib.cli import airflow, main
+from hpo_lib.cli.umask import umasked
 from hpo_lib.spec.model import MAX_BYTES
 
 GOOD = """\
@@ -581,3 +583,33 @@ def test_it_runs_as_a_module_without_a_traceback(good: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == f"{good}: ok\n"
     assert done.stderr == "nowhere.yaml: spec: must be a readable file: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "mode"),
+    [
+        ({}, 0o600),
+        ({"HPO_UMASK": "027"}, 0o640),
+        ({"HPO_HOME": "/shared"}, 0o644),
+        ({"HPO_HOME": "/shared", "HPO_UMASK": "0077"}, 0o600),
+    ],
+)
+def test_files_are_for_their_owner_or_as_a_umask_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], mode: int
+) -> None:
+    for name in ("HPO_HOME", "HPO_UMASK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    with umasked(0o022):
+        assert main.main(["store", "upgrade", "--url", f"sqlite:///{tmp_path}/hpo.db"]) == 0
+        assert os.umask(0o022) == 0o022, "what it was is given back"
+    assert stat.S_IMODE((tmp_path / "hpo.db").stat().st_mode) == mode
+
+
+def test_a_wrong_umask_is_told(
+    good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HPO_UMASK", "u=rwx")
+    assert main.main(["validate", str(good)]) == 1
+    assert "HPO_UMASK: must be 0 and two octal digits, such as 077" in capsys.readouterr().err

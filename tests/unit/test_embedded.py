@@ -46,6 +46,22 @@ def test_airflow_of_the_surroundings_is_not_inherited(
     assert env["HPO_STORE"] == f"sqlite:///{tmp_path / 'home' / 'hpo' / 'hpo.db'}"
 
 
+def test_its_files_are_for_its_owner_or_as_a_umask_says(tmp_path: Path) -> None:
+    for said, file, folder in (({}, "0o600", "0o700"), ({"HPO_UMASK": "027"}, "0o640", "0o750")):
+        embedded = Embedded(tmp_path, tmp_path / "home", said)
+        env = embedded.environment(embedded._facts(create=True))
+        logs = "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_"
+        assert env[f"{logs}FILE_PERMISSIONS"] == file
+        assert env[f"{logs}FOLDER_PERMISSIONS"] == folder
+
+
+@pytest.mark.parametrize("said", ["", "77", "777", "0o77", "99", "abc", "-077"])
+def test_a_umask_that_would_shut_its_owner_out_is_refused(tmp_path: Path, said: str) -> None:
+    embedded = Embedded(tmp_path, tmp_path / "home", {"HPO_UMASK": said})
+    with pytest.raises(HpoError, match="HPO_UMASK: must be 0 and two octal digits, such as 077"):
+        _ = embedded.umask
+
+
 def test_down_without_anything_up_is_fine(tmp_path: Path) -> None:
     Embedded(tmp_path, tmp_path / "home", {}).down()
 
