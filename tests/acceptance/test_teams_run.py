@@ -1,0 +1,51 @@
+"""A team on a real Airflow: its own DAG, whose run is the team's and takes turns for its places."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hpo_lib.errors import HpoError
+from hpo_lib.records import RunStatus
+from hpo_lib.records.audit import Deed
+from tests.acceptance.conftest import ROOT, Stack, airflow, until
+from tests.acceptance.test_run import conf
+
+pytestmark = pytest.mark.airflow
+
+SETTINGS = {"PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT / "config", ROOT))}
+INSTALLATION = {"teams": {"vision": {"backends": ["local"], "quotas": {"parallel_trials": 1}}}}
+
+
+def is_there(stack: Stack, dag: str) -> bool:
+    """Say whether Airflow has a DAG."""
+    try:
+        return stack.client().is_ready(dag)
+    except HpoError:
+        return False
+
+
+def test_a_teams_dag_runs_as_the_team(tmp_path: Path) -> None:
+    with airflow(tmp_path, INSTALLATION, SETTINGS) as stack:
+        until(lambda: is_there(stack, "hpo_vision.local"), "the team's DAG")
+        assert not is_there(stack, "hpo_vision.docker")
+        spec = conf("sleep 2; echo loss=$1", limits={"max_trials": 2, "parallel_trials": 2})
+        key = stack.trigger(spec, "hpo_vision.local")
+        wrong = stack.trigger(spec | {"name": "No Name"}, "hpo_vision.local")
+        view = stack.complete(key)
+        assert stack.wait(wrong) == "failed"
+        run, refused = view.run, stack.run(wrong)
+        assert (run.team, run.experiment) == ("vision", f"vision.{run.spec.name}")
+        assert (refused.team, refused.status) == ("vision", RunStatus.REFUSED)
+        (first,), (second,) = sorted(
+            (one.attempts for one in view.trials), key=lambda attempts: attempts[0].started_at
+        )
+        assert first.ended_at is not None
+        assert first.ended_at <= second.started_at, "one at a time is the team's quota"
+        trail = {(one.who, one.where, one.deed, one.team) for one in stack.store.audit.entries()}
+        assert trail == {
+            ("admin", "manual", Deed.SUBMITTED, "vision"),
+            ("admin", "manual", Deed.REFUSED, "vision"),
+        }
