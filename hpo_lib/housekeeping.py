@@ -41,7 +41,9 @@ def sweep(
     used = {(run.team, name) for run in [*going, *store.runs()] for name in run.outline.backends}
     for team, name in sorted(used):
         try:
-            yield from _leftovers(store, name, installation.of(team).backends[name]())
+            # A team may have had a backend that it may not use any more.
+            build = installation.of(team).backends.get(name) or installation.backends[name]
+            yield from _leftovers(store, name, build())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
     # Last, because a deployment may use up all the time.
