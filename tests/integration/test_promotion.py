@@ -650,7 +650,7 @@ def test_a_model_is_not_given_before_its_files_are_where_deployment_looks(bench:
         challenger.decide(bench.store, key, bench.installation)
     model = challenger.decide(bench.store, key, bench.installation)
     assert model is not None
-    assert (challenger.files_of(model, bench.installation) / "weights").read_text() == "0.3"
+    assert (challenger.files_of(model, bench.installation) / "weights").read_bytes() == b"0.3"
 
 
 def test_housekeeping_serves_what_the_store_names(bench: Bench) -> None:
