@@ -54,11 +54,11 @@ def here() -> list[str]:
 def made(place: Place, home: Path, say: Callable[[str], None]) -> Iterator[World]:
     """Start a place's Airflow, with secrets in it that nobody may find, and stop it in the end."""
     with ExitStack() as undo:
+        embedded: Embedded
+        proxy = Proxy(lambda: _port(embedded))
+        undo.callback(proxy.close)
         server = undo.enter_context(postgresql()) if place.store == "postgresql" else None
         database = server.new_database() if server else ""
-        embedded: Embedded
-        proxy = Proxy(lambda: int(embedded._facts()["port"]))
-        undo.callback(proxy.close)
         settings = _settings(home, proxy) | ({"HPO_STORE": server.url(database)} if server else {})
         embedded = Embedded(ROOT, home, SETTINGS | settings)
         has_disk = undo.enter_context(_disk(embedded.results))
@@ -69,6 +69,14 @@ def made(place: Place, home: Path, say: Callable[[str], None]) -> Iterator[World
         world = World(Stack(embedded, store), place, proxy, server, database, s3, has_disk)
         _hide_secrets(world)
         yield world
+
+
+def _port(embedded: Embedded) -> int:
+    """Give the port of Airflow's API server; OSError if there is none yet, or any more."""
+    facts = embedded._facts()
+    if facts is None:
+        raise OSError("there is no Airflow")
+    return int(facts["port"])
 
 
 def _settings(home: Path, proxy: Proxy) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Proxy:
             self._whole = True
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # or whoever waits for a connection waits on
         self._server.close()
 
     def _serve(self) -> None:

@@ -192,9 +192,9 @@ class World:
         sessions = self._sessions()
         for at, component in enumerate(COMPONENTS):
             if not _lives(sessions[at]):
-                for process in list(_of_session(sessions[at])):
-                    with suppress(psutil.Error):
-                        process.kill()
+                while left := list(_of_session(sessions[at])):
+                    for process in left:
+                        send(process, signal.SIGKILL)
                 sessions[at] = self.embedded._start(component, self._environment())
                 (self.home / "sessions.json").write_text(json.dumps(sessions))
 
@@ -223,9 +223,10 @@ def _lives(pid: int) -> bool:
 
 
 def _of_session(number: int) -> Iterator[psutil.Process]:
+    """Give what lives of a session; it may beget more while it is ended."""
     for process in psutil.process_iter():
         with suppress(OSError):
-            if os.getsid(process.pid) == number and process.pid != os.getpid():
+            if os.getsid(process.pid) == number and _lives(process.pid):
                 yield process
 
 
