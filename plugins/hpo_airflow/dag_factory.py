@@ -20,20 +20,16 @@ from hpo_lib import registry
 if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
 
-#: A killed task is retried soon; hpo_lib alone says how often a trial itself is tried again. What a
-#: task has done until its timeout is in the store: the retry goes on from there.
-_CONTROL: dict[str, Any] = {
-    "retries": 10,
-    "retry_delay": timedelta(seconds=5),
-    "execution_timeout": timedelta(hours=2),
-}
-#: Half an hour in all: as long as an engine or a cluster may be out of reach.
+#: Soon, and half an hour in all: as long as an engine, a cluster, a store or Airflow's API server
+#: may be out of reach. hpo_lib alone says how often a trial itself is tried again.
 _PATIENTLY: dict[str, Any] = {
     "retries": 20,
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 1.5,
     "max_retry_delay": timedelta(minutes=2),
 }
+#: What a task has done until its timeout is in the store: the retry goes on from there.
+_CONTROL: dict[str, Any] = {**_PATIENTLY, "execution_timeout": timedelta(hours=2)}
 _TRIAL: dict[str, Any] = {**_PATIENTLY, "retry_policy": PauseOfFailure()}
 #: More waves than these make the graph unreadable, and most runs need no more.
 _SHOWN = 8
@@ -195,10 +191,10 @@ _FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
 )
 
 
-def validate(begin: Callable[[Any], dict[str, Any]], retries: int = 10) -> BaseOperator:
-    """Build the first task, whose body is `begin`."""
+def validate(begin: Callable[[Any], dict[str, Any]], **retried: Any) -> BaseOperator:
+    """Build the first task, whose body is `begin`; `retried` is how, if not as the others are."""
 
-    @task(task_id="validate", **{**_CONTROL, "retries": retries})
+    @task(task_id="validate", **{**_CONTROL, **retried})
     def check() -> dict[str, Any]:
         """Check the spec and start the run."""
         return begin(get_current_context())
@@ -250,9 +246,8 @@ def ending(
     """Build what follows the last wave: final training, gate, deployment, report."""
     own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
-    control = {**_CONTROL, **_PATIENTLY}
     operator = _operator(backend, team, nightly=file is not None)
-    final_tasks(before, report(file), operator, control, at_once, file)
+    final_tasks(before, report(file), operator, _CONTROL, at_once, file)
 
 
 def report(file: ScheduledFile | None = None) -> BaseOperator:

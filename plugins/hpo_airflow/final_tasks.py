@@ -73,13 +73,13 @@ def final_tasks(
 
     decided = gate().operator
     before >> asked.operator
-    trained >> decided >> [report, _approval()]
+    trained >> decided >> [report, _approval(control)]
     report.dag.get_task("approve") >> deploy().operator
 
 
-def _approval() -> BaseOperator:
+def _approval(control: Mapping[str, Any]) -> BaseOperator:
     """Build the task that asks; its retry asks again if Airflow loses an answer given at once."""
-    return Approval(task_id="approve", retries=10, retry_delay=timedelta(seconds=5))
+    return Approval(task_id="approve", **{**control, "execution_timeout": None})
 
 
 class Approval(HITLOperator):

@@ -28,7 +28,7 @@ _BROKEN = """\
 `hpo validate` says the same.
 """
 #: How often `validate` looks whether Airflow has taken over a file that was changed: five minutes.
-_WAIT = 60
+_WAIT: dict[str, Any] = {"retries": 60, "retry_exponential_backoff": 0}
 
 
 def scheduled(file: ScheduledFile) -> DAG:
@@ -76,7 +76,7 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
         auto_register=False,
     ) as dag:
         last = f"wave_{file.waves:02d}.suggest"
-        begin = validate(partial(tasks.validate_file, file=file, last=last), retries=_WAIT)
+        begin = validate(partial(tasks.validate_file, file=file, last=last), **_WAIT)
         searched = unrolled(begin, backend, file.waves, file, file.team)
         if spec.final is None:
             searched >> report(file)

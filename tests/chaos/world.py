@@ -30,6 +30,7 @@ from tests.postgres import Server
 _ORDER = list(STEPS)
 _POLL_S = 0.2
 _PATIENCE_S = 900.0
+_THINKS_S = 5.0
 _SIGNS = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -76,6 +77,8 @@ class World:
     hits: Counter[str] = field(default_factory=Counter)
     #: The nights that were played of an experiment, by its name.
     nights: dict[str, list[Going]] = field(default_factory=dict)
+    #: When a question of a task was first seen.
+    asked: dict[tuple[str, int], float] = field(default_factory=dict)
     #: Attempts whose end may have been lost together with who was to write it down.
     robbed: set[str] = field(default_factory=set)
 
@@ -161,9 +164,15 @@ class World:
         return min((began for began in tried if began > since), default=None)
 
     def approve(self) -> None:
-        """Say yes wherever people are asked."""
+        """Say yes wherever people have been asked for a while.
+
+        Airflow may lose an answer that comes at once, and ask again (3.3.2).
+        """
         for task in self.tasks():
             if task["task_id"] == "approve" and task["state"] == "awaiting_input":
+                since = self.asked.setdefault((task["id"], task["try_number"]), time.monotonic())
+                if time.monotonic() < since + _THINKS_S:
+                    continue
                 path = f"/dags/{task['dag_id']}/dagRuns/{task['run_id']}/taskInstances/approve/-1"
                 answer = {"chosen_options": ["Approve"], "params_input": {}}
                 with suppress(HpoError):

@@ -39,6 +39,10 @@ print(json.dumps({
     "tasks": sorted(dag.task_ids),
     "rules": {t.task_id: t.trigger_rule.value for t in dag.tasks},
     "retries": {t.task_id: t.retries for t in dag.tasks},
+    "patience": {t.task_id: sum(
+        min(t.retry_delay.total_seconds() * (t.retry_exponential_backoff or 1) ** n,
+            t.max_retry_delay.total_seconds() if t.max_retry_delay else float("inf"))
+        for n in range(t.retries)) for t in dag.tasks},
     "timeouts": {t.task_id: t.execution_timeout and t.execution_timeout.total_seconds()
                  for t in dag.tasks if not t.task_id.endswith("trial")},
     "pools": {t.task_id: t.pool for t in dag.tasks},
@@ -107,6 +111,11 @@ def test_every_task_is_retried(seen: dict[str, Any]) -> None:
     assert min(seen["retries"].values()) >= 5
     assert seen["timeouts"].pop("approve") is None, "people may take longer"
     assert set(seen["timeouts"].values()) == {7_200.0}, "no control task may hang"
+
+
+def test_every_task_outlives_an_api_server_that_is_away_for_a_while(seen: dict[str, Any]) -> None:
+    """Airflow begins tasks also while it is away: each time as one of their tries."""
+    assert min(seen["patience"].values()) >= 25 * 60
 
 
 def test_a_sweep_that_dies_with_airflow_is_retried(tmp_path: Path) -> None:
