@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple
@@ -16,9 +16,13 @@ from hpo_lib.collectors.formats import Number, Reading, step_in
 from hpo_lib.collectors.numbers import number_in, step_at
 from hpo_lib.errors import TransientError, TrialFailed
 from hpo_lib.files.lines import Line
+from hpo_lib.validation import shown
 
-#: What matching may take for one log, and for one line: seconds of CPU time; bytes of memory.
-FORMAT_S, LINE_S, FORMAT_BYTES = 60, 1.0, 2**29
+#: What matching may take for one log, and for one line: seconds of CPU time; bytes of memory. A log
+#: of many characters may take longer, and that it is slow is told.
+FORMAT_S, FORMAT_CHARS_A_S, LINE_S, FORMAT_BYTES = 60, 1_000_000, 1.0, 2**29
+#: So many lines may take too long, and are left out.
+MOST_ENDLESS = 5
 #: Of a longer line only the end is matched: an expression may take the square of its length.
 MAX_LINE = 4_096
 _AT_ONCE = 64
@@ -49,16 +53,43 @@ _GOES_ON = re.compile(
 
 
 def readings(
-    expressions: Sequence[Expression], found: Iterable[Line]
+    expressions: Sequence[Expression], found: Iterable[Line], remark: Callable[[str], object]
 ) -> Iterator[tuple[Line, Reading]]:
-    """Read each line by expressions; TrialFailed if one takes too long, or too much memory."""
+    """Read each line by expressions; TrialFailed if many, or all together, take too long.
+
+    A line that takes too long, or too much memory, is left out: `remark` is told of the first, and
+    of expressions that are slow.
+    """
+    endless, used_s = 0, 0.0
     with _guard(expressions) as guard:
         left = iter(found)
         while batch := list(islice(left, _AT_ONCE)):
             texts = [line.text[-MAX_LINE:] for line in batch]
-            answers = _asked(guard, expressions, texts)
+            used_s, answers = _asked(guard, expressions, texts)
             for line, text, matches in zip(batch, texts, answers, strict=True):
-                yield line, _reading(text, matches)
+                if matches is not None:
+                    yield line, _reading(text, matches)
+                    continue
+                endless += 1
+                if endless == 1:
+                    remark(f"line {line.number} was left out: {_too_long(expressions)}")
+                if endless == MOST_ENDLESS:
+                    raise TrialFailed(f"{_too_long(expressions)}; {endless} lines took longer")
+    if used_s > FORMAT_S:
+        forms = _forms(expressions)
+        remark(f"metrics.format is slow: {used_s:.0f} s of CPU time for one log, with {forms}")
+
+
+def _too_long(expressions: Sequence[Expression]) -> str:
+    return (
+        f"metrics.format: must match a line within {LINE_S:g} s of CPU time and "
+        f"{FORMAT_BYTES >> 20} MiB of memory, got {_forms(expressions)}; a repeat within a "
+        "repeat, such as (a+)+, may take for ever"
+    )
+
+
+def _forms(expressions: Sequence[Expression]) -> str:
+    return shown(", ".join(one.form for one in expressions))
 
 
 def _reading(text: str, matches: Sequence[_Match]) -> Reading:
@@ -86,7 +117,7 @@ def _number(match: _Match) -> Number | None:
 
 @contextmanager
 def _guard(expressions: Sequence[Expression]) -> Iterator[subprocess.Popen[str]]:
-    limits = (str(FORMAT_S), str(FORMAT_BYTES), str(LINE_S))
+    limits = (str(FORMAT_S), str(FORMAT_CHARS_A_S), str(FORMAT_BYTES), str(LINE_S))
     words = [sys.executable, "-I", "-S", format_guard.__file__, *limits]
     pipe = subprocess.PIPE
     try:
@@ -103,17 +134,19 @@ def _guard(expressions: Sequence[Expression]) -> Iterator[subprocess.Popen[str]]
 
 def _asked(
     guard: subprocess.Popen[str], expressions: Sequence[Expression], texts: Sequence[str]
-) -> list[list[_Match]]:
+) -> tuple[float, list[list[_Match] | None]]:
+    """Give the CPU seconds that the guard has taken, and each text's matches; None for too long."""
     _say(guard, texts)
     answer = guard.stdout.readline() if guard.stdout else ""
     if not answer:
         raise TrialFailed(
-            f"metrics.format: must match a log within {FORMAT_S} s of CPU time and "
-            f"{FORMAT_BYTES >> 20} MiB of memory, and a line within {LINE_S:g} s, got "
-            f"{', '.join(one.form for one in expressions)}; a repeat within a repeat, such as "
-            "(a+)+, may take for ever"
+            f"metrics.format: must match a log within {FORMAT_S} s of CPU time, and one more for "
+            f"every {FORMAT_CHARS_A_S:,} characters, got {_forms(expressions)}"
         )
-    return [[_Match(*match) for match in matches] for matches in json.loads(answer)]
+    used_s, answers = json.loads(answer)
+    return used_s, [
+        None if matches is None else [_Match(*match) for match in matches] for matches in answers
+    ]
 
 
 def _say(guard: subprocess.Popen[str], what: object) -> None:

@@ -89,6 +89,7 @@ class LineRules:
         self.unreadable: dict[str, str] = {}
         self._glued: dict[str, str] = {}
         self.remarks: list[str] = []
+        self._cut = False
 
     def read(self, place: Place, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of a file.
@@ -99,6 +100,7 @@ class LineRules:
         self.unreadable.clear()
         self._glued.clear()
         self.remarks.clear()
+        self._cut = False
         owners = self.owners(place, wanted)
         if owners is not None and not owners:
             return
@@ -182,7 +184,8 @@ class LineRules:
     def _matches(self, place: Place, wanted: frozenset[str]) -> Iterator[tuple[Line, str, Reading]]:
         """Yield what the conf's own expressions find, line by line."""
         needles = () if self._format is None else tuple(_needles(wanted))
-        for line, reading in own_format.readings(self._expressions, numbered(place, needles)):
+        found = numbered(place, needles)
+        for line, reading in own_format.readings(self._expressions, found, self.remarks.append):
             if line.cut or len(line.text) > own_format.MAX_LINE:
                 self._remark(line, own_format.MAX_LINE)
             yield line, "", reading
@@ -193,7 +196,8 @@ class LineRules:
 
     def _remark(self, line: Line, most: int) -> None:
         """Note that the front of a line was not read, once."""
-        if not self.remarks:
+        if not self._cut:
+            self._cut = True
             self.remarks.append(
                 f"line {line.number} is longer than {most:,} characters: only its end was read"
             )

@@ -34,11 +34,13 @@ _NAMED = 3
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
     failed = _failure(spec, end)
-    found, metrics, trouble = _collected(spec, source)
+    collector = load_part("collector", spec.metrics.collector)(spec.metrics)
+    found, metrics, trouble = _collected(spec, collector, source)
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
     if failed is None:
         told = [end.detail] if end.detail else []
+        told += getattr(collector, "remarks", ()) if cause is None else ()
         reason = "; ".join([reason, *told, *_remarks(spec, source, cause, trouble)])
     return Outcome(
         state=AttemptState.SUCCEEDED if cause is None else AttemptState.FAILED,
@@ -64,11 +66,10 @@ def _end_of(log: Place) -> str:
 
 
 def _collected(
-    spec: Spec, source: Source
+    spec: Spec, collector: Any, source: Source
 ) -> tuple[Sequence[Observation], Mapping[str, float], _Failure | None]:
     """Read the metrics that the spec names, or say why its collector could not."""
     name, names = spec.metrics.collector, wanted(spec)
-    collector = load_part("collector", name)(spec.metrics)
     try:
         found = collector.collect(source, names)
         if name not in COLLECTORS:  # one's own may give NumPy's numbers, and metrics of more names

@@ -140,12 +140,12 @@ def test_a_number_that_is_none_is_told_with_its_line(
 def test_a_format_without_end_is_told(
     spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_format, "FORMAT_S", 1)
+    monkeypatch.setattr(own_format, "LINE_S", 0.1)
     log = tmp_path / "train.log"
-    log.write_text("val_loss " + "a" * 4_000)
+    log.write_text(f"val_loss {'a' * 4_000}\n" * own_format.MOST_ENDLESS)
     words = ["check-metrics", spec, str(log), "--format", "(?P<name>(a+)+)=(?P<value>b)"]
     assert main.main(words) == 1
-    assert "metrics.format: must match a log within 1 s" in capsys.readouterr().err
+    assert "metrics.format: must match a line within 0.1 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["metrics.jsonl", "", "output"])

@@ -104,7 +104,7 @@ ENDLESS = [
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_format, "FORMAT_S", 1)
+    monkeypatch.setattr(own_format, "LINE_S", 0.1)
 
 
 def ends(work: Callable[[], None]) -> None:
@@ -120,8 +120,8 @@ def ends(work: Callable[[], None]) -> None:
 def test_a_format_without_end_is_ended(
     tmp_path: Path, impatient: None, form: str, line: str, name: str
 ) -> None:
-    (tmp_path / "log.txt").write_text(f"{line}\n")
-    (tmp_path / "metrics.log").write_text(f"{line}\n")
+    for place in ("log.txt", "metrics.log"):
+        (tmp_path / place).write_text(f"{line}\n" * own_format.MOST_ENDLESS)
     source = Source(tmp_path / "log.txt", tmp_path)
     collector = load("collector", name)(Metrics(collector=name, format=form))
 
@@ -130,13 +130,48 @@ def test_a_format_without_end_is_ended(
             collector.collect(source, frozenset({"loss"})),
             collector.sightings(source),
         ):
-            with pytest.raises(TrialFailed, match=r"metrics.format: must match a log within 1 s"):
+            with pytest.raises(TrialFailed, match=r"metrics.format: must match a line within 0.1"):
                 list(reading)
             told.append(form)
 
     told: list[str] = []
     ends(read)
     assert told == [form] * 2
+
+
+@pytest.mark.parametrize(("form", "line"), ENDLESS[:3])
+def test_a_line_without_end_costs_that_line(
+    tmp_path: Path, impatient: None, form: str, line: str
+) -> None:
+    bare = form.replace("?P<name>", "").replace("?P<value>", "")
+    regex = rf"loss=(?P<value>[0-9.]+)|{bare}"
+    rules = LineRules(Metrics(metric_definitions=[{"name": "loss", "regex": regex}]))
+    (tmp_path / "log.txt").write_text(f"loss=1\n{line}\nloss=2\n")
+    assert [one.value for one in rules.read(tmp_path / "log.txt", frozenset({"loss"}))] == [1, 2]
+    (remark,) = rules.remarks
+    assert remark.startswith("line 2 was left out: metrics.format: must match a line within 0.1 s")
+
+
+def test_a_slow_format_is_told_and_reads_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_format, "FORMAT_S", 0)
+    monkeypatch.setattr(own_format, "FORMAT_CHARS_A_S", 1)
+    rules = LineRules(Metrics(format=r"(?P<name>loss)=(?P<value>\S+)"))
+    (tmp_path / "log.txt").write_text("loss=2\n" * 600)
+    assert len(list(rules.read(tmp_path / "log.txt", frozenset({"loss"})))) == 600
+    (remark,) = rules.remarks
+    assert remark.startswith("metrics.format is slow: ")
+
+
+def test_a_format_that_takes_too_long_in_all_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_format, "FORMAT_S", 1)
+    rules = LineRules(Metrics(format=r"(?P<name>(?:x+x+)+y|loss)=(?P<value>\S+)"))
+    (tmp_path / "log.txt").write_text(f"loss {'x' * 20}\nloss=2\n" * 100)
+    with pytest.raises(TrialFailed, match=r"must match a log within 1 s of CPU time, and one more"):
+        list(rules.read(tmp_path / "log.txt", frozenset({"loss"})))
 
 
 def test_what_is_quick_is_read_however_much_it_is(tmp_path: Path, impatient: None) -> None:

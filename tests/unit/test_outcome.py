@@ -59,12 +59,12 @@ def own(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_format_without_end_fails_the_trial_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_format, "FORMAT_S", 1)
-    (tmp_path / "log.txt").write_text("loss " + "a" * 4_000)
+    monkeypatch.setattr(own_format, "LINE_S", 0.1)
+    (tmp_path / "log.txt").write_text(f"loss {'a' * 4_000}\n" * own_format.MOST_ENDLESS)
     form = "(?P<name>(a+)+)=(?P<value>b)"
     found = outcome.outcome(spec(format=form), GOOD_END, Source(tmp_path / "log.txt", tmp_path))
     assert found.cause is Cause.OBJECTIVE_MISSING
-    assert found.reason.startswith("metrics.format: must match a log within 1 s of CPU time and")
+    assert found.reason.startswith("metrics.format: must match a line within 0.1 s of CPU time and")
     assert form in found.reason
 
 
@@ -82,6 +82,17 @@ def test_a_file_of_metrics_that_leads_out_is_the_cause_in_words(tmp_path: Path) 
         f"{leads}; nothing is read there (in {tmp_path}/output); left alone in its output: {leads}"
     )
     assert found.log_tail.startswith("[hpo] log.txt is a link that leads out, to /etc/hostname")
+
+
+def test_a_line_without_end_fails_no_good_trial_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_format, "LINE_S", 0.1)
+    (tmp_path / "log.txt").write_text(f"loss {'a' * 4_000}\nloss=2\n")
+    form = "(?P<name>(a+)+|loss)=(?P<value>[b2])"
+    found = outcome.outcome(spec(format=form), GOOD_END, Source(tmp_path / "log.txt", tmp_path))
+    assert (found.state, found.value) == (AttemptState.SUCCEEDED, 2)
+    assert found.reason.startswith("loss = 2; line 1 was left out: metrics.format: must match")
 
 
 def test_metrics_and_the_end_of_the_log_come_from_an_object_store(tmp_path: Path) -> None:
