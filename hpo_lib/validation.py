@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Annotated, Any, ClassVar, LiteralString, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ValidationError,
     ValidationInfo,
@@ -18,8 +22,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hpo_lib.errors import SpecError, meant, nearest
+from hpo_lib.errors import HpoError, SpecError, meant, nearest
 
+log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=BaseModel)
 _RULE = "rule"
 #: The type of the error for an unknown key.
@@ -27,8 +32,10 @@ UNKNOWN = "unknown"
 #: The context in which models ignore unknown keys and what does not fit together.
 LENIENT = {"lenient": True}
 _SHOWN = 80
-#: How many unknown keys of a section are told: finding the nearest known key takes time.
-_MOST_UNKNOWN = 50
+#: So many problems of a section are told: for each a known key that is near is looked for.
+MOST, _MOST_IN_ALL = 50, 200
+#: A refusal has so many lines, each of so many characters: whatever is in a conf, it can be read.
+_LINES, _LONGEST, _LONGEST_PATH = 20, 600, 200
 _MAX_TEXT = 256
 _QUOTED = re.compile("'([^']*)'")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -64,6 +71,51 @@ def refuse(messages: Iterable[str]) -> None:
     told = list(messages)
     if told:
         raise rule("\n".join(told))
+
+
+def refusal(problems: Iterable[str]) -> SpecError:
+    """Make the error of these problems: the first lines, cut, and how many there are besides."""
+    listed = list(dict.fromkeys(problems))
+    more = len(listed) - _LINES
+    further = [f"spec: has {more:,} further problems"] if more > 0 else []
+    return SpecError("\n".join([*map(_cut, listed[:_LINES]), *further]))
+
+
+def _cut(problem: str) -> str:
+    """Put a problem on one line, and not a long one."""
+    path, colon, rule = problem.partition(": ")
+    if len(path) > _LONGEST_PATH:
+        problem = f"{path[:_LONGEST_PATH]}…{colon}{rule}"
+    letters = (one if one.isprintable() else ascii(one)[1:-1] for one in problem[: _LONGEST + 1])
+    line = "".join(letters)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Refuse what no check foresaw: what is raised while input is read is the input's fault.
+
+    It is logged with its traceback, as a check of ours has a gap. What the world does passes.
+    """
+    try:
+        yield
+    except (HpoError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        log.exception("no check foresaw this input; please report it")
+        said = f"{type(error).__name__}: {error}"
+        raise refusal([f"spec: cannot be read, which no check foresaw: {said}"]) from error
+
+
+def at_most(count: int) -> BeforeValidator:
+    """Refuse a list or mapping that is longer, before anything in it is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple | Mapping) and len(value) > count:
+            raise rule(f"must hold at most {count:,}, got {len(value):,}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def told(check: Callable[..., object], *given: Any) -> list[str]:
@@ -111,13 +163,14 @@ class Strict(BaseModel):
         except ValidationError as error:
             found = error.errors(include_url=False)
             further = map(_own, cls._further(given, found, handler))
-            raise _together([*unknown, *map(_again, found), *further]) from None
+            raise _together([*unknown, *_first(found), *further]) from None
         if wrong := [*unknown, *map(_own, made.problems(frozenset()))]:
             raise _together(wrong)
         return made
 
     @classmethod
-    def key_names(cls) -> list[str]:
+    @cache
+    def key_names(cls) -> Sequence[str]:
         """Give the keys that are known, as they are written."""
         return [field.alias or name for name, field in cls.model_fields.items()]
 
@@ -126,9 +179,9 @@ class Strict(BaseModel):
         known = cls.key_names()
         given = [] if cls.model_config.get("extra") == "allow" else data
         found = [key for key in given if key not in known]
-        for key in found[:_MOST_UNKNOWN]:
-            yield _own(unknown_key(key, known), UNKNOWN, key=key, known=known)
-        if (more := len(found) - _MOST_UNKNOWN) > 0:
+        for key in found[:MOST]:
+            yield _own(f"unknown key {shown(key)}", UNKNOWN, key=key, known=known)
+        if (more := len(found) - MOST) > 0:
             yield _own(f"has {more:,} further unknown keys", UNKNOWN)
 
     @classmethod
@@ -153,6 +206,13 @@ class Strict(BaseModel):
 
 def _together(problems: list[InitErrorDetails]) -> ValidationError:
     return ValidationError.from_exception_data("", problems)
+
+
+def _first(problems: Sequence[Any]) -> list[InitErrorDetails]:
+    """Take the first of the errors that pydantic reports, and the number of all others."""
+    more = len(problems) - _MOST_IN_ALL
+    further = [_own(f"has {more:,} further problems")] if more > 0 else []
+    return [*map(_again, problems[:_MOST_IN_ALL]), *further]
 
 
 def _own(message: str, kind: LiteralString = _RULE, **more: Any) -> InitErrorDetails:
@@ -227,7 +287,7 @@ def parse(model: type[_M], data: Any, *, at: str = "") -> _M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise SpecError("\n".join(lines(error, at))) from None
+        raise refusal(lines(error, at)) from None
 
 
 def lines(
@@ -237,7 +297,7 @@ def lines(
 
     `elsewhere` says where a key belongs that its own section does not know.
     """
-    found = error.errors()
+    found = error.errors(include_url=False)
     return list(dict.fromkeys(line for one in found for line in _lines(one, at, elsewhere)))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -85,12 +86,12 @@ class JobOptions(Strict):
         except SpecError as error:
             raise rule(str(error)) from None
 
-    @property
+    @cached_property
     def api(self) -> str:
         """The resource's apiVersion."""
         return str(self.resource.get("apiVersion", "batch/v1"))
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The resource's kind with its apiVersion, such as `batch/v1/Job`."""
         return f"{self.api}/{self.resource.get('kind', 'Job')}"

@@ -22,37 +22,41 @@ def read(path: Path) -> Spec:
     """
     from hpo_lib.search import engine
 
-    made = _draft(path)
-    return _told(path, made, [*engine.problems(made), *_wrong_options(made)])
+    with _naming(path):
+        made = _draft(path)
+        return made.found([*engine.problems(made), *_wrong_options(made)]).checked()
 
 
 def read_file(path: Path) -> Spec:
     """Check a file for the DAG that runs it: one of its own if it has a schedule, else a conf's."""
     from hpo_lib.runs import scheduled_files
 
-    made = _draft(path)
-    found = scheduled_files.problems(path, made)
-    return _told(path, made, [*found, *_for_dag(made, by_file=scheduled_files.asks(made))])
+    with _naming(path):
+        made = _draft(path)
+        found = scheduled_files.problems(path, made)
+        for_dag = _for_dag(made, by_file=scheduled_files.asks(made))
+        return made.found([*found, *for_dag]).checked()
 
 
 def read_conf(path: Path) -> Spec:
     """Check a file for the DAG that is triggered with it as its conf; its schedule is left out."""
-    made = _draft(path)
-    made = replace(made, spec=made.spec.unscheduled())
-    return _told(path, made, _for_dag(made, by_file=False))
+    with _naming(path):
+        made = _draft(path)
+        made = replace(made, spec=made.spec.unscheduled())
+        return made.found(_for_dag(made, by_file=False)).checked()
 
 
 def read_night(path: Path) -> Spec:
     """Check a file for a DAG of its own, with or without a schedule, whatever it is called."""
-    made = _draft(path)
-    return _told(path, made, _for_dag(made, by_file=True))
+    with _naming(path):
+        made = _draft(path)
+        return made.found(_for_dag(made, by_file=True)).checked()
 
 
 def _draft(path: Path) -> Draft:
     from hpo_lib.spec.yaml_file import draft_file
 
-    with _naming(path):
-        return draft_file(path)
+    return draft_file(path)
 
 
 def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
@@ -71,17 +75,14 @@ def _wrong_options(made: Draft) -> list[str]:
     return own + wrong_options(made.spec.for_final.trial, "final.trial")
 
 
-def _told(path: Path, made: Draft, more: Iterable[str]) -> Spec:
-    """Give a draft's spec; SpecError tells the draft's problems, and `more` of them."""
-    with _naming(path):
-        return made.found(more).checked()
-
-
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Put the file's path in front of every problem."""
+    from hpo_lib.validation import reading
+
     try:
-        yield
+        with reading():
+            yield
     except SpecError as error:
         lines = str(error).split("\n")
         raise SpecError("\n".join(f"{path}: {line}" for line in lines)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import operator
 import sys
@@ -16,9 +15,17 @@ from hpo_lib.validation import shown
 _NO_ITEM = (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError)
 
 _TORN = "must be plain JSON, got text with half a character"
+#: As long as a label of Kubernetes with its prefix. Keys are parts of paths, each on one line.
+_LONGEST_KEY = 320
+_KEY_RULE = f"a key must be at most {_LONGEST_KEY} printable characters"
+_NOTHING: Any = object()
 
 #: Where a value stands in a mapping of mappings and lists.
 Loc = tuple[object, ...]
+#: Plain JSON is read as far as it has so many values, in so many mappings and lists within others.
+MAX_VALUES, MAX_DEPTH = 20_000, 64
+TOO_MANY = f"must hold at most {MAX_VALUES:,} values, got more"
+TOO_DEEP = f"must be nested at most {MAX_DEPTH} deep, got more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,36 @@ def is_finite(value: object) -> TypeGuard[int | float]:
     return abs(value) <= sys.float_info.max
 
 
+def excess(value: Any) -> tuple[Loc, str] | None:
+    """Say where a value holds too much to be read, and the rule; None if it can be read.
+
+    It takes no longer the more there is, and what holds itself is nested too deep.
+    """
+    left = MAX_VALUES
+    loc: list[object] = []
+    levels = [_inner(value)]
+    while levels:
+        name, inner = next(levels[-1], (None, _NOTHING))
+        if inner is _NOTHING:
+            levels.pop()
+            del loc[-1:]
+            continue
+        left -= 1
+        if left < 0:
+            return (), TOO_MANY
+        if isinstance(inner, Mapping | list | tuple):
+            levels.append(_inner(inner))
+            loc.append(name)
+        if len(levels) > MAX_DEPTH:
+            return tuple(loc), TOO_DEEP
+    return None
+
+
+def _inner(value: Any) -> Iterator[tuple[object, Any]]:
+    """Give what stands in a mapping or a list, with its key or place."""
+    return iter(value.items()) if isinstance(value, Mapping) else enumerate(value)
+
+
 def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
     """Yield where something is no JSON, and why."""
     if isinstance(value, Mapping):
@@ -72,6 +109,8 @@ def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
             at = (*loc, name)
             if not isinstance(name, str):
                 yield at, f"a key must be text, got {shown(name)}; put it in quotes"
+            elif len(name) > _LONGEST_KEY or not name.isprintable():
+                yield at, f"{_KEY_RULE}, got {shown(name)}"
             yield from problems(inner, at)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
@@ -82,11 +121,10 @@ def problems(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
 
 def _wrong(value: Any) -> str | None:
     match value:
-        case None | int() | str():
+        case None | bool() | str():
             return None
-        case float():
-            sound = math.isfinite(value)
-            return None if sound else f"must be a finite number, got {shown(value)}"
+        case int() | float():
+            return None if is_finite(value) else f"must be a finite number, got {shown(value)}"
         case Unreadable(why=why):
             return why
     return f"must be plain JSON, got {shown(value)}"

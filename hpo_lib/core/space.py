@@ -13,7 +13,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -25,11 +25,13 @@ from hpo_lib.errors import SpecError
 from hpo_lib.validation import MAX_WHOLE, Number, Scalar, Strict, parse, rule, shown
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_MAX_PARAMETERS = 200
+MAX_PARAMETERS = 200
 _MAX_CHOICES = 10_000
-_MAX_BRANCHES = 100_000
+#: A grid has so many branches at most, and so many conditions are looked at to find them.
+_MAX_BRANCHES, _MAX_LOOKS = 50_000, 200_000
 #: Beyond these a double cannot hold every value's place in the unit cube.
 _MAX_WHOLE_VALUES = 2**50
+_TOO_FINE = "must have at most 2**50 values"
 _MAX_LOG_WHOLE = 10**12
 #: Further problems are not reported.
 _MOST_PROBLEMS = 100
@@ -45,7 +47,12 @@ def rounded(value: float) -> float:
 
 def same(left: Value, right: Value) -> bool:
     """Compare values as the user wrote them: 1 equals 1.0, but not true."""
-    return isinstance(left, bool) == isinstance(right, bool) and left == right
+    return told_apart(left) == told_apart(right)
+
+
+def told_apart(value: Value) -> tuple[bool, Value]:
+    """Give what is equal, and has the same hash, for values that are the same."""
+    return isinstance(value, bool), value
 
 
 class _Parameter(Strict):
@@ -59,6 +66,11 @@ class _Parameter(Strict):
         if not when or not all(when.values()):
             raise rule(f"when must name a parameter and at least one value, got {shown(when)}")
         return when
+
+    @cached_property
+    def conditions(self) -> Mapping[str, frozenset[tuple[bool, Value]]]:
+        """The values, told apart, of the parameters on which this one depends, by their names."""
+        return {name: frozenset(map(told_apart, them)) for name, them in (self.when or {}).items()}
 
 
 class _Range(_Parameter):
@@ -97,6 +109,9 @@ class FloatParameter(_Range):
             yield f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
 
     def _uncountable(self) -> Iterator[str]:
+        if self.step and not (self.high - self.low) / self.step < _MAX_WHOLE_VALUES:
+            yield f"{_TOO_FINE}, got low={self.low}, high={self.high}, step={self.step}"
+            return
         size = self.size
         if size and (self.at(0) == self.at(1) or self.at(size - 2) == self.at(size - 1)):
             yield (
@@ -174,10 +189,7 @@ class IntParameter(_Range):
 
     def _uncountable(self) -> Iterator[str]:
         if self.size > _MAX_WHOLE_VALUES:
-            yield (
-                f"must have at most 2**50 values, got low={self.low}, high={self.high}, "
-                f"step={self.step}"
-            )
+            yield f"{_TOO_FINE}, got low={self.low}, high={self.high}, step={self.step}"
         if self.scale == "log" and self.high > _MAX_LOG_WHOLE:
             yield f"high must be <= 10**12 on a log scale, got high={self.high}"
 
@@ -237,19 +249,20 @@ class _Choices(_Parameter):
 
     def index(self: Any, value: Value) -> int:
         """Give the index of a choice on the grid."""
-        place: int = self._places[isinstance(value, bool), value]
+        place: int = self._places[told_apart(value)]
         return place
 
     @cached_property
     def _places(self: Any) -> dict[tuple[bool, Value], int]:
-        return {(isinstance(c, bool), c): index for index, c in enumerate(self.choices)}
+        return {told_apart(choice): index for index, choice in enumerate(self.choices)}
 
     def canonical(self: Any, value: Value) -> Any:
         """Give the choice that equals the value; SpecError if there is none."""
-        for choice in self.choices:
-            if same(choice, value):
-                return choice
-        raise SpecError(f"must be one of {shown(list(self.choices))}, got {shown(value)}")
+        try:
+            return self.choices[self.index(value)]
+        except (KeyError, TypeError):  # a list has no hash
+            listed = shown(list(self.choices))
+            raise SpecError(f"must be one of {listed}, got {shown(value)}") from None
 
     def to_unit(self: Any, value: Value) -> float:
         """Map a choice to the middle of its share of [0, 1]."""
@@ -329,11 +342,10 @@ class Space:
 
     def is_active(self, name: str, params: Params) -> bool:
         """Say whether a parameter counts, given the values of those it depends on."""
-        when = self.parameters[name].when or {}
-        return all(
-            parent in params and any(same(params[parent], value) for value in values)
-            for parent, values in when.items()
-        )
+        for parent, values in self.parameters[name].conditions.items():
+            if parent not in params or told_apart(params[parent]) not in values:
+                return False
+        return True
 
     def canonical(self, params: Params) -> dict[str, Value]:
         """Give the canonical form; SpecError names a missing, unknown or illegal value."""
@@ -405,20 +417,29 @@ class _Grid:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        parents = {p for q in space.parameters.values() for p in (q.when or {})}
+        parents = {p for q in space.parameters.values() for p in q.conditions}
         self._parents = parents
-        self._blocks: list[tuple[dict[str, Value], list[str]]] = []
+        self._others = [name for name in space.parameters if name not in parents]
+        at_times = [name for name in self._others if space.parameters[name].conditions]
+        always = self._product(name for name in self._others if name not in at_times)
+        self._blocks: list[tuple[dict[str, Value], set[str]]] = []
         self._ends: list[int] = []
         total = 0
-        for fixed in _assignments(space, [n for n in space.parameters if n in parents]):
-            free = [
-                name
-                for name in space.parameters
-                if name not in parents and space.is_active(name, fixed)
-            ]
-            total += math.prod(space.parameters[name].size for name in free)
-            self._blocks.append((fixed, free))
+        looks = len(parents) + len(at_times)
+        most = min(_MAX_BRANCHES, _MAX_LOOKS // looks) if looks else 1
+        for fixed in _assignments(space, [n for n in space.parameters if n in parents], most):
+            inactive = {name for name in at_times if not space.is_active(name, fixed)}
+            total += always * self._product(name for name in at_times if name not in inactive)
+            self._blocks.append((fixed, inactive))
             self._ends.append(total)
+
+    def _product(self, names: Iterable[str]) -> int:
+        return math.prod(self._space.parameters[name].size for name in names)
+
+    def _free(self, block: int) -> list[str]:
+        """Name what a block counts through."""
+        inactive = self._blocks[block][1]
+        return [name for name in self._others if name not in inactive]
 
     @property
     def size(self) -> int:
@@ -429,9 +450,8 @@ class _Grid:
             raise IndexError(index)
         block = bisect_right(self._ends, index)
         rest = index - (self._ends[block - 1] if block else 0)
-        fixed, free = self._blocks[block]
-        values = dict(fixed)
-        for name in reversed(free):
+        values = dict(self._blocks[block][0])
+        for name in reversed(self._free(block)):
             parameter = self._space.parameters[name]
             rest, digit = divmod(rest, parameter.size)
             values[name] = parameter.at(digit)
@@ -441,7 +461,7 @@ class _Grid:
         """Give the index of a canonical configuration."""
         block = self._block_of[key({n: v for n, v in params.items() if n in self._parents})]
         rest = 0
-        for name in self._blocks[block][1]:
+        for name in self._free(block):
             parameter = self._space.parameters[name]
             rest = rest * parameter.size + parameter.index(params[name])
         return rest + (self._ends[block - 1] if block else 0)
@@ -451,8 +471,8 @@ class _Grid:
         return {key(fixed): block for block, (fixed, _) in enumerate(self._blocks)}
 
 
-def _assignments(space: Space, parents: list[str]) -> Iterator[dict[str, Value]]:
-    """Enumerate the values of the parameters that conditions look at."""
+def _assignments(space: Space, parents: list[str], most: int) -> Iterator[dict[str, Value]]:
+    """Enumerate the values of the parameters that conditions look at; SpecError if too many."""
     found: list[dict[str, Value]] = [{}]
     for name in parents:
         parameter = space.parameters[name]
@@ -461,9 +481,9 @@ def _assignments(space: Space, parents: list[str]) -> Iterator[dict[str, Value]]
             if not space.is_active(name, partial):
                 grown.append(partial)
                 continue
-            if len(grown) + parameter.size > _MAX_BRANCHES:
+            if len(grown) + parameter.size > most:
                 raise SpecError(
-                    f"space: conditions make more than {_MAX_BRANCHES} branches; "
+                    f"space: conditions make more than {most} branches; "
                     "let them depend on parameters with fewer values"
                 )
             grown.extend({**partial, name: parameter.at(i)} for i in range(parameter.size))
@@ -494,7 +514,7 @@ def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
         raise rule(f"choices must hold at most {_MAX_CHOICES} values, got {len(choices)}")
     first: dict[tuple[bool, Value], Value] = {}
     for choice in choices:
-        if (one := (isinstance(choice, bool), choice)) in first:
+        if (one := told_apart(choice)) in first:
             raise rule(f"choices must differ, got {shown([first[one], choice])}")
         first[one] = choice
     return choices
@@ -504,8 +524,8 @@ def _miscounted(parameters: Mapping[str, Any]) -> Iterator[str]:
     """Yield that there are too few or too many parameters, and each name that is not allowed."""
     if not parameters:
         yield "space: must hold at least one parameter, got none"
-    if len(parameters) > _MAX_PARAMETERS:
-        yield f"space: must hold at most {_MAX_PARAMETERS} parameters, got {len(parameters)}"
+    if len(parameters) > MAX_PARAMETERS:
+        yield f"space: must hold at most {MAX_PARAMETERS} parameters, got {len(parameters)}"
     yield from bad_names("space", parameters)
 
 

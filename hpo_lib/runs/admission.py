@@ -19,7 +19,7 @@ from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.draft import draft
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import parse, told
+from hpo_lib.validation import parse, reading, refusal, told
 
 if TYPE_CHECKING:
     from hpo_lib.store import Store
@@ -36,8 +36,9 @@ def validate(conf: Any, installation: Installation, *, backend: str, by_file: bo
 
     The place of artifacts is tried out last, and only if the conf is sound.
     """
-    made = draft(conf)
-    spec = made.found(problems(made, installation, backend=backend, by_file=by_file)).checked()
+    with reading():
+        made = draft(conf)
+        spec = made.found(problems(made, installation, backend=backend, by_file=by_file)).checked()
     for each in (spec, spec.for_final):
         installation.backend(each)
     if spec.artifacts is not None:
@@ -241,9 +242,9 @@ def _fingerprint(
     try:
         found = fingerprint.take(spec, installation.inputs)
     except SpecError as error:
-        raise SpecError("\n".join([*refused, str(error)])) from None
+        raise refusal([*refused, *str(error).split("\n")]) from None
     if refused:
-        raise SpecError("\n".join(refused))
+        raise refusal(refused)
     return found
 
 

@@ -18,7 +18,7 @@ from hpo_lib.records import Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.yaml_file import draft_file
-from hpo_lib.validation import told
+from hpo_lib.validation import reading, refusal, shown, told
 
 if TYPE_CHECKING:
     from hpo_lib.installation import Installation
@@ -95,8 +95,9 @@ def _read(dag_id: str, paths: Sequence[Path], team: str) -> ScheduledFile | None
     if not path.is_file():
         return made.broken("must be a file that can be read")
     try:
-        found = draft_file(path)
-        spec = found.found(problems(path, found)).checked()
+        with reading():
+            found = draft_file(path)
+            spec = found.found(problems(path, found)).checked()
     except SpecError as error:
         return made.broken(str(error))
     except Exception as error:
@@ -153,11 +154,11 @@ def begin(
     known = begun(store, key)
     if known is not None:
         return known
-    spec, refusal = file.spec, _refusal(file, conf)
-    if refusal or spec is None:
+    spec, refused = file.spec, _refusal(file, conf)
+    if refused or spec is None:
         by = {"triggered_by": triggered_by, "way": provenance.way}
-        store.refuse_run(key, refusal, team=installation.team, **by)
-        raise SpecError(refusal)
+        store.refuse_run(key, refused, team=installation.team, **by)
+        raise SpecError(refused)
     spec = spec.unscheduled()
     return admission.begin(
         store,
@@ -184,10 +185,12 @@ def _refusal(file: ScheduledFile, conf: Mapping[str, Any] | None) -> str:
     if file.error:
         return "\n".join(f"{file.name}: {line}" for line in file.error.splitlines())
     if conf:
-        return (
+        keys = ", ".join(sorted(map(str, conf)))
+        told = (
             f"conf: must be empty, for this DAG runs {file.name} as it is; a conf of your own "
-            f"is for hpo_local and its like, got the keys {', '.join(sorted(map(str, conf)))[:200]}"
+            f"is for hpo_local and its like, got the keys {shown(keys)}"
         )
+        return str(refusal([told]))
     return ""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.registry import load
 from hpo_lib.spec.hints import elsewhere
-from hpo_lib.validation import Strict, parse, shown, unknown_key
+from hpo_lib.validation import MOST, Strict, parse, shown, unknown_key
 
 
 def made(
@@ -46,10 +46,10 @@ def settings_of(
             f"hpo_lib.validation.Strict, got {shown(str(model))}"
         )
     known = [*besides, *model.model_fields]
+    unknown = [one for one in settings if one not in known]
     wrong = [
         f"{kind}: {unknown_key(one, known, elsewhere, known_to=f'known to {name}')}"
-        for one in settings
-        if one not in known
+        for one in unknown[:MOST]
     ]
     taken = {one: value for one, value in settings.items() if one in known}
     try:

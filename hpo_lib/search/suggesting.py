@@ -23,7 +23,7 @@ from hpo_lib.samplers.auto import CHOICES, choose, chosen
 from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.hints import elsewhere
-from hpo_lib.validation import Strict, told, unknown_key
+from hpo_lib.validation import MOST, Strict, told, unknown_key
 
 _OF_EVERY_SAMPLER = ("name", "seed")
 _ASKS = 3
@@ -106,8 +106,8 @@ def _unknown_to_auto(settings: Mapping[str, Any]) -> list[str]:
     """Give the keys that no sampler knows of which `auto` may choose."""
     models = [load("sampler", name).Settings for name in CHOICES]
     known = [*_OF_EVERY_SAMPLER, *(key for model in models for key in model.model_fields)]
-    wrong = (key for key in settings if key not in known)
-    return [f"sampler: {unknown_key(key, known, elsewhere)}" for key in wrong]
+    wrong = [key for key in settings if key not in known]
+    return [f"sampler: {unknown_key(key, known, elsewhere)}" for key in wrong[:MOST]]
 
 
 def _settings(name: str, settings: Mapping[str, Any]) -> Strict:

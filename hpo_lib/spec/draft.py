@@ -27,12 +27,8 @@ from hpo_lib.spec.model import MAX_BYTES, MAX_CONSTRAINTS, Spec, final_trial
 from hpo_lib.spec.outline import metrics_named
 from hpo_lib.spec.sections import metric_name
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import LENIENT, UNKNOWN, each, lines, shown, told
+from hpo_lib.validation import LENIENT, MOST, UNKNOWN, each, lines, refusal, shown, told
 
-#: The most problems that one check tells: a conf of many wrong lines must not fill the store.
-_MOST = 100
-#: So many problems are told.
-_TOLD = 200
 #: The fields that a check depends on, and the check.
 _Check = tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]
 #: What stands for required sections that are broken.
@@ -74,9 +70,7 @@ class Draft:
         """Give the spec; SpecError tells the problems if there are any, a great many cut short."""
         if not self.problems:
             return self.spec
-        left_out = len(self.problems) - _TOLD
-        more = [f"spec: has {left_out:,} further problems"] if left_out > 0 else []
-        raise SpecError("\n".join([*self.problems[:_TOLD], *more]))
+        raise refusal(self.problems)
 
 
 def _touch(one: str, other: str) -> bool:
@@ -100,6 +94,9 @@ def draft(data: Any, *, kept: bool = False) -> Draft:
     """Read a conf as far as it can be read; SpecError if it is no mapping, or too large."""
     if not isinstance(data, Mapping):
         raise SpecError(f"spec: must be a mapping, got {shown(data)}")
+    if found := plain.excess(data):
+        at = _field(found[0], data) if found[0] else ""
+        raise refusal([f"{at or 'spec'}: {found[1]}"])
     try:
         size = len(json.dumps(data, ensure_ascii=False, skipkeys=True, default=str))
         given = plain.read(data) if size <= MAX_BYTES else {}
@@ -118,7 +115,7 @@ def draft(data: Any, *, kept: bool = False) -> Draft:
 
 def _sections(data: Mapping[Any, Any]) -> Draft:
     """Check each section by itself; what is no JSON is told as that, where it stands."""
-    odd = dict(islice(plain.problems(data), _MOST))
+    odd = dict(islice(plain.problems(data), MOST))
     told, broken = list[str](), {_field(loc, data) for loc in odd}
     try:
         spec = Spec.model_validate(data)
@@ -161,13 +158,13 @@ def _with_constraints(made: Draft, data: Mapping[Any, Any], known: Collection[st
 
 
 def _told(error: ValidationError, data: Mapping[Any, Any]) -> list[str]:
-    more = islice(without_type(data.get("space")), _MOST)
+    more = islice(without_type(data.get("space")), MOST)
     return [*lines(error, elsewhere=elsewhere), *more]
 
 
 def _fields(error: ValidationError, data: Mapping[Any, Any]) -> set[str]:
     """Name the fields that a model refuses."""
-    known = (problem for problem in error.errors() if problem["type"] != UNKNOWN)
+    known = (one for one in error.errors() if one["loc"] and one["type"] != UNKNOWN)
     return {_field(problem["loc"], data) for problem in known}
 
 
@@ -181,11 +178,13 @@ def _field(loc: Sequence[object], data: Mapping[Any, Any]) -> str:
 def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
     """Leave out what is broken, or put a stand-in there."""
     made = {section: value for section, value in data.items() if section not in broken}
+    fields: dict[str, set[str]] = {}
     for section, _, field in (name.partition(".") for name in broken):
-        if section in _ENTRIES and section in made:
-            made[section] = dict(made[section]) | {field: _ENTRIES[section]}
-        elif section in made:
-            made[section] = {n: value for n, value in made[section].items() if str(n) != field}
+        fields.setdefault(section, set()).add(field)
+    for section in fields.keys() & made.keys():
+        sound = {n: one for n, one in made[section].items() if str(n) not in fields[section]}
+        entries = dict.fromkeys(fields[section], _ENTRIES[section]) if section in _ENTRIES else {}
+        made[section] = sound | entries
     return {**_STAND_INS, **made}
 
 
@@ -199,7 +198,7 @@ def _together(made: Draft, checks: Iterable[_Check]) -> Draft:
 def _problems(
     made: Draft, fields: Sequence[str], check: Callable[[Spec], Iterable[str]]
 ) -> list[str]:
-    return list(islice(check(made.spec), _MOST)) if made.sound(*fields) else []
+    return list(islice(check(made.spec), MOST)) if made.sound(*fields) else []
 
 
 def _space_names(spec: Spec) -> Iterator[str]:

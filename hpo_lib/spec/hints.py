@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from typing import Any, get_args
 
-from hpo_lib.core.space import Parameter
+from hpo_lib.core.space import MAX_PARAMETERS, Parameter
 from hpo_lib.errors import meant, nearest
 from hpo_lib.spec.model import Spec
 from hpo_lib.spec.reuse import Reuse
@@ -21,7 +23,7 @@ from hpo_lib.spec.sections import (
     WarmStart,
 )
 from hpo_lib.spec.trial_section import Resources, TrialSpec
-from hpo_lib.validation import Strict, unknown_key
+from hpo_lib.validation import MOST, Strict, unknown_key
 
 #: Where a key may belong that is not known where it stands; of several places the first.
 _PLACES: tuple[tuple[str, type[Strict]], ...] = (
@@ -42,8 +44,6 @@ _PLACES: tuple[tuple[str, type[Strict]], ...] = (
 #: Keys of many places, which say nothing of the one that is meant.
 _ANYWHERE = ("name", "description", "options", "type", "kind")
 _ALSO = {"timeout": " (of one trial; the run's is limits.max_duration)"}
-#: So many unknown keys of a parameter are told.
-_MOST = 50
 _TYPES: dict[str, type[Strict]] = {
     model.model_fields["type"].default: model for model in get_args(get_args(Parameter)[0])
 }
@@ -64,16 +64,18 @@ def elsewhere(key: str) -> str:
     return f", which belongs {where}, as {name}{_ALSO.get(name, '')}"
 
 
-def _keys(model: type[Strict]) -> list[str]:
+@cache
+def _keys(model: type[Strict]) -> Sequence[str]:
     return [name for name in model.key_names() if name not in _ANYWHERE]
 
 
 def without_type(space: Any) -> Iterator[str]:
     """Yield the unknown keys of parameters whose type says nothing of the keys that they take."""
-    for name, said in space.items() if isinstance(space, Mapping) else ():
+    listed = space.items() if isinstance(space, Mapping) else ()
+    for name, said in islice(listed, MAX_PARAMETERS):
         if isinstance(said, Mapping) and str(said.get("type")) not in _TYPES:
             known = _keys_of_parameter(said)
-            for key in [one for one in said if one not in known][:_MOST]:
+            for key in [one for one in said if one not in known][:MOST]:
                 yield f"space.{name}: {unknown_key(key, known, elsewhere)}"
 
 

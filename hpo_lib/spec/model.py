@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -19,7 +19,7 @@ from pydantic import (
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.space import Parameter, Space
+from hpo_lib.core.space import MAX_PARAMETERS, Parameter, Space
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import meant
 from hpo_lib.spec.foreign import EXAMPLE
@@ -39,10 +39,11 @@ from hpo_lib.spec.sections import (
     metric_name,
 )
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Scalar, Strict, each, parse, refuse, rule, shown
+from hpo_lib.validation import Scalar, Strict, at_most, each, parse, refuse, rule, shown
 
 MAX_BYTES = 256 * 1024
 _MAX_OBJECTIVES, MAX_CONSTRAINTS = 5, 10
+_MAX_METRICS, _MAX_FIXED, _MAX_POINTS = 1_000, 1_000, 1_000
 
 
 class Spec(Strict):
@@ -55,10 +56,14 @@ class Spec(Strict):
     description: str = Field(default="", max_length=2_000)
     objectives: tuple[Objective, ...] = Field(alias="objective", strict=False)
     constraints: tuple[str, ...] = Field(default=(), strict=False)
-    extra_metrics: tuple[str, ...] = Field(default=(), strict=False)
-    space: dict[str, Parameter]
-    fixed: dict[str, Scalar] = Field(default_factory=dict)
-    initial_points: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
+    extra_metrics: Annotated[tuple[str, ...], at_most(_MAX_METRICS)] = Field(
+        default=(), strict=False
+    )
+    space: Annotated[dict[str, Parameter], at_most(MAX_PARAMETERS)]
+    fixed: Annotated[dict[str, Scalar], at_most(_MAX_FIXED)] = Field(default_factory=dict)
+    initial_points: Annotated[tuple[dict[str, Scalar], ...], at_most(_MAX_POINTS)] = Field(
+        default=(), strict=False
+    )
     sampler: SamplerSpec = SamplerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     limits: Limits = Limits()

@@ -37,9 +37,9 @@ def as_ever(_: str) -> Spelling:
 
 def unknown(value: Any, params: Sequence[str], *, at: str) -> Iterator[str]:
     """Yield a line for each placeholder in plain JSON that is not known, with the text's path."""
-    known = [*(f"params.{name}" for name in params), *FACTS]
+    known = dict.fromkeys([*(f"params.{name}" for name in params), *FACTS])
     for path, word in texts(value, at):
-        for name in _PLACEHOLDER.findall(word):
+        for name in _named(word):
             if name not in known:
                 hint, listing = nearest(name, known), ", ".join(known)
                 yield f"{path}: unknown placeholder ${{{name}}}{hint}; known: {listing}"
@@ -55,7 +55,7 @@ def misplaced(value: Any, alone: Mapping[str, Spelling], *, at: str) -> Iterator
         itself = "options" in path and _PLACEHOLDER.fullmatch(word) and not _is_argument(path)
         if itself or _SWITCH.fullmatch(word):
             continue
-        for name in _PLACEHOLDER.findall(word):
+        for name in _named(word):
             if name.startswith("params.") and (spelling := alone.get(name[7:])):
                 yield (
                     f"{path}: must be --NAME=${{{name}}} alone, as trial.flags tells it by "
@@ -129,13 +129,26 @@ def _is_argument(path: str) -> bool:
 
 
 def _word(word: str, values: Mapping[str, object], spelled: Spelled) -> str | None:
-    names = _PLACEHOLDER.findall(word)
-    if any(values.get(name) is None for name in names):
+    if any(values.get(name) is None for name in _named(word)):
         return None
     if switch := _SWITCH.fullmatch(word):
         name = switch["name"]
         return flags.argument(switch["flag"], values[f"params.{name}"], spelled(name))
-    return _PLACEHOLDER.sub(lambda match: _text(match[1], values, spelled), word)
+    end = _end(word)
+    return _PLACEHOLDER.sub(lambda match: _text(match[1], values, spelled), word[:end]) + word[end:]
+
+
+def _named(word: str) -> list[str]:
+    """Name a text's placeholders."""
+    return _PLACEHOLDER.findall(word, 0, _end(word))
+
+
+def _end(word: str) -> int:
+    """Say where a text's last placeholder ends at the latest.
+
+    Each `${` before it is closed. Those behind it would all be followed to the end of the text.
+    """
+    return word.rfind("}") + 1
 
 
 def _text(name: str, values: Mapping[str, object], spelled: Spelled) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -19,13 +19,16 @@ from hpo_lib.registry import COLLECTOR_SETTINGS, COLLECTORS, FORMATS
 from hpo_lib.spec import uris
 from hpo_lib.spec.trial_section import Later, registered
 from hpo_lib.spec.units import seconds, with_unit
-from hpo_lib.validation import Strict, each, refuse, rule, shown
+from hpo_lib.validation import Strict, at_most, each, refuse, rule, shown
 
-_MAX_FROM = 10
+_MAX_FROM, _MAX_GUARDS = 10, 20
 #: As many as SageMaker takes.
 _MAX_DEFINITIONS = 40
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAX_METRIC = 128
+#: What may stand for a character that is none of Latin-1 in a regular expression.
+_BEYOND, _MAX_WIDE = re.compile(r"[^\x00-\xff]|\\[uUN]"), 10
+_WIDE_RULE = f"must have at most {_MAX_WIDE} classes such as [a-z] beside characters beyond Latin-1"
 
 
 def experiment_name(name: str) -> str:
@@ -175,8 +178,8 @@ class Metrics(Strict):
 
     collector: str = "stdout"
     format: str | None = Field(default=None, max_length=500)
-    metric_definitions: tuple[MetricDefinition, ...] = Field(
-        default=(), strict=False, max_length=_MAX_DEFINITIONS
+    metric_definitions: Annotated[tuple[MetricDefinition, ...], at_most(_MAX_DEFINITIONS)] = Field(
+        default=(), strict=False
     )
     path: str | None = Field(default=None, max_length=200)
 
@@ -203,6 +206,10 @@ class Metrics(Strict):
         """Take the keys `Name` and `Regex` too."""
         if not isinstance(value, list | tuple):
             return value
+        forms = [one.get("regex") or one.get("Regex") for one in value if isinstance(one, Mapping)]
+        wide = sum(_wide(form) for form in forms if isinstance(form, str))
+        if wide > _MAX_WIDE:
+            raise rule(f"{_WIDE_RULE}, got {wide} in all")
         lower = {"Name": "name", "Regex": "regex"}
         return [
             {lower.get(key, key): inner for key, inner in one.items()}
@@ -234,10 +241,17 @@ class Metrics(Strict):
 
 def compiled(text: str) -> re.Pattern[str]:
     """Compile a conf's regular expression."""
+    if (wide := _wide(text)) > _MAX_WIDE:
+        raise rule(f"{_WIDE_RULE}, got {wide} in {shown(text)}")
     try:
         return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise rule(f"must be a regular expression, got {shown(text)}: {error}") from None
+
+
+def _wide(text: str) -> int:
+    """Count the character classes whose compiling may take 10 ms each."""
+    return text.count("[") if _BEYOND.search(text) else 0
 
 
 def _settings_of(collector: str) -> set[str]:
@@ -342,7 +356,7 @@ class Deploy(Strict):
     direction: Direction | None = Field(default=None, strict=False)
     min_improvement: float = Field(default=0.0, ge=0)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    guards: tuple[GuardSpec, ...] = Field(default=(), strict=False, max_length=20)
+    guards: Annotated[tuple[GuardSpec, ...], at_most(_MAX_GUARDS)] = Field(default=(), strict=False)
     approval: Literal["unsure", "none", "manual"] = "unsure"
     approval_timeout: str = "24h"
 

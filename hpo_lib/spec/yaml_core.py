@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from hpo_lib.core.plain import Unreadable, problems
+from hpo_lib.core.plain import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, Unreadable, problems
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import shown
 
@@ -33,74 +33,105 @@ _CORE: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
 }
 _FORMS = {name: re.compile(rf"(?:{form})\Z") for name, (form, _) in _CORE.items()}
+#: The kinds that a scalar may be that begins with a character.
+_BY_FIRST = {
+    one: [name for name, (_, first) in _CORE.items() if one in first]
+    for one in {one for _, first in _CORE.values() for one in first}
+}
+#: PyYAML's own parser takes a second for some 100 KB; libyaml is nearly always there.
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Loader(yaml.SafeLoader):
-    """Reads one document as far as it is plain JSON; aliases are refused."""
+class Loader:
+    """Reads one document as far as it is plain JSON; aliases are refused.
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - where PyYAML looks for them
+    It follows the events of a parser, and no further than plain JSON may go.
+    """
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, text: str) -> None:
         """Take the text; `repeated` will say which keys a mapping has twice."""
-        super().__init__(stream)
         self.repeated: list[str] = []
+        self._events = yaml.parse(text, Loader=_PARSER)
+        self._left = MAX_VALUES
 
     def document(self) -> Any:
-        """Read the text, with an Unreadable wherever something is no JSON; YAMLError."""
-        node = self.get_single_node()
-        found = None if node is None else self._plain(node)
+        """Read the text, with an Unreadable wherever something is no JSON; YAMLError, SpecError."""
+        self._next()
+        found = None
+        if isinstance(self._next(), yaml.DocumentStartEvent):
+            found = self._node(self._next(), 0)
+            self._next()
+            if isinstance(event := self._next(), yaml.DocumentStartEvent):
+                raise yaml.YAMLError(f"must be one document, got another {_line(event)}")
         if isinstance(found, Unreadable):
             raise yaml.YAMLError(found.why)
         return found
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node, which may be no alias: a few of them can stand for gigabytes."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"aliases are not allowed (line {mark.line + 1})")
-        return super().compose_node(parent, index)
+    def _next(self) -> Any:
+        return next(self._events)
+
+    def _node(self, event: Any, depth: int) -> Any:
+        """Read what an event begins."""
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not allowed {_line(event)}")
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH:
+            raise SpecError(f"spec: {TOO_MANY if self._left < 0 else TOO_DEEP} {_line(event)}")
+        kind = _kind(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(kind, event.value, _line(event))
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        found: Any = self._mapping(depth + 1) if is_mapping else self._sequence(depth + 1)
+        return found if kind == ("map" if is_mapping else "seq") else _no_json(kind, _line(event))
+
+    def _sequence(self, depth: int) -> list[Any]:
+        found = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            found.append(self._node(event, depth))
+        return found
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            kind, line = _kind(event), _line(event)
+            self._node(event, depth)
+            name = event.value if isinstance(event, yaml.ScalarEvent) else f"!!{kind}"
+            if name in found:
+                self.repeated.append(f"key {shown(name)} is repeated {line}")
+            found[name] = self._node(self._next(), depth)
+            if kind != "str":
+                found[name] = _no_key(name, line)
+        return found
+
+
+class _OperatorsLoader(_PARSER):  # type: ignore[misc]
+    """Reads a file of the operator's, who may use aliases and merge keys."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - where PyYAML looks for them
+
+    def document(self) -> Any:
+        node = self.get_single_node()
+        return None if node is None else self._plain(node)
 
     def _plain(self, node: yaml.Node) -> Any:
-        kind = _tag(node)
+        kind, line = str(node.tag).removeprefix(_TAG), _line(node)
         if isinstance(node, yaml.MappingNode) and kind == "map":
             return self._mapping(node)
         if isinstance(node, yaml.SequenceNode) and kind == "seq":
             return [self._plain(inner) for inner in node.value]
-        if isinstance(node, yaml.ScalarNode) and kind == "str":
-            return str(node.value)
-        if isinstance(node, yaml.ScalarNode) and kind in _CORE and _FORMS[kind].match(node.value):
-            return _READ[kind](node.value)
-        line = f"(line {node.start_mark.line + 1})"
-        return Unreadable(f"must be plain JSON, got {_said(node)} {line}", _said(node))
+        return _scalar(kind, node.value if isinstance(node, yaml.ScalarNode) else None, line)
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
+        self.flatten_mapping(node)
         found: dict[str, Any] = {}
         for key, inner in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else _said(key)
-            line = f"(line {key.start_mark.line + 1})"
-            if name in found:
-                self.repeated.append(f"key {shown(name)} is repeated {line}")
-            found[name] = self._plain(inner)
-            if _tag(key) != "str":
-                found[name] = Unreadable(f"a key must be text, got {name} {line}; put it in quotes")
+            name, is_text = str(key.value), key.tag == f"{_TAG}str"
+            found[name] = self._plain(inner) if is_text else _no_key(name, _line(key))
         return found
 
 
 class Dumper(yaml.SafeDumper):
     """Puts into quotes what a reader of YAML 1.1, or one of 1.2, would take for no text."""
-
-
-class _OperatorsLoader(Loader):
-    """Reads a file of the operator's, who may use aliases and merge keys."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - where PyYAML looks for them
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        return yaml.SafeLoader.compose_node(self, parent, index)
-
-    def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
-        self.flatten_mapping(node)
-        return super()._mapping(node)
 
 
 def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
@@ -123,14 +154,38 @@ def dumped(plain: Any, **layout: Any) -> str:
     return str(yaml.dump(plain, Dumper=Dumper, **known))
 
 
-def _said(node: yaml.Node) -> str:
-    """Name a node that is no plain JSON by its tag, as a file says it."""
-    kind = _tag(node)
-    return f"!!{kind}" if node.tag.startswith(_TAG) else kind
+def _kind(event: Any) -> str:
+    """Name what an event begins by its tag: its own, or the one that its look implies."""
+    if event.tag not in (None, "!"):
+        tag = str(event.tag)
+        return tag.removeprefix(_TAG)
+    if not isinstance(event, yaml.ScalarEvent):
+        return "map" if isinstance(event, yaml.MappingStartEvent) else "seq"
+    looks = _BY_FIRST.get(event.value[:1], ()) if event.implicit[0] else ()
+    return next((kind for kind in looks if _FORMS[kind].match(event.value)), "str")
 
 
-def _tag(node: yaml.Node) -> str:
-    return str(node.tag).removeprefix(_TAG)
+def _line(place: Any) -> str:
+    return f"(line {place.start_mark.line + 1})"
+
+
+def _scalar(kind: str, text: str | None, line: str) -> Any:
+    """Read a scalar of a kind; None for what is no scalar."""
+    if text is not None and kind == "str":
+        return text
+    if text is not None and kind in _CORE and _FORMS[kind].match(text):
+        return _READ[kind](text)
+    return _no_json(kind, line)
+
+
+def _no_json(kind: str, line: str) -> Unreadable:
+    """Stand for what is no JSON, named by its tag as a file says it."""
+    said = kind if kind.startswith("!") else f"!!{kind}"
+    return Unreadable(f"must be plain JSON, got {said} {line}", said)
+
+
+def _no_key(name: str, line: str) -> Unreadable:
+    return Unreadable(f"a key must be text, got {name} {line}; put it in quotes")
 
 
 def whole(text: str) -> int | Unreadable:
@@ -170,8 +225,8 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "int": whole,
     "float": _real,
 }
-for _kind, (_form, _first) in _CORE.items():
-    for _one in (Loader, _OperatorsLoader, Dumper):
-        _one.add_implicit_resolver(_TAG + _kind, _FORMS[_kind], list(_first))
+for _name, (_form, _first) in _CORE.items():
+    for _one in (_OperatorsLoader, Dumper):
+        _one.add_implicit_resolver(_TAG + _name, _FORMS[_name], list(_first))
 _OperatorsLoader.add_implicit_resolver(f"{_TAG}merge", re.compile(r"<<\Z"), ["<"])
 Dumper.add_representer(str, _text)

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
+from hpo_lib.core.plain import TOO_DEEP
 from hpo_lib.errors import SpecError
 from hpo_lib.spec.draft import Draft, draft
 from hpo_lib.spec.model import MAX_BYTES, Spec
 from hpo_lib.spec.yaml_core import Loader, dumped, whole
-from hpo_lib.validation import shown
+from hpo_lib.validation import refusal, shown
 
 
 def from_yaml(text: str) -> Spec:
@@ -31,8 +32,10 @@ def draft_of(text: str) -> Draft:
     try:
         data, repeated = _json(text) or _yaml(text)
         made = draft(data)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise SpecError(f"spec: must be YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise SpecError(f"spec: {TOO_DEEP}") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise refusal([f"spec: must be YAML: {' '.join(str(error).split())}"]) from None
     told = [f"spec: must be YAML: {one}" for one in repeated]
     return replace(made, problems=(*told, *made.problems))
 

@@ -366,10 +366,11 @@ def test_a_notebook_has_the_same_constraints() -> None:
 def test_many_names_take_no_time() -> None:
     text = "-".join(["ab"] * 60) + " <= 1"
     parts = [text[start:end] for start in range(0, 180, 3) for end in range(start + 4, 181)]
-    names = list(dict.fromkeys(part for part in parts if part == part.strip()))[:3_000]
+    names = list(dict.fromkeys(part for part in parts if part == part.strip()))
+    names = [name for name in names if len(name) <= 128][:1_000]
     assert "must have metrics in quotes" in refused(conf("acc", text, extra_metrics=names))
     began = time.process_time()
-    names = [f"m-{number}" for number in range(20_000)]
+    names = [f"m-{number}" for number in range(1_000)]
     refused(conf("acc", *[f"max(acc, {n}) <= 1" for n in range(10)], extra_metrics=names))
     assert time.process_time() - began < 2
 

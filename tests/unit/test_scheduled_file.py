@@ -64,7 +64,7 @@ BROKEN = {
     "empty": ("", "spec: must be a mapping, got null"),
     "a key": ("shedule: {}", "spec: unknown key \"shedule\", did you mean 'schedule'?"),
     "an alias": ("a: &x {}\nb: *x", "spec: must be YAML: aliases are not allowed"),
-    "deep": ("[" * 5_000, "spec: must be YAML: "),
+    "deep": ("[" * 5_000, "spec: must be nested at most 64 deep"),
     "huge": ("x" * 300_000, "spec: must be at most 262,144 bytes"),
 }
 

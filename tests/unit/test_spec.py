@@ -377,7 +377,7 @@ def test_a_conf_of_many_mistakes_makes_no_flood() -> None:
     conf = GOOD | {"space": space, "initial_points": points} | {f"k{i}": 1 for i in range(5_000)}
     with pytest.raises(SpecError) as caught:
         load(conf)
-    assert len(str(caught.value).splitlines()) <= 200
+    assert len(str(caught.value).splitlines()) == 21
 
 
 def test_repeated_keys_hide_nothing_else() -> None:
@@ -440,7 +440,8 @@ def test_ten_megabytes_are_refused_quickly() -> None:
         ("name: x\nname: y\n", 'spec: must be YAML: key "name" is repeated (line 2)'),
         ("name: [\n", "spec: must be YAML: "),
         ("!!python/object/apply:os.system [x]", "spec: must be YAML: "),
-        ("[" * 100_000, "spec: must be YAML: "),
+        ("[" * 100_000, "spec: must be nested at most 64 deep, got more (line 1)"),
+        ("a: b\n" * 20_000, "spec: must hold at most 20,000 values, got more (line 10000)"),
         ("2020-01-01", 'spec: must be a mapping, got "2020-01-01"'),
         ("", "spec: must be a mapping, got null"),
     ],
@@ -535,14 +536,15 @@ def test_options_get_the_values_of_a_trial() -> None:
     assert spec.trial.options == options, "the spec itself stays as it is"
 
 
+_KEYS = st.text(max_size=3).filter(str.isprintable)
 _PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text().filter(lambda text: "${" not in text),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner),
     max_leaves=10,
 )
 
 
-@given(st.dictionaries(st.text(max_size=3), _PLAIN, max_size=3))
+@given(st.dictionaries(_KEYS, _PLAIN, max_size=3))
 def test_options_without_placeholders_stay_as_they_are(options: dict[str, Any]) -> None:
     assert filled(load(changed("trial/options", options)).trial.options, {"lr": 0.1}, {}) == options
 
