@@ -177,7 +177,7 @@ def _without_output(spec: Spec, installation: Installation) -> Iterator[str]:
                     one, installation, f"metrics.collector: {spec.metrics.collector}"
                 )
     if spec.deploy is not None:
-        yield from _unread(spec.for_final, installation, "deploy.to")
+        yield from _unread(spec.for_final, installation, f"deploy.to: {spec.deploy.to}")
 
 
 def _returns(spec: Spec) -> bool:

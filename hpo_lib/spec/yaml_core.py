@@ -93,8 +93,8 @@ class Loader:
     def _mapping(self, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            kind, line = _kind(event), _line(event)
             self._node(event, depth)
+            kind, line = _kind(event), _line(event)
             name = event.value if isinstance(event, yaml.ScalarEvent) else f"!!{kind}"
             if name in found:
                 self.repeated.append(f"key {shown(name)} is repeated {line}")

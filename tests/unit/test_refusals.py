@@ -110,11 +110,12 @@ def test_what_nobody_expects_is_refused_with_its_path(case: str) -> None:
         ('{"name": ' + "[" * 500 + "]" * 500 + "}", "name: must be nested at most 64 deep"),
         ('{"name": ' + "[" * 99_999 + "]" * 99_999 + "}", "spec: must be nested at most 64 deep"),
         ("name: \ud800", "spec: must be YAML: "),
+        ("*a : x\n", "spec: must be YAML: aliases are not allowed (line 1)"),
         ("name: a\0b", "spec: must be YAML: "),
         ("name: " + "9" * 5_000, "name: a whole number must have at most 400 digits, got 5,000"),
         ('{"name": "a", "name": "b"}', 'spec: must be YAML: key "name" is repeated'),
     ],
-    ids=["date", "deep YAML", "deep JSON", "deepest", "half", "NUL", "digits", "twice"],
+    ids=["date", "deep YAML", "deep JSON", "deepest", "half", "alias", "NUL", "digits", "twice"],
 )
 def test_a_file_of_such_values_is_refused_with_its_path(text: str, line: str) -> None:
     with pytest.raises(SpecError) as caught:
