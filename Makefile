@@ -7,7 +7,7 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 LOCKED = $(PIP) --require-hashes --requirement
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos images clean
+.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos fuzz images clean
 .PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom
 
 help:  ## show this
@@ -60,6 +60,9 @@ fmt: .venv/dev  ## format
 
 bench: .venv/dev .venv-trial/trial  ## measure: overhead, imports, wine quality
 	@.venv/bin/python -m benchmarks
+
+fuzz: .venv/dev  ## hand 100,000 damaged confs to validate (ARGS="1000 --seed 3")
+	@.venv/bin/python -m benchmarks.fuzz $(ARGS)
 
 # FAST=1 makes no environment: it takes the peers that are there.
 PEERS = hebo hyperopt optuna skopt smac

@@ -206,6 +206,20 @@ def test_all_that_is_wrong_with_a_conf_is_told_and_kept(bench: Bench) -> None:
     assert bench.store.run(KEY).reason == str(refused.value)
 
 
+def test_what_no_check_foresaw_is_refused_and_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> list[str]:
+        raise ZeroDivisionError("a gap")
+
+    monkeypatch.setattr(admission.engine, "problems", fail)
+    with pytest.raises(SpecError) as refused:
+        bench.run()
+    assert str(refused.value).endswith("which no check foresaw: ZeroDivisionError: a gap")
+    assert bench.store.run(KEY).status is RunStatus.REFUSED
+    assert bench.store.run(KEY).reason == str(refused.value)
+
+
 def test_what_cannot_even_be_asked_for_is_the_trials_own_fault(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
