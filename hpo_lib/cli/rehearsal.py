@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import airflow, console
 from hpo_lib.cli.console import say
 from hpo_lib.cli.spec_file import read_night
+from hpo_lib.deployers import checking
 from hpo_lib.deployers.package import ALIAS, LOADER, interpreter, loading
 from hpo_lib.errors import HpoError, SpecError, TransientError
 from hpo_lib.records import Model, ModelStatus, RunKey
@@ -154,15 +155,8 @@ def ask(folder: Path, python: Path | None) -> str:
             with zipfile.ZipFile(package) as archive:
                 archive.extractall(unpacked)
             words = [str(python), LOADER, "--check"]
-            done = subprocess.run(  # noqa: S603 - the package that was made here
-                words,
-                cwd=unpacked,
-                env=loading(python, Path(unpacked)),
-                capture_output=True,
-                text=True,
-                timeout=_ASK_S,
-                check=False,
-            )
+            env = loading(python, Path(unpacked))
+            done = checking.run(words, Path(unpacked), _ASK_S, env)
     except (OSError, ValueError, zipfile.BadZipFile, subprocess.TimeoutExpired) as error:
         raise HpoError(f"{folder}: what is served cannot be asked: {error}") from None
     said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()

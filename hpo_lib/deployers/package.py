@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from hpo_lib.backends.trial_user import TrialUser
-from hpo_lib.deployers import Check, Release
+from hpo_lib.deployers import Check, Release, checking
 from hpo_lib.deployers.readme import readme
 from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import NotFound, SpecError, TransientError
@@ -201,16 +201,7 @@ class PackageDeployer:
             self.user.lend(folder)
             words = self.user.words(words, loading(self.python, folder))
         try:
-            done = subprocess.run(  # noqa: S603 - a program of ours
-                words,
-                cwd=folder,
-                env=loading(self.python, folder),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_CHECK_S,
-                check=False,
-            )
+            done = checking.run(words, folder, _CHECK_S, loading(self.python, folder))
         except (OSError, subprocess.TimeoutExpired) as error:
             return Check(f"the package could not check itself: {error}")
         said = (done.stderr or done.stdout).strip().splitlines()

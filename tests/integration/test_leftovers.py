@@ -21,6 +21,7 @@ import pytest
 
 from hpo_lib.backends import AttemptName, Request, cgroup, local_guard
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.ending import Ending
 from hpo_lib.errors import TransientError
 from tests.leftovers import bearing, leftovers, none_left, until
@@ -111,7 +112,7 @@ def handle_of(backend: LocalBackend) -> dict[str, Any]:
 def begin(backend: LocalBackend, hidden: Hidden, way: str, end: str = "time.sleep(600)") -> Any:
     """Start a trial; gives its handle when the child that it hides is there."""
     handle, seen = handle_of(backend), "True" if way == BOMBS else "os.path.exists(SEEN)"
-    seen_file = backend.home / "seen"
+    seen_file = hidden.fifo.with_name("seen")
     code = f"""
 import os, signal, time
 WORD, SEEN = {hidden.word!r}, {str(seen_file)!r}
@@ -254,3 +255,61 @@ def test_a_machine_without_room_for_a_process_loses_the_attempt(
     backend = LocalBackend(home=tmp_path, workdir=tmp_path)
     with pytest.raises(TransientError, match="could not be started"):
         backend.submit(handle_of(backend), Request(["true"], {}, 60.0))
+
+
+def test_down_ends_a_trial_whose_guard_is_stopped(
+    hidden: Hidden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keeper is spared: without a cgroup nothing else finds what the trial hides."""
+    monkeypatch.setattr("hpo_lib.cli.embedded._STOP_S", 1.0)
+    monkeypatch.setattr(cgroup, "place", lambda _: None)
+    airflow = Embedded(tmp_path, tmp_path / "home", {})
+    monkeypatch.setenv("HPO_EMBEDDED", str(airflow.home))
+    backend = LocalBackend(home=airflow.results, workdir=tmp_path)
+    handle = begin(backend, hidden, HIDES)
+    os.kill(guard_of(handle), signal.SIGSTOP)
+    airflow.down()
+    all_gone(backend, hidden)
+
+
+def asking(hidden: Hidden, timeout_s: float) -> str:
+    """Write a program that has a check run, which never ends, nor does its child."""
+    command = ["sh", "-c", 'exec 3>"$1"; sleep 600 & sleep 600', hidden.word, str(hidden.fifo)]
+    return f"""
+from pathlib import Path
+from hpo_lib.deployers import checking
+checking.run({command!r}, Path("/"), {timeout_s})
+"""
+
+
+def test_a_check_that_is_late_is_ended_with_its_children(hidden: Hidden) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        exec(asking(hidden, 1.0))
+    until(hidden.gone, lambda: str(bearing(hidden.word)))
+
+
+def test_a_check_does_not_outlive_whoever_asks(hidden: Hidden) -> None:
+    with subprocess.Popen([sys.executable, "-c", asking(hidden, 600.0)]) as task:
+        until(lambda: any(one.ppid() == task.pid for one in bearing(hidden.word)))
+        check = next(one for one in bearing(hidden.word) if one.ppid() == task.pid)
+        task.kill()
+    until(lambda: not check.is_running())
+
+
+@pytest.mark.parametrize("line", ["a" * 40 + "b", "loss=1"])
+def test_matching_does_not_outlive_whoever_asks(line: str) -> None:
+    """Neither while it matches, with an expression that finds no end, nor while it waits."""
+    code = f"""
+import time
+from hpo_lib.collectors.own_format import Expression, readings
+from hpo_lib.files.lines import Line
+def lines():
+    yield from [Line(1, {line!r})] * 64
+    time.sleep(600)
+list(readings([Expression("loss", "((a+)+)$")], lines()))
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as task:
+        until(psutil.Process(task.pid).children)
+        (matching,) = psutil.Process(task.pid).children()
+        task.kill()
+    until(lambda: not matching.is_running())
