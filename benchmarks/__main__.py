@@ -1,10 +1,10 @@
-"""`python -m benchmarks [imports|nights|overhead|pods|warmstart|wine]`: all without a name."""
+"""`python -m benchmarks [NAME …]`: all of them without a name; --help lists the names."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, overhead, pods, warmstart, wine
+from benchmarks import imports, overhead, pods, warmstart, wine, writers
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "pods": pods.main,
     "warmstart": warmstart.main,
     "wine": wine.main,
+    "writers": writers.main,
 }
 
 parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)

@@ -33,12 +33,9 @@ def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) 
     if run.status is RunStatus.REFUSED:
         return Batch((), Decision.stop(run.reason or "refused", failed=True))
     slot = slot_of(wave)
-    known = store.batch_of(run.id, slot)
+    known = store.settled_batch(run.id, slot)
     if known is not None:
         return known
-    stop = store.stop_of(run.id)
-    if stop is not None:
-        return Batch((), stop)
     spec = run.spec
     settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
     capacity = spec.limits.parallel_trials

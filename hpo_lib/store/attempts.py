@@ -25,7 +25,7 @@ from hpo_lib.store import audit
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.decisions import told_to_stop
 from hpo_lib.store.places import admit
-from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial
+from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial, trial_row
 from hpo_lib.store.rows import (
     observation_rows,
 )
@@ -58,8 +58,8 @@ def take(
     None if it has to wait for a place.
     """
     run = read_run(connection, run_id, lock=True)
-    trial = read_trial(connection, run_id, number)
-    if trial.state is not TrialState.RUNNING:
+    trial = trial_row(connection, run_id, number)
+    if trial.state != TrialState.RUNNING:
         raise AlreadyFinished(f"trial {number} is {trial.state}: {trial.reason}")
     tried = read_attempts(connection, run_id, number)
     if tried and tried[-1].state is AttemptState.RUNNING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from hpo_lib.core.space import key as params_key
 from hpo_lib.core.trial import (
@@ -24,7 +24,7 @@ from hpo_lib.records import (
     TrialDecision,
 )
 from hpo_lib.store.decisions import keep_promotions, keep_stops, read_decisions
-from hpo_lib.store.queries import history_of, read_run
+from hpo_lib.store.queries import history_of
 from hpo_lib.store.reuse import known as known_results
 from hpo_lib.store.rows import (
     assignment_of,
@@ -86,23 +86,55 @@ class Batch:
     decisions: Sequence[TrialDecision] = ()
 
 
-def give(
-    connection: Connection,
-    run_id: int,
-    slot: str,
-    ask: Callable[[Connection, Run, History], Answer],
-    now: datetime,
-) -> Batch:
-    """Give a slot's answer; if there is none yet, ask, and keep the answer and its new trials."""
-    run = read_run(connection, run_id, lock=True)
-    known = answered(connection, run_id, slot)
-    if known is not None:
-        return known
-    if run.status is not RunStatus.RUNNING:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer may depend on, and the newest row of the run's answers by then."""
+
+    history: History
+    newest: int
+
+
+def given(connection: Connection, run: Run, slot: str) -> Batch | None:
+    """Give a slot's answer; in a run that has ended, a stop. None if it is to be asked for."""
+    known = answered(connection, run.id, slot)
+    if known is None and run.status is not RunStatus.RUNNING:
         return Batch(stop=stop_of_ended(run))
-    history = history_of(connection, run, now)
-    _keep(connection, run, slot, ask(connection, run, history), history, now)
-    return answered(connection, run_id, slot) or Batch()
+    return known
+
+
+def settled(connection: Connection, run_id: int, slot: str) -> Batch | None:
+    """Give a slot's answer, else the stop that another slot was told; None if there is neither."""
+    stop = first_stop(connection, run_id)
+    known = answered(connection, run_id, slot)
+    return Batch(stop=stop) if known is None and stop is not None else known
+
+
+def question(connection: Connection, run: Run, now: datetime) -> Question:
+    """Give what an answer for a slot of a run may depend on."""
+    return Question(history_of(connection, run, now), _newest(connection, run.id))
+
+
+def is_open(connection: Connection, run: Run, asked: Question) -> bool:
+    """Say whether an answer may be kept: the run goes on, and no other answer was kept meanwhile.
+
+    Results that have come in meanwhile are no hindrance: it might have been asked before them.
+    """
+    going = run.status is RunStatus.RUNNING
+    return going and _newest(connection, run.id) == asked.newest
+
+
+def keep(
+    connection: Connection, run: Run, slot: str, step: Answer, history: History, now: datetime
+) -> Batch:
+    """Keep an answer to a slot with its new trials, and give it as it is given from now on."""
+    _keep(connection, run, slot, step, history, now)
+    return answered(connection, run.id, slot) or Batch()
+
+
+def _newest(connection: Connection, run_id: int) -> int:
+    """Number the newest row of a run's answers; 0 if it has none."""
+    query = select(func.max(leases.c.id)).where(leases.c.run_id == run_id)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def newest_assignment(

@@ -1,9 +1,9 @@
 """The store of experiments: runs, trials, attempts, observations and models.
 
-Every method is one transaction, may be repeated, and may be called by any number of processes at
-once: whoever writes to a run locks its row (PostgreSQL) or the file (SQLite), so what is read
-before a write is still true when it is written. Methods that cannot get the lock in time, or lose
-the server, raise TransientError and have changed nothing.
+Every method is one transaction, only the engine is asked between two. It may be repeated, and
+called by any number of processes at once: whoever writes to a run locks its row (PostgreSQL) or the
+file (SQLite), so what is read before a write is still true when it is written. Methods that cannot
+get the lock in time, or lose the server, raise TransientError and have changed nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Assignment, Cause, Decision, History, Trial
@@ -212,41 +212,69 @@ class Store:
     def next_batch(self, run_id: int, slot: str, ask: Callable[[History], Answer]) -> Batch:
         """Give a slot's answer; if there is none yet, ask, and keep the answer and its new trials.
 
-        `ask` runs inside the transaction, so it must not write to this store; it is not called
-        again once its answer is kept. If it raises, nothing is kept. In a run that has ended, a
-        new slot gets a stop, with the reason for which the run ended. New trials whose result is
-        known from another run of the same fingerprint are complete at once.
+        `ask` runs outside of any transaction: others read and write while it thinks. The first
+        answer to a slot is kept, for all who have asked; after an answer to another slot of the
+        run it is asked again, with what is known by then. It is not called again once an answer is
+        kept. If it raises, nothing is kept. In a run that has ended, a new slot gets a stop, with
+        the reason for which the run ended. New trials whose result is known from another run of
+        the same fingerprint are complete at once.
         """
-        return self._next_batch(run_id, slot, lambda _, __, history: ask(history))
+        return self._next_batch(run_id, slot, lambda history, _: (ask(history), None), final=False)
 
     def next_final_batch(
         self, run_id: int, slot: str, ask: Callable[[History, Model | None], FinalAnswer]
     ) -> Batch:
         """Do as `next_batch` for a run's final trials, and enter the challenger beside them.
 
-        `ask` is told the experiment's champion, with which the challenger will be compared.
+        `ask` is told the experiment's champion, with which the challenger will be compared, and
+        asked again if the champion has changed meanwhile.
         """
 
-        def answer(connection: Connection, run: Run, history: History) -> Answer:
-            lock(connection, run.experiment)
-            found = ask(history, champion(connection, run.experiment))
-            if (won := found.challenger) is not None:
-                now = self._now()
-                challenge(connection, run.experiment, run_id, won.number, won.params, now)
-            return found
+        def answer(history: History, best: Model | None) -> tuple[Answer, Trial | None]:
+            found = ask(history, best)
+            return found, found.challenger
 
-        return self._next_batch(run_id, slot, answer)
+        return self._next_batch(run_id, slot, answer, final=True)
 
     def _next_batch(
-        self, run_id: int, slot: str, ask: Callable[[Connection, Run, History], Answer]
+        self,
+        run_id: int,
+        slot: str,
+        ask: Callable[[History, Model | None], tuple[Answer, Trial | None]],
+        *,
+        final: bool,
     ) -> Batch:
-        with self._database.write() as connection:
-            return batches.give(connection, run_id, slot, ask, self._now())
+        while True:
+            with self._database.read() as connection:
+                run = read_run(connection, run_id)
+                found = batches.given(connection, run, slot)
+                if found is not None:
+                    return found
+                asked = batches.question(connection, run, self._now())
+                best = champion(connection, run.experiment) if final else None
+            answer, won = ask(asked.history, best)
+            with self._database.write() as connection:
+                run = read_run(connection, run_id, lock=True)
+                if final:
+                    lock(connection, run.experiment)
+                same = not final or champion(connection, run.experiment) == best
+                if not same or not batches.is_open(connection, run, asked):
+                    continue
+                if won is not None:
+                    challenge(
+                        connection, run.experiment, run_id, won.number, won.params, self._now()
+                    )
+                return batches.keep(connection, run, slot, answer, asked.history, self._now())
 
     def batch_of(self, run_id: int, slot: str) -> Batch | None:
         """Give a slot's answer, None if it has none yet."""
         with self._database.read() as connection:
             return batches.answered(connection, run_id, slot)
+
+    def settled_batch(self, run_id: int, slot: str) -> Batch | None:
+        """Give a slot's answer, else the stop that another slot was told; None without either."""
+        with self._database.read() as connection:
+            return batches.settled(connection, run_id, slot)
 
     def stop_of(self, run_id: int) -> Decision | None:
         """Give the first stop among the answers to a run's slots."""

@@ -139,6 +139,23 @@ class ModelsContract:
         assert model is not None
         assert (model.version, model.against) == (2, before.version)
 
+    def test_a_champion_of_meanwhile_is_trained_beside_the_challenger(self, store: Store) -> None:
+        run = searched(store, 2)
+        seen: list[int | None] = []
+
+        def slowly(history: History, best: Model | None) -> engine.FinalStep:
+            seen.append(best.version if best else None)
+            if best is None:
+                champion(store, 1)
+            return ask(history, best)
+
+        lease = store.next_final_batch(run.id, "final", slowly)
+        assert seen == [None, 1]
+        assert len(lease.assignments) == 4
+        model = store.models.of_run(run.id)
+        assert model is not None
+        assert (model.version, model.against) == (2, 1)
+
     def test_the_champions_own_configuration_challenges_nobody(self, store: Store) -> None:
         champion(store, 1, x=0.5)
         run = searched(store, 2, x=0.5)

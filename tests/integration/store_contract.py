@@ -590,7 +590,7 @@ class LeaseContract:
 
         found = together(8, ask)
         assert all(lease == found[0][0] for lease, _ in found)
-        assert sum(asked for _, asked in found) == 1
+        assert sum(asked for _, asked in found) >= 1
         assert len(store.history(run.id).trials) == 3
 
     def test_slots_that_ask_at_once_take_turns(self, store: Store, run: Run) -> None:
@@ -601,16 +601,70 @@ class LeaseContract:
     def test_whoever_waits_too_long_is_told_to_try_again(
         self, url: str, store: Store, run: Run
     ) -> None:
+        with Store.open(url, lock_timeout_s=0.1) as hurried, raw(url).begin() as writer:
+            writer.execute(update(runs).values(reason="somebody writes"))
+            for write in (
+                lambda: hurried.finish_run(run.id, RunStatus.FAILED, "no"),
+                lambda: hurried.next_batch(run.id, "wave-01", Engineer()),
+            ):
+                with pytest.raises(TransientError, match="try again"):
+                    write()
+            assert hurried.history(run.id).trials == ()
+            assert hurried.run(KEY).status is RunStatus.RUNNING
+
+    def test_others_write_while_an_engine_thinks(self, url: str, store: Store, run: Run) -> None:
+        store.next_batch(run.id, "wave-01", Engineer(2))
         with Store.open(url, lock_timeout_s=0.1) as hurried:
 
             def ask(history: History) -> Answer:
-                with pytest.raises(TransientError, match="try again"):
-                    hurried.finish_run(run.id, RunStatus.FAILED, "no")
-                assert hurried.history(run.id) == history
-                return Answer((assignment(0),))
+                other = begin(hurried, RunKey("hpo_local", "other"))
+                assert len(hurried.next_batch(other.id, "wave-01", Engineer()).assignments) == 1
+                hurried.close_attempt(attempt_of(hurried, run).id, succeeded(), final=True)
+                return Engineer()(history)
 
-            store.next_batch(run.id, "wave-01", ask)
-            assert hurried.run(KEY).status is RunStatus.RUNNING
+            assert store.next_batch(run.id, "wave-02", ask) == Batch((assignment(2),))
+        assert store.trial(run.id, 0).state is TrialState.COMPLETE
+
+    def test_of_two_that_ask_for_a_slot_the_first_answer_is_kept(
+        self, store: Store, run: Run
+    ) -> None:
+        def ask(_: History) -> Answer:
+            store.next_batch(run.id, "wave-01", Engineer(3))
+            return Answer((assignment(0), assignment(1)))
+
+        assert len(store.next_batch(run.id, "wave-01", ask).assignments) == 3
+        assert len(store.history(run.id).trials) == 3
+
+    def test_an_engine_is_asked_again_once_another_slot_was_answered(
+        self, store: Store, run: Run
+    ) -> None:
+        engineer = Engineer()
+
+        def ask(history: History) -> Answer:
+            store.next_batch(run.id, "wave-02", Engineer())
+            return engineer(history)
+
+        assert store.next_batch(run.id, "wave-01", ask) == Batch((assignment(1),))
+        assert [len(history.trials) for history in engineer.asked] == [0, 1]
+
+    def test_a_run_that_ends_while_an_engine_thinks_leases_nothing_new(
+        self, store: Store, run: Run
+    ) -> None:
+        def ask(_: History) -> Answer:
+            store.finish_run(run.id, RunStatus.FAILED, "cancelled by ada")
+            return Answer((assignment(0),))
+
+        late = store.next_batch(run.id, "wave-01", ask)
+        assert late == Batch(stop=Decision.stop("the run is failed: cancelled by ada", failed=True))
+        assert store.history(run.id).trials == ()
+
+    def test_a_stop_settles_every_slot_that_has_no_answer(self, store: Store, run: Run) -> None:
+        stop = Decision.stop("patience")
+        store.next_batch(run.id, "wave-01", Engineer())
+        assert store.settled_batch(run.id, "wave-02") is None
+        store.next_batch(run.id, "wave-02", lambda _: Answer(stop=stop))
+        assert store.settled_batch(run.id, "wave-01") == Batch((assignment(0),))
+        assert store.settled_batch(run.id, "wave-03") == Batch(stop=stop)
 
     def test_a_killed_asker_leaves_nothing_behind(self, url: str, store: Store, run: Run) -> None:
         killed_at("INSERT INTO leases", url, lambda own: own.next_batch(run.id, "w", Engineer(3)))
