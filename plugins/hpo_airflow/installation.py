@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpo_airflow import settings
 from hpo_airflow.settings import ROOT
 
 if TYPE_CHECKING:
@@ -35,12 +36,19 @@ def this_installation(team: str = "") -> Installation:
 def team_of(context: Mapping[str, Any]) -> str:
     """Say whose a DAG run is, by its bundle, its DAG's tags and its name, and never by its conf.
 
-    SpecError if these do not agree.
+    SpecError if these do not agree, or Airflow has several teams and the bundle is of none.
     """
     from hpo_lib.core import teams
+    from hpo_lib.errors import SpecError
 
     dag, of_airflow = context["dag"], getattr(context["dag_run"], "team_name", None)
-    return teams.team_of(dag.dag_id, dag.tags, this_site().teams, of_airflow)
+    found = teams.team_of(dag.dag_id, dag.tags, this_site().teams, of_airflow)
+    if found and of_airflow is None and settings.several_teams():
+        raise SpecError(
+            f"DAG {dag.dag_id} says that it is of team {found}, but its bundle is of none: "
+            "everybody may trigger it"
+        )
+    return found
 
 
 def backend(name: str, team: str = "") -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from hpo_airflow import settings, tasks
 from hpo_airflow.broken_dag import broken, inline
 from hpo_airflow.dag_factory import conf_triggered
 from hpo_lib.core.teams import within
+from hpo_lib.registry import backends
 from hpo_lib.spec.yaml_core import operators
 
 if TYPE_CHECKING:
@@ -33,6 +35,16 @@ def installed(row: BackendRow) -> bool:
     except Exception:
         # It is installed but broken, and the DAG will say so.
         return True
+
+
+def on_demand_dags(
+    examples: Path, team: str = "", wanted: str | None = None
+) -> Iterator[tuple[str, DAG]]:
+    """Build the DAG of every backend that a team may use, or only the one that is wanted."""
+    for backend, row in backends().items():
+        dag_id = dag_id_of(backend, team)
+        if wanted in (None, dag_id) and installed(row) and settings.has_backend(team, backend):
+            yield dag_id, on_demand(dag_id, backend, row, examples, team)
 
 
 def dag_id_of(backend: str, team: str = "") -> str:

@@ -44,10 +44,23 @@ def housekeeping() -> str:
     return os.environ.get("HPO_HOUSEKEEPING", "*/10 * * * *")
 
 
+def several_teams() -> bool:
+    """Say whether Airflow has several teams, to which it gives the DAGs of a bundle."""
+    from airflow.sdk.configuration import conf
+
+    return bool(conf.getboolean("core", "multi_team", fallback=False))
+
+
 def teams() -> list[str]:
-    """Name the teams; none while the file that names them is broken, as every run then says."""
+    """Name the teams whose DAGs are in the folder that all teams share.
+
+    None while the file that names them is broken, as every run then says; and none where Airflow
+    has several teams: there they are in the teams' bundles, by `team_dags`.
+    """
     from hpo_lib.installation import Environment
 
+    if several_teams():
+        return []
     try:
         return sorted(Environment(ROOT).teams)
     except Exception:

@@ -209,7 +209,7 @@ class World:
 
     def component(self, name: str) -> psutil.Process:
         """Give the leading process of a component; NoSuchProcess if it is dead."""
-        return psutil.Process(self._sessions()[COMPONENTS.index(name)])
+        return psutil.Process(self._sessions()[list(COMPONENTS).index(name)])
 
     def _environment(self) -> dict[str, str]:
         return self.embedded.environment(self.embedded._facts())
