@@ -35,7 +35,7 @@ _SHOWN = 80
 #: So many problems of a section are told: for each a known key that is near is looked for.
 MOST, _MOST_IN_ALL = 50, 200
 #: A refusal has so many lines, each of so many characters: whatever is in a conf, it can be read.
-_LINES, _LONGEST, _LONGEST_PATH = 20, 600, 200
+_LINES, _LONGEST, _LONGEST_PATH = 40, 600, 200
 _MAX_TEXT = 256
 _QUOTED = re.compile("'([^']*)'")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -82,13 +82,14 @@ def refusal(problems: Iterable[str]) -> SpecError:
 
 
 def _cut(problem: str) -> str:
-    """Put a problem on one line, and not a long one."""
+    """Put a problem on one line, and not a long one; of a long path the rule behind it stays."""
     path, colon, rule = problem.partition(": ")
-    if len(path) > _LONGEST_PATH:
-        problem = f"{path[:_LONGEST_PATH]}…{colon}{rule}"
-    letters = (one if one.isprintable() else ascii(one)[1:-1] for one in problem[: _LONGEST + 1])
-    line = "".join(letters)
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return _short(f"{_short(path, _LONGEST_PATH)}{colon}{rule}", _LONGEST)
+
+
+def _short(text: str, most: int) -> str:
+    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: most + 1])
+    return line if len(line) <= most else f"{line[:most]}…"
 
 
 @contextmanager

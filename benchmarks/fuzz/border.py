@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from typing import Any
 from benchmarks.fuzz import rights
 from benchmarks.fuzz.confs import SOUND
 from hpo_lib import registry
+from hpo_lib.deployers import Deployer
+from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import SpecError
 from hpo_lib.installation import Environment, Installation, installation_of
 from hpo_lib.runs import admission
@@ -26,7 +29,7 @@ from hpo_lib.spec.yaml_file import draft_of
 A_SIZE, PER_SIZE_S, START_S = 256 * 1024, 0.5, 0.25
 #: So a line of a refusal begins: with the path of what is wrong.
 _PATH = re.compile(r"[^:].{0,600}?: +\S")
-_LONGEST, _LINES = 620, 21
+_LONGEST, _LINES = 620, 41
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,16 @@ def installation() -> Installation:
     folder = Path(tempfile.mkdtemp(prefix="hpo-fuzz-"))
     (folder / "deployment.yaml").write_text(dumped(rights.LISTS), encoding="utf-8")
     variables = {"HPO_CONFIG": str(folder / "deployment.yaml"), "HPO_HOME": str(folder)}
-    made = installation_of(Environment(folder, variables=variables))
+    made = installation_of(Environment(folder, variables=variables), _deployer)
     return replace(made, backends={name: cache(one) for name, one in made.backends.items()})
+
+
+def _deployer(spec: Spec, _: str) -> Deployer:
+    """Build the one deployer that needs no Airflow."""
+    if spec.deploy is None or spec.deploy.to != "package":
+        raise SpecError("deploy.to: here are packages alone")
+    home = installation().home
+    return PackageDeployer.at(spec.name, spec.deploy.options, home, {}, python=Path(sys.executable))
 
 
 def warm() -> None:

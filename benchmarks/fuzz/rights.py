@@ -64,9 +64,9 @@ POD_NAMES: tuple[tuple[str, str | None, Iterable[str]], ...] = (
 POD_NEVER = frozenset(
     {
         *("hostPath", "hostNetwork", "hostPID", "hostIPC", "hostPort", "hostAliases", "hostUsers"),
-        *("nodeName", "initContainers", "ephemeralContainers", "lifecycle", "projected", "csi"),
+        *("nodeName", "initContainers", "ephemeralContainers", "projected", "csi"),
         *("procMount", "windowsOptions", "seLinuxOptions", "sysctls", "devices", "volumeDevices"),
-        *("shareProcessNamespace", "subjects", "fieldRef", "nfs", "iscsi", "flexVolume", "image_"),
+        *("shareProcessNamespace", "subjects", "fieldRef", "nfs", "iscsi", "flexVolume"),
     }
 )
 _DATA = frozenset({"labels", "annotations", "nodeSelector", "affinity", "tolerations"})

@@ -124,11 +124,19 @@ def test_a_file_of_such_values_is_refused_with_its_path(text: str, line: str) ->
 
 
 def test_a_refusal_is_a_few_short_lines() -> None:
-    said = str(refusal(f"a.{n}: {'x' * 5_000}\n\x1b" for n in range(50))).split("\n")
-    assert len(said) == 21
+    said = str(refusal(f"a.{n}: {'x' * 5_000}\n\x1b" for n in range(70))).split("\n")
+    assert len(said) == 41
     assert said[-1] == "spec: has 30 further problems"
     assert max(map(len, said)) < 620
     assert all(line.isprintable() for line in said)
+
+
+def test_the_rule_behind_a_long_path_is_told() -> None:
+    for letter in ("x", "\u2028"):
+        with pytest.raises(SpecError) as caught:
+            load(trial(options={letter * 5_000: 1}))
+        assert "…: a key must be at most 320 printable characters, got" in str(caught.value)
+        assert len(str(caught.value)) < 620
 
 
 def test_what_no_check_foresaw_is_a_refusal_and_is_logged(caplog: Any) -> None:
