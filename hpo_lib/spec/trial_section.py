@@ -126,7 +126,8 @@ class TrialSpec(Strict):
         if not isinstance(said, dict):
             raise rule(f"must be one of {known}, or one for each parameter, got {shown(said)}")
         wrong = {name: one for name, one in said.items() if one not in tuple(Spelling)}
-        refuse(f"{name} must be one of {known}, got {shown(one)}" for name, one in wrong.items())
+        named = ((shown(name).strip('"'), one) for name, one in wrong.items())
+        refuse(f"{name} must be one of {known}, got {shown(one)}" for name, one in named)
         return said
 
     @field_validator("env")
