@@ -1,7 +1,8 @@
 """An oracle of rights: what a trial's request asks for beside what the installation lists.
 
 It looks at what would be sent (a pod, a Job, a task of ECS, a container), not at how a conf was
-checked, and shares no code with the checks. A list that is new is a line in LISTS, and one in
+checked, and shares no code with the checks. What the API server itself refuses or drops, such as an
+image that is no text, gives nobody a right. A list that is new is a line in LISTS, and one in
 POD_NAMES, ECS_NAMES or a check below.
 """
 
@@ -69,7 +70,7 @@ POD_NEVER = frozenset(
         *("shareProcessNamespace", "subjects", "fieldRef", "nfs", "iscsi", "flexVolume"),
     }
 )
-_DATA = frozenset({"labels", "annotations", "nodeSelector", "affinity", "tolerations"})
+_DATA = frozenset({"labels", "annotations", "nodeSelector", "affinity", "tolerations", "image"})
 _VOLUMES = {"name", "emptyDir", "configMap", "persistentVolumeClaim", "secret"}
 _AMOUNTS = {"cpu", "memory", "ephemeral-storage", *_PODS["gpu_resources"]}
 #: What a container's security context is, and nothing else.
@@ -162,7 +163,8 @@ def _of_pods(handle: Mapping[str, Any], sent: Any) -> Iterator[str]:
     if handle.get("kind", "batch/v1/Job") not in LISTS["job"]["kinds"]:
         yield f"kind {handle['kind']}"
     for path, key, value in _items(sent):
-        if not _is_data(path):
+        known = path.startswith((".spec", ".metadata")) or key == "spec"
+        if known and not _is_data(path):
             yield from _of_a_key(f"{path}.{key}", key, value)
     yield from _unsafe(sent)
 
@@ -188,7 +190,7 @@ def _is_data(path: str) -> bool:
 
 def _of_container(path: str, container: Any) -> Iterator[str]:
     image = container.get("image")
-    if image is not None and not _matches(image, _PODS["images"]):
+    if isinstance(image, str) and not _matches(image, _PODS["images"]):
         yield f"{path}.image: {image!r}"
     if container.get("securityContext") != _SAFE:
         yield f"{path}.securityContext: {container.get('securityContext')!r}"
