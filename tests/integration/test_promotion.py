@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import shutil
 import sys
 import zipfile
@@ -798,7 +799,7 @@ def test_whoever_rolls_back_needs_no_name(
     assert "version 1 is the champion" in capsys.readouterr().out
     assert bench.alias["version"] == 1
     reason = bench.store.models.get("nightly", 2).reason
-    assert reason == f"rolled back by user {os.getuid()}: wrong labels"
+    assert reason == f"rolled back by user {os.getuid()}@{platform.node()}: wrong labels"
 
 
 def test_rolling_back_elsewhere_leaves_what_serves_to_those_who_reach_it(
