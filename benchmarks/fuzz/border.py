@@ -57,7 +57,7 @@ def installation() -> Installation:
     return replace(made, backends={name: cache(one) for name, one in made.backends.items()})
 
 
-def _deployer(spec: Spec, _: str) -> Deployer:
+def _deployer(_: Environment, spec: Spec, __: str) -> Deployer:
     """Build the one deployer that needs no Airflow."""
     if spec.deploy is None or spec.deploy.to != "package":
         raise SpecError("deploy.to: here are packages alone")

@@ -1,8 +1,7 @@
 """An oracle of rights: what a trial's request asks for beside what the installation lists.
 
 It looks at what would be sent (a pod, a Job, a task of ECS, a container), not at how a conf was
-checked, and shares no code with the checks. What the API server itself refuses or drops, such as an
-image that is no text, gives nobody a right. A list that is new is a line in LISTS, and one in
+checked, and shares no code with the checks. A list that is new is a line in LISTS, and one in
 POD_NAMES, ECS_NAMES or a check below.
 """
 
@@ -29,7 +28,14 @@ LISTS: dict[str, Any] = {
         "service_accounts": ["reader"],
         "image_pull_secrets": ["pull"],
         "priority_classes": ["low"],
+        "runtime_classes": ["gvisor"],
         "secrets": ["dataset"],
+        "config_maps": ["settings"],
+        "claims": ["data"],
+        "node_selectors": ["pool=gpu"],
+        "tolerations": ["nvidia.com/*"],
+        "topology_keys": ["zone"],
+        "max_grace_s": 90,
         "gpu_resources": ["nvidia.com/gpu"],
     },
     "job": {"kinds": ["batch/v1/Job", "kubeflow.org/v1/TFJob"]},
@@ -60,7 +66,14 @@ POD_NAMES: tuple[tuple[str, str | None, Iterable[str]], ...] = (
     ("secretKeyRef", "name", _PODS["secrets"]),
     ("secretRef", "name", _PODS["secrets"]),
     ("secretName", None, _PODS["secrets"]),
+    ("configMap", "name", _PODS["config_maps"]),
+    ("configMapKeyRef", "name", _PODS["config_maps"]),
+    ("configMapRef", "name", _PODS["config_maps"]),
+    ("claimName", None, _PODS["claims"]),
+    ("runtimeClassName", None, _PODS["runtime_classes"]),
 )
+#: Variables that make a program load other code than its own.
+LOADERS = ("LD_*", "BASH_ENV", "GCONV_PATH", "GLIBC_TUNABLES", "PYTHONHOME", "PYTHONSTARTUP")
 #: Keys that no pod may have, whatever their values.
 POD_NEVER = frozenset(
     {
@@ -70,7 +83,7 @@ POD_NEVER = frozenset(
         *("shareProcessNamespace", "subjects", "fieldRef", "nfs", "iscsi", "flexVolume"),
     }
 )
-_DATA = frozenset({"labels", "annotations", "nodeSelector", "affinity", "tolerations", "image"})
+_DATA = frozenset({"labels", "annotations", "nodeSelector", "affinity", "tolerations"})
 _VOLUMES = {"name", "emptyDir", "configMap", "persistentVolumeClaim", "secret"}
 _AMOUNTS = {"cpu", "memory", "ephemeral-storage", *_PODS["gpu_resources"]}
 #: What a container's security context is, and nothing else.
@@ -163,10 +176,24 @@ def _of_pods(handle: Mapping[str, Any], sent: Any) -> Iterator[str]:
     if handle.get("kind", "batch/v1/Job") not in LISTS["job"]["kinds"]:
         yield f"kind {handle['kind']}"
     for path, key, value in _items(sent):
-        known = path.startswith((".spec", ".metadata")) or key == "spec"
-        if known and not _is_data(path):
+        if not _is_data(path):
             yield from _of_a_key(f"{path}.{key}", key, value)
+        yield from (f"{path}.{key}: {one}" for one in _misplaced(key, value))
     yield from _unsafe(sent)
+
+
+def _misplaced(key: str, value: Any) -> Iterator[str]:
+    """Say which nodes a pod may not go to, and for how long it may not linger."""
+    if key == "nodeSelector" and isinstance(value, Mapping):
+        pairs = [f"{label}={chosen}" for label, chosen in value.items()]
+        yield from (one for one in pairs if one not in _PODS["node_selectors"])
+    if key == "tolerations" and isinstance(value, list):
+        taints = [one.get("key") if isinstance(one, Mapping) else one for one in value]
+        yield from (str(one) for one in taints if not _matches(one, _PODS["tolerations"]))
+    if key == "topologyKey" and value not in _PODS["topology_keys"]:
+        yield str(value)
+    if key == "terminationGracePeriodSeconds" and value > _PODS["max_grace_s"]:
+        yield str(value)
 
 
 def _of_a_key(path: str, key: str, value: Any) -> Iterator[str]:
@@ -175,12 +202,18 @@ def _of_a_key(path: str, key: str, value: Any) -> Iterator[str]:
     for name, inside, allowed in POD_NAMES:
         if key == name:
             yield from _unlisted(path, _named(value, inside), allowed)
-    listed = value if isinstance(value, list) else []
-    for one in listed if key == "containers" else ():
-        yield from _of_container(path, one)
-    for one in listed if key == "volumes" else ():
-        if not (isinstance(one, Mapping) and set(one) <= _VOLUMES):
-            yield f"{path}: {one!r}"
+    for one in value if isinstance(value, list) else ():
+        yield from _of_an_entry(path, key, one)
+
+
+def _of_an_entry(path: str, key: str, one: Any) -> Iterator[str]:
+    known = one if isinstance(one, Mapping) else {}
+    if key == "containers":
+        yield from _of_container(path, known)
+    if key == "env" and _matches(known.get("name"), LOADERS):
+        yield f"{path}: {one!r}"
+    if key == "volumes" and not (known and set(known) <= _VOLUMES):
+        yield f"{path}: {one!r}"
 
 
 def _is_data(path: str) -> bool:
@@ -190,7 +223,7 @@ def _is_data(path: str) -> bool:
 
 def _of_container(path: str, container: Any) -> Iterator[str]:
     image = container.get("image")
-    if isinstance(image, str) and not _matches(image, _PODS["images"]):
+    if image is not None and not _matches(image, _PODS["images"]):
         yield f"{path}.image: {image!r}"
     if container.get("securityContext") != _SAFE:
         yield f"{path}.securityContext: {container.get('securityContext')!r}"
@@ -263,6 +296,9 @@ _NAMES = (
     "dataset",
     "low",
     "high",
+    "settings",
+    "data",
+    "gvisor",
     "",
     "${params.x}",
 )
@@ -270,6 +306,7 @@ _IMAGES = (
     *("registry.example.org/team/a:1", "registry.example.org/team/../b", "evil.example.org/x"),
     *("registry.example.org/team/${params.x}", "${params.x}", "docker.io/library/alpine"),
 )
+_TAINTS = ("nvidia.com/gpu", "node-role.kubernetes.io/control-plane", "nvidia.com")
 _KEYS = (
     *("spec", "metadata", "containers", "initContainers", "template", "volumes", "env", "envFrom"),
     *(
@@ -295,6 +332,8 @@ _KEYS = (
         "cpu",
         "status",
     ),
+    *("configMapRef", "persistentVolumeClaim", "claimName", "runtimeClassName", "topologyKey"),
+    *("terminationGracePeriodSeconds", "topologySpreadConstraints", "LD_PRELOAD", "pool", "zone"),
     *("spec.containers", "spec.volumes.hostPath", "hostpath", "HostPath", " hostPath", "lifecycle"),
 )
 
@@ -341,8 +380,12 @@ def _asked(random: Random, backend: str) -> dict[str, Any]:
         "secrets": lambda: [{"env": "A", "name": random.choice(_NAMES), "key": "k"}],
         "volumes": lambda: [{"name": "v", **_tree(random, 2)}],
         "volume_mounts": lambda: [{"name": "v", "mountPath": "/v"}],
-        "node_selector": lambda: {"pool": random.choice(_NAMES)},
-        "tolerations": lambda: [_tree(random, 2)],
+        "node_selector": lambda: {"pool": random.choice((*_NAMES, "gpu"))},
+        "tolerations": lambda: [
+            random.choice(
+                (_tree(random, 2), {"key": random.choice(_TAINTS), "effect": "NoSchedule"})
+            )
+        ],
         "affinity": lambda: _tree(random, 3),
         "gpu_resource": lambda: random.choice(("nvidia.com/gpu", "cpu", "example.org/fpga")),
         "pod_template": lambda: pod if random.random() < 0.5 else {"spec": _tree(random, 3)},

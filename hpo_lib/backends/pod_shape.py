@@ -127,7 +127,7 @@ def _fields(kind: str) -> tuple[Mapping[str, str], frozenset[str]]:
     except ImportError:
         raise SpecError(
             "trial.options: a pod is held against Kubernetes' own models, of the package "
-            "kubernetes: pip install 'hpo-lib[kubernetes]'"
+            "kubernetes: pip install '.[kubernetes]'"
         ) from None
     model = getattr(models, kind)
     names = model.attribute_map

@@ -16,8 +16,8 @@ from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.backends.inherited import NAMES, LocalRules, environment
 from hpo_lib.backends.job import JobBackend
+from hpo_lib.backends.job_rights import JobRules
 from hpo_lib.backends.kubernetes import KubernetesBackend
-from hpo_lib.backends.resource import JobRules
 from hpo_lib.deployers.manifests import Plan, ServedModel, ServeOptions, ServeRules
 from hpo_lib.errors import SpecError
 from hpo_lib.registry import BACKENDS
