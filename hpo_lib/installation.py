@@ -215,7 +215,10 @@ class Environment:
         config, own = self._config(), self._own_config()
         said = {**(config.get(section) or {}), **(own.get(section) or {})}
         whose = f"teams.{self.team}." if section in own else ""
-        return parse(kind, said, at=f"config/deployment.yaml: {whose}{section}")
+        found = parse(kind, said, at=f"config/deployment.yaml: {whose}{section}")
+        if "connection" in kind.model_fields:
+            self._check_connection(getattr(found, "connection", None))
+        return found
 
     @property
     def teams(self) -> dict[str, Team]:

@@ -219,6 +219,7 @@ class LocalBackend:
         local_processes.end(folder)
         if self._user is not None:
             self._user.kill(f"{local_processes.MARK}={folder}")
+            self._user.share(folder / "output")
 
 
 def _marks(inherited: Mapping[str, str]) -> dict[str, str]:

@@ -159,7 +159,8 @@ class _Log:
 
     def close(self) -> str:
         """Wait for the rest, and say what was lost."""
-        self._pipe.unlink(missing_ok=True)
+        with suppress(OSError):  # as on a disk that is read-only by now
+            self._pipe.unlink()
         if self._copying is not None:
             self._copying.join(_TERM_S)
         self._close_gap()

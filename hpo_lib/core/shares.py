@@ -37,14 +37,18 @@ class Waiting:
 
 
 def may_begin(
-    shares: Shares, running: Mapping[str, int], waiting: Collection[Waiting]
+    shares: Shares,
+    running: Mapping[str, int],
+    waiting: Collection[Waiting],
+    used: Mapping[str, float] | None = None,
 ) -> list[Waiting]:
     """Choose who begins, in order: no capacity stays idle while somebody within quota waits.
 
-    `running` counts trials by team. The team whose running trials, by its weight, are the fewest
-    goes first, of equal ones that with the larger weight; but before all others a team of which
-    nothing runs and somebody has starved. Within a team those go first who have starved, then a
-    person's before a schedule's, then who has waited the longest.
+    `running` counts trials by team, `used` says for how many seconds some have run lately. The team
+    whose running trials, by its weight, are the fewest goes first, of equal ones that which has
+    used the least by its weight, then that with the larger weight; but before all others a team of
+    which nothing runs and somebody has starved. Within a team those go first who have starved,
+    then a person's before a schedule's, then who has waited the longest.
     """
     counts = dict(running)
     queues: dict[str, list[Waiting]] = {}
@@ -52,7 +56,7 @@ def may_begin(
         queues.setdefault(one.team, []).append(one)
     chosen: list[Waiting] = []
     while _has_room(shares, counts):
-        team = _next_team(shares, counts, queues)
+        team = _next_team(shares, counts, queues, used or {})
         if team is None:
             break
         chosen.append(queues[team].pop(0))
@@ -70,16 +74,20 @@ def _has_room(shares: Shares, counts: Mapping[str, int]) -> bool:
 
 
 def _next_team(
-    shares: Shares, counts: Mapping[str, int], queues: Mapping[str, Sequence[Waiting]]
+    shares: Shares,
+    counts: Mapping[str, int],
+    queues: Mapping[str, Sequence[Waiting]],
+    used: Mapping[str, float],
 ) -> str | None:
     """Give the team that is next, None if no team has a trial that may begin."""
 
-    def rank(team: str) -> tuple[bool, float, float, float, str]:
+    def rank(team: str) -> tuple[bool, float, float, float, float, str]:
         weight, waited_s = shares.teams.get(team, Team()).weight, queues[team][0].waited_s
         running = counts.get(team, 0)
         if running == 0 and waited_s >= STARVED_S:
-            return False, -waited_s, -weight, 0.0, team
-        return True, running / weight, -weight, -waited_s, team
+            return False, -waited_s, -weight, 0.0, 0.0, team
+        lately = used.get(team, 0.0) / weight
+        return True, running / weight, lately, -weight, -waited_s, team
 
     able = [team for team in queues if _may_more(shares, counts, queues, team)]
     return min(able, key=rank, default=None)

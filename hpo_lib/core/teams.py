@@ -116,6 +116,11 @@ def team_of(
         )
     patterns = ((name, one) for name, team in teams.items() for one in team.dags)
     matching = {name for name, pattern in patterns if fnmatchcase(dag_id, pattern)}
+    if teams and of_airflow and of_airflow not in teams:
+        raise SpecError(
+            f"DAG {dag_id} is of Airflow's team {of_airflow}, and config/deployment.yaml names no "
+            "such team"
+        )
     found = sorted({*tagged, *matching, *([of_airflow] if of_airflow else [])})
     if len(found) > 1:
         raise SpecError(f"DAG {dag_id} must be of one team, is of {' and '.join(found)}")

@@ -41,6 +41,7 @@ MODELS = "/models"
 #: A ConfigMap holds 1 MiB with everything.
 MAX_CONFIG_BYTES = 900_000
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
+_LABEL = 63  # of a label's value
 _LONGEST = 40  # leaves room for what Kubernetes appends
 _NAME = re.compile(rf"[a-z]([a-z0-9-]{{0,{_LONGEST - 2}}}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -203,7 +204,8 @@ class Plan:
     @property
     def owner(self) -> dict[str, str]:
         """Give the labels that say whose a thing is."""
-        return {EXPERIMENT: self.experiment, OWNER: self.store}
+        told = self.experiment if len(self.experiment) <= _LABEL else label(self.experiment)
+        return {EXPERIMENT: told, OWNER: self.store}
 
     def selector(self, version: int) -> dict[str, str]:
         """Give the labels that the pods of a version have, and no others."""

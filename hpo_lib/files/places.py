@@ -96,7 +96,7 @@ def json_or_why(place: Place, most: int) -> tuple[dict[str, Any], str]:
     There is neither where nothing is there.
     """
     try:
-        with opened(place) as file:
+        with opened(place) as file, reaching(place):
             if file is None:
                 there = is_on_disk(place) and place.exists()
                 return {}, "is no file that can be read" if there else ""

@@ -217,6 +217,8 @@ def begin(
         refused = [] if by_file or spec.deploy is None else _other_champion(store, key, experiment)
         if why := quotas.spent(store, spec, installation):
             refused.append(f"trial.resources.gpu: {why}")
+        elif why := quotas.spent(store, spec.for_final, installation):
+            refused.append(f"final.trial.resources.gpu: {why}")
         taken, why = _fingerprint(spec, installation, refused)
     except SpecError as error:
         by = {"triggered_by": triggered_by, "way": provenance.way}

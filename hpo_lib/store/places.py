@@ -18,6 +18,8 @@ from hpo_lib.store.writes import insert_unless_there
 
 #: Who has not asked for so long waits no more: its task was killed. It asks every few seconds.
 _GONE_S = 30.0
+#: What a team has used counts for so long, of runs that go on.
+_LATELY_S = 3_600.0
 #: How DAG runs come to be that no person has started.
 _NIGHTLY = {"scheduled", "asset_triggered", "backfill"}
 
@@ -31,7 +33,8 @@ def admit(connection: Connection, run: Run, trial: int, shares: Shares, now: dat
     insert_unless_there(connection, waiting, mine | {"since": now, "seen_at": now})
     this = and_(waiting.c.run_id == run.id, waiting.c.trial == trial)
     connection.execute(update(waiting).where(this).values(seen_at=now))
-    chosen = may_begin(shares, _running(connection), _waiting(connection, now))
+    used = _used(connection, now - timedelta(seconds=_LATELY_S))
+    chosen = may_begin(shares, _running(connection), _waiting(connection, now), used)
     if all((one.run, one.trial) != (run.id, trial) for one in chosen):
         return False
     connection.execute(delete(waiting).where(this))
@@ -48,6 +51,19 @@ def _running(connection: Connection) -> dict[str, int]:
         .group_by(runs.c.team)
     )
     return {row.team: row.trials for row in connection.execute(query)}
+
+
+def _used(connection: Connection, since: datetime) -> dict[str, float]:
+    """Sum up for how many seconds attempts have run that ended since, by team."""
+    query = (
+        select(runs.c.team, attempts.c.started_at, attempts.c.ended_at)
+        .join(attempts, attempts.c.run_id == runs.c.id)
+        .where(runs.c.status == RunStatus.RUNNING, attempts.c.ended_at > since)
+    )
+    found: dict[str, float] = {}
+    for row in connection.execute(query):
+        found[row.team] = found.get(row.team, 0.0) + seconds(row.started_at, row.ended_at)
+    return found
 
 
 def _waiting(connection: Connection, now: datetime) -> list[Waiting]:

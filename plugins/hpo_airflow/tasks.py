@@ -19,6 +19,7 @@ from hpo_lib.records import Provenance, RunKey
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
     from hpo_lib.core.trial import Params
+    from hpo_lib.installation import Installation
     from hpo_lib.records import Attempt, Run
     from hpo_lib.runs.scheduled_files import ScheduledFile
     from hpo_lib.spec import Spec
@@ -58,7 +59,7 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             store,
             key_of(context),
             conf,
-            this_installation(team_of(context)),
+            _installation(store, context),
             backend=backend,
             triggered_by=_cause_of(dag_run),
             provenance=provenance(dag_run),
@@ -83,20 +84,32 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
                 key,
                 file,
                 dag_run.conf,
-                this_installation(team_of(context)),
+                _installation(store, context),
                 triggered_by=_cause_of(dag_run),
                 provenance=provenance(dag_run),
             )
     return _begun(run)
 
 
+def _installation(store: Store, context: Mapping[str, Any]) -> Installation:
+    """Give what the installation offers a DAG's team; a DAG of two teams is refused."""
+    try:
+        return this_installation(team_of(context))
+    except SpecError as error:
+        _refused(store, context, str(error))
+        raise
+
+
 def refuse(context: Mapping[str, Any], reason: str) -> Never:
     """Refuse to start a run, whatever its conf: its DAG is broken."""
     with errors(), open_store() as store:
-        cause, way = _cause_of(context["dag_run"]), _way_of(context["dag_run"])
-        key, team = key_of(context), team_of(context)
-        store.refuse_run(key, reason, triggered_by=cause, way=way, team=team)
+        _refused(store, context, reason, team_of(context))
         raise SpecError(reason)
+
+
+def _refused(store: Store, context: Mapping[str, Any], why: str, team: str = "") -> None:
+    cause, way = _cause_of(context["dag_run"]), _way_of(context["dag_run"])
+    store.refuse_run(key_of(context), why, triggered_by=cause, way=way, team=team)
 
 
 def _wait_for(ti: Any, task_id: str, file: str) -> None:

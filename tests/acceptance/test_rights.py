@@ -23,7 +23,16 @@ from tests.acceptance.test_run import conf
 
 pytestmark = pytest.mark.airflow
 
-DAG = "hpo_vision.local"
+DAG, CLAIMED = "hpo_vision.local", "hpo_claimed"
+#: In the bundle of the team speech: a DAG that says that it is vision's.
+_CLAIM = """
+from hpo_airflow import settings
+from hpo_airflow.on_demand import on_demand
+from hpo_lib.registry import backends
+
+examples = settings.ROOT / "config" / "experiments"
+dag = on_demand("hpo_claimed", "local", backends()["local"], examples, "vision")
+"""
 TABLE = (ROOT / "docs" / "teams.md").read_text().partition("\n## Who may do what\n")[2]
 #: By column: a user, and how Airflow's simple auth manager is told of its role and team.
 USERS = {
@@ -109,6 +118,7 @@ def teams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teams]:
             [shared, _bundle(home, "vision"), _bundle(home, "speech")]
         ),
     }
+    (home / "bundles" / "speech" / "claimed.py").write_text(_CLAIM)
     embedded = Embedded(ROOT, home, SETTINGS | settings)
     embedded.airflow("db", "migrate")
     for team in ("vision", "speech"):
@@ -232,6 +242,16 @@ def test_every_cell_of_the_table_is_right(teams: Teams, action: str) -> None:
 
 def test_the_table_has_every_action() -> None:
     assert cells().keys() == ACTIONS.keys()
+
+
+def test_a_bundle_has_no_dag_of_another_team(teams: Teams) -> None:
+    client = teams.stack.client()
+    until(lambda: client.is_ready(CLAIMED), CLAIMED)
+    key = teams.stack.trigger(conf(), CLAIMED)
+    assert teams.stack.wait(key) == "failed"
+    run = teams.stack.run(key)
+    assert (run.team, run.status) == ("", RunStatus.REFUSED)
+    assert "must be of one team, is of speech and vision" in run.reason
 
 
 def test_a_run_is_of_the_team_of_its_bundle(teams: Teams) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import AttemptName, Request
+from hpo_lib.backends import AttemptName, Request, local_guard
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.collectors import Source
 from hpo_lib.core.ending import Ending, Exit
@@ -252,6 +252,20 @@ def test_a_disk_that_becomes_read_only_costs_an_attempt_in_words(
     found = end(backend, handle)[1]
     assert found.ending is Ending.LOST
     assert "its disk says: Read-only file system" in found.detail
+
+
+def test_a_disk_that_keeps_its_names_does_not_keep_the_end_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guard insists for a while on telling the end; so what it does before must not fail."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    os.mkfifo(tmp_path / "printed")
+    log = local_guard._Log(tmp_path)
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert log.close() == ""
 
 
 # ------------------------------------------------------------------ a folder of results vanishes

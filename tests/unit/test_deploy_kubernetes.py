@@ -24,6 +24,7 @@ from hpo_lib.deployers.answers import (
 )
 from hpo_lib.deployers.kubernetes import KubernetesDeployer, _rest_s
 from hpo_lib.deployers.manifests import (
+    EXPERIMENT,
     MAX_CONFIG_BYTES,
     SERVER,
     Plan,
@@ -69,6 +70,12 @@ def test_names_are_dns_labels_and_always_the_same(experiment: str, version: int)
     assert all(DNS_LABEL.fullmatch(name) for name in names)
     assert one.deployment(model) == other.deployment(model)
     assert one.config_map(model) == other.config_map(model)
+
+
+def test_a_team_of_a_long_name_has_a_label_that_kubernetes_takes() -> None:
+    told = plan(f"{'team' * 12}.{'digits' * 10}").owner[EXPERIMENT]
+    assert len(told) <= 63
+    assert plan("vision.churn").owner[EXPERIMENT] == "vision.churn"
 
 
 @given(NAMES, NAMES)

@@ -146,6 +146,14 @@ def test_a_second_name_of_a_file_of_others_is_not_read(room: Path) -> None:
     assert read(room, "another") == b"file"
 
 
+def test_a_link_to_a_folder_without_the_file_is_told_where_json_is_read(room: Path) -> None:
+    (room / "model").symlink_to("sub")
+    place = places.below(places.below(room, "model"), "metadata.json")
+    found, why = places.json_or_why(place, 1_000)
+    assert found == {}
+    assert "model" in why
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
 def test_in_an_output_lent_to_a_user_a_second_name_of_that_users_file_is_read(room: Path) -> None:
     os.chown(room, 0, 1_234)

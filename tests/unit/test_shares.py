@@ -94,6 +94,17 @@ def test_nobody_starves(weights: dict[str, float]) -> None:
         assert clock < 600.0 * 100
 
 
+@pytest.mark.parametrize("weights", [(2, 1), (1.1, 1), (5, 1)])
+def test_one_place_is_shared_by_weight_over_time(weights: tuple[float, float]) -> None:
+    given_ = Shares(1, {"vision": Team(weight=weights[0]), "nlp": Team(weight=weights[1])})
+    used = {"vision": 0.0, "nlp": 0.0}
+    those = [Waiting(1, 1, "vision"), Waiting(2, 1, "nlp")]
+    for _ in range(120):
+        (chosen,) = may_begin(given_, {}, those, used)
+        used[chosen.team] += 60.0
+    assert used["vision"] / used["nlp"] == pytest.approx(weights[0] / weights[1], rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("those", "first"),
     [

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_lib.backends.docker import DockerBackend
+from hpo_lib.backends.ecs_request import EcsRules
+from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.core.teams import Team, own_name, owner_of, team_of, within
-from hpo_lib.deployers.manifests import label
+from hpo_lib.deployers.manifests import ServeRules, label
+from hpo_lib.deployers.mlflow_options import MlflowRules
 from hpo_lib.deployers.sagemaker_request import SageMakerOptions, SageMakerRules, permitted
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.installation import Environment, NoConnections, built, installation_of
@@ -64,7 +67,6 @@ def test_a_full_name_can_be_taken_apart(team: str, experiment: str) -> None:
         ("vision_nightly", [], None, "vision"),  # a pattern
         ("vision_nightly", ["team:vision"], "vision", "vision"),  # all three agree
         ("mine", [], "nlp", "nlp"),  # the bundle's
-        ("mine", ["team:audio"], "audio", "audio"),  # a team that only Airflow names
     ],
 )
 def test_a_dag_is_a_teams_by_bundle_tag_or_name(
@@ -80,6 +82,7 @@ def test_a_dag_is_a_teams_by_bundle_tag_or_name(
         ("vision_x", ["team:nlp"], None, "of one team, is of nlp and vision"),
         ("both_x", [], None, "of one team, is of nlp and vision"),
         ("hpo_local", ["team:nobody"], None, "tag team:nobody, and .* names no such team"),
+        ("mine", [], "audio", "Airflow's team audio, and .* names no such team"),
     ],
 )
 def test_a_dag_of_two_teams_is_refused(
@@ -112,6 +115,27 @@ def test_a_team_has_the_backends_that_it_is_left(root: Path) -> None:
 class Leads(NoConnections):
     def storage_options(self, connection: str) -> Any:
         return {"key": connection}
+
+
+def test_where_the_file_names_no_team_those_of_airflow_are_taken() -> None:
+    assert team_of("mine", [], {}, "audio") == "audio"
+
+
+@pytest.mark.parametrize("section", ["kubernetes", "mlflow", "sagemaker", "ecs", "serve"])
+def test_a_team_gets_no_rules_with_a_connection_that_it_may_not_use(
+    root: Path, section: str
+) -> None:
+    kinds = {
+        "ecs": EcsRules,
+        "kubernetes": KubernetesRules,
+        "mlflow": MlflowRules,
+        "sagemaker": SageMakerRules,
+        "serve": ServeRules,
+    }
+    kind = kinds[section]
+    with pytest.raises(SpecError, match="team vision may use aws_vision"):
+        at(root, "vision").rules(section, kind)
+    at(root, "nlp").rules(section, kind)
 
 
 def test_a_team_is_kept_to_its_connections(root: Path) -> None:
