@@ -21,8 +21,6 @@ from hpo_lib.validation import shown
 #: What matching may take for one log, and for one line: seconds of CPU time; bytes of memory. A log
 #: of many characters may take longer, and that it is slow is told.
 FORMAT_S, FORMAT_CHARS_A_S, LINE_S, FORMAT_BYTES = 60, 1_000_000, 1.0, 2**29
-#: So many lines may take too long, and are left out.
-MOST_ENDLESS = 5
 #: Of a longer line only the end is matched: an expression may take the square of its length.
 MAX_LINE = 4_096
 _AT_ONCE = 64
@@ -73,7 +71,7 @@ def readings(
                 endless += 1
                 if endless == 1:
                     remark(f"line {line.number} was left out: {_too_long(expressions)}")
-                if endless == MOST_ENDLESS:
+                if endless == format_guard.MOST_ENDLESS:
                     raise TrialFailed(f"{_too_long(expressions)}; {endless} lines took longer")
     if used_s > FORMAT_S:
         forms = _forms(expressions)

@@ -194,6 +194,7 @@ def read_again(
         raise ValueError(f"only a success can be collected again, got {outcome.state}")
     run_id, number = place_of(connection, attempt_id)
     run = read_run(connection, run_id, lock=True)
+    before = read_trial(connection, run_id, number)
     _check_read_again(connection, run, number, attempt_id, spec)
     read = {"state": outcome.state, "cause": None, "reason": outcome.reason}
     connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(read))
@@ -210,9 +211,11 @@ def read_again(
     connection.execute(update(trials).where(this).values(result))
     changed = {"spec": spec.dump(), "digest": spec.digest, "fingerprint": None}
     connection.execute(update(runs).where(runs.c.id == run_id).values(changed))
-    told = {"metrics of trial": number, "spec": spec.digest}
-    audit.enter_of(connection, Deed.CHANGED, by, now, run, told)
-    return read_trial(connection, run_id, number)
+    trial = read_trial(connection, run_id, number)
+    if (trial, spec) != (before, run.spec):
+        told = {"metrics of trial": number, "spec": spec.digest}
+        audit.enter_of(connection, Deed.CHANGED, by, now, run, told)
+    return trial
 
 
 def _insert(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -94,7 +95,8 @@ def backend(
         pytest.skip("no cgroup of version 2 is delegated to this process")
     yield made
     for one in leftovers(tmp_path):
-        one.kill()
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 @pytest.fixture
@@ -249,8 +251,10 @@ def test_a_machine_without_room_for_a_process_loses_the_attempt(
 
     monkeypatch.setattr(subprocess, "Popen", full)
     request = {"command": ["true"], "env": {}, "cwd": str(tmp_path)}
-    watch = local_guard._Watch(tmp_path, request, [], os.getppid())
-    found = local_guard._guard(tmp_path, request, None, watch)
+    os.mkfifo(tmp_path / "printed")
+    log = local_guard._Log(tmp_path)
+    watch = local_guard._Watch(tmp_path, request, [], os.getppid(), log)
+    found = local_guard._guard(tmp_path, request, None, watch, log)
     assert found["ending"] == "lost"
     backend = LocalBackend(home=tmp_path, workdir=tmp_path)
     with pytest.raises(TransientError, match="could not be started"):
@@ -306,7 +310,7 @@ from hpo_lib.files.lines import Line
 def lines():
     yield from [Line(1, {line!r})] * 64
     time.sleep(600)
-list(readings([Expression("loss", "((a+)+)$")], lines()))
+list(readings([Expression("loss", "((a+)+)$")], lines(), print))
 """
     with subprocess.Popen([sys.executable, "-c", code]) as task:
         until(psutil.Process(task.pid).children)

@@ -285,10 +285,15 @@ def test_the_tasks_map_what_is_trained_and_log_what_is_not(
     (source,) = nights.store.history(first.id).trials
     changes = {"initial_points": [{"x": source.params["x"]}]}
     dag_run = SimpleNamespace(
-        dag_id="hpo_local", run_id="manual", conf=CONF | changes, triggering_user_name="ada"
+        dag_id="hpo_local",
+        run_id="manual",
+        conf=CONF | changes,
+        triggering_user_name="ada",
+        run_type=SimpleNamespace(value="manual"),
     )
-    tasks.validate({"dag_run": dag_run, "params": {}}, "local")
-    assignments, stop = tasks.suggest({"dag_run": dag_run}, 1)
+    context = {"dag": SimpleNamespace(dag_id="hpo_local", tags=()), "dag_run": dag_run}
+    tasks.validate(context | {"params": {}}, "local")
+    assignments, stop = tasks.suggest(context, 1)
     assert ([one["trial"] for one in assignments], stop) == ([2], None)
     said = f"trial 1 (initial): {dict(source.params)}; reused from trial 1 of run {first.id}"
     assert f"{said}, not trained" in caplog.messages

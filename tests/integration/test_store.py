@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from hpo_lib.core.trial import History
 from hpo_lib.errors import HpoError, StoreError, TransientError
 from hpo_lib.records import Run, RunKey, RunStatus
 from hpo_lib.store import Store, revision, upgrade
@@ -120,16 +119,17 @@ class TestPostgres(StoreContract):
     def test_a_server_that_goes_away_is_an_outage_and_nothing_is_kept(
         self, url: str, store: Store, run: Run, postgres: Server
     ) -> None:
-        def ask(_: History) -> Answer:
+        store.next_batch(run.id, "wave-01", lambda _: Answer((assignment(0),)))
+
+        def handle(_: int) -> dict[str, str]:
             name = make_url(url).database
             others = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}'"
             postgres.execute(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS o")
-            return Answer((assignment(0),))
+            return {}
 
         with pytest.raises(TransientError, match="try again"):
-            store.next_batch(run.id, "wave-01", ask)
-        assert store.batch_of(run.id, "wave-01") is None
-        assert store.history(run.id).trials == ()
+            store.open_attempt(run.id, 0, handle)
+        assert store.attempts(run.id, 0) == []
 
     def test_a_database_that_is_gone_is_an_outage_to_an_open_store(self, postgres: Server) -> None:
         name = postgres.new_database()

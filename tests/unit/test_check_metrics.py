@@ -9,7 +9,7 @@ import pytest
 from test_tfevents import REAL
 
 from hpo_lib.cli import main
-from hpo_lib.collectors import Source, own_format
+from hpo_lib.collectors import Source, format_guard, own_format
 from hpo_lib.spec.yaml_file import draft_file
 from hpo_lib.trials.check_metrics import examine
 
@@ -142,7 +142,7 @@ def test_a_format_without_end_is_told(
 ) -> None:
     monkeypatch.setattr(own_format, "LINE_S", 0.1)
     log = tmp_path / "train.log"
-    log.write_text(f"val_loss {'a' * 4_000}\n" * own_format.MOST_ENDLESS)
+    log.write_text(f"val_loss {'a' * 4_000}\n" * format_guard.MOST_ENDLESS)
     words = ["check-metrics", spec, str(log), "--format", "(?P<name>(a+)+)=(?P<value>b)"]
     assert main.main(words) == 1
     assert "metrics.format: must match a line within 0.1 s" in capsys.readouterr().err

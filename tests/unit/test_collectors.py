@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo_lib.collectors import Source, own_format, to_float
+from hpo_lib.collectors import Source, format_guard, own_format, to_float
 from hpo_lib.collectors.stdout import LineRules
 from hpo_lib.collectors.summary import MAX_PER_METRIC, summary
 from hpo_lib.core.trial import Direction, Observation
@@ -121,7 +121,7 @@ def test_a_format_without_end_is_ended(
     tmp_path: Path, impatient: None, form: str, line: str, name: str
 ) -> None:
     for place in ("log.txt", "metrics.log"):
-        (tmp_path / place).write_text(f"{line}\n" * own_format.MOST_ENDLESS)
+        (tmp_path / place).write_text(f"{line}\n" * format_guard.MOST_ENDLESS)
     source = Source(tmp_path / "log.txt", tmp_path)
     collector = load("collector", name)(Metrics(collector=name, format=form))
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from hpo_lib.collectors import Source, own_format
+from hpo_lib.collectors import Source, format_guard, own_format
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.trial import Cause, Observation
 from hpo_lib.errors import SpecError, TransientError
@@ -60,7 +60,7 @@ def test_a_format_without_end_fails_the_trial_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(own_format, "LINE_S", 0.1)
-    (tmp_path / "log.txt").write_text(f"loss {'a' * 4_000}\n" * own_format.MOST_ENDLESS)
+    (tmp_path / "log.txt").write_text(f"loss {'a' * 4_000}\n" * format_guard.MOST_ENDLESS)
     form = "(?P<name>(a+)+)=(?P<value>b)"
     found = outcome.outcome(spec(format=form), GOOD_END, Source(tmp_path / "log.txt", tmp_path))
     assert found.cause is Cause.OBJECTIVE_MISSING
