@@ -181,7 +181,8 @@ def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
     fields: dict[str, set[str]] = {}
     for section, _, field in (name.partition(".") for name in broken):
         fields.setdefault(section, set()).add(field)
-    for section in fields.keys() & made.keys():
+    # A key with a point in it, which is no section's field, is left out as a whole above.
+    for section in (name for name in fields if isinstance(made.get(name), Mapping)):
         sound = {n: one for n, one in made[section].items() if str(n) not in fields[section]}
         entries = dict.fromkeys(fields[section], _ENTRIES[section]) if section in _ENTRIES else {}
         made[section] = sound | entries

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpo_lib.core.objective import Goal
@@ -528,5 +528,6 @@ def test_the_parameter_that_is_shown_as_an_example_is_one() -> None:
         max_size=8,
     )
 )
+@example({"": None, ".\x1f": None})
 def test_whatever_a_conf_holds_it_is_refused_in_words(conf: dict[str, Any]) -> None:
     assert told(conf)
