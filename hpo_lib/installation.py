@@ -20,7 +20,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Never, Protocol, TypeVar
 
@@ -282,7 +282,13 @@ class Environment:
         path = self._path
         if not path.exists():
             return {}
-        return operators(path.read_text(encoding="utf-8"), at="config/deployment.yaml") or {}
+        return _parsed(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse the file once as long as it stays the same: each team and backend asks for it."""
+    return operators(text, at="config/deployment.yaml") or {}
 
 
 def installation_of(
