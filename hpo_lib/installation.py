@@ -88,7 +88,7 @@ class Installation:
         return self if self.elsewhere is None or team == self.team else self.elsewhere(team)
 
     @property
-    def rules(self) -> Team:
+    def may(self) -> Team:
         """What the operator says of the team; of no team, nothing."""
         return self.teams.get(self.team, Team())
 
@@ -299,8 +299,7 @@ def installation_of(
 
     A team has those backends that the operator leaves it.
     """
-    allowed = environment.may.backends
-    names = [one for one in registry.backends() if allowed is None or one in allowed]
+    names = filter(environment.may.may_have, registry.backends())
     return Installation(
         home=environment.home,
         backends={name: partial(built, name, environment) for name in names},

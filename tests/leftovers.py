@@ -1,8 +1,8 @@
 """What is still running of a home's attempts, on this machine: the question after every kill.
 
-It asks the kernel, not the code under test: environment, command line, cgroup, working folder and
-where a process prints to. What has none of these any more is found by `bearing`, by a word that the
-test has put into its command line.
+It asks the kernel, and of the code under test only how an attempt's cgroup is named: environment,
+command line, cgroup, working folder and where a process prints to. What has none of these any more
+is found by `bearing`, by a word that the test has put into its command line.
 """
 
 from __future__ import annotations

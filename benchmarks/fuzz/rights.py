@@ -119,8 +119,7 @@ _ECS_NEVER = {
 def violations(spec: Spec, installation: Installation) -> list[str]:
     """Say what the requests of a spec that was admitted ask for beyond the lists."""
     found = []
-    for one in dict.fromkeys((id(spec), id(spec.for_final))):
-        made = spec if one == id(spec) else spec.for_final
+    for made in (spec,) if spec.for_final is spec else (spec, spec.for_final):
         try:
             found += list(_violations(made, installation))
         except Exception as error:
@@ -179,7 +178,17 @@ def _of_pods(handle: Mapping[str, Any], sent: Any) -> Iterator[str]:
         if not _is_data(path):
             yield from _of_a_key(f"{path}.{key}", key, value)
         yield from (f"{path}.{key}: {one}" for one in _misplaced(key, value))
+        if "nodeAffinity" in path.split(".") and key in ("matchExpressions", "matchFields"):
+            yield from (f"{path}.{key}: {one}" for one in _by_affinity(value))
     yield from _unsafe(sent)
+
+
+def _by_affinity(expressions: Any) -> Iterator[str]:
+    """Say which labels, or fields, of nodes are chosen that are in no list."""
+    for one in expressions or ():
+        values = one.get("values") if one.get("operator") == "In" else None
+        pairs = [f"{one['key']}={value}" for value in values or ()] or [str(one["key"])]
+        yield from (pair for pair in pairs if pair not in _PODS["node_selectors"])
 
 
 def _misplaced(key: str, value: Any) -> Iterator[str]:
@@ -386,12 +395,23 @@ def _asked(random: Random, backend: str) -> dict[str, Any]:
                 (_tree(random, 2), {"key": random.choice(_TAINTS), "effect": "NoSchedule"})
             )
         ],
-        "affinity": lambda: _tree(random, 3),
+        "affinity": lambda: random.choice((_tree(random, 3), _affinity(random))),
         "gpu_resource": lambda: random.choice(("nvidia.com/gpu", "cpu", "example.org/fpga")),
         "pod_template": lambda: pod if random.random() < 0.5 else {"spec": _tree(random, 3)},
     }
     asked = random.sample(sorted(options), random.randrange(0, 3))
     return {name: options[name]() for name in asked}
+
+
+def _affinity(random: Random) -> dict[str, Any]:
+    """Ask for nodes by affinity, as the API takes it."""
+    key = random.choice(("pool", "pool", "kubernetes.io/hostname"))
+    said = {"key": key, "operator": random.choice(("In", "In", "Exists"))}
+    if said["operator"] == "In":
+        said["values"] = random.choice((["gpu"], ["gpu"], ["prod"], ["gpu", "prod"]))
+    words = random.choice(("matchExpressions", "matchFields"))
+    terms = {"nodeSelectorTerms": [{words: [said]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def _of_an_ecs_conf(random: Random) -> dict[str, Any]:

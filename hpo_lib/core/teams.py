@@ -67,6 +67,10 @@ class Team(Strict):
     weight: float = Field(default=1.0, gt=0)
     shares_with: tuple[str, ...] = Field(default=(), strict=False)
 
+    def may_have(self, backend: str) -> bool:
+        """Say whether the team may have trials on a backend."""
+        return self.backends is None or backend in self.backends
+
     @field_validator("shares_with")
     @classmethod
     def _check_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -162,10 +162,14 @@ def files(folder: Place) -> list[Place]:
 def whole(folder: Place) -> list[Place]:
     """List all files below a folder that is to be used as a whole: TrialFailed if one leads out."""
     with reaching(folder):
-        for one in left_alone(folder):
-            if one.out:
-                raise one
-    return files(folder)
+        if not is_on_disk(folder):
+            return files(folder)
+        room = _room(folder)
+        found = _sorted(room)
+        for one in found:
+            if one.refused is not None and one.refused.out:
+                raise one.refused
+        return [room / one.name for one in found if one.refused is None]
 
 
 def left_alone(folder: Place) -> list[Refused]:

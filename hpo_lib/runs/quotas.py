@@ -1,4 +1,4 @@
-"""The GPU hours that a team has left in a month."""
+"""Whether a team has used up its GPU hours of a month."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def spent(store: Store, spec: Spec, installation: Installation) -> str | None:
     """Say so if a trial would need a GPU, and its team has used up the hours of this month."""
-    quota = installation.rules.quotas.gpu_hours
+    quota = installation.may.quotas.gpu_hours
     if quota is None or not spec.trial.resources.gpu:
         return None
     used = store.gpu_hours(installation.team)

@@ -111,7 +111,7 @@ def unrolled(
     team: str = "",
 ) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
-    operator = _operator(backend, team, nightly=file is not None)
+    operator = _operator(backend, team, of_file=file is not None)
     for wave in range(1, min(waves, _SHOWN) + 1):
         before = _wave(before, wave, waves, operator, file)
     if waves > _SHOWN:
@@ -121,7 +121,7 @@ def unrolled(
     return before
 
 
-def _operator(backend: str, team: str, *, nightly: bool) -> Callable[..., Any]:
+def _operator(backend: str, team: str, *, of_file: bool) -> Callable[..., Any]:
     """Give a function that makes a team's mapped trials from the rest of their settings.
 
     The operator is imported only for the DAGs that need it. So is the backend, although the DAG
@@ -129,7 +129,7 @@ def _operator(backend: str, team: str, *, nightly: bool) -> Callable[..., Any]:
     """
     registry.load("backend", backend)
     operator = registry.imported(registry.backends()[backend].operator)
-    placed = settings.placement(team, nightly=nightly)
+    placed = settings.placement(team, of_file=of_file)
     return partial(operator.partial, backend=backend, **_TRIAL, **placed)
 
 
@@ -246,7 +246,7 @@ def ending(
     """Build what follows the last wave: final training, gate, deployment, report."""
     own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
-    operator = _operator(backend, team, nightly=file is not None)
+    operator = _operator(backend, team, of_file=file is not None)
     final_tasks(before, report(file), operator, _CONTROL, at_once, file)
 
 

@@ -57,7 +57,7 @@ def backend(name: str, team: str = "") -> Backend:
     from hpo_lib.installation import built
 
     site = this_site(team)
-    if site.may.backends is not None and name not in site.may.backends:
+    if not site.may.may_have(name):
         raise SpecError(f"backend {name} is not there for team {team}")
     return built(name, site)
 

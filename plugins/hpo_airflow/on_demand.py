@@ -24,6 +24,11 @@ _BROKEN = """\
 **Backend {backend} is broken**: it runs no trial until it can be imported, which Airflow sees by
 itself.
 """
+_TEAMS = "hpo_teams"
+_NO_TEAMS = """\
+**The teams cannot be read** from `config/deployment.yaml`: their DAGs, and those of
+their files, are not there until it is mended, which Airflow sees by itself.
+"""
 
 
 def installed(row: BackendRow) -> bool:
@@ -45,6 +50,22 @@ def on_demand_dags(
         dag_id = dag_id_of(backend, team)
         if wanted in (None, dag_id) and installed(row) and settings.has_backend(team, backend):
             yield dag_id, on_demand(dag_id, backend, row, examples, team)
+
+
+def dags_of_all(examples: Path, wanted: str | None = None) -> Iterator[tuple[str, DAG]]:
+    """Build the DAGs that are no team's, and each team's.
+
+    Where it cannot be read which teams there are, one DAG says why in place of theirs.
+    """
+    yield from on_demand_dags(examples, "", wanted)
+    try:
+        teams = settings.teams()
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        yield _TEAMS, broken(_TEAMS, _NO_TEAMS, why, partial(tasks.refuse, reason=why))
+        return
+    for team in teams:
+        yield from on_demand_dags(examples, team, wanted)
 
 
 def dag_id_of(backend: str, team: str = "") -> str:

@@ -52,35 +52,29 @@ def several_teams() -> bool:
 
 
 def teams() -> list[str]:
-    """Name the teams whose DAGs are in the folder that all teams share.
+    """Name the teams whose DAGs are in the folder that all teams share; SpecError.
 
-    None while the file that names them is broken, as every run then says; and none where Airflow
-    has several teams: there they are in the teams' bundles, by `team_dags`.
+    Where Airflow has several teams it is empty: they are in the teams' bundles, by `team_dags`.
     """
     from hpo_lib.installation import Environment
 
-    if several_teams():
-        return []
-    try:
-        return sorted(Environment(ROOT).teams)
-    except Exception:
-        return []
+    return [] if several_teams() else sorted(Environment(ROOT).teams)
 
 
 def has_backend(team: str, backend: str) -> bool:
     """Say whether a team may have trials on a backend."""
-    allowed = _team(team).backends
-    return allowed is None or backend in allowed
+    return _team(team).may_have(backend)
 
 
-def placement(team: str = "", *, nightly: bool = False) -> dict[str, Any]:
+def placement(team: str = "", *, of_file: bool = False) -> dict[str, Any]:
     """Give the pool of a team's trials, their priority in it and, if it has one, the team's queue.
 
-    Where a pool is full, Airflow starts the trials of nightly runs last.
+    Where a pool is full, Airflow starts the trials of files' DAGs last, also of a run that a person
+    has started: a weight is a DAG's.
     """
     own = _team(team)
     pool = own.pool or os.environ.get("HPO_POOL", "default_pool")
-    placed = {"pool": pool, "priority_weight": 1 if nightly else 2, "weight_rule": "absolute"}
+    placed = {"pool": pool, "priority_weight": 1 if of_file else 2, "weight_rule": "absolute"}
     return placed | ({"queue": own.queue} if own.queue else {})
 
 

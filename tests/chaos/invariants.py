@@ -17,6 +17,7 @@ from tests.chaos import on_containers
 from tests.chaos.experiments import Marks, Undisturbed, table
 from tests.chaos.places import secrets
 from tests.chaos.world import Going, Standstill, World
+from tests.leftovers import cgroups
 
 _LEFT_S = 60.0
 #: Airflow's secrets are in these files of its home, and nowhere else.
@@ -69,7 +70,7 @@ def nothing_twice(world: World, _: Undisturbed) -> Iterator[str]:
 
 
 def nothing_left(world: World, _: Undisturbed) -> Iterator[str]:
-    """No process and no container of an attempt is there any more."""
+    """No process, cgroup or container of an attempt is there any more."""
     try:
         world.until(lambda: not _left(world), "the last one", _LEFT_S)
     except Standstill:
@@ -78,6 +79,7 @@ def nothing_left(world: World, _: Undisturbed) -> Iterator[str]:
 
 def _left(world: World) -> list[str]:
     found = [f"process {one.pid}: {cmdline(one)[-1:]}" for one in attempt_processes(world.home)]
+    found += [f"cgroup {one}" for one in cgroups(world.embedded.results)]
     if world.place.backend == "docker":
         found += [f"container {one.name} is {one.status}" for one in on_containers.left(world)]
     return found

@@ -83,6 +83,21 @@ def test_all_holds_after_a_night_that_went_well(world: World, asked: Asked) -> N
     assert invariants.broken(world, asked) == {name: [] for name in invariants.INVARIANTS}
 
 
+def test_a_report_that_is_missing_is_seen(world: World, asked: Asked) -> None:
+    (report,) = world.embedded.results.glob("runs/*/report.html")
+    hidden = report.rename(report.with_name("hidden"))
+    assert broken(world, asked) == {"all went well"}
+    hidden.rename(report)
+
+
+def test_a_dag_run_that_failed_is_seen(
+    world: World, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Quiet, "state", lambda *_: "failed")
+    monkeypatch.setattr(Quiet, "tasks", lambda _: [], raising=False)
+    assert broken(world, asked) == {"all went well"}
+
+
 def test_another_value_is_seen(world: World, asked: Asked) -> None:
     asked.known[0][2] = {**asked.known[0][2], "value": 0.5}
     assert broken(world, asked) == {"same trials as undisturbed"}

@@ -184,3 +184,10 @@ def test_without_teams_or_with_a_broken_file_there_are_those_of_the_installation
     tmp_path: Path, config: str
 ) -> None:
     assert not [name for name in dags(tmp_path, config) if "." in name]
+
+
+@pytest.mark.parametrize("broken", ["teams: {vision: {backend: [local]}}", "teams: {vision: ["])
+def test_where_the_teams_cannot_be_read_a_dag_says_so(tmp_path: Path, broken: str) -> None:
+    found = dags(tmp_path, broken)
+    assert {"hpo_teams", "hpo_local"} <= found.keys()
+    assert not [name for name in found if "vision" in name]

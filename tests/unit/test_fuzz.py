@@ -64,6 +64,7 @@ def pod(**spec: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "trials"}, "spec": sound | {"securityContext": own} | spec}
 
 
+PROD = [{"key": "pool", "operator": "In", "values": ["prod"]}]
 BEYOND: dict[str, dict[str, Any]] = {
     "hostPath": pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]),
     "an account": pod(serviceAccountName="admin"),
@@ -71,6 +72,11 @@ BEYOND: dict[str, dict[str, Any]] = {
     "an image": pod(containers=[{"name": "trial", "image": "x", "securityContext": rights._SAFE}]),
     "root": pod(securityContext={"runAsNonRoot": False}),
     "a token": pod(automountServiceAccountToken=True),
+    "nodes by label": pod(nodeSelector={"pool": "prod"}),
+    "nodes by affinity": pod(affinity={"nodeAffinity": {"terms": [{"matchExpressions": PROD}]}}),
+    "a taint": pod(tolerations=[{"key": "node-role.kubernetes.io/control-plane"}]),
+    "a claim": pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "prod"}}]),
+    "a loader": pod(containers=[{"name": "t", "env": [{"name": "LD_PRELOAD", "value": "x"}]}]),
     "an amount": pod(resources={"limits": {"example.org/fpga": 1}}),
 }
 
