@@ -183,6 +183,13 @@ def _clear(teams: Teams, who: str) -> httpx.Response:
     return teams.ask(who, "POST", f"/dags/{DAG}/clearTaskInstances", body)
 
 
+def _mark(teams: Teams, who: str) -> httpx.Response:
+    """Give the trial's task another state than it has."""
+    (state,) = teams.stack.states(teams.key, "wave_01.trial")
+    body = {"new_state": "failed" if state == "success" else "success"}
+    return teams.ask(who, "PATCH", f"{_trial(teams)}/0", body)
+
+
 def _listed(teams: Teams, who: str) -> httpx.Response:
     answer = teams.ask(who, "GET", "/dags?limit=100")
     found = [one["dag_id"] for one in answer.json().get("dags", [])]
@@ -211,7 +218,7 @@ def _by_command(teams: Teams, who: str) -> httpx.Response:
 
 
 _APPROVED = {"chosen_options": ["Approve"], "params_input": {}}
-_FAILED = {"new_state": "failed"}
+_POOL = {"pool": "hpo_trials", "slots": 6, "description": "trials", "include_deferred": False}
 ACTIONS: dict[str, Ask] = {
     "see the DAG": lambda t, who: t.ask(who, "GET", f"/dags/{DAG}"),
     "find the DAG in the list": _listed,
@@ -223,16 +230,14 @@ ACTIONS: dict[str, Ask] = {
     ),
     "trigger a run": _trigger,
     "stop a run": lambda t, who: t.ask(who, "PATCH", t.new_run(), {"state": "failed"}),
-    "stop a trial": lambda t, who: t.ask(who, "PATCH", f"{_trial(t)}/0", _FAILED),
+    "stop a trial": _mark,
     "clear tasks": _clear,
     "delete a run": lambda t, who: t.ask(who, "DELETE", t.new_run()),
     "approve a challenger": lambda t, who: t.ask(
         who, "PATCH", f"{_run(t)}/taskInstances/approve/-1/hitlDetails", _APPROVED
     ),
     "pause the DAG": lambda t, who: t.ask(who, "PATCH", f"/dags/{DAG}", {"is_paused": True}),
-    "change the pool of the trials": lambda t, who: t.ask(
-        who, "PATCH", "/pools/hpo_trials?update_mask=slots", {"name": "hpo_trials", "slots": 6}
-    ),
+    "change the pool of the trials": lambda t, who: t.ask(who, "PATCH", "/pools/hpo_trials", _POOL),
     "read a connection": lambda t, who: t.ask(who, "GET", "/connections/known"),
     "`hpo run` a file on it": _by_command,
 }
