@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 #: So many names are hinted at; of a longer name no more letters are compared.
@@ -32,6 +32,10 @@ class TransientError(HpoError, RuntimeError):
         """Take the message and how long to wait."""
         super().__init__(message)
         self.after_s = after_s
+
+
+class AnotherAttempt(TransientError):
+    """An attempt failed by what may pass, and is recorded: its trial has another one."""
 
 
 class NoPlace(TransientError):
@@ -68,8 +72,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     It is the same word in another spelling, else what other tools call so, else the closest.
     """
     listed = [str(one) for one in known]
-    close = meant(name, listed) or difflib.get_close_matches(name[:_MOST_LETTERS], listed, n=1)
+    close = meant(name, listed) or _closest(name, listed)
     return f", did you mean {_quoted(close[0])}?" if close else ""
+
+
+def misspelt(name: str, known: Sequence[str]) -> str | None:
+    """Give the known name that this one is by a slip of the finger; None if it may be another."""
+    word = _letters(name[:_MOST_LETTERS])
+    close = [one for one in known if word and _letters(one) == word] or _closest(name, known)
+    return close[0] if close and meant(name, known) in ([], close) else None
+
+
+def _closest(name: str, known: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(name[:_MOST_LETTERS], known, n=1)
 
 
 def meant(name: str, known: Collection[str]) -> list[str]:

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hpo_lib.errors import HpoError, SpecError, meant, nearest
+from hpo_lib.errors import HpoError, SpecError, meant, misspelt, nearest
 
 log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=BaseModel)
@@ -81,6 +81,11 @@ def refusal(problems: Iterable[str]) -> SpecError:
     return SpecError("\n".join([*map(_cut, listed[:_LINES]), *further]))
 
 
+def as_error(problems: Iterable[str]) -> SpecError:
+    """Make the error of all of these problems: each stays one line, whatever a conf has put in."""
+    return SpecError("\n".join(map(_printable, dict.fromkeys(problems))))
+
+
 def _cut(problem: str) -> str:
     """Put a problem on one line, and not a long one; of a long path the rule behind it stays."""
     path, colon, rule = problem.partition(": ")
@@ -88,8 +93,13 @@ def _cut(problem: str) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: most + 1])
+    line = _printable(text[: most + 1])
     return line if len(line) <= most else f"{line[:most]}…"
+
+
+def _printable(text: str) -> str:
+    """Escape what would break a line or not be seen on it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 @contextmanager
@@ -155,7 +165,7 @@ class Strict(BaseModel):
     def _tell_all(cls, data: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
         if not isinstance(data, Mapping):
             return handler(data)
-        given = cls._without_unknown(data)
+        given = cls.spelled(data)
         if info.context is LENIENT:
             return handler(given)
         unknown = list(cls._unknown(data))
@@ -186,10 +196,20 @@ class Strict(BaseModel):
             yield _own(f"has {more:,} further unknown keys", UNKNOWN)
 
     @classmethod
-    def _without_unknown(cls, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    def spelled(cls, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """Leave out unknown keys; one that is misspelt stands for the known one, if that is absent.
+
+        It is refused all the same, but what is wrong with its value is told in the same breath.
+        """
         if cls.model_config.get("extra") == "allow":
             return data
-        return {key: value for key, value in data.items() if key in cls.key_names()}
+        known = cls.key_names()
+        given = {key: value for key, value in data.items() if key in known}
+        for key in [key for key in data if key not in known][:MOST]:
+            name = misspelt(str(key), known)
+            if name is not None:
+                given.setdefault(name, data[key])
+        return given
 
     @classmethod
     def _further(
@@ -240,7 +260,9 @@ def shown(value: Any) -> str:
         text = text.encode(errors="backslashreplace").decode()
     except (TypeError, ValueError, RecursionError):
         text = repr(type(value).__name__)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    if len(text) <= _SHOWN:
+        return _printable(text)
+    return f"{_printable(text[:_SHOWN])}… ({len(text)} characters)"
 
 
 def scalar(value: Any) -> Any:
@@ -303,10 +325,19 @@ def lines(
 
 
 def _lines(problem: Any, at: str, elsewhere: Callable[[str], str]) -> Iterator[str]:
-    path = ".".join([at, *_path(problem["loc"])] if at else _path(problem["loc"]))
+    path = ".".join(filter(None, [at, dotted(_path(problem["loc"]))]))
     for message in _message(problem, elsewhere).split("\n"):
         own = not path and _HAS_PATH.match(message)
         yield message if own else f"{path or 'spec'}: {message}"
+
+
+def dotted(loc: Iterable[object]) -> str:
+    """Write where something stands; a key that would not be seen as one is put in quotes."""
+    return ".".join(_key(str(part)) for part in loc)
+
+
+def _key(text: str) -> str:
+    return shown(text) if not text or text[0] == ":" or ": " in text else text
 
 
 def _path(loc: tuple[int | str, ...]) -> list[str]:

@@ -75,3 +75,8 @@ def spoken(word: str) -> str:
 def line(text: str, limit: int) -> str:
     """Put text of any origin on one line of printable characters, cut at the limit."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[:limit]).split())
+
+
+def cut(text: str, limit: int) -> str:
+    """Cut a text at the limit, and show that it goes on."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -17,6 +17,7 @@ class Ending(StrEnum):
 
     EXITED = "exited"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     OUT_OF_MEMORY = "out_of_memory"
     LOG_TOO_LARGE = "log_too_large"
     STOPPED = "stopped"
@@ -43,6 +44,7 @@ class Exit:
 #: The cause of failure that an ending means; EXITED alone means none.
 CAUSES: Mapping[Ending, Cause] = {
     Ending.TIMEOUT: Cause.TIMEOUT,
+    Ending.STALLED: Cause.STALLED,
     Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
     Ending.LOG_TOO_LARGE: Cause.USER_ERROR,
     Ending.FAILED: Cause.USER_ERROR,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +18,8 @@ TAG = "team:"
 #: Between a team and what it calls its own: neither of the two may hold it.
 _BETWEEN = "."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
+#: A retention of more than a hundred years is a slip of the pen.
+MOST_DAYS = 36_500
 
 
 def team_name(name: str) -> str:
@@ -51,11 +54,25 @@ class Quotas(Strict):
     gpu_hours: float | None = Field(default=None, ge=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how many days ended runs are kept, and where config/deployment.yaml says so."""
+
+    days: int
+    at: str
+
+    def __str__(self) -> str:
+        """Write it as the file does."""
+        return f"{self.at}: {self.days}"
+
+
 class Team(Strict):
     """A team in config/deployment.yaml: whose DAGs are its own, and what it may have.
 
     `dags` are patterns of DAG ids. Of `backends` and `connections` None means all. `pool` and
     `queue` are Airflow's, for its trials; `shares_with` names teams that its results may advise.
+    A `retention_days` that is said to be None keeps its runs for ever. `roles` says what roles of
+    Airflow's FAB auth manager may do with its DAGs; None says nothing of any.
     """
 
     dags: tuple[str, ...] = Field(default=(), strict=False)
@@ -66,6 +83,8 @@ class Team(Strict):
     quotas: Quotas = Quotas()
     weight: float = Field(default=1.0, gt=0)
     shares_with: tuple[str, ...] = Field(default=(), strict=False)
+    retention_days: int | None = Field(default=None, ge=1, le=MOST_DAYS)
+    roles: Mapping[str, Literal["viewer", "member"]] | None = None
 
     def may_have(self, backend: str) -> bool:
         """Say whether the team may have trials on a backend."""

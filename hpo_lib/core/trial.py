@@ -30,8 +30,8 @@ class TrialState(StrEnum):
     """Where a trial is; RUNNING and WAITING are not final.
 
     WAITING: it has reached a rung, and its scheduler may yet let it go on. STOPPED: its scheduler
-    has ended it on purpose, below the full resource, or it never began, for its run's failure
-    budget was spent; that is no failure.
+    has ended it on purpose, below the full resource, or somebody has, or it never began, for its
+    run's failure budget was spent; that is no failure.
     """
 
     RUNNING = "running"
@@ -47,6 +47,7 @@ class Cause(StrEnum):
     USER_ERROR = "user_error"
     OUT_OF_MEMORY = "out_of_memory"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     OBJECTIVE_MISSING = "objective_missing"
     OBJECTIVE_NOT_FINITE = "objective_not_finite"
     KILLED_BY_OPERATOR = "killed_by_operator"
@@ -94,7 +95,8 @@ class Trial:
 
     `rungs` holds the first objective by the resource at which it was reached. `repeat` is 0
     in the search; a run's final trials train a configuration again, with their repeat as seed.
-    `reused` names the trial that was trained, if it was not this one.
+    `reused` names the trial that was trained, if it was not this one. `digest` is the key of its
+    canonical parameters where the store has it already, to spare who compares thousands of them.
     """
 
     number: int
@@ -109,6 +111,7 @@ class Trial:
     rungs: Mapping[float, float] = field(default_factory=dict)
     repeat: int = 0
     reused: Reused | None = None
+    digest: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,13 @@ class Line(NamedTuple):
 
 
 def numbered(
-    place: Place, needles: tuple[bytes, ...] = (), titles: tuple[bytes, ...] = ()
+    place: Place,
+    needles: tuple[bytes, ...] = (),
+    titles: tuple[bytes, ...] = (),
+    *,
+    growing: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a file that has ended, numbered from 1.
+    """Yield the lines of a file, numbered from 1; of one that is `growing` only the whole ones.
 
     With needles only the lines that hold one, short lines that hold one of the titles, and those
     that are cut: of a line longer than 64 KiB only the end is given. A carriage return parts a line
@@ -79,6 +83,8 @@ def numbered(
             number, cut = number + block.count(b"\n") + 1, False
         if len(rest) > LONGEST:
             rest, cut = rest[-LONGEST:], True
+    if growing:
+        return
     yield from _lines(rest, number, needles, titles, cut=cut)
 
 

@@ -16,6 +16,7 @@ from hpo_lib.records.run import (
     TrialDecision,
     TrialView,
     attempt_uri,
+    run_uri,
     slug_of,
     spec_of,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "TrialDecision",
     "TrialView",
     "attempt_uri",
+    "run_uri",
     "slug_of",
     "spec_of",
 ]

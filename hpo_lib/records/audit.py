@@ -16,10 +16,12 @@ class Deed(StrEnum):
     REFUSED = "refused"
     CHANGED = "changed"
     STOPPED = "stopped"
+    EXTENDED = "extended"
     APPROVED = "approved"
     REJECTED = "rejected"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
+    ANNOUNCED = "announced"
     DELETED = "deleted"
 
 
@@ -28,7 +30,8 @@ class Actor:
     """Who does something: a user's name, and the way that the deed has come.
 
     `where` is how Airflow started the run (`manual`, `scheduled`, …), `airflow` for what people do
-    there to a task or run, or `cli`. Without a name nobody has told who it was.
+    there to a task or run, `api` for what is asked for over REST, or `cli`. Without a name nobody
+    has told who it was.
     """
 
     who: str

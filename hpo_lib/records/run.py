@@ -18,6 +18,7 @@ from hpo_lib.records.attempt import Attempt
 from hpo_lib.records.audit import AuditEntry
 from hpo_lib.records.model import Model
 from hpo_lib.records.provenance import Provenance
+from hpo_lib.records.shown import NOTHING_SHOWN, Shown
 from hpo_lib.spec import Spec, stored
 from hpo_lib.spec.outline import Outline
 
@@ -100,13 +101,14 @@ class TrialDecision:
 class TrialView:
     """A trial with the slot that it was last given to, its attempts by number, and a series.
 
-    `observations` are those of the newest attempt.
+    `observations` are those of the newest attempt, `shown` the last of them while it runs.
     """
 
     trial: Trial
     slot: str
     attempts: Sequence[Attempt] = ()
     observations: Sequence[Observation] = ()
+    shown: Shown = NOTHING_SHOWN
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,11 @@ def slug_of(run: Run) -> str:
 
 def attempt_uri(uri: str, run: Run, trial: int, attempt: int) -> str:
     """Name an attempt's folder below the URI of a spec's artifacts, apart from other stores'."""
+    return f"{run_uri(uri, run)}/trial-{trial:04d}/attempt-{attempt}"
+
+
+def run_uri(uri: str, run: Run) -> str:
+    """Name a run's folder below the URI of a spec's artifacts."""
     tag = run.provenance.store[:6]
     own = f"run-{run.id:06d}-{tag}" if tag else f"run-{run.id:06d}"
-    return f"{uri}/{run.experiment}/{own}/trial-{trial:04d}/attempt-{attempt}"
+    return f"{uri}/{run.experiment}/{own}"

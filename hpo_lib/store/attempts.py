@@ -24,12 +24,10 @@ from hpo_lib.spec import Spec
 from hpo_lib.store import audit
 from hpo_lib.store.batches import newest_assignment, stop_of_ended
 from hpo_lib.store.decisions import told_to_stop
+from hpo_lib.store.live import keep_series
 from hpo_lib.store.places import admit
 from hpo_lib.store.queries import place_of, read_attempts, read_run, read_trial, trial_row
-from hpo_lib.store.rows import (
-    observation_rows,
-)
-from hpo_lib.store.schema import attempts, observations, rungs, runs, trials
+from hpo_lib.store.schema import attempts, rungs, runs, trials
 from hpo_lib.store.writes import change_trial, insert_all
 
 
@@ -198,8 +196,7 @@ def read_again(
     _check_read_again(connection, run, number, attempt_id, spec)
     read = {"state": outcome.state, "cause": None, "reason": outcome.reason}
     connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(read))
-    connection.execute(delete(observations).where(observations.c.attempt_id == attempt_id))
-    insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
+    keep_series(connection, attempt_id, outcome.observations)
     this = and_(trials.c.run_id == run_id, trials.c.number == number)
     asked = _asked(connection, run_id, number)
     _keep_rung(connection, run_id, number, asked.resource, result, now)
@@ -254,7 +251,7 @@ def _end(connection: Connection, attempt_id: int, outcome: Outcome, now: datetim
         "log_tail": outcome.log_tail,
     }
     connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(values))
-    insert_all(connection, observations, observation_rows(attempt_id, outcome.observations))
+    keep_series(connection, attempt_id, outcome.observations)
 
 
 def _check_read_again(

@@ -1,7 +1,7 @@
 """The audit trail as rows, which the database itself lets nobody change or delete.
 
-Rows are written in the transaction of the deed: neither is there without the other. Only `forget`
-deletes some, the oldest, and leaves a row that says so.
+Rows are written in the transaction of the deed: neither is there without the other. Only retention
+(`hpo_lib.store.old_runs`) deletes some, with their run, and adds one that says so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hpo_lib.records.audit import Actor, AuditEntry, Deed
 from hpo_lib.store.database import Database
 from hpo_lib.store.rows import audit_entry_of
 from hpo_lib.store.schema import audit, audit_limit
+from hpo_lib.words import cut
 
 _MAX_DETAIL = 500
 _PAGE = 1_000
@@ -43,19 +44,6 @@ class Audit:
             if len(rows) < _PAGE:
                 return
             last = rows[-1].id
-
-    def forget(self, before: datetime, by: Actor) -> int:
-        """Delete what is older than a time, by the operator's rule of retention; give how much."""
-        with self.database.write() as connection:
-            # The triggers let go of rows older than this limit, which stands in this transaction
-            # only: nobody else ever sees it.
-            connection.execute(insert(audit_limit).values(before=before))
-            gone = connection.execute(delete(audit).where(audit.c.time < before)).rowcount
-            connection.execute(delete(audit_limit))
-            if gone:
-                told = {"entries": gone, "before": before.isoformat()}
-                enter(connection, Deed.DELETED, by, self.now(), details=told)
-            return gone
 
 
 def enter(
@@ -96,9 +84,18 @@ def enter_of(
     enter(connection, deed, by, now, run=run.id, details=details, **named)
 
 
+def forget(connection: Connection, run_id: int, before: datetime) -> int:
+    """Delete what is told of a run, all of it older than a time; give how many entries that is."""
+    # The triggers let go of rows older than this limit, which stands in this transaction only:
+    # nobody else ever sees it.
+    connection.execute(insert(audit_limit).values(before=before))
+    gone = connection.execute(delete(audit).where(audit.c.run_id == run_id)).rowcount
+    connection.execute(delete(audit_limit))
+    return gone
+
+
 def _cut(value: Any) -> Any:
-    long = isinstance(value, str) and len(value) > _MAX_DETAIL
-    return f"{value[: _MAX_DETAIL - 1]}…" if long else value
+    return cut(value, _MAX_DETAIL) if isinstance(value, str) else value
 
 
 def of_run(connection: Connection, run_id: int) -> list[AuditEntry]:

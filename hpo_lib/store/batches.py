@@ -24,7 +24,6 @@ from hpo_lib.records import (
     TrialDecision,
 )
 from hpo_lib.store.decisions import keep_promotions, keep_stops, read_decisions
-from hpo_lib.store.queries import history_of
 from hpo_lib.store.reuse import known as known_results
 from hpo_lib.store.rows import (
     assignment_of,
@@ -36,9 +35,12 @@ from hpo_lib.store.rows import (
 from hpo_lib.store.schema import leases, trials
 from hpo_lib.store.writes import insert_all
 
+#: The slot whose answer is the stop that somebody has asked for.
+STOPPED = "stopped"
 #: Columns of `trials` that an assignment is read from, with its row of `leases`.
 _ASSIGNED = ("params", "origin", "repeat", "reused_run", "reused_trial")
-_SAME_TRIAL = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
+#: What joins the two.
+SAME_TRIAL = and_(trials.c.run_id == leases.c.run_id, trials.c.number == leases.c.trial)
 #: Columns in which a new trial has a value only if its result is known already.
 _OF_A_RESULT = ("value", "reason", "ended_at", "reused_run", "reused_trial")
 
@@ -88,17 +90,23 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer may depend on, and the newest row of the run's answers by then."""
+    """What an answer may depend on, and the spec and newest row of the run's answers by then."""
 
     history: History
     newest: int
+    document: Mapping[str, Any]
 
 
 def given(connection: Connection, run: Run, slot: str) -> Batch | None:
-    """Give a slot's answer; in a run that has ended, a stop. None if it is to be asked for."""
+    """Give a slot's answer; None if it is to be asked for.
+
+    A new slot gets a stop in a run that has ended, or that somebody has stopped.
+    """
     known = answered(connection, run.id, slot)
     if known is None and run.status is not RunStatus.RUNNING:
         return Batch(stop=stop_of_ended(run))
+    if known is None and (stop := stopped(connection, run.id)) is not None:
+        return Batch(stop=stop)
     return known
 
 
@@ -109,29 +117,35 @@ def settled(connection: Connection, run_id: int, slot: str) -> Batch | None:
     return Batch(stop=stop) if known is None and stop is not None else known
 
 
-def question(connection: Connection, run: Run, now: datetime) -> Question:
-    """Give what an answer for a slot of a run may depend on."""
-    return Question(history_of(connection, run, now), _newest(connection, run.id))
-
-
 def is_open(connection: Connection, run: Run, asked: Question) -> bool:
-    """Say whether an answer may be kept: the run goes on, and no other answer was kept meanwhile.
+    """Say whether an answer may be kept: the run goes on with the spec that was asked about, and
+    no other answer was kept meanwhile.
 
     Results that have come in meanwhile are no hindrance: it might have been asked before them.
     """
-    going = run.status is RunStatus.RUNNING
-    return going and _newest(connection, run.id) == asked.newest
+    going = run.status is RunStatus.RUNNING and run.document == asked.document
+    return going and newest(connection, run.id) == asked.newest
 
 
 def keep(
-    connection: Connection, run: Run, slot: str, step: Answer, history: History, now: datetime
+    connection: Connection,
+    run: Run,
+    slot: str,
+    step: Answer,
+    history: History,
+    now: datetime,
+    *,
+    first: int = 0,
 ) -> Batch:
-    """Keep an answer to a slot with its new trials, and give it as it is given from now on."""
-    _keep(connection, run, slot, step, history, now)
-    return answered(connection, run.id, slot) or Batch()
+    """Keep an answer to a slot with its new trials, and give it as it is given from now on.
+
+    `first` is its first position: that of a slot with several turns is not 0.
+    """
+    _keep(connection, run, slot, step, history, now, first)
+    return answered(connection, run.id, slot, first) or Batch()
 
 
-def _newest(connection: Connection, run_id: int) -> int:
+def newest(connection: Connection, run_id: int) -> int:
     """Number the newest row of a run's answers; 0 if it has none."""
     query = select(func.max(leases.c.id)).where(leases.c.run_id == run_id)
     return int(connection.execute(query).scalar() or 0)
@@ -143,7 +157,7 @@ def newest_assignment(
     """Give the slot that a trial was last given to, and what it is to do there."""
     query = (
         select(leases, *(trials.c[name] for name in _ASSIGNED))
-        .join(trials, _SAME_TRIAL)
+        .join(trials, SAME_TRIAL)
         .where(leases.c.run_id == run_id, leases.c.trial == number)
         .order_by(leases.c.id.desc())
         .limit(1)
@@ -159,23 +173,29 @@ def stop_of_ended(run: Run) -> Decision:
 
 
 def first_stop(connection: Connection, run_id: int) -> Decision | None:
-    """Give the first stop among the answers to a run's slots."""
+    """Give the stop that somebody has asked for, else the first among the answers to slots."""
     query = (
         select(leases)
         .where(leases.c.run_id == run_id, leases.c.action.is_not(None))
-        .order_by(leases.c.id)
+        .order_by(leases.c.slot != STOPPED, leases.c.id)
         .limit(1)
     )
     row = connection.execute(query).first()
     return None if row is None else decision_of(row)
 
 
-def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
-    """Give a slot's answer, None if it has none yet."""
+def stopped(connection: Connection, run_id: int) -> Decision | None:
+    """Give the stop that somebody has asked for; None if nobody has."""
+    batch = answered(connection, run_id, STOPPED)
+    return None if batch is None else batch.stop
+
+
+def answered(connection: Connection, run_id: int, slot: str, first: int = 0) -> Batch | None:
+    """Give a slot's answer from its position `first` on, None if it has none yet."""
     query = (
         select(leases, *(trials.c[name] for name in _ASSIGNED))
-        .outerjoin(trials, _SAME_TRIAL)
-        .where(leases.c.run_id == run_id, leases.c.slot == slot)
+        .outerjoin(trials, SAME_TRIAL)
+        .where(leases.c.run_id == run_id, leases.c.slot == slot, leases.c.position >= first)
         .order_by(leases.c.position)
     )
     rows = connection.execute(query).all()
@@ -192,10 +212,16 @@ def answered(connection: Connection, run_id: int, slot: str) -> Batch | None:
 
 
 def _keep(
-    connection: Connection, run: Run, slot: str, step: Answer, history: History, now: datetime
+    connection: Connection,
+    run: Run,
+    slot: str,
+    step: Answer,
+    history: History,
+    now: datetime,
+    first: int,
 ) -> None:
     there = {trial.number for trial in history.trials}
-    placed = list(enumerate(step.assignments))
+    placed = list(enumerate(step.assignments, first))
     keep_stops(connection, run.id, slot, step.decisions, now)
     promoted = [(position, one) for position, one in placed if one.trial in there]
     keep_promotions(connection, run.id, slot, promoted, now)
@@ -208,7 +234,7 @@ def _keep(
     ]
     answer = [assignment_row(assignment) | {"position": at} for at, assignment in placed]
     if step.stop is not None or not answer:
-        answer.append(decision_row(step.stop) | {"position": len(answer)})
+        answer.append(decision_row(step.stop) | {"position": first + len(answer)})
     common = {"run_id": run.id, "slot": slot, "created_at": now}
     insert_all(connection, trials, [common | row for row in new])
     insert_all(connection, leases, [common | row for row in answer])

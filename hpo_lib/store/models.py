@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
@@ -23,10 +23,13 @@ from hpo_lib.store import audit
 from hpo_lib.store.database import Database
 from hpo_lib.store.queries import read_run
 from hpo_lib.store.rows import event_of, judgement_of, judgement_row, model_of
+from hpo_lib.store.schema import audit as trail
 from hpo_lib.store.schema import experiments, model_events, models
 
 #: How many champion checks are kept with a model, the newest.
 _MAX_CHECKS = 60
+#: What is older is no news.
+_NEWS = timedelta(days=1)
 _ENDED = (ModelStatus.REJECTED, ModelStatus.RETIRED)
 
 
@@ -188,6 +191,25 @@ class Models:
                 why = f"in the place of version {now.version}: {reason}"
                 self._change(connection, heir, ModelStatus.CHAMPION, why)
             return champion(connection, model.experiment)
+
+    def unannounced(self) -> list[Model]:
+        """Give the champions that people have brought back within a day and nobody was told of."""
+        heard = (Deed.ROLLED_BACK, Deed.PROMOTED, Deed.ANNOUNCED)
+        newest = select(func.max(trail.c.id)).where(trail.c.deed.in_(heard))
+        query = select(trail.c.experiment).where(
+            trail.c.id.in_(newest.group_by(trail.c.experiment)),
+            trail.c.deed == Deed.ROLLED_BACK,
+            trail.c.time > self.now() - _NEWS,
+        )
+        with self.database.read() as connection:
+            names = [row.experiment for row in connection.execute(query)]
+            found = [champion(connection, name) for name in names]
+        return [one for one in found if one is not None]
+
+    def announced(self, model: Model) -> None:
+        """Note that those who want to know of a champion have been told."""
+        with self.database.write() as connection:
+            self._audit(connection, Deed.ANNOUNCED, ITSELF, model, model.reason)
 
     def _audit(
         self, connection: Connection, deed: Deed, by: Actor, model: Model, reason: str

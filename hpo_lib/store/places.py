@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, literal_column, select, update
+from sqlalchemy import Connection, and_, delete, func, literal_column, or_, select, update
 
 from hpo_lib.core.shares import Shares, Waiting, may_begin
 from hpo_lib.records import Provenance, Run, RunStatus
@@ -27,8 +27,7 @@ _NIGHTLY = {"scheduled", "asset_triggered", "backfill"}
 def admit(connection: Connection, run: Run, trial: int, shares: Shares, now: datetime) -> bool:
     """Say whether a trial may begin now; if not, it waits, and has to ask again soon."""
     connection.execute(select(identity.c.id).with_for_update()).first()
-    gone = now - timedelta(seconds=_GONE_S)
-    connection.execute(delete(waiting).where(waiting.c.seen_at < gone))
+    _forget_gone(connection, now)
     mine = {"run_id": run.id, "trial": trial}
     insert_unless_there(connection, waiting, mine | {"since": now, "seen_at": now})
     this = and_(waiting.c.run_id == run.id, waiting.c.trial == trial)
@@ -39,6 +38,13 @@ def admit(connection: Connection, run: Run, trial: int, shares: Shares, now: dat
         return False
     connection.execute(delete(waiting).where(this))
     return True
+
+
+def _forget_gone(connection: Connection, now: datetime) -> None:
+    """Let go of who asks no more, also where the clock was stepped back after its last question."""
+    lately, soon = (now + timedelta(seconds=sign * _GONE_S) for sign in (-1, 1))
+    seen = waiting.c.seen_at
+    connection.execute(delete(waiting).where(or_(seen < lately, seen > soon)))
 
 
 def _running(connection: Connection) -> dict[str, int]:

@@ -14,6 +14,7 @@ from hpo_lib.core.trial import (
     History,
     Origin,
     Trial,
+    TrialState,
 )
 from hpo_lib.errors import NotFound
 from hpo_lib.records import (
@@ -72,6 +73,13 @@ def history_of(connection: Connection, run: Run, now: datetime) -> History:
         elapsed_s=seconds(run.started_at, run.ended_at or now),
         earlier=run.advice.earlier,
     )
+
+
+def failed_of(connection: Connection, run_id: int) -> History:
+    """Give the trials of a search that have failed, without how long they took."""
+    this = (trials.c.run_id == run_id, trials.c.state == TrialState.FAILED)
+    rows = connection.execute(select(trials).where(*this).order_by(trials.c.number))
+    return History(tuple(trial_of(row, None) for row in rows if row.origin != Origin.FINAL))
 
 
 def duration_s(spans: Iterable[Span]) -> float | None:

@@ -79,6 +79,7 @@ def trial_of(
         rungs=dict(rungs or {}),
         repeat=row.repeat,
         reused=reused_of(row),
+        digest="" if row.repeat else row.params_hash,
     )
 
 

@@ -13,6 +13,7 @@ from hpo_lib.records import Past, Provenance, Run, RunKey, RunStatus
 from hpo_lib.records.audit import Actor, Deed
 from hpo_lib.spec import Spec
 from hpo_lib.store import audit
+from hpo_lib.store.batches import stopped
 from hpo_lib.store.decisions import stop_waiting
 from hpo_lib.store.queries import read_run, searched_rows, seconds
 from hpo_lib.store.rows import run_of, trial_of
@@ -120,14 +121,25 @@ def finish(
     now: datetime,
     stopped_by: Actor | None = None,
 ) -> Run:
-    """End a run; one that has ended stays as it is."""
+    """End a run; one that has ended stays as it is.
+
+    Who has stopped it is written down here, unless it was when they asked for that.
+    """
     run = read_run(connection, run_id, lock=True)
     if run.status is not RunStatus.RUNNING:
         return run
-    if stopped_by is not None:
+    if stopped_by is not None and stopped(connection, run_id) is None:
         audit.enter_of(connection, Deed.STOPPED, stopped_by, now, run, {"reason": reason})
     stop_waiting(connection, run_id, f"not promoted: the run has ended: {reason}", now)
     return change(connection, run_id, status=status, reason=reason, ended_at=now)
+
+
+def judge_again(connection: Connection, run_id: int, status: RunStatus, reason: str) -> Run:
+    """Change how a run has ended, and why; one that has not ended stays as it is."""
+    run = read_run(connection, run_id, lock=True)
+    if run.status not in (RunStatus.COMPLETE, RunStatus.FAILED):
+        return run
+    return change(connection, run_id, status=RunStatus(status), reason=reason)
 
 
 def newest(connection: Connection, limit: int) -> list[Run]:

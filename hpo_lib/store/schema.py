@@ -236,6 +236,14 @@ leases = Table(
         ["run_id", "trial"], ["trials.run_id", "trials.number"], name="fk_leases_trial"
     ),
 )
+Index("ix_leases_trial", leases.c.run_id, leases.c.trial)
+Index(
+    "ix_leases_stop",
+    leases.c.run_id,
+    sqlite_where=text("action IS NOT NULL"),
+    postgresql_where=text("action IS NOT NULL"),
+)
+
 #: The value of a trial's first objective at each resource that it was given.
 rungs = Table(
     "rungs",

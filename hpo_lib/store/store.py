@@ -32,13 +32,18 @@ from hpo_lib.records import (
 )
 from hpo_lib.records.audit import ITSELF, Actor
 from hpo_lib.spec import Spec
-from hpo_lib.store import attempts, batches, decisions, runs, usage
+from hpo_lib.store import attempts, batches, decisions, queries, runs, usage
 from hpo_lib.store.audit import Audit
 from hpo_lib.store.batches import Answer, Batch, FinalAnswer
 from hpo_lib.store.database import Database, shown
+from hpo_lib.store.interventions import Interventions
+from hpo_lib.store.listing import Listing
+from hpo_lib.store.live import Live
 from hpo_lib.store.models import Models, challenge, champion, lock
+from hpo_lib.store.old_runs import OldRuns
 from hpo_lib.store.queries import history_of, read_attempts, read_run, read_trial, trial_row
 from hpo_lib.store.schema import identity
+from hpo_lib.store.slots import Slots
 from hpo_lib.store.views import view_of
 
 _LOCK_TIMEOUT_S = 30.0
@@ -69,6 +74,20 @@ class Store:
         """Use a database whose schema has been checked."""
         self._database = database
         self._now = now
+        #: The models of every experiment.
+        self.models = Models(database, now)
+        #: Who did what, from where and when.
+        self.audit = Audit(database, now)
+        #: Ended runs that nobody needs any more, and the one way to delete them.
+        self.old_runs = OldRuns(database, now)
+        #: Runs, experiments, trials and observations, a page at a time.
+        self.listing = Listing(database)
+        #: What running attempts have shown so far.
+        self.live = Live(database)
+        #: What people ask of a run.
+        self.interventions = Interventions(database, now)
+        #: What slots are to run, turn after turn.
+        self.slots = Slots(database, now)
 
     @classmethod
     def open(
@@ -107,16 +126,6 @@ class Store:
         """The store's name: 12 hexadecimal digits, made at random when its tables were."""
         with self._database.read() as connection:
             return str(connection.execute(select(identity.c.id)).scalar_one())
-
-    @property
-    def models(self) -> Models:
-        """The models of every experiment."""
-        return Models(self._database, self._now)
-
-    @property
-    def audit(self) -> Audit:
-        """Who did what, from where and when."""
-        return Audit(self._database, self._now)
 
     # Runs
 
@@ -202,10 +211,7 @@ class Store:
     def judge_run_again(self, run_id: int, status: RunStatus, reason: str) -> Run:
         """Change how a run has ended, and why; one that has not ended stays as it is."""
         with self._database.write() as connection:
-            run = read_run(connection, run_id, lock=True)
-            if run.status not in (RunStatus.COMPLETE, RunStatus.FAILED):
-                return run
-            return runs.change(connection, run_id, status=RunStatus(status), reason=reason)
+            return runs.judge_again(connection, run_id, status, reason)
 
     # Batches
 
@@ -215,9 +221,9 @@ class Store:
         `ask` runs outside of any transaction: others read and write while it thinks. The first
         answer to a slot is kept, for all who have asked; after an answer to another slot of the
         run it is asked again, with what is known by then. It is not called again once an answer is
-        kept. If it raises, nothing is kept. In a run that has ended, a new slot gets a stop, with
-        the reason for which the run ended. New trials whose result is known from another run of
-        the same fingerprint are complete at once.
+        kept. If it raises, nothing is kept. In a run that has ended, or that somebody has stopped,
+        a new slot gets a stop, with the reason. After a change of the spec it is asked again, too.
+        New trials whose result is known from another run of one fingerprint are complete at once.
         """
         return self._next_batch(run_id, slot, lambda history, _: (ask(history), None), final=False)
 
@@ -250,7 +256,7 @@ class Store:
                 found = batches.given(connection, run, slot)
                 if found is not None:
                     return found
-                asked = batches.question(connection, run, self._now())
+                asked = self.slots.question(connection, run)
                 best = champion(connection, run.experiment) if final else None
             answer, won = ask(asked.history, best)
             with self._database.write() as connection:
@@ -288,6 +294,11 @@ class Store:
         with self._database.read() as connection:
             return history_of(connection, read_run(connection, run_id), self._now())
 
+    def failed(self, run_id: int) -> History:
+        """Give the trials of a run's search that have failed, and nothing else."""
+        with self._database.read() as connection:
+            return queries.failed_of(connection, run_id)
+
     def trial(self, run_id: int, number: int) -> Trial:
         """Give a trial; NotFound."""
         with self._database.read() as connection:
@@ -321,9 +332,8 @@ class Store:
     def gpu_hours(self, team: str) -> float:
         """Give the GPU hours that a team has used in this calendar month, in UTC."""
         now = self._now()
-        month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         with self._database.read() as connection:
-            return usage.gpu_hours(connection, team, month, now)
+            return usage.gpu_hours(connection, team, usage.month_of(now), now)
 
     def view(self, run_id: int) -> RunView:
         """Give everything about a run, in a handful of queries; NotFound."""
@@ -387,5 +397,4 @@ class Store:
     ) -> Trial:
         """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
         with self._database.write() as connection:
-            now = self._now()
-            return attempts.fail(connection, run_id, number, cause, reason, now, stopped_by)
+            return attempts.fail(connection, run_id, number, cause, reason, self._now(), stopped_by)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, or_, select
@@ -13,6 +13,11 @@ from hpo_lib.store.queries import seconds
 from hpo_lib.store.schema import attempts, runs, trials
 
 _HOUR_S = 3_600.0
+
+
+def month_of(now: datetime) -> datetime:
+    """Give the beginning of a calendar month, in UTC."""
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def gpu_hours(connection: Connection, team: str, since: datetime, now: datetime) -> float:

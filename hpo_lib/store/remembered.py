@@ -1,0 +1,82 @@
+"""The history of a run for who asks for it again and again: what has ended is read once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
+
+from hpo_lib.core.trial import History, Origin, Trial, TrialState
+from hpo_lib.records import Run
+from hpo_lib.store.queries import Span, duration_s, read_rungs, seconds
+from hpo_lib.store.rows import trial_of
+from hpo_lib.store.schema import attempts, audit, trials
+
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
+#: With more open trials than these, such as those that wait at rungs, all are read.
+_MOST = 500
+
+
+@dataclass
+class Remembered:
+    """The search of one run, of which `history` reads only what may have changed.
+
+    A trial that has ended does not change, but by people: they leave a line in the audit trail, or
+    another spec, and then all is read again.
+    """
+
+    _seen: Any = None
+    _trials: dict[int, Trial] = field(default_factory=dict)
+
+    def history(self, connection: Connection, run: Run, now: datetime) -> History:
+        """Give all that a decision about the run may depend on."""
+        seen = (run.id, run.document, _newest_deed(connection, run.id))
+        is_open = [one.number for one in self._trials.values() if one.state in _OPEN]
+        if seen != self._seen or len(is_open) > _MOST:
+            self._trials, is_open = {}, []
+        self._seen = seen
+        self._trials.update(_changed(connection, run.id, is_open, max(self._trials, default=-1)))
+        return History(
+            trials=tuple(self._trials.values()),
+            elapsed_s=seconds(run.started_at, run.ended_at or now),
+            earlier=run.advice.earlier,
+        )
+
+
+def _newest_deed(connection: Connection, run_id: int) -> int:
+    query = select(func.max(audit.c.id)).where(audit.c.run_id == run_id)
+    return int(connection.execute(query).scalar() or 0)
+
+
+def _changed(
+    connection: Connection, run_id: int, is_open: Collection[int], newest: int
+) -> dict[int, Trial]:
+    """Read the trials of a search that were open when last read, or are newer, by number."""
+    this = or_(trials.c.number > newest, trials.c.number.in_(is_open))
+    query = select(trials).where(trials.c.run_id == run_id, trials.c.origin != Origin.FINAL, this)
+    rows = connection.execute(query.order_by(trials.c.number)).all()
+    spans = _spans(connection, run_id, rows, newest)
+    reached = read_rungs(connection, run_id) if rows else {}
+    return {
+        row.number: trial_of(row, duration_s(spans[row.number]), reached.get(row.number))
+        for row in rows
+    }
+
+
+def _spans(
+    connection: Connection, run_id: int, rows: Collection[Row[Any]], newest: int
+) -> dict[int, list[Span]]:
+    old = [row.number for row in rows if row.number <= newest]
+    of_trials: ColumnElement[bool] = attempts.c.trial.in_(old)
+    if len(old) < len(rows):
+        of_trials = or_(of_trials, attempts.c.trial > newest)
+    columns = (attempts.c.trial, attempts.c.started_at, attempts.c.ended_at)
+    query = select(*columns).where(attempts.c.run_id == run_id, of_trials)
+    found: dict[int, list[Span]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.trial].append((row.started_at, row.ended_at))
+    return found
