@@ -9,7 +9,7 @@ from hpo_lib.installation import Installation, backend_of
 from hpo_lib.promotion.deployment import heal
 from hpo_lib.records import AttemptState, Run, RunKey
 from hpo_lib.records.audit import ITSELF, SOMEBODY, Actor
-from hpo_lib.runs import lifecycle, outputs
+from hpo_lib.runs import lifecycle, outputs, retention
 from hpo_lib.store import Store
 
 #: For how many seconds after its start a run may wait for a file that was removed.
@@ -25,14 +25,16 @@ def sweep(
     """End what is left over, and yield a sentence for each thing done or not possible.
 
     First it ends runs whose DAG run `is_over` (marked, deleted), with their trials and a report,
-    and runs that have no DAG any more, for the reason that `orphaned` gives. Then it ends
-    processes, containers and pods that bear this store's name without a live attempt in it. Last
-    it makes every champion serve in place of any other model. One failure does not stop the rest.
+    unless they were extended a moment ago; and runs that have no DAG any more, for the reason that
+    `orphaned` gives. Then it ends processes, containers and pods that bear this store's name
+    without a live attempt in it. Then it makes every champion serve in place of any other model.
+    Last it deletes runs that are older than the operator keeps them. One failure does not stop the
+    rest.
     """
     going = store.running()
     for run in going:
         try:
-            if is_over(run.key):
+            if is_over(run.key) and not store.interventions.just_extended(run.id):
                 yield _closed(store, run, installation, "its DAG run is over", by=SOMEBODY)
             elif why := orphaned(run):
                 yield _left(store, run, installation, why)
@@ -46,8 +48,10 @@ def sweep(
             yield from _leftovers(store, name, build())
         except Exception as error:
             yield f"{name}: could not be swept: {error or repr(error)}"
-    # Last, because a deployment may use up all the time.
+    # Late, because a deployment may use up all the time.
     yield from heal(store, installation, is_over)
+    # Last, because nobody waits for it.
+    yield from retention.forget_old(store, installation, is_over)
 
 
 def _left(store: Store, run: Run, installation: Installation, why: str) -> str:

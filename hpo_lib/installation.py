@@ -3,15 +3,23 @@
 `Environment` reads it, free of Airflow, from a file and from variables of the environment:
 
 HPO_HOME         folder for attempts and reports (AIRFLOW_HOME/hpo)
-HPO_TRIAL_DIR    where local trials run (the folder that holds dags/ and plugins/)
+HPO_ROOT         where local trials run, and config/ is looked for (the checkout, or AIRFLOW_HOME)
+HPO_TRIAL_DIR    where local trials run, if elsewhere
+HPO_TRIAL_ROOTS  other folders, with : between them, below which a conf's trial.dir, python and venv
+                 may lie (none)
 HPO_DATA         folder that local trials are told, and in which `reuse` looks for their data
-HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin there, if it exists)
+HPO_TRIAL_PATH   put before the trials' PATH (.venv-trial/bin in HPO_ROOT, if it exists)
 HPO_GRACE_S      seconds that a local trial survives without its Airflow task (600)
-HPO_MAX_WAVES    waves that a conf-triggered DAG unrolls (40)
-HPO_MAX_PARALLEL trials that a conf-triggered DAG runs at once (8)
-HPO_CONFIG       file that says what a conf may ask of the backends (config/deployment.yaml)
+HPO_MAX_WAVES    waves of a DAG such as `hpo_local_waves` (10)
+HPO_MAX_PARALLEL trials that a run of a conf-triggered DAG has at once (`capacity` in the file
+                 HPO_CONFIG, else 32)
+HPO_CONFIG       file that says what a conf may ask of the backends: config/deployment.yaml in
+                 HPO_ROOT, else hpo/deployment.yaml in AIRFLOW_HOME, else the defaults hold
+HPO_EXPERIMENTS  folder of the files that get a DAG each: config/experiments in HPO_ROOT, else
+                 hpo/experiments in AIRFLOW_HOME
 
-In that file `teams` says what each team has for itself; what it does not say is the installation's.
+In the file HPO_CONFIG, `teams` says what each team has for itself; what it does not say is the
+installation's.
 """
 
 from __future__ import annotations
@@ -22,32 +30,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Never, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from hpo_lib import registry
 from hpo_lib.backends import Backend, Site
+from hpo_lib.backends.connections import Connections, NoConnections
+from hpo_lib.core.notices import NotifyRule
 from hpo_lib.core.shares import Shares
-from hpo_lib.core.teams import Team, teams_of
+from hpo_lib.core.teams import MOST_DAYS, Retention, Team, teams_of
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
 from hpo_lib.errors import (
     HpoError,
     SpecError,
 )
-from hpo_lib.files import artifacts
+from hpo_lib.files import artifacts, shipped
 from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
 from hpo_lib.spec import Spec
+from hpo_lib.spec.airflow_section import AirflowRules
 from hpo_lib.spec.yaml_core import operators
 from hpo_lib.validation import Strict, parse, shown
 
 _Rules = TypeVar("_Rules", bound=Strict)
 #: Sections of config/deployment.yaml that a team may have for itself, beside those of backends.
-_SECTIONS = ("artifacts", "inputs", "job", "kubernetes", "mlflow", "sagemaker", "serve")
+_SECTIONS = (
+    *("airflow", "artifacts", "deployers", "inputs", "notify"),
+    *("job", "kubernetes", "mlflow", "sagemaker", "serve"),
+)
+
+
+#: As many as Airflow runs at once, unless it is told otherwise.
+_AT_ONCE = 32
 
 
 def _no_deployer(spec: Spec, store: str) -> Deployer:  # noqa: ARG001 - what others are like
     raise SpecError("deploy.to: nothing can be deployed from here")
+
+
+def _for_ever() -> None:
+    """Say that nothing is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +90,23 @@ class Installation:
     `artifacts` are URIs below which a spec's artifacts may lie, with their storage options;
     `inputs` is where the data and code that a spec declares may lie, `config` the digest of
     config/deployment.yaml. `team` is empty for what belongs to no team, `teams` are all there are,
-    `elsewhere` gives the same for another team.
+    `elsewhere` gives the same for another team. `retention` says how long the team's ended runs are
+    kept, None for ever; SpecError.
     """
 
     home: Path
     backends: Mapping[str, Callable[[], Backend]]
     max_waves: int = 40
-    max_parallel: int = 8
+    max_parallel: int = _AT_ONCE
     artifacts: artifacts.Offers = field(default_factory=dict)
     deployers: Callable[[Spec, str], Deployer] = _no_deployer
     inputs: Inputs = field(default_factory=Inputs)
     config: str = ""
+    placing: AirflowRules = field(default_factory=AirflowRules)
     team: str = ""
     teams: Mapping[str, Team] = field(default_factory=dict)
     elsewhere: Callable[[str], Installation] | None = None
+    retention: Callable[[], Retention | None] = _for_ever
 
     def of(self, team: str) -> Installation:
         """Give what is offered to a team, be it one that the operator no longer names."""
@@ -110,50 +135,12 @@ def backend_of(run: Run, trial: Trial, installation: Installation) -> Backend:
     return installation.of(run.team).backend(spec_of(run, trial))
 
 
-class Connections(Protocol):
-    """Makes clients from an installation's connections."""
-
-    def cluster(self, connection: str | None) -> Any:
-        """Make a client of Kubernetes."""
-        ...
-
-    def aws(self, connection: str | None, region: str | None, service: str) -> Any:
-        """Make a client of one of Amazon's services."""
-        ...
-
-    def storage_options(self, connection: str) -> Options:
-        """Give what fsspec needs to reach an object store."""
-        ...
-
-
-class NoConnections:
-    """Refuses every connection: outside of Airflow none is known."""
-
-    def cluster(self, connection: str | None) -> Never:
-        """Refuse."""
-        _refuse(connection)
-
-    def aws(self, connection: str | None, region: str | None, service: str) -> Never:  # noqa: ARG002
-        """Refuse."""
-        _refuse(connection)
-
-    def storage_options(self, connection: str) -> Never:
-        """Refuse."""
-        _refuse(connection)
-
-
-def _refuse(connection: str | None) -> Never:
-    raise SpecError(
-        f"connection {connection or 'of this machine'}: only Airflow knows its connections"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The Site that an operator has set up: see the top of this module.
 
-    `root` is the folder that holds dags/, plugins/ and config/. Everything is read when it is
-    asked for. For a `team`, its part of the file goes before the installation's.
+    `root` is HPO_ROOT, or what stands in for it. Everything is read when it is asked for. For a
+    `team`, its part of the file goes before the installation's.
     """
 
     root: Path
@@ -164,13 +151,24 @@ class Environment:
     @property
     def home(self) -> Path:
         """The folder for attempts and reports."""
-        airflow_home = Path(self.variables.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-        return Path(self.variables.get("HPO_HOME") or airflow_home / "hpo").absolute()
+        return Path(self.variables.get("HPO_HOME") or self._in_airflow).absolute()
+
+    @property
+    def experiments(self) -> Path:
+        """The folder of the files that get a DAG each."""
+        named = self.variables.get("HPO_EXPERIMENTS")
+        return Path(named) if named else self._set_up("experiments")
 
     @property
     def workdir(self) -> Path:
         """The folder in which local trials run."""
         return Path(self.variables.get("HPO_TRIAL_DIR") or self.root)
+
+    @property
+    def roots(self) -> Sequence[Path]:
+        """The folders, besides `workdir`, below which a conf may have local trials run."""
+        named = self.variables.get("HPO_TRIAL_ROOTS", "").split(os.pathsep)
+        return tuple(Path(one) for one in named if one)
 
     @property
     def path(self) -> str:
@@ -185,12 +183,16 @@ class Environment:
     @property
     def max_waves(self) -> int:
         """The number of waves that conf-triggered DAGs unroll."""
-        return int(self.variables.get("HPO_MAX_WAVES", "40"))
+        return int(self.variables.get("HPO_MAX_WAVES", "10"))
 
     @property
     def max_parallel(self) -> int:
-        """The number of trials that conf-triggered DAGs run at once."""
-        return int(self.variables.get("HPO_MAX_PARALLEL", "8"))
+        """The number of trials that a run of a conf-triggered DAG has at once; SpecError.
+
+        If nobody has said so, it is what the installation has places for, else what Airflow runs.
+        """
+        told = self.variables.get("HPO_MAX_PARALLEL")
+        return int(told) if told else self._capacity or _AT_ONCE
 
     @property
     def offers(self) -> Offers:
@@ -207,7 +209,7 @@ class Environment:
     @property
     def digest(self) -> str:
         """The first digits of the hash of config/deployment.yaml; empty if there is none."""
-        path = self._path
+        path = self.deployment
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else ""
 
     def rules(self, section: str, kind: type[_Rules]) -> _Rules:
@@ -220,6 +222,14 @@ class Environment:
             self._check_connection(getattr(found, "connection", None))
         return found
 
+    def is_set_up(self, backend: str) -> bool:
+        """Say whether there is to be a DAG for a backend: whether the file has its section.
+
+        Backends that need nothing but Airflow need no section.
+        """
+        row = registry.backends()[backend]
+        return not row.is_optional or backend in self._config() or backend in self._own_config()
+
     @property
     def teams(self) -> dict[str, Team]:
         """The teams that the operator names; SpecError."""
@@ -227,14 +237,47 @@ class Environment:
         return teams_of(self._config().get("teams"), (*_SECTIONS, *registry.backends()), at)
 
     @property
+    def placing(self) -> AirflowRules:
+        """What holds for all DAGs, and what a file may ask Airflow for; SpecError."""
+        return self.rules(AirflowRules.section, AirflowRules)
+
+    @property
+    def notify(self) -> dict[str, NotifyRule]:
+        """Whom to tell what, by the names of the rules; SpecError."""
+        said = {**(self._config().get("notify") or {}), **(self._own_config().get("notify") or {})}
+        at = "config/deployment.yaml: notify"
+        return {name: parse(NotifyRule, one, at=f"{at}.{name}") for name, one in said.items()}
+
+    @property
     def shares(self) -> Shares | None:
         """How trials share what there is; None if every one may begin at once. SpecError."""
+        found = Shares(self._capacity, self.teams)
+        return found if found.decide else None
+
+    @property
+    def _capacity(self) -> int | None:
+        """How many trials may run at once, of all runs; None if nobody has said so. SpecError."""
         capacity = self._config().get("capacity")
         if capacity is not None and (type(capacity) is not int or capacity < 1):
             at = "config/deployment.yaml: capacity"
             raise SpecError(f"{at}: must be a whole number > 0, got {shown(capacity)}")
-        found = Shares(capacity, self.teams)
-        return found if found.decide else None
+        return capacity
+
+    @property
+    def retention(self) -> Retention | None:
+        """How long the team's ended runs are kept, by its own word or else the installation's.
+
+        None: for ever. SpecError.
+        """
+        own = "retention_days" in self._own_config()
+        days = (self._own_config() if own else self._config()).get("retention_days")
+        if days is None:
+            return None
+        at = f"teams.{self.team}.retention_days" if own else "retention_days"
+        if type(days) is not int or not 1 <= days <= MOST_DAYS:
+            rule = f"must be a whole number from 1 to {MOST_DAYS:,}"
+            raise SpecError(f"config/deployment.yaml: {at}: {rule}, got {shown(days)}")
+        return Retention(days, at)
 
     @property
     def may(self) -> Team:
@@ -275,11 +318,22 @@ class Environment:
         return {} if self.team not in self.teams else self._config()["teams"][self.team] or {}
 
     @property
-    def _path(self) -> Path:
-        return Path(self.variables.get("HPO_CONFIG") or self.root / "config" / "deployment.yaml")
+    def deployment(self) -> Path:
+        """The file that says what a conf may ask for, be it there or not."""
+        named = self.variables.get("HPO_CONFIG")
+        return Path(named) if named else self._set_up("deployment.yaml")
+
+    @property
+    def _in_airflow(self) -> Path:
+        return shipped.airflow_home(self.variables) / "hpo"
+
+    def _set_up(self, name: str) -> Path:
+        """Find a part of the configuration: in config/ of the root, else in Airflow's home."""
+        near = self.root / "config" / name
+        return near if near.exists() else self._in_airflow / name
 
     def _config(self) -> dict[str, Any]:
-        path = self._path
+        path = self.deployment
         if not path.exists():
             return {}
         return _parsed(path.read_text(encoding="utf-8"))
@@ -309,9 +363,11 @@ def installation_of(
         deployers=partial(deployers, environment),
         inputs=environment.inputs,
         config=environment.digest,
+        placing=environment.placing,
         team=environment.team,
         teams=environment.teams,
         elsewhere=lambda team: installation_of(replace(environment, team=team), deployers),
+        retention=lambda: environment.retention,
     )
 
 

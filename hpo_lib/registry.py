@@ -70,7 +70,8 @@ class BackendRow:
     """What is known of a backend before anything of it is imported.
 
     `target` is its class. `operator` runs its trials in Airflow. `needs` is the module
-    without which the backend has no DAG. `example`, a file in config/experiments, fills the form
+    without which the backend has no DAG; one that needs more than Airflow also has to be set up in
+    config/deployment.yaml. `example`, a file in config/experiments, fills the form
     that triggers its DAG. `on_workers` says that a trial is a program on a worker's own disk: it
     has no image, and sees the files beside it. `returns` says that the JSON that a container leaves
     in /airflow/xcom/return.json is brought here, even if its output is not.
@@ -82,6 +83,11 @@ class BackendRow:
     example: str = "digits.yaml"
     on_workers: bool = False
     returns: bool = False
+
+    @property
+    def is_optional(self) -> bool:
+        """Say whether it needs more than Airflow: not every installation has it."""
+        return self.needs != "airflow"
 
 
 #: All that the rest of the code knows of each backend; `backends()` adds the operator's own.
@@ -111,7 +117,9 @@ BACKENDS = {
         example="digits-kubernetes.yaml",
         returns=True,
     ),
-    "local": BackendRow("hpo_lib.backends.local:LocalBackend", on_workers=True),
+    "local": BackendRow(
+        "hpo_lib.backends.local:LocalBackend", example="curve.yaml", on_workers=True
+    ),
 }
 DEPLOYERS = {
     "kubernetes": "hpo_lib.deployers.kubernetes:KubernetesDeployer",

@@ -40,6 +40,7 @@ from hpo_lib.deployers.manifests import (
 )
 from hpo_lib.deployers.packing import packed
 from hpo_lib.deployers.sample import SAMPLE, Sample, read_sample
+from hpo_lib.deployers.shapes import refuse_pickle
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.validation import Strict
 
@@ -53,6 +54,7 @@ _POLL_S, _SETTLE_S, _SWITCH_S = 0.5, 10.0, 60.0
 class KubernetesDeployer:
     """`connect` gives a client, `rules` say what is allowed (else SpecError), `store` owns it all.
 
+    Without `allow_pickle` a model that is a pickle is refused, whatever image would serve it.
     One process at a time changes what an experiment serves.
     """
 
@@ -63,6 +65,7 @@ class KubernetesDeployer:
     connect: Callable[[], CoreV1Api]
     rules: ServeRules = field(default_factory=ServeRules)
     store: str = ""
+    allow_pickle: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the installation does not allow."""
@@ -75,6 +78,8 @@ class KubernetesDeployer:
 
     def stage(self, release: Release) -> None:
         """Create the pods of a version; done again with other options, change them."""
+        if not self.allow_pickle:
+            refuse_pickle(release)
         model = packed(release)
         config_map, deployment = self.plan.config_map(model), self.plan.deployment(model)
         with asking():
@@ -153,7 +158,7 @@ class KubernetesDeployer:
     @cached_property
     def plan(self) -> Plan:
         """Give the names and manifests of this experiment."""
-        return Plan(self.experiment, self.store, self.options, self.rules)
+        return Plan(self.experiment, self.store, self.options, self.rules, self.allow_pickle)
 
     @cached_property
     def core(self) -> CoreV1Api:

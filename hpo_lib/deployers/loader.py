@@ -29,8 +29,19 @@ TOLERANCE = 1e-3
 #: Files beside a model that are none.
 _BESIDE = ("sample.json", "metadata.json")
 _SAVED_MODEL, _HEAD = "saved_model.pb", 200
+#: What ONNX calls the numbers and texts that a model takes; others are float32.
+_ONNX = {
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(bool)": "bool",
+    "tensor(string)": "object",
+}
 #: Only the pickle itself says what it needs.
 _MAKER = ("what the model was made with",)
+#: What `torch.export` has saved may hold pickles, too.
+_IS_PICKLE, _HOLDS = "is a pickle", "may hold pickles"
 
 
 class NotChecked(Exception):
@@ -38,35 +49,57 @@ class NotChecked(Exception):
 
 
 class Kind(NamedTuple):
-    """How one kind of model is loaded and asked, and the packages that this needs.
+    """How models of one shape are loaded and asked, and the packages that this needs.
 
-    `predict` is None for what has no way of its own to predict.
+    `predict` is None for what has no way of its own to predict; `pickle` says of what runs its
+    maker's code when it is loaded, why that is. `trusting` loads what `load` takes only a part of.
     """
 
+    shape: str
     needs: tuple[str, ...]
     load: Callable[[Path], Any]
     predict: Callable[[Any, Any], Any] | None = None
-    pickle: bool = False
+    pickle: str = ""
+    trusting: Callable[[Path], Any] | None = None
+
+
+class Loaded(NamedTuple):
+    """A model as its own library has it, and how it is asked."""
+
+    name: str
+    kind: Kind
+    model: Any
+
+    def predict(self, rows: Any) -> Any:
+        """Give the predictions for a list of rows, as plain lists."""
+        if self.kind.predict is None:
+            what = self.name or "what is in model/"
+            raise NotChecked(
+                f"{what} does not say how it predicts; load() gives what there is of it"
+            )
+        return _plain(self.kind.predict(self.model, rows))
 
 
 def load(*, trust: bool = False) -> Any:
     """Give the model; of files that are no model that is known here, their folder."""
-    name, kind = _found()
-    if kind.pickle and not trust:
-        raise NotChecked(
-            f"{name} is a pickle, which runs code of its maker when it is loaded: if you trust "
-            "that, say --trust, or load(trust=True)"
-        )
-    return kind.load(MODEL / name)
+    return load_from(MODEL, trust=trust).model
 
 
 def predict(instances: Any, *, trust: bool = False) -> Any:
     """Give the predictions for a list of inputs, as plain lists."""
-    name, kind = _found()
-    if kind.predict is None:
-        what = name or "what is in model/"
-        raise NotChecked(f"{what} does not say how it predicts; load() gives what there is of it")
-    return _plain(kind.predict(load(trust=trust), instances))
+    return load_from(MODEL, trust=trust).predict(instances)
+
+
+def load_from(folder: Path, *, trust: bool = False) -> Loaded:
+    """Load the model that lies in a folder; NotChecked for a pickle that nobody trusts."""
+    name, kind = found_in(folder)
+    if kind.pickle and not trust:
+        raise NotChecked(
+            f"{name} {kind.pickle}, which runs code of its maker when it is loaded: if you trust "
+            "that, say --trust, or load(trust=True)"
+        )
+    how = kind.trusting if trust and kind.trusting else kind.load
+    return Loaded(name, kind, how(folder / name))
 
 
 def check(*, trust: bool = False) -> str:
@@ -100,14 +133,15 @@ def _rank(name: str) -> tuple[bool, str]:
     return not name.rpartition("/")[2].startswith("model."), name
 
 
-def _found() -> tuple[str, Kind]:
-    names = (path.relative_to(MODEL).as_posix() for path in MODEL.rglob("*") if path.is_file())
-    return model_of(names, _head)
+def found_in(folder: Path) -> tuple[str, Kind]:
+    """Choose among the files of a folder on this disk."""
 
+    def head(name: str) -> bytes:
+        with (folder / name).open("rb") as file:
+            return file.read(_HEAD)
 
-def _head(name: str) -> bytes:
-    with (MODEL / name).open("rb") as file:
-        return file.read(_HEAD)
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return model_of(names, head)
 
 
 def _array(instances: Any) -> Any:
@@ -162,15 +196,29 @@ def _onnx(path: Path) -> Any:
 
 
 def _ask_onnx(model: Any, instances: Any) -> Any:
-    return model.run(None, {model.get_inputs()[0].name: _array(instances)})[0]
+    taken, *others = model.get_inputs()
+    if others:
+        raise NotChecked("it takes several inputs; load() gives the session, to be asked by name")
+    rows = import_module("numpy").asarray(instances, dtype=_ONNX.get(taken.type, "float32"))
+    return model.run(None, {taken.name: rows})[0]
+
+
+def _exported(path: Path) -> Any:
+    return import_module("torch").export.load(path).module()
 
 
 def _torch(path: Path) -> Any:
-    """Load a program of TorchScript, or else weights: nothing that runs code when it is loaded."""
+    """Load a program of TorchScript, or else weights: nothing of a pickle but tensors."""
     torch = import_module("torch")
     if _is_script(path):
-        return torch.jit.load(str(path), map_location="cpu")
-    return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.jit.load(str(path), map_location="cpu").eval()
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except import_module("pickle").UnpicklingError:
+        raise NotChecked(
+            f"{path.name} is a pickle of more than weights, which needs its class and runs code of "
+            "its maker: leave a network as TorchScript"
+        ) from None
 
 
 def _is_script(path: Path) -> bool:
@@ -185,7 +233,23 @@ def _ask_torch(model: Any, instances: Any) -> Any:
     if not callable(model):
         raise NotChecked("it holds weights alone; load() gives them, for a network of your own")
     with torch.no_grad():
-        return model.eval()(torch.from_numpy(_array(instances))).numpy()
+        return model(torch.from_numpy(_array(instances))).numpy()
+
+
+def _skops(path: Path) -> Any:
+    """Load the types that skops trusts, and no others: nothing that runs code of its maker."""
+    skops = import_module("skops.io")
+    if unknown := skops.get_untrusted_types(file=path):
+        raise NotChecked(
+            f"{path.name} holds types that skops does not trust: {', '.join(unknown)}; if you do, "
+            "say --trust, or load(trust=True)"
+        )
+    return skops.load(path)
+
+
+def _trusted_skops(path: Path) -> Any:
+    skops = import_module("skops.io")
+    return skops.load(path, trusted=skops.get_untrusted_types(file=path))
 
 
 def _joblib(path: Path) -> Any:
@@ -227,19 +291,27 @@ def _is_lightgbm(name: str, head: Callable[[str], bytes]) -> bool:
     return name.endswith(".txt") and head(name).startswith(b"tree\n")
 
 
-_JSON, _FOLDER = Kind((), _json), Kind((), _folder)
-#: The first that fits one of the files counts.
+_JSON, _FOLDER = Kind("json", (), _json), Kind("folder", (), _folder)
+#: A shape of models each. The first that fits one of the files counts.
 _KINDS: list[tuple[Callable[[str, Callable[[str], bytes]], bool], Kind]] = [
-    (_ends(".keras"), Kind(("keras", "numpy"), _keras, _call)),
-    (_ends(_SAVED_MODEL), Kind(("tensorflow", "numpy"), _saved_model, _ask_saved_model)),
-    (_is_xgboost, Kind(("xgboost", "numpy"), _xgboost, _ask_xgboost)),
-    (_is_lightgbm, Kind(("lightgbm", "numpy"), _lightgbm, _ask)),
-    (_ends(".cbm"), Kind(("catboost", "numpy"), _catboost, _ask)),
-    (_ends(".onnx"), Kind(("onnxruntime", "numpy"), _onnx, _ask_onnx)),
-    (_is_keras_h5, Kind(("keras", "h5py", "numpy"), _keras, _call)),
-    (_ends(".pt", ".pth"), Kind(("torch", "numpy"), _torch, _ask_torch)),
-    (_ends(".joblib"), Kind(("joblib", "numpy", *_MAKER), _joblib, _ask, pickle=True)),
-    (_ends(".pkl", ".pickle"), Kind(("numpy", *_MAKER), _pickle, _ask, pickle=True)),
+    (_ends(".keras"), Kind("keras", ("keras", "numpy"), _keras, _call)),
+    (
+        _ends(_SAVED_MODEL),
+        Kind("saved_model", ("tensorflow", "numpy"), _saved_model, _ask_saved_model),
+    ),
+    (_is_xgboost, Kind("xgboost", ("xgboost", "numpy"), _xgboost, _ask_xgboost)),
+    (_is_lightgbm, Kind("lightgbm", ("lightgbm", "numpy"), _lightgbm, _ask)),
+    (_ends(".cbm"), Kind("catboost", ("catboost", "numpy"), _catboost, _ask)),
+    (_ends(".onnx"), Kind("onnx", ("onnxruntime", "numpy"), _onnx, _ask_onnx)),
+    (
+        _ends(".skops"),
+        Kind("skops", ("skops", "scikit-learn", "numpy"), _skops, _ask, trusting=_trusted_skops),
+    ),
+    (_is_keras_h5, Kind("keras_h5", ("keras", "h5py", "numpy"), _keras, _call)),
+    (_ends(".pt2"), Kind("torch_export", ("torch", "numpy"), _exported, _ask_torch, _HOLDS)),
+    (_ends(".pt", ".pth"), Kind("torch", ("torch", "numpy"), _torch, _ask_torch)),
+    (_ends(".joblib"), Kind("joblib", ("joblib", "numpy", *_MAKER), _joblib, _ask, _IS_PICKLE)),
+    (_ends(".pkl", ".pickle"), Kind("pickle", ("numpy", *_MAKER), _pickle, _ask, _IS_PICKLE)),
 ]
 
 
@@ -248,6 +320,8 @@ def _difference(one: Any, other: Any) -> float:
         if not (isinstance(one, list) and isinstance(other, list) and len(one) == len(other)):
             raise ValueError("answers have another shape than those of the training")
         return max((_difference(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
+    if isinstance(one, str) or isinstance(other, str):
+        return 0.0 if one == other else math.inf
     gap = abs(float(one) - float(other)) / max(1.0, abs(float(other)))
     return gap if gap == gap else math.inf  # NaN is like nothing, and max() passes it over
 
@@ -261,7 +335,8 @@ def main() -> int:
     try:
         print("\n".join(_said(options)))
     except ModuleNotFoundError as error:
-        print(f"{error}; {_found()[0]} needs {', '.join(_found()[1].needs)}", file=sys.stderr)
+        name, kind = found_in(MODEL)
+        print(f"{error}; {name} needs {', '.join(kind.needs)}", file=sys.stderr)
         return 1
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

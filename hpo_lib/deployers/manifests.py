@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from hpo_lib.backends import Request, wrong_image
+from hpo_lib.backends import Request
+from hpo_lib.backends.images import wrong_image
 from hpo_lib.backends.pod_rights import PodRules, refusals
 from hpo_lib.backends.pod_status import exit_of, told
 from hpo_lib.backends.pods import LABEL, Json, merged, resources, safe
@@ -27,7 +28,7 @@ from hpo_lib.deployers.sample import SAMPLE
 from hpo_lib.errors import SpecError
 from hpo_lib.spec.trial_section import IMAGE, Resources
 from hpo_lib.spec.units import seconds
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.validation import Strict, as_error, rule, shown
 
 #: The containers of a pod that serves: the server, and the one that first fetches a large model.
 SERVER, FETCH = "server", "fetch"
@@ -36,10 +37,11 @@ SERVES, VERSION = f"{LABEL}serves", f"{LABEL}version"
 EXPERIMENT, OWNER = f"{LABEL}experiment", f"{LABEL}served-by"
 #: Annotations: what a thing was made from, and when the Service was last switched.
 CONTENT, SWITCHED = f"{LABEL}content", f"{LABEL}switched-at"
+#: Lets a server load a pickle; a conf cannot set it.
+PICKLES = "HPO_ALLOW_PICKLE"
 #: The layout that TensorFlow Serving's image expects: /models/NAME/VERSION/saved_model.pb.
 MODELS = "/models"
-#: A ConfigMap holds 1 MiB with everything.
-MAX_CONFIG_BYTES = 900_000
+MAX_CONFIG_BYTES = 900_000  # a ConfigMap holds 1 MiB with everything
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
 _LABEL = 63  # of a label's value
 _LONGEST = 40  # leaves room for what Kubernetes appends
@@ -123,7 +125,7 @@ def permit(options: ServeOptions, rules: ServeRules) -> None:
             "namespaces under serve in config/deployment.yaml"
         )
     if lines := list(_refusals(options, rules)):
-        raise SpecError("\n".join(f"deploy.options.{line}" for line in lines))
+        raise as_error(f"deploy.options.{line}" for line in lines)
 
 
 def _refusals(options: ServeOptions, rules: ServeRules) -> Iterator[str]:
@@ -190,6 +192,7 @@ class Plan:
     store: str
     options: ServeOptions
     rules: ServeRules
+    allow_pickle: bool = False
 
     @property
     def name(self) -> str:
@@ -300,6 +303,7 @@ class Plan:
             "MODEL_DIR": f"{MODELS}/{self.name}",
             "MODEL_BASE_PATH": MODELS,
             "PORT": str(self.options.port),
+            **({PICKLES: "1"} if self.allow_pickle else {}),
         }
 
     def _request(self) -> Request:

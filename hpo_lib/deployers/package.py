@@ -28,6 +28,7 @@ from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.deployers import Check, Release, checking
 from hpo_lib.deployers.readme import readme
 from hpo_lib.deployers.sample import SAMPLE
+from hpo_lib.deployers.shapes import beginning, described, files_of, mlserver_settings
 from hpo_lib.errors import NotFound, SpecError, TransientError
 from hpo_lib.files.artifacts import Offers, delete, open_folder, options_for, put, write
 from hpo_lib.files.places import Place, files, opened, reaching, sha256, whole
@@ -37,7 +38,9 @@ from hpo_lib.validation import Strict, parse, rule, shown
 if TYPE_CHECKING:
     from upath import UPath
 
-ALIAS, LOADER = "champion.json", "load.py"
+ALIAS, LOADER, _MODEL = "champion.json", "load.py", "model/"
+#: By it `mlserver start .` serves an unpacked package.
+_SETTINGS = "model-settings.json"
 _CHECK_S, _CHUNK = 300, 1 << 20
 #: A bucket that S3 may have; new ones have small letters only, and no _.
 _IN_S3 = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9](/|$)")
@@ -65,7 +68,8 @@ class PackageOptions(Strict):
 class PackageDeployer:
     """Packages of an experiment, whose name the spec has checked, below a root.
 
-    `python` runs a package's own check, as `user` if one is given; None if nothing here can.
+    `python` runs a package's own check, as `user` if one is given; None if nothing here can. A
+    pickle is only loaded by it with `allow_pickle`.
     """
 
     Options: ClassVar[type[Strict]] = PackageOptions
@@ -74,6 +78,7 @@ class PackageDeployer:
     root: Path | UPath
     python: Path | None = None
     user: TrialUser | None = None
+    allow_pickle: bool = False
 
     @classmethod
     def at(
@@ -85,11 +90,12 @@ class PackageDeployer:
         *,
         python: Path | None = None,
         user: TrialUser | None = None,
+        allow_pickle: bool = False,
     ) -> PackageDeployer:
         """Build the deployer below the URI of `options`, which must be offered, or below `home`."""
         uri = parse(PackageOptions, options, at="deploy.options").uri
         root = open_folder(uri, options_for(uri, offers)) if uri else home / "models"
-        return cls(experiment, root, python=python, user=user)
+        return cls(experiment, root, python=python, user=user, allow_pickle=allow_pickle)
 
     @property
     def address(self) -> str:
@@ -196,7 +202,7 @@ class PackageDeployer:
         """Let the package answer its own sample, where something here can load it."""
         if self.python is None or not (folder / SAMPLE).exists():
             return Check()
-        words = [str(self.python), LOADER, "--check"]
+        words = [str(self.python), LOADER, "--check", *(["--trust"] if self.allow_pickle else [])]
         if self.user is not None:
             self.user.lend(folder)
             words = self.user.words(words, loading(self.python, folder))
@@ -210,12 +216,14 @@ class PackageDeployer:
 
 def pack(release: Release, target: Path) -> None:
     """Write the zip of a release, a chunk at a time: the same bytes for the same files."""
-    listing = {}
+    files, listing = files_of(release), {}
     with zipfile.ZipFile(target, "w") as archive:
-        for name, content in sorted(_contents(release).items()):
+        for name, content in sorted(_contents(release, files).items()):
             listing[name] = _add(archive, name, content)
+        digests = {name: listing[f"{_MODEL}{name}"] for name in files}
+        model = described(release, files, digests)
         manifest = {**release.manifest, "version": release.version, "files": listing}
-        _add(archive, "manifest.json", _text(manifest))
+        _add(archive, "manifest.json", _text(manifest | {"model": model}))
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: Place | bytes) -> str:
@@ -241,17 +249,14 @@ def _chunks(content: Place | bytes) -> Iterator[bytes]:
             yield chunk
 
 
-def _contents(release: Release) -> dict[str, Place | bytes]:
+def _contents(release: Release, files: Mapping[str, Place]) -> dict[str, Place | bytes]:
     """Give what is in a package, by name: files of the model, and what is written for it."""
-    root = f"{release.files}/"
-    found: dict[str, Place] = {}
-    for place in whole(release.files):
-        name = str(place).removeprefix(root)
-        found[f"model/{name}"] = place
-        if name == SAMPLE:
-            found[SAMPLE] = place
-    model = {name.removeprefix("model/"): place for name, place in found.items() if "/" in name}
-    said = readme(release, model, lambda name: _beginning(model[name]))
+    found: dict[str, Place | bytes] = {f"{_MODEL}{name}": place for name, place in files.items()}
+    if SAMPLE in files:
+        found[SAMPLE] = files[SAMPLE]
+    if settings := mlserver_settings(release, files):
+        found[_SETTINGS] = _text(settings)
+    said = readme(release, files, lambda name: beginning(files[name]))
     return found | {
         "parameters.json": _text(release.manifest.get("params", {})),
         "metrics.json": _text(release.manifest.get("metrics", {})),
@@ -260,15 +265,10 @@ def _contents(release: Release) -> dict[str, Place | bytes]:
     }
 
 
-def _beginning(place: Place) -> bytes:
-    with opened(place) as file:
-        return b"" if file is None else file.read(_CHUNK)
-
-
 def _intact(folder: Path) -> Check:
     """Compare an unpacked package with its manifest."""
     listing = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
-    if not any(name.startswith("model/") for name in listing):
+    if not any(name.startswith(_MODEL) for name in listing):
         return Check("the package holds no model")
     for name, digest in listing.items():
         if sha256(folder / name) != digest:

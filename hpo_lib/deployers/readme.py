@@ -46,7 +46,7 @@ def how(manifest: Mapping[str, Any], names: Collection[str], head: Head) -> Iter
         return
     trust = " --trust" if kind.pickle else ""
     if kind.pickle:
-        yield f"`model/{name}` is a pickle: loading it runs code of whoever made it, so `load.py`"
+        yield f"`model/{name}` {kind.pickle}: loading it runs code of whoever made it, so `load.py`"
         yield "loads it only if you say `--trust`."
     if SAMPLE in names:
         yield f"`python load.py{trust} --check` loads `model/{name}` and compares its answers to"

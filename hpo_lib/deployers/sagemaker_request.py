@@ -15,9 +15,8 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from hpo_lib.deployers import Release
-from hpo_lib.errors import SpecError
 from hpo_lib.files.places import Place, opened, whole
-from hpo_lib.validation import Strict, rule, shown
+from hpo_lib.validation import Strict, as_error, rule, shown
 
 #: Says which experiment made a model, an endpoint configuration or an endpoint.
 OWNER = "hpo:experiment"
@@ -99,7 +98,7 @@ def permitted(experiment: str, options: SageMakerOptions, rules: SageMakerRules)
         if chosen[option] not in allowed:
             lines.append(_refusal(option, allowed, chosen[option]))
     if lines:
-        raise SpecError("\n".join(lines))
+        raise as_error(lines)
     return chosen
 
 

@@ -39,7 +39,7 @@ from hpo_lib.runs import lifecycle, outputs, quotas
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
-from hpo_lib.store.batches import Batch
+from hpo_lib.store.batches import STOPPED, Batch
 
 SLOT = "final"
 
@@ -124,7 +124,7 @@ def _leading_out(store: Store, run: Run, model: Model, installation: Installatio
 def _unasked(store: Store, run: Run) -> bool:
     """Say whether a run needs final training that has not been asked for yet."""
     wanted = run.status is RunStatus.RUNNING and run.spec.final is not None
-    return wanted and store.batch_of(run.id, SLOT) is None
+    return wanted and not any(store.batch_of(run.id, slot) for slot in (SLOT, STOPPED))
 
 
 def _judged(store: Store, run: Run, spec: Spec, model: Model, installation: Installation) -> Model:

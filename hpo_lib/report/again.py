@@ -18,6 +18,7 @@ from hpo_lib.registry import BACKENDS
 from hpo_lib.report.facts import Facts
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import Invocation, invocation
+from hpo_lib.spec.trial_section import TrialSpec
 
 _LINE = 96
 #: Stands for the folder where the line is typed: no word of a trial can have it.
@@ -53,7 +54,7 @@ def command(facts: Facts, view: TrialView) -> str | None:
     if program.image is not None:
         return _in_container(program, name, spec.trial.resources.gpu)
     here = _program(spec, _made(facts, spec, view, f"{_HERE}/{name}"))
-    return None if here is None else _on_this_machine(here, name)
+    return None if here is None else _on_this_machine(here, name, _path(spec, view))
 
 
 def _made(facts: Facts, spec: Spec, view: TrialView, output: str) -> Invocation:
@@ -61,6 +62,15 @@ def _made(facts: Facts, spec: Spec, view: TrialView, output: str) -> Invocation:
     return invocation(
         spec, view.trial, run=facts.run.id, attempt=1, output=output, resource=resource
     )
+
+
+def _path(spec: Spec, view: TrialView) -> str | None:
+    """Say where the trial's programs were looked for before PATH; None if nobody knows.
+
+    A spec that names its Python has that one in the line.
+    """
+    told = view.attempts[-1].handle.get("path") if view.attempts else None
+    return None if spec.trial.interpreter is not None or told is None else str(told)
 
 
 def _program(spec: Spec, made: Invocation) -> Program | None:
@@ -95,8 +105,9 @@ def _env_of(container: Mapping[str, Any]) -> dict[str, str]:
     return {str(one["name"]): str(one["value"]) for one in listed if "value" in one}
 
 
-def _on_this_machine(program: Program, name: str) -> str:
-    assigned = [f"{key}={_quoted(value)}" for key, value in program.env.items()]
+def _on_this_machine(program: Program, name: str, path: str | None) -> str:
+    assigned = [] if path is None else [f'PATH={shlex.quote(path)}:"$PATH"']
+    assigned += [f"{key}={_quoted(value)}" for key, value in program.env.items()]
     words = [_quoted(word) for word in (*program.command, *program.args)]
     return " \\\n".join([f"mkdir -p {name} &&", *assigned, *_wrapped(words)])
 
@@ -138,17 +149,27 @@ def note(facts: Facts, view: TrialView) -> str:
     """Say what the line needs, and where it leaves the model."""
     trial = facts.spec.trial if facts.spec else None
     image = trial is not None and (trial.image is not None or bool(trial.options))
-    needs = (
-        "with Docker"
-        if image
-        else "in the folder where local trials run (HPO_TRIAL_DIR), with their programs on PATH"
-    )
+    needs = "with Docker" if image else f"in {_where(trial)}{_programs(trial, view)}"
     lacks = " Volumes, secrets and other options of the backend are not in it."
     return (
         f"The trial's own command, parameters and seed, for a POSIX shell {needs}. The model, and "
         f"all that the trial writes to HPO_OUTPUT, is left in the folder {folder(facts, view)}, "
         f"which it makes.{lacks if trial and trial.options else ''}"
     )
+
+
+def _programs(trial: TrialSpec | None, view: TrialView) -> str:
+    """Say which programs the line takes."""
+    if trial is not None and trial.interpreter is not None:
+        return ""
+    known = any("path" in one.handle for one in view.attempts[-1:])
+    return ", with the trial's own programs" if known else ", with their programs on PATH"
+
+
+def _where(trial: TrialSpec | None) -> str:
+    if trial is not None and trial.dir is not None:
+        return f"the folder {trial.dir}"
+    return "the folder where local trials run (HPO_TRIAL_DIR)"
 
 
 #: What is told where there is no line.

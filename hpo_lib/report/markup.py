@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hpo_lib.words import cut
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?)")
 _VOID = frozenset({"br", "meta"})
@@ -59,7 +61,7 @@ def label(text: object, limit: int = 48) -> str:
 def shortened(text: object, limit: int) -> str:
     """Put text on one line of at most `limit` characters."""
     line = " ".join(clean(str(text)).split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return cut(line, limit)
 
 
 def clean(text: str) -> str:

@@ -8,6 +8,7 @@ from hpo_lib.core.trial import Action
 from hpo_lib.records import TrialDecision
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import Markup, el, join
+from hpo_lib.spec.sections import SchedulerSpec
 from hpo_lib.words import count, number
 
 #: Of more decisions than these the newest are listed.
@@ -62,5 +63,13 @@ def _said(one: TrialDecision) -> str:
 
 
 def have_any(facts: Facts) -> Sequence[object]:
-    """Give what there is to tell: decisions, or rungs that were reached."""
-    return facts.view.decisions or [view for view in facts.trials if view.trial.rungs]
+    """Give what there is to tell: rungs that were reached, or a scheduler's decisions.
+
+    What people have stopped is told with their trials.
+    """
+    reached = [view for view in facts.trials if view.trial.rungs]
+    return reached or (facts.view.decisions if _has_scheduler(facts) else [])
+
+
+def _has_scheduler(facts: Facts) -> bool:
+    return facts.spec is None or facts.spec.scheduler != SchedulerSpec()

@@ -32,13 +32,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Idle:
-    """The share of `slots` x `span_s` in which no attempt ran, and where it was lost."""
+    """The share of `slots` x `span_s` in which no attempt ran, and where waves have lost it."""
 
     share: float
     behind_slowest: float
     between_waves: float
     slots: int
     span_s: float
+    waves: bool = True
 
     @property
     def meaning(self) -> str:
@@ -47,7 +48,7 @@ class Idle:
             f"Idle {percent(self.share)}: {self.slots} could run at once for "
             f"{duration(self.span_s)}, and {percent(self.share)} of that room stood empty."
         )
-        if self.share < 0.005:
+        if self.share < 0.005 or not self.waves:
             return said
         between = round(self.between_waves, 2)
         within = round(self.share, 2) - between
@@ -86,7 +87,8 @@ def idle(placed: Sequence[Bar], slots: int) -> Idle | None:
     within = sum(slots * (end - start) for start, end in _waves(placed).values())
     share = min(max(1 - busy / room, 0.0), 1.0)
     behind = min(max((within - busy) / room, 0.0), share)
-    return Idle(share, behind, share - behind, slots, last - first)
+    in_waves = any(bar.wave is not None for bar in placed)
+    return Idle(share, behind, share - behind, slots, last - first, in_waves)
 
 
 def chart(facts: Facts, placed: Sequence[Bar]) -> Chart:

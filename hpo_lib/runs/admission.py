@@ -14,9 +14,10 @@ from hpo_lib.installation import Installation
 from hpo_lib.records import Advice, Provenance, Run, RunKey
 from hpo_lib.registry import OF_RETURNED, backends
 from hpo_lib.registry import load as load_part
-from hpo_lib.runs import fingerprint, quotas
+from hpo_lib.runs import fingerprint, quotas, shape
 from hpo_lib.search import engine, warm_start
 from hpo_lib.spec import Draft, Spec
+from hpo_lib.spec.airflow_section import AirflowSection
 from hpo_lib.spec.draft import draft
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.validation import parse, reading, refusal, told
@@ -31,14 +32,22 @@ _PERMITTED = tuple(
 )
 
 
-def validate(conf: Any, installation: Installation, *, backend: str, by_file: bool = False) -> Spec:
+def validate(
+    conf: Any,
+    installation: Installation,
+    *,
+    backend: str,
+    by_file: bool = False,
+    in_slots: bool = True,
+) -> Spec:
     """Check a conf against the model, the engine and what this DAG can do, or raise SpecError.
 
     The place of artifacts is tried out last, and only if the conf is sound.
     """
+    kind: dict[str, Any] = {"backend": backend, "by_file": by_file, "in_slots": in_slots}
     with reading():
         made = draft(conf)
-        spec = made.found(problems(made, installation, backend=backend, by_file=by_file)).checked()
+        spec = made.found(problems(made, installation, **kind)).checked()
     for each in (spec, spec.for_final):
         installation.backend(each)
     if spec.artifacts is not None:
@@ -48,30 +57,49 @@ def validate(conf: Any, installation: Installation, *, backend: str, by_file: bo
 
 
 def problems(
-    made: Draft, installation: Installation, *, backend: str, by_file: bool = False
+    made: Draft,
+    installation: Installation,
+    *,
+    backend: str,
+    by_file: bool = False,
+    in_slots: bool = True,
 ) -> Iterator[str]:
     """Yield why a DAG of this backend does not run a spec, beyond the problems of its draft.
 
     Commands call this too, so it uses no connection: only Airflow knows those. A DAG that was made
     from a file (`by_file`) is as wide and long as its spec asks for, and has tasks for the backend
-    that its `final` names.
+    that its `final` names. One without slots (`in_slots`) has waves, and not any number of them.
     """
     if made.spec.schedule is not None and not by_file:
         yield (
             "schedule: belongs to a file in config/experiments, which gets a DAG of its own; leave "
             f"it out of a conf, which runs at once, got {made.spec.schedule.words()}"
         )
+    if made.spec.airflow is not None and made.sound("airflow"):
+        yield from _placed(made.spec.airflow, installation, by_file=by_file)
     yield from engine.problems(made)
     if made.sound("metrics.collector"):
         yield from told(load_part, "collector", made.spec.metrics.collector)
     yield from _elsewhere(made, backend, by_file=by_file)
     if not by_file:
-        yield from _too_much(made, installation)
+        yield from _too_many_at_once(made, installation)
+    if not (by_file or in_slots):
+        yield from _without_slots(made, installation)
     yield from _not_permitted(made, installation)
     if made.spec.warm_start is not None and made.sound("warm_start"):
         yield from _not_shared(made.spec, installation)
     if made.spec.artifacts is not None and made.sound("artifacts"):
         yield from told(artifacts.offered, made.spec.artifacts.uri, installation.artifacts)
+
+
+def _placed(asked: AirflowSection, installation: Installation, *, by_file: bool) -> Iterator[str]:
+    if by_file:
+        yield from installation.placing.problems_of(asked)
+        return
+    yield (
+        "airflow: belongs to a file in config/experiments, which gets a DAG of its own; leave it "
+        "out of a conf: Airflow places tasks by their DAG"
+    )
 
 
 def _not_shared(spec: Spec, installation: Installation) -> Iterator[str]:
@@ -100,28 +128,33 @@ def _elsewhere(made: Draft, backend: str, *, by_file: bool) -> Iterator[str]:
             )
 
 
-def _too_much(made: Draft, installation: Installation) -> Iterator[str]:
-    """Yield that the DAG has too few waves, or runs too few trials at once."""
-    spec, limits = made.spec, made.spec.limits
-    if not made.sound("limits.parallel_trials"):
-        return
-    if limits.parallel_trials > installation.max_parallel:
+def _too_many_at_once(made: Draft, installation: Installation) -> Iterator[str]:
+    """Yield that a DAG for confs runs too few trials at once."""
+    asked = made.spec.limits.parallel_trials
+    if made.sound("limits.parallel_trials") and asked > installation.max_parallel:
         yield (
             f"limits.parallel_trials: must be <= {installation.max_parallel} in this installation, "
-            f"got {limits.parallel_trials}; its operator can raise HPO_MAX_PARALLEL"
+            f"got {asked}; its operator can raise HPO_MAX_PARALLEL"
         )
-    if not made.sound("limits.max_trials", "scheduler", "objective"):
-        return
-    try:
-        waves = engine.waves(spec)
-    except SpecError:  # `engine.problems` has told it
-        return
-    if waves > installation.max_waves:
-        yield (
-            f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
-            f"need {waves} waves, but this DAG has {installation.max_waves}; raise "
-            "parallel_trials, or let its operator raise HPO_MAX_WAVES"
-        )
+
+
+def _without_slots(made: Draft, installation: Installation) -> Iterator[str]:
+    """Yield what only a DAG with slots can do."""
+    spec, limits = made.spec, made.spec.limits
+    way = f"trigger {shape.dag_id_of(spec.trial.backend, installation.team)}"
+    if made.sound("mode") and spec.mode == "async":
+        yield f"mode: this DAG runs waves, got async; {way}"
+    elif made.sound("limits.max_trials", "limits.parallel_trials", "scheduler", "objective"):
+        try:
+            waves = engine.waves(spec)
+        except SpecError:  # `engine.problems` has told it
+            return
+        if waves > installation.max_waves:
+            yield (
+                f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
+                f"need {waves} waves, but this DAG has {installation.max_waves}; {way}, which runs "
+                "any number of them"
+            )
 
 
 def _not_permitted(made: Draft, installation: Installation) -> Iterator[str]:
@@ -205,6 +238,7 @@ def begin(
     triggered_by: str,
     provenance: Provenance,
     by_file: bool = False,
+    in_slots: bool = True,
 ) -> Run:
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
 
@@ -212,7 +246,8 @@ def begin(
     fixed here, once. `by_file` says that the spec is from an operator's file, not from a conf.
     """
     try:
-        spec = validate(conf, installation, backend=backend, by_file=by_file)
+        kind: dict[str, Any] = {"backend": backend, "by_file": by_file, "in_slots": in_slots}
+        spec = validate(conf, installation, **kind)
         experiment = within(installation.team, spec.name)
         refused = [] if by_file or spec.deploy is None else _other_champion(store, key, experiment)
         if why := quotas.spent(store, spec, installation):
@@ -254,7 +289,7 @@ def _other_champion(store: Store, key: RunKey, experiment: str) -> list[str]:
     """Refuse a conf that would replace another DAG's champion: a name gives no right to it."""
     champion = store.models.champion(experiment)
     made = store.run_by_id(champion.run_id).key.dag_id if champion else key.dag_id
-    if made == key.dag_id:
+    if shape.same_confs(made, key.dag_id):
         return []
     return [
         f"deploy: the champion of {experiment} is made by DAG {made}, which alone may replace "

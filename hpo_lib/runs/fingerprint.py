@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _MAX_FILES = 100_000
 #: Keys of `trial` that decide where a trial runs and when it is given up, not its result.
-_NO_MATTER = {"timeout", "start_timeout", "spot"}
+_NO_MATTER = {"timeout", "start_timeout", "stalled_after", "stop_grace", "spot"}
 #: Properties of an object in a store that change with its content, the surest first.
 _STAMPS = (
     "ETag",
@@ -60,11 +61,19 @@ def take(spec: Spec, inputs: Inputs) -> tuple[str | None, str | None]:
     why = backend.unpinned(spec.trial)
     if why is not None:
         return None, f"no result is reused: {why}"
+    looked_in = _with_own(spec, inputs)
     places = sorted(
-        (at.rpartition(".")[0], named, _content(named, at, inputs))
+        (at.rpartition(".")[0], named, _content(named, at, looked_in))
         for at, named in spec.reuse.places
     )
     return _hash(_program(spec) | {"places": places}), None
+
+
+def _with_own(spec: Spec, inputs: Inputs) -> Inputs:
+    """Look first where the spec's own trials run, which its backend has permitted."""
+    if spec.trial.dir is None or not inputs.folders:
+        return inputs
+    return replace(inputs, folders=[inputs.folders[0] / spec.trial.dir, *inputs.folders])
 
 
 def _program(spec: Spec) -> dict[str, Any]:

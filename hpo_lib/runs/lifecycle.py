@@ -20,28 +20,45 @@ from hpo_lib.search import engine
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
+from hpo_lib.trials.live import source_of
 from hpo_lib.trials.outcome import outcome
-from hpo_lib.trials.runner import source_of
+from hpo_lib.trials.stopping import stopped_as_told
 
 
 def next_wave(store: Store, key: RunKey, wave: int, installation: Installation) -> Batch:
     """Settle what earlier waves left behind, then give this wave's assignments or the stop."""
+    if (why := not_begun(store, key)) is not None:
+        return Batch(stop=why)
+    run = store.run(key)
+    known = store.settled_batch(run.id, slot_of(wave))
+    if known is not None:
+        return known
+    settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
+    return ask_wave(store, run, wave, installation, lambda: store.run(key).spec)
+
+
+def not_begun(store: Store, key: RunKey) -> Decision | None:
+    """Say why there is nothing to run; None if the run has begun."""
     try:
         run = store.run(key)
     except NotFound:
-        return Batch((), Decision.stop("the run was never started", failed=True))
+        return Decision.stop("the run was never started", failed=True)
     if run.status is RunStatus.REFUSED:
-        return Batch((), Decision.stop(run.reason or "refused", failed=True))
-    slot = slot_of(wave)
-    known = store.settled_batch(run.id, slot)
-    if known is not None:
-        return known
-    spec = run.spec
-    settle(store, run, installation, slots={slot_of(earlier) for earlier in range(1, wave)})
-    capacity = spec.limits.parallel_trials
-    if why := quotas.spent(store, spec, installation):
+        return Decision.stop(run.reason or "refused", failed=True)
+    return None
+
+
+def ask_wave(
+    store: Store, run: Run, wave: int, installation: Installation, spec: Callable[[], Spec]
+) -> Batch:
+    """Give a wave's assignments or the stop, once the trials of earlier waves have ended.
+
+    `spec` gives the run's as it is now: somebody may change it while this one is asked.
+    """
+    slot, capacity = slot_of(wave), run.spec.limits.parallel_trials
+    if why := quotas.spent(store, run.spec, installation):
         return store.next_batch(run.id, slot, lambda _: engine.Step(stop=Decision.stop(why)))
-    return store.next_batch(run.id, slot, lambda history: engine.step(spec, history, capacity))
+    return store.next_batch(run.id, slot, lambda history: engine.step(spec(), history, capacity))
 
 
 def slot_of(wave: int) -> str:
@@ -116,16 +133,23 @@ def searched(
 
 
 def settle(
-    store: Store, run: Run, installation: Installation, *, slots: Collection[str] | None = None
+    store: Store,
+    run: Run,
+    installation: Installation,
+    *,
+    slots: Collection[str] | None = None,
+    numbers: Collection[int] | None = None,
 ) -> None:
-    """End every trial that its Airflow task left unfinished: of some slots, or of all.
+    """End every trial that its Airflow task left unfinished: of some slots, some trials, or all.
 
-    The caller must know that no task of these slots still runs. Where trials run side by side
-    without waves, the trials of other slots are left to their own tasks.
+    The caller must know that no task of theirs still runs. Where trials run side by side without
+    waves, the trials of other slots are left to their own tasks.
     """
     view = store.view(run.id)
     for one in [*view.trials, *view.finals]:
-        meant = slots is None or one.slot in slots
+        meant = (slots is None or one.slot in slots) and (
+            numbers is None or one.trial.number in numbers
+        )
         if one.trial.state is TrialState.RUNNING and meant:
             attempt = _under_way(one)
             spec = spec_of(run, one.trial)
@@ -145,6 +169,10 @@ def _under_way(view: TrialView) -> Attempt | None:
 def _settle_trial(
     store: Store, run: Run, spec: Spec, trial: Trial, attempt: Attempt | None, backend: Backend
 ) -> None:
+    told = store.told_to_stop(run.id, trial.number)
+    if attempt is None and told is not None:
+        store.stop_trial(run.id, trial.number, told)
+        return
     if attempt is None:
         why = "its Airflow task ended before it could start"
         store.fail_trial(run.id, trial.number, Cause.LOST, why)
@@ -157,9 +185,12 @@ def _settle_trial(
     if attempt.state is AttemptState.RUNNING and end and end.ending is not Ending.STOPPED:
         backend.fetch(attempt.handle)
         found = outcome(spec, end, source_of(backend, attempt))
-        store.close_attempt(attempt.id, found, final=True)
-    elif (stopped := store.told_to_stop(run.id, trial.number)) is not None:
-        store.stop_trial(run.id, trial.number, stopped)
+        if told is not None and found.state is not AttemptState.SUCCEEDED:
+            stopped_as_told(store, attempt, found, told)
+        else:
+            store.close_attempt(attempt.id, found, final=True)
+    elif told is not None:
+        store.stop_trial(run.id, trial.number, told)
     else:
         why = "its Airflow task was ended before the trial was"
         store.fail_trial(run.id, trial.number, Cause.KILLED_BY_OPERATOR, why)

@@ -8,12 +8,24 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo_lib.backends import AttemptName
 from hpo_lib.core.trial import TrialState
 from hpo_lib.files import artifacts
 from hpo_lib.files.artifacts import write
+from hpo_lib.files.inside import Inside
 from hpo_lib.files.places import Place, below, is_on_disk, reaching
 from hpo_lib.installation import Installation, backend_of
-from hpo_lib.records import UNREAD, Attempt, Run, RunView, TrialView, attempt_uri, slug_of
+from hpo_lib.records import (
+    UNREAD,
+    Attempt,
+    Run,
+    RunView,
+    TrialView,
+    attempt_uri,
+    run_uri,
+    slug_of,
+)
+from hpo_lib.runtime.room import Room
 from hpo_lib.store import Store
 
 RECORD = "result.json"
@@ -135,6 +147,24 @@ def keep_output(store: Store, run: Run, number: int, installation: Installation)
     attempt = store.attempts(run.id, number)[-1]
     backend = backend_of(run, store.trial(run.id, number), installation)
     _upload(backend.output(attempt.handle), _folder(spec.artifacts.uri, run, attempt, installation))
+
+
+def delete(store: Store, run: Run, installation: Installation) -> None:
+    """Delete all files of a run, below its artifacts' URI and in this home; TransientError.
+
+    Stores that share a home may have folders of one name: there only this store's attempts go.
+    """
+    if (uri := run.outline.artifacts_uri) is not None:
+        artifacts.delete(artifacts.kept_at(run_uri(uri, run), installation.artifacts))
+    folder = Inside(Room(str(installation.home / "runs")), slug_of(run))
+    view = store.view(run.id)
+    for one in [*view.trials, *view.finals]:
+        for attempt in one.attempts:
+            name = AttemptName(store.id, folder.path, one.trial.number, attempt.number)
+            way = name.folder(installation.home).relative_to(installation.home / "runs")
+            artifacts.delete(Inside(folder.room, str(way)))
+    if not any(one.name.startswith("trial-") for one in folder.entries()):
+        artifacts.delete(folder)
 
 
 def _folder(uri: str, run: Run, attempt: Attempt, installation: Installation) -> Place:

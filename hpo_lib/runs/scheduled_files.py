@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.core.teams import within
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.records import Provenance, Run, RunKey, RunStatus
+from hpo_lib.runs.shape import needs_slots
 from hpo_lib.search import engine
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.yaml_file import draft_file
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 PREFIX = "hpo_scheduled_"
 SUFFIXES = (".yaml", ".yml")
-#: A DAG of more waves holds up Airflow's scheduler, and so all other DAGs, for minutes.
-MAX_WAVES = 500
+#: Runs of more waves are in slots: Airflow's scheduler would look long at a DAG of so many tasks.
+MAX_WAVES = 40
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -42,8 +43,10 @@ class ScheduledFile:
     team: str = ""
 
     @property
-    def waves(self) -> int:
-        """Count the waves of its DAG; 0 if the file is broken."""
+    def waves(self) -> int | None:
+        """Count the waves of its DAG, 0 if the file is broken; None if the DAG has slots."""
+        if self.spec is not None and needs_slots(self.spec, MAX_WAVES):
+            return None
         return engine.waves(self.spec) if self.spec else 0
 
     def broken(self, error: str) -> ScheduledFile:
@@ -121,13 +124,7 @@ def problems(path: Path, found: Draft) -> Iterator[str]:
         )
     if not found.sound("limits.max_trials", "limits.parallel_trials", "scheduler", "objective"):
         return
-    yield from (unknown := told(engine.waves, found.spec))
-    if not unknown and (waves := engine.waves(found.spec)) > MAX_WAVES:
-        limits = found.spec.limits
-        yield (
-            f"limits: {limits.max_trials} trials, {limits.parallel_trials} in parallel, "
-            f"need {waves} waves, and a DAG has at most {MAX_WAVES}; raise parallel_trials"
-        )
+    yield from told(engine.waves, found.spec)
 
 
 def _shown(path: Path) -> str:
@@ -220,7 +217,9 @@ def strayed(run: Run, file: ScheduledFile) -> str | None:
     spec = run.spec
     if moved := _moved(file, spec, file.spec):
         return moved
-    if engine.waves(spec) > file.waves:
+    if file.waves is not None and spec.mode == "async":
+        return f"{file.name} was changed while it ran, its DAG has no slots any more"
+    if file.waves is not None and engine.waves(spec) > file.waves:
         return (
             f"{file.name} was changed while it ran, its DAG has {file.waves} waves by now, "
             f"and this run needs {engine.waves(spec)}"

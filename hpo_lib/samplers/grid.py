@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -43,10 +44,10 @@ class GridSampler(Sampler):
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the next points; fewer when the grid ends."""
-        used = {key(trial.params) for trial in history.trials}
-        points = (self._grid[self._pick(stretch)] for stretch in self._order())
-        fresh = (Suggestion(params) for params in points if key(params) not in used)
-        return list(itertools.islice(fresh, count))
+        used = {trial.digest or key(trial.params) for trial in history.trials}
+        walk = (self._point(stretch) for stretch in self._order())
+        fresh = (index for index, digest in walk if digest not in used)
+        return [Suggestion(self._grid[index]) for index in itertools.islice(fresh, count)]
 
     def configurations(self, initial: Sequence[Params]) -> int:
         """Count the points that the grid is cut to, and the initial ones that are not of them."""
@@ -58,15 +59,20 @@ class GridSampler(Sampler):
             return shuffled(self._points, self.seed)
         return iter(range(self._points))
 
-    def _start(self, stretch: int) -> int:
-        return stretch * self._grid.size // self._points
-
-    def _pick(self, stretch: int) -> int:
-        """Give the grid index that stands for a stretch."""
-        start, end = self._start(stretch), self._start(stretch + 1)
-        return draws(self.seed, stretch).randrange(start, end)
+    def _point(self, stretch: int) -> tuple[int, str]:
+        """Give the grid index that stands for a stretch, and the key of its configuration."""
+        return _point(self.space, self.seed, self._points, stretch)
 
     def _covers(self, params: Params) -> bool:
         index = self._grid.index(params)
         stretch = ((index + 1) * self._points - 1) // self._grid.size
-        return self._pick(stretch) == index
+        return self._point(stretch)[0] == index
+
+
+@lru_cache(maxsize=1 << 17)
+def _point(space: Space, seed: int, points: int, stretch: int) -> tuple[int, str]:
+    """Draw the point of a stretch; who asks for a long run's next point passes all that it had."""
+    grid = space.grid
+    start, end = stretch * grid.size // points, (stretch + 1) * grid.size // points
+    index = draws(seed, stretch).randrange(start, end)
+    return index, key(grid[index])

@@ -15,7 +15,7 @@ from typing import Any
 from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.registry import load
 from hpo_lib.spec.hints import elsewhere
-from hpo_lib.validation import MOST, Strict, parse, shown, unknown_key
+from hpo_lib.validation import MOST, Strict, as_error, parse, shown, unknown_key
 
 
 def made(
@@ -55,9 +55,9 @@ def settings_of(
     try:
         read: Strict = parse(model, taken, at=kind)
     except SpecError as error:
-        raise SpecError("\n".join([*wrong, str(error)])) from None
+        raise as_error([*wrong, *str(error).split("\n")]) from None
     if wrong:
-        raise SpecError("\n".join(wrong))
+        raise as_error(wrong)
     return read
 
 

@@ -90,7 +90,7 @@ def check_admitted(
         raise _broken(name, f"trials {numbers}, where the next new one is {len(known) + 1}")
     if len(new) > room:
         raise _broken(name, f"{len(new)} new trials, where the run may begin {room}")
-    tried = {key(trial.params) for trial in history.trials}
+    tried = {trial.digest or key(trial.params) for trial in history.trials}
     for one in assignments:
         _check_resource(one, name)
         if (trial := known.get(one.trial)) is not None:

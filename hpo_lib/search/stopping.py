@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from hpo_lib.core import failures
 from hpo_lib.core.retry_policy import counts
 from hpo_lib.core.trial import (
     Decision,
@@ -28,6 +29,7 @@ def stop(spec: Spec, history: History) -> Decision | None:
     return (
         _target_reached(spec, history)
         or failure_budget_spent(spec, history)
+        or _first_wave_failed(spec, history)
         or _out_of_time(spec, history)
     )
 
@@ -39,6 +41,8 @@ def no_more_trials(spec: Spec, history: History, made: Search) -> Decision | Non
 
 def _target_reached(spec: Spec, history: History) -> Decision | None:
     """Stop if one feasible trial reaches every target that is set."""
+    if all(objective.target is None for objective in spec.objectives):
+        return None
     reached = {trial.number: _reached(spec, trial) for trial in history.trials}
     best = spec.goal.best(trial for trial in history.trials if reached[trial.number])
     if best is None:
@@ -73,12 +77,26 @@ def failure_budget_spent(spec: Spec, history: History) -> Decision | None:
     )
 
 
+def _first_wave_failed(spec: Spec, history: History) -> Decision | None:
+    """Stop if the first trials, several at once, have all failed alike: so would the others."""
+    at_once, trials = spec.limits.parallel_trials, history.trials
+    which = "trials of the first wave"
+    if spec.mode == "async":
+        trials = [one for one in trials if one.state is not TrialState.RUNNING]
+        which = "trials that have ended"
+    fits = 1 < at_once <= len(trials) if spec.mode == "async" else len(trials) <= at_once
+    if not fits or not failures.doomed(trials):
+        return None
+    said = f"all {len(trials)} {which} failed alike: {failures.why(trials[0])}"
+    return Decision.stop(said, failed=True)
+
+
 def causes(history: History) -> str:
     """Say how many trials have failed, and of what, and how many ended below the full resource."""
     short = [t for t in history.trials if t.state in (TrialState.STOPPED, TrialState.WAITING)]
     begun = [t for t in short if t.rungs or t.duration_s is not None]
     said = [_causes(history.of(TrialState.FAILED))]
-    said += [f"{len(begun)} stopped at a rung"] if begun else []
+    said += [f"{len(begun)} stopped"] if begun else []
     said += [f"{len(short) - len(begun)} not begun"] if len(begun) < len(short) else []
     return ", ".join(said)
 

@@ -207,8 +207,12 @@ def used_keys(space: Space, history: History) -> set[str]:
     """Hash the configurations of the history, also those that the space no longer allows."""
     keys = set()
     for trial in history.trials:
-        try:
-            keys.add(key(space.canonical(trial.params)))
-        except SpecError:
-            keys.add(key(trial.params))
+        keys.add(trial.digest or _key_of(space, trial))
     return keys
+
+
+def _key_of(space: Space, trial: Trial) -> str:
+    try:
+        return key(space.canonical(trial.params))
+    except SpecError:
+        return key(trial.params)

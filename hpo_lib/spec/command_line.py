@@ -101,8 +101,17 @@ def _built(
     told["HPO_PARAMS"] = json.dumps(params)
     line, env = arguments(spec, params, facts), _threads(spec) | dict(spec.trial.env) | told
     options = placeholders.filled(spec.trial.options, params, facts, spec.trial.spelling)
-    command, args = (line, ()) if spec.trial.command else ((), line)
+    command, args = (
+        (with_python(line, spec.trial.interpreter), ()) if spec.trial.command else ((), line)
+    )
     return Invocation(command, args, env, options)
+
+
+def with_python(line: Sequence[str], interpreter: str | None) -> list[str]:
+    """Put an interpreter in the place of a command that is `python`."""
+    if interpreter is None or not line or line[0] not in ("python", "python3"):
+        return list(line)
+    return [interpreter, *line[1:]]
 
 
 def arguments(spec: Spec, params: Params, facts: Mapping[str, object]) -> list[str]:

@@ -18,8 +18,8 @@ from hpo_lib.core import plain
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.space import bad_names, key
 from hpo_lib.core.trial import Value
-from hpo_lib.errors import SpecError
-from hpo_lib.registry import AUTO, TAKE_EARLIER
+from hpo_lib.errors import SpecError, misspelt
+from hpo_lib.registry import AUTO, BACKENDS, TAKE_EARLIER
 from hpo_lib.spec import booleans, placeholders
 from hpo_lib.spec.foreign import foreign
 from hpo_lib.spec.hints import elsewhere, without_type
@@ -27,7 +27,7 @@ from hpo_lib.spec.model import MAX_BYTES, MAX_CONSTRAINTS, Spec, final_trial
 from hpo_lib.spec.outline import metrics_named
 from hpo_lib.spec.sections import metric_name
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import LENIENT, MOST, UNKNOWN, each, lines, refusal, shown, told
+from hpo_lib.validation import LENIENT, MOST, UNKNOWN, dotted, each, lines, refusal, shown, told
 
 #: The fields that a check depends on, and the check.
 _Check = tuple[tuple[str, ...], Callable[[Spec], Iterable[str]]]
@@ -116,20 +116,21 @@ def draft(data: Any, *, kept: bool = False) -> Draft:
 def _sections(data: Mapping[Any, Any]) -> Draft:
     """Check each section by itself; what is no JSON is told as that, where it stands."""
     odd = dict(islice(plain.problems(data), MOST))
-    told, broken = list[str](), {_field(loc, data) for loc in odd}
+    told, spelled = list[str](), Spec.spelled(data)
+    broken = {_field(loc, spelled) for loc in odd}
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
-        told, broken = _told(error, data), broken | _fields(error, data)
+        told, broken = _told(error, data), broken | _fields(error, spelled)
     if not told and not odd:
         return Draft(spec)
     try:
-        spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
+        spec = Spec.model_validate(_mended(spelled, broken), context=LENIENT)
     except ValidationError as error:
         # A broken field was required, so its whole section counts as broken.
         broken |= {str(problem["loc"][0]) for problem in error.errors()}
-        spec = Spec.model_validate(_mended(data, broken), context=LENIENT)
-    paths = {".".join(map(str, loc)): why for loc, why in odd.items()}
+        spec = Spec.model_validate(_mended(spelled, broken), context=LENIENT)
+    paths = {dotted(loc): why for loc, why in odd.items()}
     others = (line for line in told if line.partition(": ")[0] not in paths)
     problems = (*others, *(f"{path}: {why}" for path, why in paths.items()))
     return Draft(spec, frozenset(broken), problems)
@@ -183,10 +184,15 @@ def _mended(data: Mapping[Any, Any], broken: set[str]) -> dict[Any, Any]:
         fields.setdefault(section, set()).add(field)
     # A key with a point in it, which is no section's field, is left out as a whole above.
     for section in (name for name in fields if isinstance(made.get(name), Mapping)):
-        sound = {n: one for n, one in made[section].items() if str(n) not in fields[section]}
+        sound = {n: one for n, one in made[section].items() if not _stands(n, fields[section])}
         entries = dict.fromkeys(fields[section], _ENTRIES[section]) if section in _ENTRIES else {}
         made[section] = sound | entries
     return {**_STAND_INS, **made}
+
+
+def _stands(key: Any, fields: set[str]) -> bool:
+    """Say whether a key stands for one of these fields, be it misspelt."""
+    return str(key) in fields or misspelt(str(key), sorted(fields)) is not None
 
 
 def _together(made: Draft, checks: Iterable[_Check]) -> Draft:
@@ -282,6 +288,19 @@ def _not_startable(trial: TrialSpec, at: str) -> Iterator[str]:
         yield f"{at}.command: is required where there is no image"
 
 
+def _own_places(spec: Spec) -> Iterator[str]:
+    return _misplaced_program(spec.trial, "trial")
+
+
+def _misplaced_program(trial: TrialSpec, at: str) -> Iterator[str]:
+    row = BACKENDS.get(trial.backend)
+    for name in ("dir", "python", "venv"):
+        if row is not None and not row.on_workers and getattr(trial, name) is not None:
+            yield f"{at}.{name}: backend {trial.backend} runs an image, which has its own"
+    if trial.python is not None and trial.venv is not None:
+        yield f"{at}.venv: names the Python, as {at}.python does; leave one of them out"
+
+
 def _warm_start(spec: Spec) -> Iterator[str]:
     own = ":" in spec.sampler.name  # one's own sampler may use a history's `earlier`
     if spec.warm_start and not own and spec.sampler.name not in (AUTO, *TAKE_EARLIER):
@@ -300,6 +319,8 @@ def _final(spec: Spec) -> list[str]:
 def _final_startable(spec: Spec) -> Iterator[str]:
     if spec.final and not _final(spec):
         yield from _not_startable(spec.for_final.trial, "final.trial")
+        if spec.final.trial.keys() & {"dir", "python", "venv"}:
+            yield from _misplaced_program(spec.for_final.trial, "final.trial")
 
 
 def _final_placeholders(spec: Spec) -> Iterator[str]:
@@ -347,6 +368,7 @@ _CHECKS: list[_Check] = [
     (("space.", "trial.flags"), booleans.alike),
     (("trial.flags", *_NAMES), booleans.unknown),
     (_STARTS, _startable),
+    (("trial.backend", "trial.dir", "trial.python", "trial.venv"), _own_places),
     (("warm_start", "sampler.name"), _warm_start),
     (("reuse", "trial.backend"), _reuse),
     (("final.trial",), _final),

@@ -22,6 +22,7 @@ from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import MAX_PARAMETERS, Parameter, Space
 from hpo_lib.core.trial import Direction
 from hpo_lib.errors import meant
+from hpo_lib.spec.airflow_section import AirflowSection
 from hpo_lib.spec.foreign import EXAMPLE
 from hpo_lib.spec.reuse import Reuse
 from hpo_lib.spec.schedule import Schedule
@@ -67,7 +68,7 @@ class Spec(Strict):
     sampler: SamplerSpec = SamplerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     limits: Limits = Limits()
-    mode: Literal["waves"] = "waves"
+    mode: Literal["waves", "async"] = "waves"
     trial: TrialSpec
     metrics: Metrics = Metrics()
     artifacts: Artifacts | None = None
@@ -76,6 +77,7 @@ class Spec(Strict):
     final: FinalTraining | None = None
     deploy: Deploy | None = None
     schedule: Schedule | None = None
+    airflow: AirflowSection | None = None
 
     @field_validator("name")
     @classmethod
@@ -117,13 +119,11 @@ class Spec(Strict):
 
     @field_validator("mode", mode="before")
     @classmethod
-    def _waves_only(cls, value: Any) -> Any:
-        if value == "async":
-            raise rule("async is not supported yet; known: waves")
-        if value != "waves":
+    def _check_mode(cls, value: Any) -> Any:
+        if value not in ("waves", "async"):
             way = meant(str(value), list(Direction))
             hint = f"; which way is better says objective.direction: {way[0]}" if way else ""
-            raise rule(f"must be waves, got {shown(value)}{hint}")
+            raise rule(f"must be waves or async, got {shown(value)}{hint}")
         return value
 
     @field_validator("extra_metrics")
@@ -193,9 +193,16 @@ class Spec(Strict):
         final = self.for_final.trial.notes()
         yield from (f"final.trial.command: {line}" for line in final if line not in told)
 
+    def changed(self, **sections: Any) -> Self:
+        """Give the spec with other sections, which are not checked again."""
+        made = self.model_copy(update=sections)
+        for derived in ("search_space", "for_final", "goal"):  # a copy has what was made of before
+            made.__dict__.pop(derived, None)
+        return made
+
     def unscheduled(self) -> Self:
-        """Give the spec without its schedule, as a run keeps it."""
-        return self.model_copy(update={"schedule": None})
+        """Give the spec without what only its file's DAG needs, as a run keeps it."""
+        return self.model_copy(update={"schedule": None, "airflow": None})
 
 
 #: Keys that the first specs did not have: section, key, default.
@@ -208,9 +215,15 @@ _LATER_DEFAULTS: tuple[tuple[str, str, Any], ...] = (
 )
 
 
+#: Keys of `trial` that mean nothing to another backend.
+_BACKENDS_OWN = {"image", "options", "spot", "dir", "python", "venv"}
+
+
 def final_trial(trial: TrialSpec, final: FinalTraining) -> TrialSpec:
     """Give the spec's `trial` with the changes of final training; SpecError."""
     mine = trial.model_dump(mode="json", exclude_none=True)
     if final.trial.get("backend", trial.backend) != trial.backend:
-        mine = {name: mine[name] for name in mine.keys() - {"image", "options", "spot"}}
+        mine = {name: mine[name] for name in mine.keys() - _BACKENDS_OWN}
+    if {"python", "venv"} & final.trial.keys():
+        mine = {name: mine[name] for name in mine.keys() - {"python", "venv"}}
     return parse(TrialSpec, mine | dict(final.trial), at="final.trial")

@@ -129,7 +129,7 @@ class Limits(Strict):
     Then no further trial begins, neither in later waves nor in the one that is under way.
     """
 
-    max_trials: int = Field(default=20, ge=1, le=10_000)
+    max_trials: int = Field(default=20, ge=1, le=100_000)
     parallel_trials: int = Field(default=1, ge=1, le=1_000)
     max_failed_trials: int = Field(default=3, ge=0)
     max_duration: str | None = None
@@ -315,7 +315,8 @@ class FinalTraining(Strict):
     """The last training of a run's winner, once per seed.
 
     `trial` replaces keys of the spec's own `trial`: other resources, a longer timeout, an image.
-    With another backend, the `image`, `options` and `spot` of the spec's own do not apply.
+    With another backend, the `image`, `options`, `spot`, `dir`, `python` and `venv` of the spec's
+    own do not apply.
     """
 
     seeds: int = Field(default=5, ge=1, le=100)

@@ -19,8 +19,13 @@ from hpo_lib.spec.flags import Spelling
 from hpo_lib.spec.units import memory_bytes, seconds, with_unit
 from hpo_lib.validation import Strict, refuse, rule, shown
 
+#: The longest path.
+_PATH = 1_000
 #: A name of an image, whether or not there is one.
 IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@-]*")
+#: The longest time that a trial gets to end by itself.
+MAX_GRACE_S = 60.0
+_DURATIONS = ("timeout", "start_timeout", "stalled_after", "stop_grace")
 
 
 def _later(value: Any) -> Any:
@@ -68,18 +73,28 @@ class TrialSpec(Strict):
     Without `args`, and if the command names no `${params.…}`, every parameter is appended as
     `--name=value`. An argument that names an inactive parameter is left out. An image needs no
     `command`: its own then gets the arguments. `flags` says how booleans are told, all of them or
-    each by its parameter's name. `options` are the backend's own.
+    each by its parameter's name. `options` are the backend's own. One that has begun and then shows
+    nothing for `stalled_after` is ended. One that is stopped has `stop_grace` to end by itself.
+
+    `dir` is where a program on a worker runs, `python` the interpreter that its `python` stands
+    for, or `venv` the virtual environment that has it. They are relative to a file's own folder,
+    in a conf to the folder of local trials.
     """
 
     backend: str = "local"
     image: str | None = Field(default=None, max_length=500)
     command: tuple[str, ...] | None = Field(default=None, strict=False)
     args: tuple[str, ...] | None = Field(default=None, strict=False)
+    dir: str | None = Field(default=None, max_length=_PATH)
+    python: str | None = Field(default=None, max_length=_PATH)
+    venv: str | None = Field(default=None, max_length=_PATH)
     flags: str | dict[str, str] | None = None
     env: dict[str, str] = Field(default_factory=dict)
     resources: Resources = Resources()
     timeout: str = "1h"
     start_timeout: str = "15m"
+    stalled_after: str | None = None
+    stop_grace: str | None = None
     spot: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
     source: Later = None
@@ -117,6 +132,13 @@ class TrialSpec(Strict):
         refuse(found)
         return words
 
+    @field_validator("dir", "python", "venv")
+    @classmethod
+    def _check_place(cls, path: str | None) -> str | None:
+        if path is not None and (not path.strip() or not path.isprintable() or "${" in path):
+            raise rule(f"must be a path without placeholders, got {shown(path)}")
+        return path
+
     @field_validator("flags", mode="before")
     @classmethod
     def _check_flags(cls, said: Any) -> Any:
@@ -136,13 +158,20 @@ class TrialSpec(Strict):
         refuse(line for name, value in env.items() for line in variables.wrong(name, value))
         return env
 
-    _with_unit = field_validator("timeout", "start_timeout", mode="before")(with_unit)
+    _with_unit = field_validator(*_DURATIONS, mode="before")(with_unit)
 
-    @field_validator("timeout", "start_timeout")
+    @field_validator(*_DURATIONS)
     @classmethod
-    def _check_timeout(cls, text: str) -> str:
-        seconds(text)
+    def _check_duration(cls, text: str | None, info: ValidationInfo) -> str | None:
+        lasts_s = 0.0 if text is None else seconds(text)
+        if info.field_name == "stop_grace" and lasts_s > MAX_GRACE_S:
+            raise rule(f"must be at most {MAX_GRACE_S:g}s, got {shown(text)}")
         return text
+
+    @property
+    def interpreter(self) -> str | None:
+        """The Python that the spec names for its program; None for the installation's."""
+        return f"{self.venv.rstrip('/')}/bin/python" if self.venv else self.python
 
     def spelling(self, name: str) -> Spelling:
         """How a parameter is told if it is true or false."""
@@ -167,6 +196,16 @@ class TrialSpec(Strict):
     def start_timeout_s(self) -> float:
         """How long one attempt may wait for a place and its image, in seconds."""
         return seconds(self.start_timeout)
+
+    @property
+    def stalled_after_s(self) -> float | None:
+        """After how many seconds in which an attempt shows nothing it is ended; None for never."""
+        return None if self.stalled_after is None else seconds(self.stalled_after)
+
+    @property
+    def stop_grace_s(self) -> float | None:
+        """How many seconds a stopped trial gets to end by itself; None for its backend's."""
+        return None if self.stop_grace is None else seconds(self.stop_grace)
 
     @property
     def timeout_s(self) -> float:
