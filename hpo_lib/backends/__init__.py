@@ -21,23 +21,17 @@ With `HPO_BACKENDS=nice=package.module:NiceBackend` Airflow has a DAG `hpo_nice`
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError
 from hpo_lib.files.artifacts import Offers, kept_at, write
 from hpo_lib.files.places import Place, below, opened, reaching
-from hpo_lib.spec.placeholders import texts
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, shown
+from hpo_lib.validation import Strict
 
-#: What a conf may run where an operator lists no images: those that this project builds.
-IMAGES = ("hpo-trial:*", "hpo-trial@*")
 _Rules = TypeVar("_Rules", bound=Strict)
 #: Where a container leaves the JSON that it returns, as Airflow's users know it.
 RETURNED = "/airflow/xcom/return.json"
@@ -48,7 +42,6 @@ INCOMPLETE = (
     "[hpo] this log may be incomplete: a node keeps only the newest part of what a container "
     "prints, and nobody read in time what came before"
 )
-_PINNED = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,9 @@ class Request:
     attempt may wait for a place and its image; `spot` asks for capacity that may be taken away.
     `resume_from` is a folder, or a URI, that the attempt has to be able to read. `returns` says
     that its metrics are the JSON that its container leaves in RETURNED. An attempt that is
-    `taken_over` was to be begun by an earlier task.
+    `taken_over` was to be begun by an earlier task. `dir` is where a program on a worker runs,
+    `python` the interpreter of its own, both relative to the folder of local trials. One that is
+    stopped has `stop_grace_s` to end by itself, None for as long as its backend gives.
     """
 
     command: Sequence[str]
@@ -77,6 +72,9 @@ class Request:
     resume_from: str | None = None
     returns: bool = False
     taken_over: bool = False
+    dir: str | None = None
+    python: str | None = None
+    stop_grace_s: float | None = None
 
 
 class NoOptions(Strict):
@@ -145,6 +143,11 @@ class Site(Protocol):
         ...
 
     @property
+    def roots(self) -> Sequence[Path]:
+        """The folders, besides `workdir`, below which a conf may have its programs run."""
+        ...
+
+    @property
     def path(self) -> str:
         """The folders in which these programs look before the worker's own PATH."""
         ...
@@ -173,7 +176,12 @@ class Site(Protocol):
 
 
 class Backend(Protocol):
-    """Every method is idempotent and may be called from a process that did not launch."""
+    """Every method is idempotent and may be called from a process that did not launch.
+
+    One may have a method more, `usage(handle)`, which gives the Usage of an attempt so far. If only
+    `fetch` writes the log, `copying(handle)` gives an iterator, each step of which writes what has
+    been printed by then to where `log` says, while the attempt runs.
+    """
 
     #: Whether an ended attempt's output folder can be read even if the spec has no artifacts.
     keeps_output: ClassVar[bool]
@@ -210,7 +218,11 @@ class Backend(Protocol):
         ...
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
-        """Start the attempt unless it was started before; TransientError if that fails."""
+        """Start the attempt unless it was started before; TransientError if that fails.
+
+        One that is `taken_over`, and of which nothing is there, may have run. It is not started:
+        `poll` gives it as lost. `backends.beginning` knows which were never started.
+        """
         ...
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
@@ -324,62 +336,3 @@ def unstarted(handle: Mapping[str, Any]) -> Exit | None:
 
 def _unstarted(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"]) / "unstarted.json"
-
-
-def check_image(trial: TrialSpec, allowed: Sequence[str]) -> None:
-    """Raise SpecError unless the trial has an image that matches one of the `allowed` patterns."""
-    if trial.image is None:
-        raise SpecError(f"trial.image: is required by backend {trial.backend}")
-    for words in wrong_image(trial.image, allowed):
-        raise SpecError(f"trial.image: {words}")
-
-
-def is_allowed_image(image: str, patterns: Sequence[str]) -> bool:
-    """Say whether an image matches a pattern: as a whole, or, by its digest, without its tag.
-
-    What stands after a pattern's last colon or @ is for a tag or a digest: in `train:*` it is not
-    for the port of a registry that is called `train`.
-    """
-    name, tag = _name_and_tag(image)
-    tags = {tag, tag[tag.find("@") :]} if "@" in tag else {tag}
-    for pattern in patterns:
-        wanted, ending = _name_and_tag(pattern)
-        if not ending and fnmatchcase(image, pattern):
-            return True
-        if ending and fnmatchcase(name, wanted) and any(fnmatchcase(one, ending) for one in tags):
-            return True
-    return False
-
-
-def wrong_image(image: str, patterns: Sequence[str]) -> Iterator[str]:
-    """Say that no pattern allows an image, if none does."""
-    if not is_allowed_image(image, patterns):
-        listed = f"must match one of {', '.join(patterns)}" if patterns else "must be left out"
-        yield (
-            f"{listed} in this installation, got {image}; its operator can list others under "
-            "images in config/deployment.yaml"
-        )
-
-
-def _name_and_tag(image: str) -> tuple[str, str]:
-    """Split an image, or a pattern, before its tag or its digest, if it has one."""
-    folder, slash, last = image.rpartition("/")
-    found = re.search("[:@]", last)
-    at = found.start() if found else len(last)
-    return f"{folder}{slash}{last[:at]}", last[at:]
-
-
-def images_within(options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give the images that `trial.options` name, each with its path."""
-    named = texts(options, "trial.options")
-    return [(path, image) for path, image in named if path.endswith(".image")]
-
-
-def unpinned_image(trial: TrialSpec) -> str | None:
-    """Say which of a trial's images is not named by its digest; None if all are."""
-    images = images_within(trial.options)
-    images += [("trial.image", trial.image)] if trial.image else []
-    for path, image in images:
-        if not _PINNED.fullmatch(image):
-            return f"{path}: must be named by its digest, name@sha256:…, got {shown(image)}"
-    return None if images else "trial.image: is required"

@@ -6,13 +6,14 @@ folder is mounted at the path that it has here, so the engine has to see this wo
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field
 
 from hpo_lib.backends import (
-    IMAGES,
     MAX_LOG_BYTES,
     RETURNED,
     AttemptName,
@@ -29,18 +29,20 @@ from hpo_lib.backends import (
     NoOptions,
     Request,
     Site,
-    check_image,
     keep_unstarted,
     log_of,
     log_too_large,
-    unpinned_image,
     unstarted,
 )
+from hpo_lib.backends.beginning import Vanished, begin, prepare
+from hpo_lib.backends.images import IMAGES, check_image, unpinned_image
+from hpo_lib.backends.local_guard import ask_to_stop
+from hpo_lib.backends.usage import Usage
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse, told
+from hpo_lib.validation import Strict, as_error, parse, told
 
 if TYPE_CHECKING:
     from docker.errors import APIError
@@ -49,14 +51,14 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _LABEL = "hpo."
-_OWNER, _TIMEOUT = f"{_LABEL}store", f"{_LABEL}timeout-s"
+_OWNER, _TIMEOUT, _GRACE = f"{_LABEL}store", f"{_LABEL}timeout-s", f"{_LABEL}stop-grace-s"
 _POLL_S, _STOP_S = 0.5, 10
 _TAIL = 1 << 14
 #: The engine keeps all that a container prints until it is removed, whatever its own default is.
 _LOG = {"max-size": "1000g", "max-file": "1", "compress": "false"}
 _PROCESSES, _NOBODY = 4_096, 65_534
 _HOME = "/tmp"  # noqa: S108 - inside the container, a file system of its own
-_KILLED = 137  # 128 + SIGKILL
+_SIGNALLED = (137, 143)  # 128 + SIGKILL, SIGTERM
 #: The output once more, so that what a container returns lands there.
 _XCOM = RETURNED.rpartition("/")[0]
 
@@ -96,7 +98,7 @@ class DockerBackend:
         if trial.spot:
             lines.append("trial.spot: backend docker has none")
         if lines:
-            raise SpecError("\n".join(lines))
+            raise as_error(lines)
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the container and the attempt's folder."""
@@ -112,26 +114,35 @@ class DockerBackend:
         return log_of(handle)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
-        """Create and start the container unless it exists; its image is pulled if need be."""
+        """Create and start the container unless it exists, or did; pull its image if need be."""
         from docker.errors import APIError
 
+        if unstarted(handle) is not None:
+            return
+        prepare(handle, request)
         output = self.output(handle)
         if not output.exists():
             output.mkdir(parents=True, mode=0o700)
             os.chown(output, *_user(), follow_symlinks=False)
         with _engine():
             container = self._container(handle)
-            if container is None and not self._pulled(handle, str(request.image)):
-                return
             try:
-                if container is None:
-                    container = self._client.containers.create(**self.wanted(handle, request))
-                if container.status == "created":
+                container = self._begun(handle, request) if container is None else container
+                if container is not None and container.status == "created":
                     container.start()
             except APIError as error:
                 if error.is_server_error() or error.status_code == HTTPStatus.CONFLICT:
                     raise
                 _keep(handle, Ending.UNSTARTABLE, error)
+
+    def _begun(self, handle: Mapping[str, Any], request: Request) -> Container | None:
+        """Create the container; None, with the end on record, if it cannot be, or was before."""
+        if not self._pulled(handle, str(request.image)):
+            return None
+        create = partial(self._client.containers.create, **self.wanted(handle, request))
+        with suppress(Vanished):
+            return begin(handle, "container", create, _is_refusal)
+        return None
 
     def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
         """Describe the container, as `docker.containers.create` takes it."""
@@ -146,7 +157,8 @@ class DockerBackend:
             "command": list(request.args) or None,
             "environment": dict(request.env) | {"HOME": _HOME},
             "labels": {f"{_LABEL}{name}": value for name, value in request.labels.items()}
-            | {_OWNER: handle["store"], _TIMEOUT: str(request.timeout_s)},
+            | {_OWNER: handle["store"], _TIMEOUT: str(request.timeout_s)}
+            | {_GRACE: str(request.stop_grace_s or _STOP_S)},
             "volumes": _volumes(output, request.resume_from),
             "mounts": [Mount(_XCOM, output, type="bind")] if request.returns else [],
             "log_config": LogConfig(type=LogConfig.types.JSON, config=_LOG),
@@ -178,7 +190,7 @@ class DockerBackend:
         yield self._too_large(handle) or found
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
-        """Give the Exit, or None while the container runs; past a limit it is killed."""
+        """Give the Exit, or None while it runs; one that is late is asked to end, then killed."""
         kept = unstarted(handle)
         if kept is not None:
             return kept
@@ -186,11 +198,14 @@ class DockerBackend:
             container = self._container(handle)
             if container is None:
                 return Exit(Ending.LOST, detail="its container is gone")
-            timeout_s = float(container.labels[_TIMEOUT])
-            end, large = exit_of(container.attrs["State"], timeout_s), self._too_large(handle)
-            running = container.attrs["State"]["Status"] == "running"
-            if running and (large or _age_s(container.attrs["State"]) > timeout_s):
-                container.kill()
+            state, timeout_s = container.attrs["State"], float(container.labels[_TIMEOUT])
+            asked = _asked(handle).exists()
+            end, large = exit_of(state, timeout_s, asked=asked), self._too_large(handle)
+            if state["Status"] == "running" and (large or self._is_late(state, timeout_s)):
+                if not large and self._asked_now(handle):
+                    container.kill("SIGTERM")
+                elif large or self._is_late(state, timeout_s + _grace_s(container)):
+                    container.kill()
         return end and (large or end)
 
     def fetch(self, handle: Mapping[str, Any], *, follow: bool = False) -> None:
@@ -208,6 +223,14 @@ class DockerBackend:
                     if size > MAX_LOG_BYTES:
                         return
 
+    def usage(self, handle: Mapping[str, Any]) -> Usage | None:
+        """Say what a running container uses; None if none runs."""
+        with _engine():
+            container = self._container(handle)
+            if container is None or container.status != "running":
+                return None
+            return usage_of(container.stats(stream=False, one_shot=True))
+
     def release(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the container goes on until its retry, its end, or its timeout."""
 
@@ -223,7 +246,8 @@ class DockerBackend:
         with _engine():
             container = self._container(handle)
             if container is not None:
-                container.stop(timeout=_STOP_S)
+                self._asked_now(handle)
+                container.stop(timeout=math.ceil(_grace_s(container)))
 
     def found(self, store: str) -> Iterator[Found]:
         """Give the attempts that have a container."""
@@ -244,9 +268,28 @@ class DockerBackend:
             if container is not None:
                 container.remove(force=True)
 
+    def _asked_now(self, handle: Mapping[str, Any]) -> bool:
+        """Ask a trial to stop, by the file in its output; say whether nobody has before."""
+        if not handle["folder"] or _asked(handle).exists():
+            return False
+        ask_to_stop(Path(handle["folder"]))
+        with suppress(OSError):
+            _asked(handle).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _asked(handle).touch()
+        return True
+
     def _too_large(self, handle: Mapping[str, Any]) -> Exit | None:
         log = self.log(handle)
         return log_too_large(log.stat().st_size) if log.exists() else None
+
+    def _is_late(self, state: Mapping[str, Any], timeout_s: float) -> bool:
+        """Say whether a container runs for too long; the engine's clock has told when it began.
+
+        It is asked only when ours says so, which may be wrong or have been stepped.
+        """
+        if _age_s(state) <= timeout_s:
+            return False
+        return _age_s(state, datetime.fromisoformat(self._client.info()["SystemTime"])) > timeout_s
 
     @cached_property
     def _client(self) -> DockerClient:
@@ -283,23 +326,48 @@ class DockerBackend:
         return True
 
 
-def exit_of(state: Mapping[str, Any], timeout_s: float) -> Exit | None:
-    """Read the `State` of an inspected container; None while it runs."""
+def usage_of(stats: Mapping[str, Any]) -> Usage:
+    """Read the engine's figures of a container, without files that it keeps in memory only."""
+    memory = stats.get("memory_stats") or {}
+    kept = (memory.get("stats") or {}).get("inactive_file", 0)
+    cpu_ns = ((stats.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage", 0)
+    return Usage(max(0, memory.get("usage", 0) - kept), cpu_ns / 1e9)
+
+
+def exit_of(state: Mapping[str, Any], timeout_s: float, *, asked: bool = False) -> Exit | None:
+    """Read the `State` of an inspected container, perhaps `asked` to end; None while it runs."""
     if state["Status"] not in ("exited", "dead"):
         return None
     code = state["ExitCode"]
     if state["OOMKilled"] and code:
         return Exit(Ending.OUT_OF_MEMORY, code, "over its memory limit")
-    if code == _KILLED and _age_s(state) >= timeout_s:
+    if (asked or code in _SIGNALLED) and _age_s(state) >= timeout_s:
         return Exit(Ending.TIMEOUT, code, f"still running after {timeout_s:g} s")
     return Exit(Ending.EXITED, code, state.get("Error", ""))
 
 
-def _age_s(state: Mapping[str, Any]) -> float:
+def _age_s(state: Mapping[str, Any], now: datetime | None = None) -> float:
     """Give how long a container has run, or ran."""
     began = datetime.fromisoformat(state["StartedAt"])
     ended = datetime.fromisoformat(state["FinishedAt"])
-    return ((ended if ended > began else datetime.now(UTC)) - began).total_seconds()
+    return ((ended if ended > began else now or datetime.now(UTC)) - began).total_seconds()
+
+
+def _asked(handle: Mapping[str, Any]) -> Path:
+    """Give the file that is there once a trial has been asked to end."""
+    return Path(handle["folder"]) / "stopping"
+
+
+def _grace_s(container: Container) -> float:
+    """Give how long a container has to end by itself."""
+    return float(container.labels.get(_GRACE, _STOP_S))
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Say whether an engine answers that it has not made a container."""
+    from docker.errors import APIError
+
+    return isinstance(error, APIError) and error.status_code != HTTPStatus.CONFLICT
 
 
 def _keep(handle: Mapping[str, Any], ending: Ending, error: APIError) -> None:

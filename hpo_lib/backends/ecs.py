@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-from hpo_lib.backends import AttemptName, Found, Remote, Request, Site, check_image, unpinned_image
+from hpo_lib.backends import AttemptName, Found, Remote, Request, Site, unstarted
+from hpo_lib.backends.beginning import Vanished, begin, prepare
 from hpo_lib.backends.ecs_request import (
     CONTAINER,
     NAME,
@@ -25,17 +25,21 @@ from hpo_lib.backends.ecs_request import (
     refusals,
 )
 from hpo_lib.backends.ecs_status import Json, exit_of, goes, no_place, overdue, tagged
+from hpo_lib.backends.images import check_image, unpinned_image
+from hpo_lib.backends.server_time import server_time
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import TransientError
 from hpo_lib.files.artifacts import Offers, write
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse, told
+from hpo_lib.validation import Strict, as_error, parse, told
 
 _ENDED = "hpo: ended"
 _POLL_S, _STOP_S = 2.0, 90.0
 #: Seconds until AWS surely lists a new task, and for which a log that is complete stays quiet.
 _UNSEEN_S, _QUIET_S = 60.0, 2.0
 _LONGEST_NAME = 36
+#: When ECS told of a task, beside what it told.
+_TOLD_AT = "toldAt"
 
 
 class Stream(NamedTuple):
@@ -81,7 +85,7 @@ class EcsBackend(Remote):
         if options.task_definition is None:
             lines = told(check_image, trial, self.rules.images) + lines
         if lines:
-            raise SpecError("\n".join(lines))
+            raise as_error(lines)
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Give the task's `startedBy`, its cluster, and the folder of its log."""
@@ -112,15 +116,21 @@ class EcsBackend(Remote):
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Run the task unless it was run before."""
-        with service():
-            if self.task(handle) is not None:
+        prepare(handle, request)
+        with service(), suppress(Vanished):
+            if self.started(handle) is not None:
                 return
             wanted = self.wanted(handle, request)
             arn = self.defined(wanted)["taskDefinitionArn"]
-            answer = self.ecs.run_task(**(wanted.run | {"taskDefinition": arn}))
+            run = partial(self._run, wanted.run | {"taskDefinition": arn})
+            self.keep(handle, begin(handle, "ECS task", run, is_refusal))
+
+    def _run(self, asked: Json) -> str:
+        """Run a task and give its ARN; TransientError if there is no place for it."""
+        answer = self.ecs.run_task(**asked)
         if answer["failures"]:
             raise TransientError(f"ecs: {no_place(answer['failures']).detail}")
-        self.keep(handle, answer["tasks"][0]["taskArn"])
+        return str(answer["tasks"][0]["taskArn"])
 
     def keep(self, handle: Mapping[str, Any], arn: str) -> None:
         """Note the task that was started, which ECS may take a moment to list."""
@@ -136,12 +146,12 @@ class EcsBackend(Remote):
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the task waits or runs; stop it if either takes too long."""
-        now = datetime.now(UTC)
         with service():
             task = self.task(handle)
             if task is None:
                 gone = Exit(Ending.LOST, detail="ECS has no task of it, or forgot it after an hour")
-                return None if _is_new(handle) else gone
+                return None if _is_new(handle) else unstarted(handle) or gone
+            now = task[_TOLD_AT]
             end, why = exit_of(task, now), overdue(task, now)
             if end is None and why is not None:
                 self._stop(handle, why)
@@ -152,15 +162,26 @@ class EcsBackend(Remote):
         log = self.log(handle)
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with service():
-            task = self.task(handle)
-            stream = task and stream_of(self._definition(task["taskDefinitionArn"]), handle)
-            if not task or not stream:
+            stream = self._stream(handle)
+            if stream is None:
                 return
-            name = f"{stream.prefix}/{handle['container']}/{task['taskArn'].split('/')[-1]}"
             part = log.with_suffix(".part")
             with part.open("w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in self._printed(stream.group, name))
+                file.writelines(f"{line}\n" for line in self._printed(*stream))
         part.replace(log)
+
+    def copying(self, handle: Mapping[str, Any]) -> Iterator[None]:
+        """Write, at each step, what has come to CloudWatch of a running task to the log file."""
+        log, stream, token = self.log(handle), None, ""
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        while True:
+            with service():
+                stream = stream or self._stream(handle)
+                while stream and (page := self._page(*stream, token))["nextForwardToken"] != token:
+                    with log.open("a" if token else "w", encoding="utf-8") as file:
+                        file.writelines(f"{event['message']}\n" for event in page["events"])
+                    token = page["nextForwardToken"]
+            yield
 
     def release(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the task goes on until its retry or its end."""
@@ -199,6 +220,12 @@ class EcsBackend(Remote):
     def task(self, handle: Mapping[str, Any]) -> Json | None:
         """Read the attempt's task, the first if there are several."""
         return min(self._tasks(handle), key=lambda task: task["createdAt"], default=None)
+
+    def started(self, handle: Mapping[str, Any]) -> str | None:
+        """Give the ARN of the attempt's task, also of one so new that ECS may not list it yet."""
+        if (task := self.task(handle)) is not None:
+            return str(task["taskArn"])
+        return _noted(handle)[0] if _is_new(handle) else None
 
     @cached_property
     def ecs(self) -> Any:
@@ -240,7 +267,8 @@ class EcsBackend(Remote):
         if not arns:
             return []
         answer = self.ecs.describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])
-        return list(answer["tasks"])
+        told_at = server_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
+        return [{**task, _TOLD_AT: told_at} for task in answer["tasks"]]
 
     def _definition(self, name: str) -> Json:
         found: Json = self.ecs.describe_task_definition(taskDefinition=name)["taskDefinition"]
@@ -261,6 +289,15 @@ class EcsBackend(Remote):
     def _stop(self, handle: Mapping[str, Any], why: str) -> None:
         for task in filter(goes, self._tasks(handle)):
             self.ecs.stop_task(cluster=handle["cluster"], task=task["taskArn"], reason=why)
+
+    def _stream(self, handle: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Give group and name of the stream with an attempt's output; None if there is none."""
+        task = self.task(handle)
+        found = task and stream_of(self._definition(task["taskDefinitionArn"]), handle)
+        if not task or not found:
+            return None
+        name = f"{found.prefix}/{handle['container']}/{task['taskArn'].split('/')[-1]}"
+        return found.group, name
 
     def _printed(self, group: str, stream: str) -> Iterator[str]:
         """Give a stream's lines until nothing has come for a moment: the last ones come late."""
@@ -323,6 +360,13 @@ def _noted(handle: Mapping[str, Any]) -> list[str]:
 def _is_new(handle: Mapping[str, Any]) -> bool:
     """Say whether a task was started so lately that ECS may not know it yet."""
     return bool(_noted(handle)) and time.time() - _note(handle).stat().st_mtime < _UNSEEN_S
+
+
+def is_refusal(error: Exception) -> bool:
+    """Say whether ECS answers that it has not run a task."""
+    from botocore.exceptions import ClientError
+
+    return isinstance(error, ClientError | TransientError)
 
 
 @contextmanager

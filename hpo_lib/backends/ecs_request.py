@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from hpo_lib.backends import IMAGES, Request
+from hpo_lib.backends import Request
+from hpo_lib.backends.images import IMAGES
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import variables
 from hpo_lib.spec.trial_section import TrialSpec
@@ -23,6 +24,8 @@ OWNER, NAME = f"{TAG}store", f"{TAG}container"
 TIMEOUT, START = f"{TAG}timeout-s", f"{TAG}start-timeout-s"
 _PREFIX = "hpo"
 _MIB, _UNITS, _LEAST_MIB = 2**20, 1_024, 128
+#: What Fargate gives a container at least to end by itself.
+_LEAST_STOP_S = 2
 
 Kind = Literal["FARGATE", "EC2"]
 
@@ -200,6 +203,7 @@ def definition(
     }
     container |= {"entryPoint": list(request.command)} if request.command else {}
     container |= {"command": list(request.args)} if request.args else {}
+    container |= _stop_timeout(request)
     container |= {} if "memory" in container else {"memoryReservation": _LEAST_MIB}
     fargate = kind == "FARGATE"
     made = {
@@ -264,6 +268,8 @@ def _named_refusals(trial: TrialSpec, options: EcsOptions) -> Iterator[str]:
     """Say what a trial asks for although its named definition decides it."""
     if options.task_definition is None:
         return
+    if trial.stop_grace is not None:
+        yield f"trial.stop_grace: the task definition has its own, got {trial.stop_grace}"
     if trial.image is not None:
         yield f"trial.image: the task definition names its own, got {trial.image}"
     for name in ("secrets", "log_group"):
@@ -309,6 +315,12 @@ def _told(request: Request) -> dict[str, Any]:
     found = {"cpu": cpu, "memory": memory, "resourceRequirements": gpu}
     env = [{"name": name, "value": value} for name, value in request.env.items()]
     return {"environment": env} | {name: value for name, value in found.items() if value}
+
+
+def _stop_timeout(request: Request) -> dict[str, int]:
+    if request.stop_grace_s is None:
+        return {}
+    return {"stopTimeout": max(_LEAST_STOP_S, math.ceil(request.stop_grace_s))}
 
 
 def _fargate_size(request: Request) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
@@ -24,23 +23,21 @@ from hpo_lib.backends import (
     Request,
     Site,
     bring,
-    images_within,
     keep_unstarted,
-    unpinned_image,
     unstarted,
-    wrong_image,
 )
+from hpo_lib.backends.beginning import Vanished, begin, prepare
+from hpo_lib.backends.images import images_within, unpinned_image, wrong_image
 from hpo_lib.backends.job_rights import (
     JobRules,
     incomplete,
     refused_fields,
     unused,
 )
-from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_logs import PodLogs, followed, joined
 from hpo_lib.backends.pod_rights import KubernetesRules
 from hpo_lib.backends.pod_status import refused, returned
 from hpo_lib.backends.pods import (
-    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
@@ -49,12 +46,17 @@ from hpo_lib.backends.pods import (
     TIMEOUT,
     Json,
     containers,
+    grace_s,
+    is_refusal,
     longest_s,
     merged,
+    now_of,
     resources,
     safe,
     server,
     spread,
+    told_grace,
+    with_grace,
 )
 from hpo_lib.backends.resource import (
     DEFAULTS,
@@ -70,15 +72,15 @@ from hpo_lib.backends.resource import (
     with_templates,
 )
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import TransientError
 from hpo_lib.files.artifacts import Offers
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse
+from hpo_lib.validation import Strict, as_error, parse
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, CustomObjectsApi
 
-_POLL_S, _STOP_S = 1.0, 60.0
+_POLL_S, _STOP_S = 1.0, 90.0
 #: Controllers append to the name: `-worker-0`, five letters.
 _LONGEST_NAME = 48
 
@@ -121,7 +123,7 @@ class JobBackend(Remote):
             found = wrong_image(trial.image, self.rules.images)
             lines += [f"trial.image: {words}" for words in found]
         if lines:
-            raise SpecError("\n".join(dict.fromkeys(lines)))
+            raise as_error(lines)
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the resource, its kind and namespace, and the folder of its log."""
@@ -148,7 +150,7 @@ class JobBackend(Remote):
             PRIMARY: options.primary.model_dump_json(),
             TIMEOUT: str(request.timeout_s),
             START: str(request.start_timeout_s),
-        }
+        } | told_grace(request)
         api, _, kind = handle["kind"].rpartition("/")
         names = {"name": handle["job"], "namespace": handle["namespace"]}
         own = {
@@ -162,11 +164,12 @@ class JobBackend(Remote):
         return merged(DEFAULTS.get(handle["kind"], {}), made, own)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
-        """Create the resource unless it exists, or was refused before."""
+        """Create the resource unless it exists, existed before, or was refused before."""
         from kubernetes.client.exceptions import ApiException
 
         if unstarted(handle) is not None:
             return
+        prepare(handle, request)
         with server():
             if self._plural(handle["kind"]) is None:
                 why = f"this cluster has no kind {handle['kind']}"
@@ -174,10 +177,12 @@ class JobBackend(Remote):
                 return
             if self._resource(handle) is not None:
                 return
+            wanted, place = self.wanted(handle, request), self._path(handle)
+            create = partial(self._objects.create_namespaced_custom_object, *place, wanted)
             try:
-                self._objects.create_namespaced_custom_object(
-                    *self._path(handle), self.wanted(handle, request)
-                )
+                begin(handle, "resource", create, is_refusal)
+            except Vanished:
+                return
             except ApiException as error:
                 end = refused(error.status, error.body)
                 if end is None:
@@ -191,6 +196,10 @@ class JobBackend(Remote):
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
         """Give the Exit, or None while the resource neither succeeds nor fails."""
         return PodLogs.of(handle).end or self._look(handle)[0]
+
+    def copying(self, handle: Mapping[str, Any]) -> Iterator[None]:
+        """Join, at each step, what has come of the running primary pods' logs."""
+        return joined(PodLogs.of(handle), self.log(handle), lambda: self._resource(handle))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
         """Join what the primary pods have printed, and bring what the first of them returned."""
@@ -206,8 +215,10 @@ class JobBackend(Remote):
 
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the resource with its pods, without waiting; these get a moment to end."""
+        with server():
+            moment_s = grace_s(self._resource(handle))
         self.discard(handle)
-        self._delete_pods(handle, GRACE_S)
+        self._delete_pods(handle, moment_s)
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the resource and its pods and wait until they are gone; by force if need be."""
@@ -264,7 +275,8 @@ class JobBackend(Remote):
                 "containers": [
                     {"name": name, "env": env} | (told if name == main else {}) for name in names
                 ],
-            },
+            }
+            | with_grace(request),
         }
         gpu = self.rules.gpu_resources[0] if self.rules.gpu_resources else ""
         open_ones = [
@@ -285,7 +297,7 @@ class JobBackend(Remote):
             resource, pods = self._resource(handle), self._pods(handle)
         if resource is None:
             return Exit(Ending.LOST, detail="its resource is gone: somebody has deleted it"), []
-        return end_of(resource, pods, datetime.now(UTC)), primary(resource, pods)
+        return end_of(resource, pods, now_of(self.client)), primary(resource, pods)
 
     def _resource(self, handle: Mapping[str, Any]) -> Json | None:
         """Read the attempt's resource; TransientError if that name is somebody else's."""

@@ -61,12 +61,17 @@ _ANYWHERE = frozenset(
         *("restartPolicy", "workingDir"),
     }
 )
-#: Words that Kubernetes' models of a pod do not have at their top, and that mean a right.
+#: Kubernetes' models whose fields mean a right.
+_RIGHTS = (
+    *("V1PodSpec", "V1Container", "V1Volume", "V1EnvVarSource"),
+    *("V1PodSecurityContext", "V1SecurityContext"),
+)
+#: Words besides those of these models that mean a right.
 _FURTHER = frozenset(
     {
-        *("annotations", "claimName", "configMapKeyRef", "configMapRef", "finalizers", "labels"),
-        *("ownerReferences", "priorityClass", "privileged", "secretKeyRef", "secretName"),
-        *("secretRef", "volumeClaimTemplate", "volumeClaimTemplates"),
+        *("annotations", "claimName", "configMapRef", "finalizers", "hostIP", "hostPort", "labels"),
+        *("ownerReferences", "priorityClass", "secretName", "secretRef"),
+        *("volumeClaimTemplate", "volumeClaimTemplates"),
     }
 )
 
@@ -127,7 +132,7 @@ def _beside(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> Iter
 @cache
 def _of_pods() -> frozenset[str]:
     """Give the words that belong into a pod template, where they are checked."""
-    known = (name for kind in ("V1PodSpec", "V1Container", "V1Volume") for name in fields(kind))
+    known = (name for kind in _RIGHTS for name in fields(kind))
     return _FURTHER | (frozenset(known) - _ANYWHERE)
 
 

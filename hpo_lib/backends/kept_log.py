@@ -36,11 +36,15 @@ _When = tuple[datetime, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The last line that is kept: how it begins, its bytes so far, and whether that is all."""
+    """The last line that is kept: how it begins, its bytes so far, and whether that is all.
+
+    `alike` lines of the same moment that begin like it stand shortly before it.
+    """
 
     head: bytes
     size: int
     whole: bool
+    alike: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +164,24 @@ def news(kept: Kept, log: Heads, began: datetime | None, read: datetime) -> Iter
 
 
 def _passed(mark: Mark, log: Heads) -> bytes:
-    """Pass over all of a log that is kept; give MISSING if the last line that is, is not in it."""
-    kept = when(mark.head)
-    while head := log.head(max(_WIDTH, len(mark.head))):
+    """Pass over all of a log that is kept; give MISSING if the last line that is, is not in it.
+
+    A log that is empty now has lost what is kept, and who knows what after it; unless it broke off
+    at once, which the next reading mends, as a gap at the end is taken back.
+    """
+    gap = MISSING if mark.whole else b"\n" + MISSING
+    kept, alike, least = when(mark.head), mark.alike, max(_WIDTH, len(mark.head))
+    if not log.head(least):
+        return MISSING if mark.whole else b""
+    while head := log.head(least):
         if head.startswith(mark.head):
-            log.drop(mark.size)
-            return b""
+            if alike == 0:
+                log.drop(mark.size)
+                return b""
+            alike -= 1
         found = when(head)
         if found is not None and kept is not None and found > kept:
-            return MISSING if mark.whole else b"\n" + MISSING
+            return gap
         log.drop_line()
     return b""
 
@@ -240,8 +253,11 @@ def _last_line(file: Path) -> Mark | None:
         begin = _begin_of_line(kept, size - 1)
         kept.seek(size - 1)
         whole = kept.read(1) == b"\n"
-        kept.seek(begin)
-        return Mark(kept.read(min(size - begin, _HEAD)), size - begin, whole)
+        kept.seek(max(0, begin - _BLOCK))
+        before = kept.read(begin - kept.tell()).split(b"\n")
+        head = kept.read(min(size - begin, _HEAD))
+        alike = sum((line + b"\n").startswith(head) for line in before)
+        return Mark(head, size - begin, whole, alike)
 
 
 def _begin_of_line(kept: IO[bytes], at: int) -> int:

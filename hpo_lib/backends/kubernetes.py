@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property, partial
 from http import HTTPStatus
 from pathlib import Path
@@ -13,23 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
-from hpo_lib.backends import (
-    RETURNED,
-    AttemptName,
-    Found,
-    Remote,
-    Request,
-    Site,
-    bring,
-    check_image,
-    unpinned_image,
-)
-from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends import RETURNED, AttemptName, Found, Remote, Request, Site, bring, unstarted
+from hpo_lib.backends.beginning import Vanished, begin, prepare
+from hpo_lib.backends.images import check_image, unpinned_image
+from hpo_lib.backends.pod_logs import PodLogs, followed, joined
 from hpo_lib.backends.pod_rights import KubernetesRules, refusals
 from hpo_lib.backends.pod_status import exit_of, returned
 from hpo_lib.backends.pods import (
     CONTAINER,
-    GRACE_S,
     JOB,
     LABEL,
     OUTPUT,
@@ -38,24 +29,29 @@ from hpo_lib.backends.pods import (
     TIMEOUT,
     Json,
     deadline_s,
+    grace_s,
+    is_refusal,
     longest_s,
     merged,
+    now_of,
     resources,
     safe,
     server,
     state_of,
+    told_grace,
+    with_grace,
 )
 from hpo_lib.backends.resource import as_text
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.files.artifacts import Offers
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse, told
+from hpo_lib.validation import Strict, as_error, parse, told
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, V1Pod
 
-_POLL_S, _STOP_S = 1.0, 60.0
+_POLL_S, _STOP_S = 1.0, 90.0
 _LONGEST_NAME = 63
 
 
@@ -112,7 +108,7 @@ class KubernetesBackend(Remote):
         try:
             options = parse(KubernetesOptions, trial.options, at="trial.options")
         except SpecError as error:
-            raise SpecError("\n".join([*lines, str(error)])) from None
+            raise as_error([*lines, *str(error).split("\n")]) from None
         lines += (f"trial.options: {line}" for line in refusals(asked(options), self.rules))
         if options.gpu_resource not in self.rules.gpu_resources:
             lines.append(
@@ -120,7 +116,7 @@ class KubernetesBackend(Remote):
                 f"{', '.join(self.rules.gpu_resources)}, got {options.gpu_resource}"
             )
         if lines:
-            raise SpecError("\n".join(lines))
+            raise as_error(lines)
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
         """Name the pod, its namespace, and the folder of its log."""
@@ -136,10 +132,18 @@ class KubernetesBackend(Remote):
         return merged(base, self.rules.pod_template, kind)
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
-        """Create the pod unless it exists."""
-        with server():
+        """Create the pod unless it exists, or existed before."""
+        prepare(handle, request)
+        wanted = self.wanted(handle, request)
+        with server(), suppress(Vanished):
             if self.pod(handle) is None:
-                self.client.create_namespaced_pod(handle["namespace"], self.wanted(handle, request))
+                self.begin(
+                    handle, lambda: self.client.create_namespaced_pod(handle["namespace"], wanted)
+                )
+
+    def begin(self, handle: Mapping[str, Any], create: Callable[[], V1Pod]) -> V1Pod:
+        """Have the pod created, which is not there; Vanished if it was to be."""
+        return begin(handle, "pod", create, is_refusal)
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the pod's lines as they come, and last the Exit."""
@@ -153,6 +157,10 @@ class KubernetesBackend(Remote):
         """Count a pod's time from now on, as `poll` does, without reading it again."""
         with server():
             self._time(handle, self._ours(handle, found))
+
+    def copying(self, handle: Mapping[str, Any]) -> Iterator[None]:
+        """Write, at each step, what has come of the running container's log to the log file."""
+        return joined(PodLogs.of(handle), self.log(handle), lambda: self.pod(handle))
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
         """Write what the container has printed to the log file, and bring what it has returned."""
@@ -171,7 +179,7 @@ class KubernetesBackend(Remote):
     def end(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod, without waiting; it gets a moment to end by itself."""
         with server():
-            self._delete(handle, grace_period_seconds=GRACE_S)
+            self._delete(handle, grace_period_seconds=grace_s(self.pod(handle)))
 
     def stop(self, handle: Mapping[str, Any]) -> None:
         """Delete the pod and wait until it is gone; by force if it takes too long."""
@@ -217,10 +225,12 @@ class KubernetesBackend(Remote):
         with server():
             pod = self.pod(handle)
             if pod is None:
-                return Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was"), []
+                gone = Exit(Ending.LOST, detail="its pod is gone: deleted, or its node was")
+                return unstarted(handle) or gone, []
             self._time(handle, pod)
+            now = now_of(self.client)
         begun = {"running", "terminated"} & set(state_of(pod, CONTAINER))
-        return exit_of(pod, datetime.now(UTC)), [(pod, CONTAINER)] if begun else []
+        return exit_of(pod, now), [(pod, CONTAINER)] if begun else []
 
     def _ours(self, handle: Mapping[str, Any], found: V1Pod) -> Json:
         pod: Json = self.client.api_client.sanitize_for_serialization(found)
@@ -280,13 +290,15 @@ class KubernetesBackend(Remote):
                 "annotations": {
                     START: str(request.start_timeout_s),
                     TIMEOUT: str(request.timeout_s),
-                },
+                }
+                | told_grace(request),
             },
             "spec": {
                 "restartPolicy": "Never",
                 "activeDeadlineSeconds": longest_s(request),
                 "containers": [container],
-            },
+            }
+            | with_grace(request),
         }
 
 

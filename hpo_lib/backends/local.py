@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +19,37 @@ from typing import Any, ClassVar, Self
 from hpo_lib.backends import (
     AttemptName,
     Found,
-    NoOptions,
     Request,
     Site,
     cgroup,
+    local_fork,
     local_guard,
     local_processes,
     log_of,
 )
 from hpo_lib.backends.inherited import LocalRules, environment
+from hpo_lib.backends.local_places import interpreter, strayed
 from hpo_lib.backends.trial_user import TrialUser
+from hpo_lib.backends.usage import Usage
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.errors import TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.files.places import reaching
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Strict, parse, told
+from hpo_lib.validation import Strict, as_error, parse, told
 
 _POLL_S, _FIRST_POLL_S = 0.2, 0.02
 _START_S = 60.0
 _STOP_S = 30.0
 _TAIL = 1 << 14
+#: -P: modules beside that file must not shadow others of the same name.
+_GUARD = (sys.executable, "-P", local_guard.__file__)
+
+
+class LocalOptions(Strict):
+    """`trial.options`: `fork` lets a process that has imported its libraries fork a program."""
+
+    fork: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,11 @@ class LocalBackend:
     `workdir` is where commands run, `path` is put before PATH (so that `python` is the trial's),
     `grace_s` is how long an attempt may run without an Airflow task looking after it, `release_s`
     how long after its task has let go of it. `rules` are the operator's for all local trials.
+    Below `roots`, and `workdir`, a conf may have its programs run.
     """
 
     keeps_output: ClassVar[bool] = True
-    Options: ClassVar[type[Strict]] = NoOptions
+    Options: ClassVar[type[Strict]] = LocalOptions
 
     home: Path
     workdir: Path
@@ -63,12 +73,13 @@ class LocalBackend:
     grace_s: float = 600.0
     release_s: float = 30.0
     rules: LocalRules = field(default_factory=LocalRules)
+    roots: Sequence[Path] = ()
 
     @classmethod
     def at(cls, site: Site) -> Self:
         """Build it from the installation's folders, times and rules."""
         rules = site.rules("local", LocalRules)
-        return cls(site.home, site.workdir, site.path, site.grace_s, rules=rules)
+        return cls(site.home, site.workdir, site.path, site.grace_s, rules=rules, roots=site.roots)
 
     @classmethod
     def unpinned(cls, trial: TrialSpec) -> None:
@@ -83,13 +94,15 @@ class LocalBackend:
                 lines.append(f"trial.{where}: backend local runs processes, it takes no {name}")
         if trial.spot:
             lines.append("trial.spot: backend local has none")
-        lines += told(lambda: parse(NoOptions, trial.options, at="trial.options"))
+        lines += strayed(trial, self.workdir, self.roots)
+        lines += told(lambda: parse(LocalOptions, trial.options, at="trial.options"))
         if lines:
-            raise SpecError("\n".join(lines))
+            raise as_error(lines)
 
     def handle(self, name: AttemptName) -> dict[str, Any]:
-        """Name the attempt's folder and this host."""
-        return {"host": socket.gethostname(), "folder": str(name.folder(self.home))}
+        """Name the attempt's folder and this host, and where its programs are looked for first."""
+        place = {"host": socket.gethostname(), "folder": str(name.folder(self.home))}
+        return place | ({"path": self.path} if self.path else {})
 
     def output(self, handle: Mapping[str, Any]) -> Path:
         """Give the folder that the trial knows as HPO_OUTPUT."""
@@ -98,6 +111,30 @@ class LocalBackend:
     def log(self, handle: Mapping[str, Any]) -> Path:
         """Give the file with everything the attempt printed."""
         return log_of(handle)
+
+    def wanted(self, handle: Mapping[str, Any], request: Request) -> dict[str, Any]:
+        """Say what the guard is told to run: command, environment, folder, limits and user."""
+        folder, path, first = _folder(handle), self.path, request.command[0]
+        if request.python is not None:
+            python = interpreter(request.python, self.workdir)
+            first = python if first == request.python else first
+            path = os.pathsep.join(filter(None, [python.rpartition("/")[0], path]))
+        env = environment(os.environ, path, self.rules.environment) | dict(request.env)
+        env[local_processes.MARK] = str(folder)
+        found = shutil.which(first, path=env["PATH"]) or first
+        command = [found, *request.command[1:], *request.args]
+        cwd = str(self.workdir / (request.dir or ""))
+        program = {"command": command, "env": env, "cwd": cwd}
+        if self._user is not None:
+            program = self._as_user(self._user, folder, command, env, cwd)
+        return program | {
+            "cgroup": None if (group := cgroup.place(folder)) is None else str(group),
+            "timeout_s": request.timeout_s,
+            "stop_grace_s": request.stop_grace_s,
+            "memory_bytes": request.memory_bytes,
+            "grace_s": self.grace_s,
+            "release_s": self.release_s,
+        }
 
     def submit(self, handle: Mapping[str, Any], request: Request) -> None:
         """Start a guard unless one was started before; TransientError if it does not come up.
@@ -119,9 +156,13 @@ class LocalBackend:
                 os.mkfifo(folder / "printed", 0o600)
             if self._user is not None:
                 self._user.open(self.home, folder)
-            local_guard.write(folder / "request.json", self._guarded(folder, request))
-            guard = _start_guard(folder, environment(os.environ, self.path) | _marks(os.environ))
-        _wait_for_start(folder, guard)
+            program = self.wanted(handle, request)
+            local_guard.write(folder / "request.json", program)
+        env = environment(os.environ, self.path) | _marks(os.environ)
+        if self._may_fork(request) and local_fork.begin(folder, program, _GUARD, env):
+            _wait_while_locked(folder)
+        if not (folder / "started").exists():
+            _wait_for_start(folder, _start_guard(folder, env))
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
@@ -143,13 +184,20 @@ class LocalBackend:
         folder = _folder(handle)
         if not _is_seen(handle):
             return Exit(Ending.LOST, detail=f"its worker was {handle['host']}, this is another")
-        alive = _is_locked(folder / "guard.lock")
+        alive = local_processes.is_locked(folder / "guard.lock")
         if (end := _end_of(folder)) is not None:
             return end
         if alive:
             return None
         self._end(folder)
         return Exit(Ending.LOST, detail=_lost(folder))
+
+    def usage(self, handle: Mapping[str, Any]) -> Usage | None:
+        """Say what an attempt uses now, and has used when it has ended; None if nobody knows."""
+        found = _written_end(_folder(handle))
+        if found is not None:
+            return Usage(int(found.get("largest_bytes", 0)), float(found.get("cpu_s", 0.0)))
+        return local_processes.usage(_folder(handle) / "started")
 
     def fetch(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: the guard writes the log here."""
@@ -168,7 +216,7 @@ class LocalBackend:
         if not folder.exists():
             return
         _ask(handle, "stop")
-        end = time.monotonic() + _STOP_S
+        end = time.monotonic() + _STOP_S + _grace_s(folder)
         while self.poll(handle) is None and time.monotonic() < end:
             time.sleep(_POLL_S / 4)
         self._end(folder)
@@ -182,33 +230,21 @@ class LocalBackend:
     def discard(self, handle: Mapping[str, Any]) -> None:
         """Do nothing: an ended attempt leaves only files."""
 
-    def _guarded(self, folder: Path, request: Request) -> dict[str, Any]:
-        inherited = environment(os.environ, self.path, self.rules.environment)
-        env = inherited | dict(request.env)
-        env[local_processes.MARK] = str(folder)
-        command = [_which(request.command[0], env["PATH"]), *request.command[1:], *request.args]
-        program = {"command": command, "env": env, "cwd": str(self.workdir)}
-        if self._user is not None:
-            program = self._as_user(self._user, folder, command, env)
-        return program | {
-            "cgroup": None if (group := cgroup.place(folder)) is None else str(group),
-            "timeout_s": request.timeout_s,
-            "memory_bytes": request.memory_bytes,
-            "grace_s": self.grace_s,
-            "release_s": self.release_s,
-        }
-
     @property
     def _user(self) -> TrialUser | None:
         return self.rules.trial_user
 
+    def _may_fork(self, request: Request) -> bool:
+        """Say whether a template may begin an attempt: not as another user, and only if told so."""
+        return self._user is None and bool(request.options.get("fork", False))
+
     def _as_user(
-        self, user: TrialUser, folder: Path, command: list[str], env: Mapping[str, str]
+        self, user: TrialUser, folder: Path, command: list[str], env: Mapping[str, str], cwd: str
     ) -> dict[str, Any]:
         """Describe the same for a guard that first becomes another user."""
         return {
             "command": user.shell(),
-            "stdin": user.script(command, env, str(self.workdir)),
+            "stdin": user.script(command, env, cwd),
             "become": user.become,
             "env": {"PATH": os.environ.get("PATH", os.defpath), local_processes.MARK: str(folder)},
             "cwd": str(folder),
@@ -258,20 +294,34 @@ def _ask(handle: Mapping[str, Any], what: str) -> None:
             _signal_guard(folder)
 
 
+def _grace_s(folder: Path) -> float:
+    """Read how long a spec lets its trial take to end by itself, 0 if it does not say."""
+    try:
+        return float(json.loads((folder / "request.json").read_text())["stop_grace_s"] or 0)
+    except (OSError, ValueError, KeyError):
+        return 0.0
+
+
 def _signal_guard(folder: Path) -> None:
     """Tell the guard to stop; it is running, for it holds the lock of its folder."""
-    if _is_locked(folder / "guard.lock"):
+    if local_processes.is_locked(folder / "guard.lock"):
         os.kill(int(json.loads((folder / "started").read_text())["pid"]), signal.SIGTERM)
 
 
 def _end_of(folder: Path) -> Exit | None:
     """Read how an attempt ended; None while its end is not written."""
-    try:
-        found = json.loads((folder / "exit.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    found = _written_end(folder)
+    if found is None:
         return None
     told = "; ".join(filter(None, [found["detail"], found.get("remark", "")]))
     return Exit(Ending(found["ending"]), found["code"], told)
+
+
+def _written_end(folder: Path) -> Any:
+    try:
+        return json.loads((folder / "exit.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def _lost(folder: Path) -> str:
@@ -309,8 +359,7 @@ def _start_guard(folder: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes
     try:
         with (folder / "guard.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own module
-                # -P: modules beside that file must not shadow others of the same name.
-                [sys.executable, "-P", local_guard.__file__, str(folder)],
+                [*_GUARD, str(folder)],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -321,10 +370,19 @@ def _start_guard(folder: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes
         raise TransientError(f"the guard of {folder} could not be started: {error}") from error
 
 
+def _wait_while_locked(folder: Path) -> None:
+    """Wait until a guard that a template has forked is there, or has ended before it was."""
+    end = time.monotonic() + _START_S
+    while not (folder / "started").exists() and time.monotonic() < end:
+        if not local_processes.is_locked(folder / "guard.lock"):
+            return
+        time.sleep(_POLL_S / 10)
+
+
 def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _START_S
     while not (folder / "started").exists():
-        if guard.poll() is not None and not _is_locked(folder / "guard.lock"):
+        if guard.poll() is not None and not local_processes.is_locked(folder / "guard.lock"):
             if (folder / "started").exists():
                 return
             why = os.strerror(guard.returncode) if guard.returncode > 1 else "see guard.log"
@@ -333,19 +391,3 @@ def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
             guard.kill()
             raise TransientError(f"the guard of {folder} did not start within {_START_S:.0f} s")
         time.sleep(_POLL_S / 10)
-
-
-def _which(program: str, path: str) -> str:
-    return shutil.which(program, path=path) or program
-
-
-def _is_locked(path: Path) -> bool:
-    """Say whether a guard holds its lock, which it does exactly while it lives."""
-    if not path.exists():
-        return False
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

@@ -9,6 +9,9 @@ It is two processes. The guard is the child of a keeper, which waits for the gua
 ends what is left: the kernel gives it all that the guard had below it. Where a cgroup can be made,
 the attempt is in one of its own besides, which is killed as a whole.
 
+Where a template (see `local_template`) has forked keeper, guard and trial, it is run by each of the
+first two: as `--keep GUARD FOLDER` and `--guard KEEPER TRIAL SOCKET FOLDER`.
+
 FOLDER holds, written by the task: `request.json`, `heartbeat`, `released` (the task was asked to
 end, and perhaps nobody takes over), `stop`, and `printed`, a pipe; written here: `guard.lock`
 (locked while either process lives), `started`, `log.txt`, and `exit.json`. The disk may fill up
@@ -24,7 +27,10 @@ import fcntl
 import json
 import math
 import os
+import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -69,23 +75,65 @@ def main(folder: Path) -> int:
         return 0
     except OSError as error:
         return error.errno or 1
-    request = json.loads((folder / "request.json").read_text())
+    request = _request(folder)
     group = _make_group(request["cgroup"])
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keeper, guard = os.getpid(), os.fork()
     if guard:
         return _keep(guard, group, request.get("become", ()))
+    return _attend(folder, group, keeper, end, log)
+
+
+def keep_forked(guard: int, folder: Path) -> int:
+    """Keep a guard that a template has forked; its lock is this process's, too."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _keep(guard, _make_group(_request(folder)["cgroup"]), ())
+
+
+def guard_forked(keeper: int, trial: int, telling: int, folder: Path) -> int:
+    """Guard the attempt whose trial a template has forked; it waits for what is told."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forked = _Forked(trial, socket.socket(fileno=telling))
+    try:
+        end, log = _End(folder / "exit.json"), _Log(folder)
+    except OSError as error:
+        return error.errno or 1
+    return _attend(folder, _make_group(_request(folder)["cgroup"]), keeper, end, log, forked)
+
+
+def _request(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "request.json").read_text()))
+
+
+def _attend(
+    folder: Path,
+    group: Path | None,
+    keeper: int,
+    end: _End,
+    log: _Log,
+    forked: _Forked | None = None,
+) -> int:
+    """See the attempt through to its end, as the guard, and write that down."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     stop_asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_asked.append(number))
     try:
-        write(folder / "started", {"pid": os.getpid()})
+        write(folder / "started", {"pid": os.getpid(), "forked": forked is not None})
     except OSError as error:
         return error.errno or 1
+    request = _request(folder)
     watch = _Watch(folder, request, stop_asked, keeper, log)
-    end.tell(_guard(folder, request, group, watch, log) | {"remark": log.close()})
+    found = _guard(folder, request, group, watch, log, forked)
+    end.tell(found | {"remark": log.close()} | _used())
     return 0
+
+
+def _used() -> dict[str, float]:
+    """Give the CPU time of all that ran, and the memory of its largest process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"cpu_s": used.ru_utime + used.ru_stime, "largest_bytes": used.ru_maxrss * 1024}
 
 
 def _keep(guard: int, group: Path | None, become: Sequence[str]) -> int:
@@ -237,11 +285,16 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _guard(
-    folder: Path, request: dict[str, Any], group: Path | None, watch: _Watch, log: _Log
+    folder: Path,
+    request: dict[str, Any],
+    group: Path | None,
+    watch: _Watch,
+    log: _Log,
+    forked: _Forked | None = None,
 ) -> dict[str, Any]:
     kills, become = _kernel_kills(), request.get("become", ())
     try:
-        child = _spawn(request, group, log)
+        child = _spawn(request, group, log) if forked is None else forked.begin(request, group, log)
     except OSError as error:
         what = error.strerror or str(error)
         if error.errno in (errno.EAGAIN, errno.ENOMEM):
@@ -255,7 +308,9 @@ def _guard(
             trouble = watch.trouble()
     finally:
         code = child.poll()
-        _end_all(group, become)
+        if trouble is not None:
+            ask_to_stop(folder)
+        _end_all(group, become, _grace_s(request, trouble))
         _share(folder, become)
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _kernel_kills() > kills:
         detail = "killed by signal 9 while the kernel killed processes for want of memory"
@@ -285,6 +340,39 @@ def _spawn(request: dict[str, Any], group: Path | None, log: _Log) -> subprocess
     return child
 
 
+class _Forked:
+    """The trial to be, if a template has forked it: this guard's child, which waits."""
+
+    def __init__(self, pid: int, telling: socket.socket) -> None:
+        self._pid, self._telling = pid, telling
+        self._code: int | None = None
+
+    def begin(self, request: dict[str, Any], group: Path | None, log: _Log) -> _Forked:
+        """Tell it what to run; OSError if it cannot."""
+        told = {name: request[name] for name in ("command", "env", "cwd")}
+        told["cgroup"] = None if group is None else str(group)
+        with log.open(), self._telling as telling:
+            telling.sendall(json.dumps(told).encode() + b"\n")
+            answer = b"".join(iter(lambda: telling.recv(_CHUNK), b""))
+        trouble = json.loads(answer or b"null")
+        if trouble is not None:
+            raise OSError(trouble[0], os.strerror(trouble[0]), trouble[1])
+        return self
+
+    def poll(self) -> int | None:
+        """Give its exit code, as `Popen` does; None while it runs."""
+        if self._code is None:
+            ended, status = os.waitpid(self._pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if ended else None
+        return self._code
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for its end, but not for long."""
+        ended = os.pidfd_open(self._pid)
+        select.select([ended], [], [], timeout_s)
+        os.close(ended)
+
+
 def _contain(group: Path | None) -> None:
     """Bind this process, the trial to be, to its guard and to its cgroup."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -293,7 +381,7 @@ def _contain(group: Path | None) -> None:
             (group / "cgroup.procs").write_text("0")
 
 
-def _wait(child: subprocess.Popen[bytes]) -> None:
+def _wait(child: subprocess.Popen[bytes] | _Forked) -> None:
     try:
         child.wait(_POLL_S)
     except subprocess.TimeoutExpired:
@@ -313,8 +401,8 @@ class _Watch:
     ) -> None:
         self._folder, self._request, self._stop_asked = folder, request, stop_asked
         self._keeper, self._log = keeper, log
-        self._began = self._beaten = time.monotonic()
-        self._beat = 0.0
+        self._began = self._beaten = self._let_go = time.monotonic()
+        self._beat = self._released = 0.0
 
     def trouble(self) -> tuple[str, str] | None:
         """Give the reason to end the attempt now, or None."""
@@ -333,13 +421,17 @@ class _Watch:
         return self._neglect()
 
     def _neglect(self) -> tuple[str, str] | None:
+        """Look for changes, whatever their times: the clock may have been stepped in between."""
         beat, released = _changed(self._folder / "heartbeat"), _changed(self._folder / "released")
+        now = time.monotonic()
         if beat != self._beat:
-            self._beat, self._beaten = beat, time.monotonic()
-        age_s = time.monotonic() - self._beaten
+            self._beat, self._beaten = beat, now
+        if released != self._released:
+            self._released, self._let_go = released, now
+        age_s = now - self._beaten
         if age_s > self._request["release_s"] and _is_read_only(self._folder):
             return None  # where no heart can beat
-        if released and released >= beat and age_s > self._request["release_s"]:
+        if released and self._let_go >= self._beaten and age_s > self._request["release_s"]:
             return "stopped", "its Airflow task was ended and none has taken over"
         if age_s > self._request["grace_s"]:
             return "abandoned", f"no Airflow task has looked after it for {age_s:.0f} s"
@@ -387,12 +479,31 @@ def _bytes_of(process: psutil.Process, *, shared: bool) -> int:
         return 0
 
 
-def _end_all(group: Path | None, become: Sequence[str]) -> None:
+def ask_to_stop(folder: Path) -> None:
+    """Make the file `stop` in an attempt's output, for which `hpo_lib.runtime.should_stop` looks.
+
+    No link that the trial may have left there is followed.
+    """
+    with suppress(OSError):
+        output = os.open(folder / "output", os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            os.close(os.open("stop", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=output))
+        finally:
+            os.close(output)
+
+
+def _grace_s(request: dict[str, Any], trouble: tuple[str, str] | None) -> float:
+    """Give how long a trial may take to end by itself; not for long what takes up more and more."""
+    grows = trouble is not None and trouble[0] in ("out_of_memory", "log_too_large")
+    return float((not grows and request.get("stop_grace_s")) or _TERM_S)
+
+
+def _end_all(group: Path | None, become: Sequence[str], grace_s: float) -> None:
     """SIGTERM, a moment, SIGKILL: until no descendant is left, orphans of orphans included.
 
     What cannot be killed for _KILL_S is left to the keeper.
     """
-    end = time.monotonic() + _TERM_S
+    end = time.monotonic() + grace_s
     for number in (signal.SIGTERM, signal.SIGCONT):
         _signal_all(number, become)
     while _any_left(group) and time.monotonic() < end:
@@ -515,4 +626,10 @@ def _prctl(option: int, value: int | bytes) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    *numbers, place = sys.argv[1:]
+    if numbers[:1] == ["--keep"]:
+        sys.exit(keep_forked(int(numbers[1]), Path(place)))
+    if numbers[:1] == ["--guard"]:
+        keeper, trial, telling = map(int, numbers[1:])
+        sys.exit(guard_forked(keeper, trial, telling, Path(place)))
+    sys.exit(main(Path(place)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo_lib.backends import cgroup, local_guard
+from hpo_lib.backends.usage import Usage
 
 if TYPE_CHECKING:
     import psutil
@@ -18,6 +21,18 @@ MARK = "HPO_ATTEMPT_DIR"
 _POLL_S = 0.05
 #: How long a keeper has to end what it alone finds, and how long anything is killed again.
 _KEEPER_S, _GIVE_UP_S = 15.0, 30.0
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether a guard holds its lock, which it does exactly while it lives."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def running(home: Path) -> Iterator[tuple[Path, psutil.Process]]:
@@ -34,6 +49,29 @@ def running(home: Path) -> Iterator[tuple[Path, psutil.Process]]:
             continue
         if cgroup.name_of(folder) is not None and folder.parents[3] == home:
             yield folder, process
+
+
+def usage(started: Path) -> Usage | None:
+    """Add up what all below a guard uses, which has written its number; None if it is not there."""
+    import psutil
+
+    try:
+        guard = psutil.Process(int(json.loads(started.read_text())["pid"]))
+        seen = [_used(one) for one in guard.children(recursive=True)]
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return Usage(sum(one.memory_bytes for one in seen), sum(one.cpu_s for one in seen))
+
+
+def _used(process: psutil.Process) -> Usage:
+    import psutil
+
+    try:
+        times = process.cpu_times()
+        ended_s = times.children_user + times.children_system
+        return Usage(process.memory_info().rss, times.user + times.system + ended_s)
+    except psutil.Error:
+        return Usage()
 
 
 def end(folder: Path) -> None:

@@ -180,6 +180,18 @@ def followed(
         time.sleep(_POLL_S)
 
 
+def joined(logs: PodLogs, log: Path, ask: Callable[[], object]) -> Iterator[None]:
+    """Put together, at each step, what somebody else copies from an attempt's running pods.
+
+    `ask` raises an error while the cluster is out of reach: then no line can come.
+    """
+    while True:
+        with server():
+            ask()
+        logs.put_together(log)
+        yield
+
+
 def _opened(client: CoreV1Api, pod: Json, container: str, follow: bool) -> Any:
     """Ask for a container's log with times; None if there is none, or none yet."""
     from kubernetes.client.exceptions import ApiException

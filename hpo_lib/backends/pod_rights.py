@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hpo_lib.backends import IMAGES, is_allowed_image
+from hpo_lib.backends.images import IMAGES, is_allowed_image
 from hpo_lib.backends.pod_fields import FIELDS, MAPS, begins_field, list_of
 from hpo_lib.backends.pod_shape import Misfits
 from hpo_lib.backends.pods import CONTAINER, LABEL, Json, containers, leaves, within

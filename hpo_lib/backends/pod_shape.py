@@ -66,6 +66,12 @@ def fields(kind: str) -> Mapping[str, str]:
     return _fields(kind)[0]
 
 
+def under(path: str, name: object) -> str:
+    """Give the path of a key below another path; one without a name is shown as `""`."""
+    named = str(name) or '""'
+    return f"{path}.{named}" if path else named
+
+
 def _misfits(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     """Yield the path of everything that does not have the shape of its kind, and what is wrong.
 
@@ -94,7 +100,7 @@ def _of_list(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"must be a list, got {shown(value)}"
         return
     for number, one in enumerate(value):
-        yield from _misfits(one, kind, _under(path, number))
+        yield from _misfits(one, kind, under(path, number))
 
 
 def _of_map(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
@@ -102,7 +108,7 @@ def _of_map(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"must be a mapping, got {shown(value)}"
         return
     for name, one in value.items():
-        yield from _misfits(one, kind, _under(path, name))
+        yield from _misfits(one, kind, under(path, name))
 
 
 def _of_model(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
@@ -112,11 +118,11 @@ def _of_model(value: Any, kind: str, path: str) -> Iterator[tuple[str, str]]:
     known, required = _fields(kind)
     for name, one in value.items():
         if name in known:
-            yield from _misfits(one, known[name], _under(path, name))
+            yield from _misfits(one, known[name], under(path, name))
         else:
-            yield _under(path, name), f"there is no such field{nearest(str(name), known)}"
+            yield under(path, name), f"there is no such field{nearest(str(name), known)}"
     for name in sorted(required - set(value)):
-        yield _under(path, name), "is required"
+        yield under(path, name), "is required"
 
 
 @cache
@@ -152,10 +158,6 @@ def _is_required(model: Any, own: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _under(path: str, name: object) -> str:
-    return f"{path}.{name}" if path else str(name)
 
 
 def _is_placeholder(text: str) -> bool:

@@ -6,10 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from hpo_lib.backends import Request
+from hpo_lib.backends.pod_shape import under
+from hpo_lib.backends.server_time import server_time
 from hpo_lib.errors import TransientError
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api
 
 #: The container that runs a trial; in the installation's templates it stands for any container.
 CONTAINER = "trial"
@@ -17,6 +23,7 @@ CONTAINER = "trial"
 LABEL = "hpo.io/"
 OUTPUT = "/hpo/output"
 OWNER, START, TIMEOUT = f"{LABEL}store", f"{LABEL}start-timeout-s", f"{LABEL}timeout-s"
+GRACE = f"{LABEL}stop-grace-s"
 #: On the pods of a job: its name.
 JOB = f"{LABEL}job"
 _TMP = "/tmp"  # noqa: S108 - in the pod, a volume of its own
@@ -69,6 +76,24 @@ def deadline_s(pod: Json) -> int | None:
     waited_s = (datetime.fromisoformat(began) - taken).total_seconds()
     found = max(1, math.ceil(waited_s + float(limit_s)))
     return found if found < pod["spec"].get("activeDeadlineSeconds", math.inf) else None
+
+
+def with_grace(request: Request) -> dict[str, Any]:
+    """Describe how long a pod has to end by itself, as far as its trial says."""
+    if request.stop_grace_s is None:
+        return {}
+    return {"terminationGracePeriodSeconds": math.ceil(request.stop_grace_s)}
+
+
+def told_grace(request: Request) -> dict[str, str]:
+    """Give the annotation by which `grace_s` knows it."""
+    return {} if request.stop_grace_s is None else {GRACE: str(request.stop_grace_s)}
+
+
+def grace_s(found: Json | None) -> int:
+    """Give how many seconds what is to be deleted has to end by itself."""
+    said = ((found or {}).get("metadata") or {}).get("annotations") or {}
+    return math.ceil(float(said.get(GRACE, GRACE_S)))
 
 
 def safe(
@@ -149,7 +174,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Give every value with its path, in which the indices of lists are left out."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from leaves(inner, f"{path}.{name}" if path else str(name))
+            yield from leaves(inner, under(path, name))
     elif isinstance(value, list | tuple) and value:
         for inner in value:
             yield from leaves(inner, path)
@@ -159,6 +184,21 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def within(path: str, prefixes: Sequence[str]) -> bool:
     return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def now_of(client: CoreV1Api) -> datetime:
+    """Give the time by the API server's clock, as of its newest answer."""
+    answer = getattr(client.api_client, "last_response", None)
+    headers = getattr(getattr(answer, "urllib3_response", answer), "headers", {})
+    return server_time(headers.get("Date"))
+
+
+def is_refusal(error: Exception) -> bool:
+    """Say whether an API server answers that it has not made something."""
+    from kubernetes.client.exceptions import ApiException
+
+    unsure = (None, 0, HTTPStatus.CONFLICT, HTTPStatus.GATEWAY_TIMEOUT)
+    return isinstance(error, ApiException) and error.status not in unsure
 
 
 @contextmanager

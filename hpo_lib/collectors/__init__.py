@@ -34,13 +34,15 @@ from hpo_lib.spec.sections import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An ended attempt's log and output folder; neither has to exist.
+    """An attempt's log and output folder; neither has to exist.
 
-    Each may lie on a disk or in an object store.
+    Each may lie on a disk or in an object store. While the attempt runs they are `growing`: what
+    stands at the end of a file may be half of a number.
     """
 
     log: Place
     output: Place
+    growing: bool = False
 
 
 class Collector(Protocol):

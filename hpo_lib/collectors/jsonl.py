@@ -48,7 +48,7 @@ class JsonlCollector:
                 yield Sighting(name, True, line.text, line.number)
 
     def _records(self, source: Source) -> Iterator[tuple[Line, Reading]]:
-        for line in numbered(below(source.output, self._path)):
+        for line in numbered(below(source.output, self._path), growing=source.growing):
             if line.cut and not self.remarks:
                 self.remarks.append(
                     f"line {line.number} of {self._path} is longer than {LONGEST:,} bytes: it "

@@ -53,7 +53,7 @@ class LineCollector:
 
     def collect(self, source: Source, wanted: frozenset[str]) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of the lines."""
-        return self._rules.read(self.place(source), wanted)
+        return self._rules.read(self.place(source), wanted, growing=source.growing)
 
     def tally(self, source: Source, wanted: frozenset[str]) -> Counter[str]:
         """Count the values of wanted metrics that each known format would read."""
@@ -89,9 +89,11 @@ class LineRules:
         self.unreadable: dict[str, str] = {}
         self._glued: dict[str, str] = {}
         self.remarks: list[str] = []
-        self._cut = False
+        self._cut = self._growing = False
 
-    def read(self, place: Place, wanted: frozenset[str]) -> Iterator[Observation]:
+    def read(
+        self, place: Place, wanted: frozenset[str], *, growing: bool = False
+    ) -> Iterator[Observation]:
         """Yield every value of the wanted metrics in the order of a file.
 
         A value that begins as a number and is none is noted in `unreadable`, by metric; a line that
@@ -100,7 +102,7 @@ class LineRules:
         self.unreadable.clear()
         self._glued.clear()
         self.remarks.clear()
-        self._cut = False
+        self._cut, self._growing = False, growing
         owners = self.owners(place, wanted)
         if owners is not None and not owners:
             return
@@ -112,7 +114,7 @@ class LineRules:
             step = reading.step
             for printed, (value, text) in reading.values:
                 name = printed if printed in wanted else asked(printed, wanted)
-                if name is None or (owners is not None and owners[name] != by):
+                if name is None or (owners is not None and owners.get(name) != by):
                     continue
                 if value is not None:
                     seen.add(name)
@@ -175,7 +177,7 @@ class LineRules:
             yield from self._matches(place, wanted)
             return
         reader = _Reader(self._formats(wanted), wanted, named=named)
-        for line in numbered(place, reader.needles, titles):
+        for line in numbered(place, reader.needles, titles, growing=self._growing):
             if line.cut or len(line.text) > LONGEST:
                 self._remark(line, LONGEST)
             for by, reading in reader.read(_plain(line.text)):
@@ -184,7 +186,7 @@ class LineRules:
     def _matches(self, place: Place, wanted: frozenset[str]) -> Iterator[tuple[Line, str, Reading]]:
         """Yield what the conf's own expressions find, line by line."""
         needles = () if self._format is None else tuple(_needles(wanted))
-        found = numbered(place, needles)
+        found = numbered(place, needles, growing=self._growing)
         for line, reading in own_format.readings(self._expressions, found, self.remarks.append):
             if line.cut or len(line.text) > own_format.MAX_LINE:
                 self._remark(line, own_format.MAX_LINE)

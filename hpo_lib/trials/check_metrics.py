@@ -21,7 +21,7 @@ from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec
 from hpo_lib.spec.sections import Objective
-from hpo_lib.trials.near_names import NO_METRICS, near
+from hpo_lib.trials.near_names import near, no_metric
 from hpo_lib.trials.outcome import judged, reliable, with_metrics
 from hpo_lib.words import NOTHING, count, number
 
@@ -120,7 +120,8 @@ def _strangers(
     unread: dict[str, Stranger] = {}
     others: dict[str, Stranger] = {}
     for seen in sightings:
-        if seen.name in NO_METRICS or (seen.read and asked(seen.name, known)):
+        taken = seen.read and asked(seen.name, known)
+        if taken or (no_metric(seen.name) and seen.name not in known):
             continue
         group = unread if seen.name in known else others
         group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1

@@ -20,10 +20,22 @@ from hpo_lib.words import line
 
 #: Names that count or date the values beside them.
 NO_METRICS = frozenset({"epoch", "step", "time"})
+#: Endings of files' names: beside these a number is a line, a count or a size.
+_FILE = re.compile(
+    r".*\.(cc|ckpt|cpp|csv|cu|gz|h5|hdf5|ini|ipynb|joblib|jpe?g|jsonl?|keras|log|npy|npz|onnx"
+    r"|parquet|pb|pickle|pkl|png|pth?|py|safetensors|sh|so|sql|tar|tflite|toml|tsv|txt|whl|xml"
+    r"|ya?ml|zip)",
+    re.IGNORECASE,
+)
 #: A hint is worth the end of a log, and so many values and names, cut at so many characters.
 _LOG_BYTES, _SIGHTINGS, _NAMES, _LONGEST = 1 << 20, 100_000, 1_000, 80
 _SHOWN = 10
 _ALIKE = 0.75
+
+
+def no_metric(name: str) -> bool:
+    """Say whether a name counts or dates what is beside it, or is a file's."""
+    return name in NO_METRICS or _FILE.fullmatch(name) is not None
 
 
 def names_seen(spec: Spec, source: Source) -> set[str]:
@@ -37,7 +49,7 @@ def names_seen(spec: Spec, source: Source) -> set[str]:
             if len(found) == _NAMES:
                 break
             found.add(line(name, _LONGEST))
-    return found - NO_METRICS
+    return {name for name in found if not no_metric(name)}
 
 
 def _sighted(collector: Any, source: Source) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from hpo_lib.records import AttemptState, Outcome
 from hpo_lib.registry import COLLECTORS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec, stored
+from hpo_lib.trials.last_words import last_words
 from hpo_lib.trials.near_names import asked, listed, names_seen
 
 #: The module that uploads outputs to object stores, and its exit code if it could not.
@@ -29,13 +31,16 @@ _UPLOAD, _NOT_COPIED = "hpo_lib.runtime.upload", 74
 _TAIL_BYTES = 8_192
 #: How many files that are left alone in an output are named.
 _NAMED = 3
+#: What a metric is probably called, unlike `file.cc:12`.
+_NAME = re.compile(r"[A-Za-z_][\w/-]*")
 
 
 def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     """Read an ended attempt's metrics and say what became of it."""
-    failed = _failure(spec, end)
+    log = _end_of(source.log)
+    failed = _failure(spec, end, log)
     collector = load_part("collector", spec.metrics.collector)(spec.metrics)
-    found, metrics, trouble = _collected(spec, collector, source)
+    found, metrics, trouble = collected(spec, collector, source)
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
     if failed is None:
@@ -50,7 +55,7 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
         exit_code=end.code,
         metrics=metrics,
         observations=found,
-        log_tail=_end_of(source.log),
+        log_tail=log,
     )
 
 
@@ -65,7 +70,7 @@ def _end_of(log: Place) -> str:
         return f"[hpo] {error}"
 
 
-def _collected(
+def collected(
     spec: Spec, collector: Any, source: Source
 ) -> tuple[Sequence[Observation], Mapping[str, float], _Failure | None]:
     """Read the metrics that the spec names, or say why its collector could not."""
@@ -147,7 +152,8 @@ def with_metrics(spec: Spec, settings: Mapping[str, Any]) -> Spec:
 _OUTSIDE = frozenset({-1, -2, -9, -15, 129, 130, 137, 143})
 
 
-def _failure(spec: Spec, end: Exit) -> tuple[Cause, str] | None:
+def _failure(spec: Spec, end: Exit, log: str) -> tuple[Cause, str] | None:
+    """Say why an attempt failed if it did: its ending, and of a program's own failure its words."""
     if end.ending is not Ending.EXITED:
         return CAUSES[end.ending], end.detail
     if end.code in _OUTSIDE:
@@ -156,8 +162,8 @@ def _failure(spec: Spec, end: Exit) -> tuple[Cause, str] | None:
     if end.code == _NOT_COPIED and _UPLOAD in (spec.trial.command or ()):
         return Cause.LOST, "its output could not be copied to the object store"
     if end.code != 0:
-        said = f": {end.detail}" if end.detail else ""
-        return Cause.USER_ERROR, f"exit code {end.code}{said}"
+        words = [f"exit code {end.code}", end.detail, last_words(log)]
+        return Cause.USER_ERROR, ": ".join(filter(None, words))
     return None
 
 
@@ -181,7 +187,8 @@ def judged(
 def _lack(missing: Sequence[str], metrics: Collection[str], others: Collection[str]) -> str:
     """Say what is missing, what is there, and whether some of that is probably meant."""
     question = asked(missing, set(others).difference(metrics, missing))
-    names = {*metrics, *others} if question else set(metrics)
+    shown = others if question else filter(_NAME.fullmatch, set(others).difference(missing))
+    names = {*metrics, *shown}
     seen = f"only {listed(names)}" if names else "no metric at all"
     was = "was" if len(missing) == 1 else "were"
     return f"{seen} where {', '.join(missing)} {was} expected{question}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from hpo_lib.backends import AttemptName, Backend, Request, output_within
-from hpo_lib.collectors import Source
 from hpo_lib.core import retry_policy
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Assignment, Cause, Origin, Trial, TrialState
 from hpo_lib.errors import (
     AlreadyFinished,
+    AnotherAttempt,
     NoPlace,
     SpecError,
     TransientError,
@@ -25,7 +26,9 @@ from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
 from hpo_lib.store import Store
+from hpo_lib.trials.live import Live, Tell, source_of, to_nobody, watched
 from hpo_lib.trials.outcome import outcome
+from hpo_lib.trials.stopping import ended_when_told, stopped_as_told
 
 _MAX_LINES, _MAX_LINE = 5_000, 2_000
 _WAIT_S = 5.0
@@ -48,14 +51,16 @@ def perform(
     launch: Launch,
     slot: str | None = None,
     shares: Shares | None = None,
+    tell: Tell = to_nobody,
 ) -> Trial:
     """See a trial through to its end and give it; TransientError if it has to be tried again.
 
     A finished trial is given as it is. A running attempt is not started again: `launch` gets the
     same attempt and takes it over. What an attempt holds is let go of only when its outcome is in
     the store. If the trial was promoted to another slot than `slot`, nothing is run. No attempt
-    begins when the run's failure budget is spent: the trial is stopped. With `shares` it waits here
-    until its turn comes.
+    begins when the run's failure budget is spent: the trial is stopped. So is one that is told to
+    stop, before it begins or while it runs. With `shares` it waits here until its turn comes.
+    `tell` is told now and then what it shows while it runs.
     """
     trial, (place, asked) = store.trial(run.id, number), store.assignment(run.id, number)
     if slot not in (None, place):
@@ -76,18 +81,37 @@ def perform(
     _end_stopped([one for one in tried if one.number < attempt.number], backend)
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
-    found = outcome(
-        spec,
-        _launched(
-            store, run, trial, asked, attempt, backend, launch, taken_over=attempt.id in before
-        ),
-        source_of(backend, attempt),
+    live = Live(store, spec, attempt, backend, emit, tell)
+    seen_through = partial(_seen_through, store, backend, emit, launch, live)
+    end = _launched(
+        store, run, trial, asked, attempt, backend, seen_through, taken_over=attempt.id in before
     )
+    found = outcome(spec, end, source_of(backend, attempt))
     trial = _closed(store, attempt, found)
     backend.discard(attempt.handle)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
+
+
+def _seen_through(
+    store: Store,
+    backend: Backend,
+    emit: Emit,
+    launch: Launch,
+    live: Live,
+    attempt: Attempt,
+    request: Request,
+) -> Exit:
+    """Launch an attempt; it is ended when its trial is told to stop, or shows nothing for long."""
+    try:
+        with ended_when_told(store, attempt, backend, emit), watched(live):
+            end = launch(attempt, request)
+    except TransientError:
+        if live.ended is None:
+            raise
+        return live.ended
+    return live.end(end)
 
 
 def _opened(
@@ -164,7 +188,7 @@ def _not_begun(store: Store, run: Run, trial: Trial) -> str | None:
     tried = store.attempts(run.id, trial.number)
     if trial.origin is Origin.FINAL or (tried and tried[-1].state is AttemptState.RUNNING):
         return None
-    spent = failure_budget_spent(run.spec, store.history(run.id))
+    spent = failure_budget_spent(run.spec, store.failed(run.id))
     return f"not begun{' again' if tried else ''}: {spent.reason}" if spent else None
 
 
@@ -255,6 +279,7 @@ def request(
         env=made.env,
         timeout_s=spec.trial.timeout_s,
         start_timeout_s=spec.trial.start_timeout_s,
+        stop_grace_s=spec.trial.stop_grace_s,
         image=spec.trial.image,
         memory_bytes=resources.memory_bytes,
         cpu=resources.cpu,
@@ -264,6 +289,8 @@ def request(
         resume_from=resume_from,
         returns=spec.metrics.collector in OF_RETURNED,
         taken_over=taken_over,
+        dir=spec.trial.dir,
+        python=spec.trial.interpreter,
         labels={
             "store": store,
             "experiment": spec.name,
@@ -275,16 +302,22 @@ def request(
 
 
 def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
-    """Record an attempt's end, and the trial's if its cause allows no further attempt."""
+    """Record an attempt's end, and the trial's if its cause allows no further attempt.
+
+    A trial that was told to stop, and has not ended well before, is stopped.
+    """
+    told = store.told_to_stop(attempt.run_id, attempt.trial)
+    if told is not None and found.state is not AttemptState.SUCCEEDED:
+        return stopped_as_told(store, attempt, found, told)
     before = [one.cause for one in _earlier(store, attempt)]
     return store.close_attempt(attempt.id, found, final=not retry_policy.again(found.cause, before))
 
 
-def _another(attempt: Attempt, found: Outcome) -> TransientError:
+def _another(attempt: Attempt, found: Outcome) -> AnotherAttempt:
     """Make the error that asks for a trial's next attempt, after the pause for its cause."""
     rule = retry_policy.RULES[found.cause or Cause.LOST]
     said = f"attempt {attempt.number} failed: {found.cause}: {found.reason}; there is another"
-    return TransientError(said, after_s=rule.delay_s)
+    return AnotherAttempt(said, after_s=rule.delay_s)
 
 
 def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
@@ -292,8 +325,3 @@ def _cleared(store: Store, run: Run, trial: Trial, backend: Backend) -> Trial:
     for attempt in store.attempts(run.id, trial.number)[-1:]:
         backend.discard(attempt.handle)
     return trial
-
-
-def source_of(backend: Backend, attempt: Attempt) -> Source:
-    """Say where an attempt's log and output are."""
-    return Source(log=backend.log(attempt.handle), output=backend.output(attempt.handle))
