@@ -4,11 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 SPEC ?= config/experiments/digits.yaml
 PIP = -m pip install --quiet --disable-pip-version-check --no-deps
-LOCKED = $(PIP) --require-hashes --requirement
+LOCKED = requirements/install.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos fuzz images clean
-.PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom
+.PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom wheel
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -104,12 +104,15 @@ lock:  ## renew the pins, with the hashes of their files (needs uv)
 	  requirements/serve.in -o requirements/serve.txt
 	@$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
 
+wheel:  ## pack everything into a wheel, in dist/: docs/install.md
+	@"$(PYTHON)" -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 sbom:  ## write a software bill of materials for each file of pins, into build/sbom
 	@"$(PYTHON)" requirements/sbom.py build/sbom
 
 clean:  ## stop Airflow, remove the environments and Airflow's folder
 	-[ ! -x .venv/bin/hpo ] || .venv/bin/hpo down
-	rm -rf .venv .venv-trial .venv-ministack .venv-mlflow .venv-peers .airflow build *.egg-info
+	rm -rf .venv .venv-trial .venv-ministack .venv-mlflow .venv-peers .airflow build dist *.egg-info
 
 # Each environment is made once and again when its pins change; the stamp is written last.
 .venv/core: requirements/core.txt pyproject.toml
@@ -125,7 +128,7 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 	@.venv/bin/python $(LOCKED) requirements/dev.txt
 	@touch $@
 
-.venv-trial/trial: requirements/trial.txt pyproject.toml
+.venv-trial/trial: requirements/trial.txt pyproject.toml | .venv/core  # in turn, as both build this package
 	@echo "installing TensorFlow into .venv-trial (1 to 3 minutes)"
 	@"$(PYTHON)" -m venv .venv-trial
 	@.venv-trial/bin/python $(LOCKED) requirements/trial.txt

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import NIGHTS, embedded, say
-from hpo_lib.cli.spec_file import read_conf
+from hpo_lib.cli import contexts, remote_commands
+from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say
+from hpo_lib.cli.spec_file import read_conf, read_elsewhere
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.registry import backends
@@ -26,13 +27,18 @@ _KNOWN_S, _POLL_S = 10.0, 0.5
 
 
 def up(_: argparse.Namespace) -> int:
-    """Start the checkout's Airflow and say how to reach it."""
-    _say_address(embedded().up(say))
+    """Start this folder's Airflow and say how to reach it."""
+    _say_address(_up(embedded()))
     return 0
 
 
+def _up(own: Embedded) -> Airflow:
+    with moving("Airflow is coming up") as show:
+        return own.up(show)
+
+
 def down(_: argparse.Namespace) -> int:
-    """Stop the checkout's Airflow and its trials, that of `hpo nights` too."""
+    """Stop this folder's Airflow and its trials, that of `hpo nights` too."""
     embedded().down()
     embedded(NIGHTS).down()
     say("Airflow is down")
@@ -40,53 +46,84 @@ def down(_: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trigger the DAG of a spec's backend and show progress; 0 only if all of it went well."""
-    spec = read_conf(options.file)
-    own = embedded()
-    if not own.running():
-        raise HpoError("no Airflow runs here; start one with `make up`")
-    return _run(own, own.client(), spec)
+    """Trigger the DAG of a spec's backend and show progress; 0 only if all of it went well.
+
+    Where no Airflow is named and none is up here, one is started, which stays.
+    """
+    from hpo_lib.cli import submitting
+
+    if contexts.chosen(options) is not None:
+        client = contexts.client(options)
+        with moving(f"{options.file} is checked", remark):
+            spec = read_elsewhere(options.file)
+        return submitting.run(client, spec, as_json=options.json)
+    spec, own = _checked(options.file), embedded()
+    client = own.client() if own.running() else _begun(own)
+    key = _triggered(client, spec)
+    return submitting.interruptible(client, key, lambda: 0 if follow(own, client, key) else 1)
+
+
+def _checked(file: Path) -> Spec:
+    with moving(f"{file} is checked", remark):
+        return read_conf(file)
+
+
+def _begun(own: Embedded) -> Airflow:
+    """Start this folder's Airflow, which stays up; what has come up in part is stopped."""
+    say("no Airflow runs here: starting one, which takes a minute or two the first time")
+    try:
+        client = _up(own)
+    except BaseException:
+        own.down()
+        raise
+    _say_address(client)
+    say("it stays up for the next run; hpo down stops it")
+    return client
 
 
 def demo(options: argparse.Namespace) -> int:
     """Start Airflow, run a spec, and stop Airflow again if it was started here."""
-    spec = read_conf(options.file)
-    own = embedded()
+    spec, own = _checked(options.file), embedded()
     with started(own, keep=options.keep or own.running()) as client:
-        return _run(own, client, spec)
+        return 0 if follow(own, client, _triggered(client, spec)) else 1
 
 
 @contextmanager
 def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
     """Start Airflow for a block, and stop it in the end, whatever happens, unless `keep`."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        signal.signal(number, leave)
     try:
-        client = own.up(say)
+        client = _up(own)
         _say_address(client)
         yield client
     finally:
         if not keep:
             with suppress(BrokenPipeError):
                 say(f"stopping Airflow; what it has made stays in {own.results}")
-            own.down()
+            with moving("Airflow is going down"):
+                own.down()
 
 
-def _run(own: Embedded, client: Airflow, spec: Spec) -> int:
-    dag_id = _dag_of(client, spec.trial.backend)
-    key = RunKey(dag_id, client.trigger(dag_id, spec.unscheduled().dump()))
-    return 0 if follow(own, client, key) else 1
+def _triggered(client: Airflow, spec: Spec) -> RunKey:
+    with moving("Airflow is told"):
+        dag_id = _dag_of(client, spec)
+        return RunKey(dag_id, client.trigger(dag_id, spec.unscheduled().dump()))
 
 
-def _dag_of(client: Airflow, backend: str) -> str:
-    """Name the DAG that runs a backend's trials; HpoError if this Airflow does not have it."""
-    dag_id, end = f"hpo_{backend}", time.monotonic() + _KNOWN_S
+def _dag_of(client: Airflow, spec: Spec) -> str:
+    """Name the DAG that runs a spec; HpoError if this Airflow does not have it."""
+    from hpo_lib.runs.shape import dag_id_of
+
+    backend, end = spec.trial.backend, time.monotonic() + _KNOWN_S
+    dag_id = dag_id_of(backend)
     while not client.has(dag_id):
         if time.monotonic() > end:
             raise HpoError(
                 f"the Airflow at {client.url} has no DAG {dag_id}, which runs trial.backend "
-                f"{backend}: it needs {backends()[backend].needs} there; install that, of "
-                "hpo-lib the extra docker, kubernetes or amazon, then `make down` and `make up`"
+                f"{backend}: it needs {backends()[backend].needs} there, of hpo-lib the extra "
+                f"docker, kubernetes or amazon, and a section {backend} in config/deployment.yaml; "
+                "then `hpo down` and `hpo up`"
             )
         time.sleep(_POLL_S)
     return dag_id
@@ -106,14 +143,11 @@ def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
         say(ending(opened, ended, own.results, url))
     if client.state(key.dag_id, key.dag_run_id) == "success":
         return ended.status is RunStatus.COMPLETE
-    tasks = client.failed_tasks(key.dag_id, key.dag_run_id)
-    say(f"failed      {', '.join(tasks) or 'the DAG run'}: see the log in Airflow")
+    # A report that is there is red only because the run has failed.
+    tasks = [one for one in client.failed_tasks(key.dag_id, key.dag_run_id) if one != "report"]
+    if tasks or ended.status is RunStatus.COMPLETE:
+        say(f"failed      {', '.join(tasks) or 'the DAG run'}: see the log in Airflow")
     return False
-
-
-def _leave(number: int, _: object) -> None:
-    """Leave in an orderly way, so that what was started is stopped."""
-    raise SystemExit(128 + number)
 
 
 def _say_address(client: Airflow) -> None:
@@ -121,7 +155,7 @@ def _say_address(client: Airflow) -> None:
 
 
 def _add_up(commands: Any) -> None:
-    text = "start an Airflow of this checkout's own: SQLite, LocalExecutor, loopback only"
+    text = "start an Airflow of this folder's own: SQLite, LocalExecutor, loopback only"
     commands.add_parser("up", help=text, description=text).set_defaults(run=up)
 
 
@@ -133,14 +167,18 @@ def _add_down(commands: Any) -> None:
 def _add_run(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
-        help="run a spec on that Airflow and show its progress",
+        help="run a spec on an Airflow and show its progress",
         description=(
             "Trigger the DAG of a spec's backend, such as hpo_local, with the spec as its conf, "
-            "and show progress until the run has ended."
+            "and show progress until the run has ended. Where no Airflow is named and none is up "
+            "here, start one, which stays up. Ctrl-C leaves the run to itself; a second one within "
+            "three seconds stops it."
         ),
         epilog="example: hpo run config/experiments/digits.yaml",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
+    remote_commands.add_where(parser)
+    parser.add_argument("--json", action="store_true", help="write JSON, when the run has ended")
     parser.set_defaults(run=run)
 
 

@@ -1,29 +1,36 @@
-"""Airflow over its REST API: trigger a DAG and see how it fares."""
+"""Airflow over its REST API, and this project's beside it: trigger a DAG and see how it fares."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.errors import HpoError, TransientError
+from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 
 if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S, _PAUSE_S = 30.0, 1.0
 _TRIES = 5
+_AIRFLOW, _HPO = "/api/v2", "/hpo/api/v1"
 _HEALTHY = ("metadatabase", "scheduler", "dag_processor")
 DONE = ("success", "failed")
+#: Airflows of this machine: no proxy leads there.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Airflow:
     """A client of one Airflow; logs in when it has to, again when the token has expired."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
-        """Take the address without a path, e.g. http://127.0.0.1:8080."""
+    def __init__(self, url: str, user: str, password: str, *, token: str | None = None) -> None:
+        """Take the address without a slash at its end, e.g. http://127.0.0.1:8080.
+
+        With a `token`, user and password are not needed.
+        """
         self.url, self.user, self.password = url, user, password
-        self._token: str | None = None
+        self._given, self._token = token, token
         self._client: httpx.Client | None = None
 
     def is_ready(self, dag_id: str) -> bool:
@@ -36,6 +43,17 @@ class Airflow:
         except (HpoError, ValueError):
             return False
         return True
+
+    def serves_tasks(self) -> bool:
+        """Say whether tasks would be answered.
+
+        Airflow 3.3.2 makes its API for them at their first question. For these seconds it answers
+        nobody, and whoever was writing into its database keeps all others from it.
+        """
+        try:
+            return self._send("GET", "/execution/health").is_success
+        except HpoError:
+            return False
 
     def has(self, dag_id: str) -> bool:
         """Say whether Airflow knows a DAG; TransientError if it does not answer."""
@@ -105,18 +123,51 @@ class Airflow:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API; TransientError if Airflow does not answer, HpoError if it refuses."""
-        self._token = self._token or self._login()
-        answer = self._send(method, f"/api/v2{path}", body, self._token)
-        if answer.status_code == 401:
-            self._token = self._login()
-            answer = self._send(method, f"/api/v2{path}", body, self._token)
+        answer = self._asked(method, f"{_AIRFLOW}{path}", body)
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         if answer.status_code >= 400:
             raise HpoError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
 
-    def _login(self) -> str:
+    def hpo(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """Call this project's own API, and give its JSON; errors are in its words."""
+        answer = self.hpo_raw(method, path, body, **query)
+        return answer.json() if answer.content else None
+
+    def hpo_raw(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+        """Do as `hpo`, for an answer that is no JSON. A question is asked some times.
+
+        TransientError if it does not answer, SpecError for what the caller has to correct, NotFound
+        for what is not there, HpoError for any other refusal.
+        """
+        asked = {name: value for name, value in query.items() if value is not None}
+        for _ in range(_TRIES - 1 if method == "GET" else 0):
+            answer = self._asked(method, f"{_HPO}{path}", body, asked)
+            if answer.status_code < 500:
+                break
+            time.sleep(_PAUSE_S)
+        else:
+            answer = self._asked(method, f"{_HPO}{path}", body, asked)
+        if answer.is_success:
+            return answer
+        raise _refusal(self.url, answer)
+
+    def _asked(
+        self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """Ask as who has logged in, and log in again if that is over."""
+        self._token = self._token or self.login()
+        answer = self._send(method, path, body, self._token, query)
+        if answer.status_code == 401:
+            self._token = self.login()
+            answer = self._send(method, path, body, self._token, query)
+        return answer
+
+    def login(self) -> str:
+        """Give a token; HpoError if Airflow lets nobody in by what it was told."""
+        if self._given is not None:
+            raise HpoError(f"Airflow at {self.url} refused the token: it may have expired")
         body = {"username": self.user, "password": self.password}
         answer = self._send("POST", "/auth/token", body)
         if answer.status_code >= 400:
@@ -124,14 +175,35 @@ class Airflow:
         return str(answer.json()["access_token"])
 
     def _send(
-        self, method: str, path: str, body: Any = None, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str | None = None,
+        query: Mapping[str, Any] | None = None,
     ) -> httpx.Response:
         import httpx
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if self._client is None:
-            self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False)
+            own = httpx.URL(self.url).host in _LOOPBACK
+            self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=not own)
         try:
-            return self._client.request(method, self.url + path, json=body, headers=headers)
+            return self._client.request(
+                method, self.url + path, json=body, headers=headers, params=query or None
+            )
         except httpx.HTTPError as error:
             raise TransientError(f"Airflow at {self.url} does not answer: {error}") from None
+
+
+def _refusal(url: str, answer: httpx.Response) -> HpoError:
+    """Make the error that an answer of this project's API stands for."""
+    try:
+        detail = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"{answer.status_code} {answer.text[:200]}"
+        if answer.status_code in (404, 405):
+            detail = f"the Airflow at {url} does not have this project's plugin ({detail})"
+    kinds: dict[int, type[HpoError]] = {404: NotFound, 422: SpecError, 429: TransientError}
+    kind = TransientError if answer.status_code >= 500 else kinds.get(answer.status_code, HpoError)
+    return kind(detail)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import store_url
+from hpo_lib.cli.console import opened_store
 from hpo_lib.words import line, moment, utc
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ _WIDTH = 200
 
 def audit(options: argparse.Namespace) -> int:
     """Show the audit trail, or one experiment's; 1 if there is none."""
-    from hpo_lib.store import Store
-
     write = _csv if options.csv else _json if options.json else _text
-    with Store.open(store_url(options)) as store:
+    with opened_store(options) as store:
         found = write(store.audit.entries(options.experiment))
     return 0 if found else 1
 

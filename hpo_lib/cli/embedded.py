@@ -1,4 +1,4 @@
-"""An Airflow of its own for one checkout: SQLite, LocalExecutor, loopback, nothing left behind.
+"""An Airflow of its own for one folder: SQLite, LocalExecutor, loopback, nothing left behind.
 
 Everything it writes is below its home. Its processes are found again by their environment
 (HPO_EMBEDDED) and, where Airflow has written a title over that, by the session they belong to.
@@ -7,16 +7,20 @@ Everything it writes is below its home. Its processes are found again by their e
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from hpo_lib.backends import local_processes
 from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.cli.umask import DEFAULT, umask, umasked
 from hpo_lib.errors import HpoError, TransientError
+from hpo_lib.files import shipped
 from hpo_lib.store import upgrade
 
 #: Airflow's servers of logs take every address (3.3.2). None is started: the API server reads the
@@ -41,13 +46,30 @@ _NO_SERVER = 1
 _START_S = 300.0
 _STOP_S = 20.0
 _POLL_S = 0.25
+#: What guards trials, and what they are forked of.
+_OF_TRIALS = ("local_guard.py", "local_template.py")
 _MARK = "HPO_EMBEDDED"
 _POOL, _POOL_SLOTS = "hpo_trials", 6
+#: Two commands of Airflow's in one process, as most of the time of each goes into its imports.
+_PREPARE = """
+import sys
+from airflow.__main__ import main
+name, places = sys.argv[1:]
+pool = ["pools", "set", name, places, "trials of hyperparameter tuning"]
+for sys.argv[1:] in ["db", "migrate"], pool:
+    main()
+"""
+_CONNECT_ARGS = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC",
+)
+_PATIENT = "hpo_airflow.sqlite.PATIENT"
+NONE = "no Airflow runs here; `hpo up` starts one"
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The Airflow of the checkout at `root`, with its files in `home` (its AIRFLOW_HOME).
+    """The Airflow of the folder `root`, such as a checkout, with its files in `home`, AIRFLOW_HOME.
 
     `settings` are further environment variables; they win.
     """
@@ -75,12 +97,12 @@ class Embedded:
         """Give a client of the running Airflow; HpoError if none was started."""
         facts = self._facts()
         if facts is None:
-            raise HpoError("no Airflow runs here; start one with `make up`")
+            raise HpoError(NONE)
         return Airflow(f"http://127.0.0.1:{facts['port']}", "admin", facts["password"])
 
     def running(self) -> bool:
-        """Say whether any process of this Airflow lives; a trial's guard does not count."""
-        return any(not _is_guard(process) for process in self.processes())
+        """Say whether any process of this Airflow lives; what stands over trials does not count."""
+        return any(not _is_of_trials(process) for process in self.processes())
 
     def processes(self) -> Iterator[psutil.Process]:
         """Give every living process of this Airflow, its trials' guards included."""
@@ -126,17 +148,18 @@ class Embedded:
         """SIGKILL all of Airflow at once, as a crash would, and leave its trials alone."""
         while self.running():
             for process in list(self.processes()):
-                if not _is_guard(process):
+                if not _is_of_trials(process):
                     _send(process, signal.SIGKILL)
 
     def environment(self, facts: Mapping[str, Any]) -> dict[str, str]:
         """Give the environment that makes `airflow` ours."""
         file, folder = (f"{mode & ~self.umask:#o}" for mode in (0o666, 0o777))
+        ours = shipped.folder()
         keys = {
             "AIRFLOW_HOME": self.home,
-            "AIRFLOW_CONFIG": self.root / "config" / "airflow.cfg",
-            "AIRFLOW__CORE__DAGS_FOLDER": self.root / "dags",
-            "AIRFLOW__CORE__PLUGINS_FOLDER": self.root / "plugins",
+            "AIRFLOW_CONFIG": ours / "config" / "airflow.cfg",
+            "AIRFLOW__CORE__DAGS_FOLDER": ours / "dags",
+            "AIRFLOW__CORE__PLUGINS_FOLDER": ours / "plugins",
             "AIRFLOW__CORE__FERNET_KEY": facts["fernet"],
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": (
@@ -152,15 +175,27 @@ class Embedded:
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{facts['port']}",
             "AIRFLOW__API__SECRET_KEY": facts["secret"],
             "AIRFLOW__API_AUTH__JWT_SECRET": facts["jwt"],
+            "AIRFLOW_CONN_HPO_AIRFLOW": json.dumps(
+                {
+                    "conn_type": "http",
+                    "host": "127.0.0.1",
+                    "port": facts["port"],
+                    "login": "admin",
+                    "password": facts["password"],
+                }
+            ),
             _MARK: self.home,
+            "HPO_ROOT": self.root,
             "HPO_HOME": self.results,
             "HPO_STORE": self.store_url,
             "HPO_POOL": _POOL,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONPATH": self.root / "config",
+            "PYTHONPATH": ours / "config",
             "PYTHONUNBUFFERED": "1",
             "NO_PROXY": "127.0.0.1,localhost",
         }
+        if "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in self.settings:
+            keys |= dict.fromkeys(_CONNECT_ARGS, _PATIENT)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "HPO_"))}
         return inherited | {name: str(value) for name, value in keys.items()} | dict(self.settings)
 
@@ -168,14 +203,34 @@ class Embedded:
         """Run an `airflow` command to its end; HpoError shows what it printed if it fails."""
         env = self.environment(self._facts(create=True))
         with umasked(self.umask):
-            _run([sys.executable, "-m", "airflow", *words], env)
+            _run([sys.executable, "-m", "airflow", *words], env, f"airflow {' '.join(words)}")
 
     def _prepare(self, env: Mapping[str, str]) -> None:
         (self.home / "logs").mkdir(parents=True, exist_ok=True)
         upgrade(self.store_url)
-        _run([sys.executable, "-m", "airflow", "db", "migrate"], env)
-        words = ["pools", "set", _POOL, str(_POOL_SLOTS), "trials of hyperparameter tuning"]
-        _run([sys.executable, "-m", "airflow", *words], env)
+        made = self.home / "prepared.json"
+        known = self._database(env)
+        if known is not None and made.exists() and json.loads(made.read_text()) == known:
+            return
+        _run([sys.executable, "-c", _PREPARE, _POOL, str(_POOL_SLOTS)], env, "airflow db migrate")
+        _write_private(made, self._database(env))
+
+    def _database(self, env: Mapping[str, str]) -> dict[str, Any] | None:
+        """Say what Airflow's database was prepared by, and for what; None if it is not our file."""
+        file = self.home / "airflow.db"
+        if env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] != f"sqlite:///{file}" or not file.exists():
+            return None
+        try:
+            with closing(sqlite3.connect(file)) as connection:
+                revisions = connection.execute("SELECT * FROM alembic_version").fetchall()
+        except sqlite3.Error:
+            return None
+        settings = sorted(item for item in env.items() if item[0].startswith("AIRFLOW__"))
+        return {
+            "airflow": version("apache-airflow"),
+            "revisions": [one for (one,) in revisions],
+            "settings": hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
+        }
 
     def _start_all(self, env: Mapping[str, str]) -> None:
         sessions: list[int] = []
@@ -184,7 +239,13 @@ class Embedded:
             _write_private(self.home / "sessions.json", sessions)
 
     def _start(self, component: str, env: Mapping[str, str]) -> int:
-        """Start a component as the leader of a new session and give the session's number."""
+        """Start a component as the leader of a new session and give the session's number.
+
+        The API server is not patient: its event loop may wait for a writer that needs the loop to
+        end (3.3.2: the log of who does what), which only the end of the wait can end.
+        """
+        if component == "api-server":
+            env = {name: value for name, value in env.items() if value != _PATIENT}
         with (self.home / "logs" / f"{component}.log").open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - Airflow itself
                 [sys.executable, "-m", "airflow", component, *COMPONENTS[component]],
@@ -198,7 +259,7 @@ class Embedded:
 
     def _wait(self, client: Airflow, dag_id: str) -> None:
         end = time.monotonic() + _START_S
-        while not client.is_ready(dag_id):
+        while not (client.serves_tasks() and client.is_ready(dag_id)):
             if errors := client.import_errors():
                 raise HpoError(f"Airflow cannot import the DAGs:\n{errors}")
             if time.monotonic() > end or not self.running():
@@ -252,9 +313,9 @@ def _belongs(process: psutil.Process, home: str, sessions: set[int]) -> bool:
     return "airflow" in " ".join(process.cmdline())
 
 
-def _is_guard(process: psutil.Process) -> bool:
+def _is_of_trials(process: psutil.Process) -> bool:
     try:
-        return any(word.endswith("local_guard.py") for word in process.cmdline())
+        return any(word.endswith(_OF_TRIALS) for word in process.cmdline())
     except psutil.Error:
         return False
 
@@ -266,7 +327,7 @@ def _send(process: psutil.Process, number: int) -> None:
         return
 
 
-def _run(command: list[str], env: Mapping[str, str]) -> None:
+def _run(command: list[str], env: Mapping[str, str], what: str) -> None:
     done = subprocess.run(  # noqa: S603 - Airflow itself
         command,
         env=dict(env),
@@ -277,7 +338,7 @@ def _run(command: list[str], env: Mapping[str, str]) -> None:
     )
     if done.returncode != 0:
         said = (done.stdout + done.stderr)[-4_000:]
-        raise HpoError(f"`{' '.join(command[2:])}` failed:\n{said}")
+        raise HpoError(f"`{what}` failed:\n{said}")
 
 
 def _write_private(path: Path, content: Any) -> None:

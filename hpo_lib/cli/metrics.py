@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import home, store_url, user
+from hpo_lib.cli.console import home, opened_store, say, user
 from hpo_lib.cli.spec_file import read
 from hpo_lib.registry import FORMATS
 
@@ -28,18 +28,17 @@ def check_metrics(options: argparse.Namespace) -> int:
     source, spec = source_at(options.source, spec)
     found = examine(spec, source)
     by = f", format {found.format}" if found.format else ""
-    print(f"{options.source} by collector {spec.metrics.collector}{by}")
-    print("\n".join(page(found)))
+    say(f"{options.source} by collector {spec.metrics.collector}{by}")
+    say("\n".join(page(found)))
     return 0 if found.cause is None else 1
 
 
 def collect(options: argparse.Namespace) -> int:
     """Read a run's metrics again; 1 if a trial is still without its objective."""
     from hpo_lib.runs.outputs import write_report
-    from hpo_lib.store import Store
     from hpo_lib.trials.recollect import recollect
 
-    with Store.open(store_url(options)) as store:
+    with opened_store(options) as store:
         run = store.run_by_id(options.number)
         installation = _installation(run)
         run, found = recollect(
@@ -51,9 +50,9 @@ def collect(options: argparse.Namespace) -> int:
             by=user(),
         )
         for one in found:
-            print(_told(one))
-        print(f"run {run.id} of {run.experiment}: {run.status} ({run.reason or 'running'})")
-        print(f"report: {write_report(store, run, installation)}")
+            say(_told(one))
+        say(f"run {run.id} of {run.experiment}: {run.status} ({run.reason or 'running'})")
+        say(f"report: {write_report(store, run, installation)}")
     return 1 if any(one.read.cause is not None for one in found) else 0
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import home, store_url, user
+from hpo_lib.cli.console import home, opened_store, say, user
 from hpo_lib.core.teams import owner_of, within
 from hpo_lib.errors import HpoError
 from hpo_lib.records import ModelStatus
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
 
 def models(options: argparse.Namespace) -> int:
     """List the models of an experiment, or the champions of all; 1 if there are none."""
-    from hpo_lib.store import Store
-
-    with Store.open(store_url(options)) as store:
+    with opened_store(options) as store:
         if options.experiment is None:
             names = store.models.experiments()
             found = [one for name in names if (one := store.models.champion(name)) is not None]
         else:
             found = store.models.of(options.experiment)
         for model in found:
-            print(_line(model))
+            say(_line(model))
         if options.history and options.experiment:
             for said in _history(store.models.events(options.experiment), found):
-                print(said)
+                say(said)
     if not found:
-        print("no models")
+        say("no models")
     return 0 if found else 1
 
 
@@ -54,21 +52,21 @@ def _history(events: Sequence[ModelEvent], known: Sequence[Model]) -> Iterator[s
 def rollback(options: argparse.Namespace) -> int:
     """Make an earlier champion the champion again, and serve it if that can be done from here."""
     from hpo_lib.promotion import deployment
-    from hpo_lib.store import Store
 
-    with Store.open(store_url(options)) as store:
+    with opened_store(options) as store:
         why = options.why or ""
         champion = deployment.roll_back(store, options.experiment, options.to, user(), why)
-        print(f"{options.experiment}: version {champion.version} is the champion")
+        say(f"{options.experiment}: version {champion.version} is the champion")
         try:
             here = _installation(owner_of(options.experiment))
-            deployment.serve(store, options.experiment, here, print)
+            deployment.serve(store, options.experiment, here, say)
         except HpoError as error:
-            print(f"it is not served from here: {error}")
-            print(
+            say(f"it is not served from here: {error}")
+            say(
                 "what served before goes on; the DAG hpo_housekeeping, or the next run, makes "
                 "the champion serve as soon as it can"
             )
+        say("hpo_housekeeping tells DAGs that wait for its asset, and whoever is notified")
     return 0
 
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import complain
-from hpo_lib.cli.spec_file import read_file
+from hpo_lib.cli.console import complain, say
+from hpo_lib.cli.spec_file import notes_on_flags, read_file
 from hpo_lib.errors import SpecError
 from hpo_lib.words import count, duration, number
 
@@ -31,8 +31,9 @@ def validate(options: argparse.Namespace) -> int:
         except SpecError as error:
             code = complain(error)
         else:
-            print(f"{path}: ok{_chosen(spec)}{_due(spec)}")
-            print(*(f"{path}: note: {line}\n" for line in _notes_of(spec)), sep="", end="")
+            say(f"{path}: ok{_chosen(spec)}{_due(spec)}")
+            for line in _notes_of(spec):
+                say(f"{path}: note: {line}")
     return code
 
 
@@ -40,7 +41,7 @@ def plan(options: argparse.Namespace) -> int:
     """Print what a run of the file would do, without doing it."""
     spec = read_file(options.file)
     facts = _facts(spec, options.suggestions)
-    print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
+    say(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else _page(facts))
     return 0
 
 
@@ -75,7 +76,9 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "objective": ", ".join(f"{one.direction} {one.metric}" for one in spec.objectives),
         "constraints": list(spec.constraints),
         "trials": limits.max_trials,
+        "mode": spec.mode,
         "waves": engine.waves(spec),
+        "tasks": _tasks(spec),
         "parallel_trials": limits.parallel_trials,
         "max_failed_trials": limits.max_failed_trials,
         "space_size": spec.search_space.size,
@@ -92,15 +95,29 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "schedule": spec.schedule.words() if spec.schedule else None,
         "next_runs": _next_runs(spec),
         "command": _command(spec, shown[0]) if shown else None,
+        "dir": spec.trial.dir,
         "notes": _notes_of(spec),
         "suggestions": [_row(assignment) for assignment in shown],
     }
 
 
+def _tasks(spec: Spec) -> str:
+    """Say by which tasks of Airflow a run's trials are run, and in which DAG."""
+    from hpo_lib.runs.scheduled_files import MAX_WAVES
+    from hpo_lib.runs.shape import dag_id_of, needs_slots
+
+    has_own = spec.schedule is not None
+    if has_own and not needs_slots(spec, MAX_WAVES):
+        return "one for each trial, in the file's own DAG"
+    dag = "the file's own DAG" if has_own else dag_id_of(spec.trial.backend)
+    slots = min(spec.limits.parallel_trials, spec.limits.max_trials)
+    return f"{count(slots, 'slot')}, each of which runs trial after trial, in {dag}"
+
+
 def _notes_of(spec: Spec) -> list[str]:
     from hpo_lib.spec.booleans import notes
 
-    return [*spec.notes(), *notes(spec)]
+    return [*spec.notes(), *notes(spec), *notes_on_flags(spec)]
 
 
 def _advisers(spec: Spec) -> str | None:
@@ -173,10 +190,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "objective", facts["objective"]
     if facts["constraints"]:
         yield "constraints", ", ".join(facts["constraints"])
-    yield (
-        "trials",
-        f"{facts['trials']} in {facts['waves']} waves, {facts['parallel_trials']} at once",
-    )
+    yield "trials", _trials(facts)
+    yield "tasks", facts["tasks"]
     tolerated = count(facts["max_failed_trials"], "failed trial")
     yield "failures", f"{tolerated} tolerated, one more ends the run"
     yield "space", _space(facts)
@@ -185,13 +200,23 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "warm start", facts["warm_start"]
     yield "duplicates", facts["duplicates"]
     limit = f"; max_duration {facts['max_duration']}" if facts["max_duration"] else ""
-    yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x waves{limit})"
+    rounds = "trials, so many at once" if facts["mode"] == "async" else "waves"
+    yield "at most", f"{duration(facts['worst_case_s'])} (trial.timeout x {rounds}{limit})"
     if facts["schedule"]:
         yield "schedule", facts["schedule"]
     if facts["next_runs"]:
         yield "next runs", ", ".join(facts["next_runs"])
     if facts["command"]:
         yield "trial 1", shlex.join(facts["command"])
+    if facts["dir"]:
+        yield "runs in", facts["dir"]
+
+
+def _trials(facts: Mapping[str, Any]) -> str:
+    at_once = f"{facts['parallel_trials']} at once"
+    if facts["mode"] == "async":
+        return f"{facts['trials']}, {at_once}, the next one as soon as one has ended"
+    return f"{facts['trials']} in {facts['waves']} waves, {at_once}"
 
 
 def _sampler(facts: Mapping[str, Any]) -> str:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from hpo_lib.cli.airflow_api import DONE, Airflow
+from hpo_lib.core.failures import kinds, why
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import History, Trial, TrialState
 from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.records import Run, RunKey, RunStatus, RunView, slug_of
+from hpo_lib.records.shown import Shown
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
-from hpo_lib.words import count, duration
+from hpo_lib.words import count, cut, duration
 
 _POLL_S = 1.0
-_LINE_S = 15.0
+_LINE_S = 9.0
 _SHOWN = 10
+_WHY, _KINDS, _RUNNING = 80, 3, 3
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def watch(
@@ -33,7 +40,7 @@ def watch(
 
     HpoError if Airflow does not answer and is not `alive`.
     """
-    show = _on_terminal if sys.stderr.isatty() else _now_and_then(say)
+    show = shower(say)
     state = "queued"
     while state not in DONE:
         time.sleep(_POLL_S)
@@ -60,10 +67,30 @@ def line_of(store: Store, key: RunKey, state: str) -> str:
         return f"{state}: the conf is being checked"
     if run.status is RunStatus.REFUSED:
         return "refused"
-    view = store.view(run.id)
-    if view.finals:
-        return final(run.spec, view)
-    return progress(run.spec, store.history(run.id))
+    if store.listing.trials(run.id, -1, 1, finals=True):
+        far = final(run.spec, store.view(run.id))
+        return " · ".join([far, *showing(run.spec, store.live.newest(run.id))])
+    return so_far(store, run)
+
+
+def so_far(store: Store, run: Run) -> str:
+    """Say how far a run's search is, and when it will end unless it has, or is being stopped."""
+    history = store.slots.history(run)
+    parts = [progress(run.spec, history)]
+    if run.status is RunStatus.RUNNING:
+        stop = store.stop_of(run.id)
+        parts += eta(run.spec, history) if stop is None else [f"stopping: {stop.reason}"]
+        parts += showing(run.spec, store.live.newest(run.id))
+    return " · ".join(parts)
+
+
+def showing(spec: Spec, shown: Mapping[int, Shown]) -> Iterator[str]:
+    """Say what running trials have shown last, those of the lowest numbers."""
+    names = [name for name, _ in spec.goal.objectives]
+    for number, one in list(shown.items())[:_RUNNING]:
+        yield f"trial {number}: {one.line(names, most=len(names))}"
+    if len(shown) > _RUNNING:
+        yield f"and {len(shown) - _RUNNING} more"
 
 
 def final(spec: Spec, view: RunView) -> str:
@@ -80,7 +107,7 @@ def final(spec: Spec, view: RunView) -> str:
 
 
 def progress(spec: Spec, history: History) -> str:
-    """Say trials done of total, running, failed, best so far and when it will end."""
+    """Say trials done of total, running, failed and the best so far."""
     failed = len(history.of(TrialState.FAILED))
     running = len(history.of(TrialState.RUNNING))
     waiting, stopped = (
@@ -90,14 +117,45 @@ def progress(spec: Spec, history: History) -> str:
     parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
     parts += [f"{waiting} waiting"] if waiting else []
     parts += [f"{stopped} stopped"] if stopped else []
-    parts.append(f"{failed} failed")
+    parts.append(f"{failed} failed{_newest_failure(history)}")
     reused = sum(trial.reused is not None for trial in history.trials)
     parts += [f"{reused} reused"] if reused else []
-    parts += _standing(spec, history)
-    if done > reused:
-        left_s = history.elapsed_s / (done - reused) * (spec.limits.max_trials - done)
-        parts.append(f"ETA {duration(left_s)}")
-    return " · ".join(parts)
+    return " · ".join([*parts, *_standing(spec, history)])
+
+
+def eta(spec: Spec, history: History) -> list[str]:
+    """Say how long all trials that have not ended take, if these take as long as those before.
+
+    Nothing before the first has ended, or once all have. It depends on no clock: while trials run
+    it stays as it is.
+    """
+    ended = [one for one in history.trials if one.state not in _OPEN]
+    took_s = [one.duration_s for one in ended if one.duration_s is not None and not one.reused]
+    left = spec.limits.max_trials - len(ended)
+    if not took_s or left <= 0:
+        return []
+    rounds = math.ceil(left / spec.limits.parallel_trials)
+    return [f"ETA {duration(rounds * math.fsum(took_s) / len(took_s))}"]
+
+
+def _newest_failure(history: History) -> str:
+    """Say why the newest failed trial has failed, short."""
+    failed = history.of(TrialState.FAILED)
+    if not failed:
+        return ""
+    said = textwrap.shorten(why(failed[-1]), _WHY, placeholder="…")
+    return f" (trial {failed[-1].number}: {said})"
+
+
+def _failures(history: History) -> Iterator[str]:
+    """List the ways in which trials have failed, the most frequent first."""
+    found = sorted(kinds(history.trials).values(), key=len, reverse=True)
+    for trials in found[:_KINDS]:
+        numbers = ", ".join(str(one.number) for one in trials[:_SHOWN])
+        more = f" and {len(trials) - _SHOWN} more" if len(trials) > _SHOWN else ""
+        yield f"failed      trial {numbers}{more}: {why(trials[0])}"
+    if len(found) > _KINDS:
+        yield f"            and in {count(len(found) - _KINDS, 'other way')}: see the report"
 
 
 def _standing(spec: Spec, history: History) -> list[str]:
@@ -120,6 +178,7 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
     spec = run.spec
     front = spec.goal.front(store.history(run.id).trials)
     lines += _front(spec.goal, front) if spec.goal.several else _best(spec.goal, front)
+    lines += _failures(store.history(run.id))
     model = store.models.of_run(run.id)
     if model is not None:
         lines.append(f"model       version {model.version}, {model.status}: {model.reason}")
@@ -148,13 +207,25 @@ def _values(goal: Goal, trial: Trial) -> str:
     return ", ".join(f"{name} = {value:.6g}" for (name, _), value in pairs)
 
 
-def _on_terminal(line: str) -> None:
-    sys.stderr.write(f"\r\x1b[K{line}")
-    sys.stderr.flush()
+def shower(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Give what shows a line of progress: in place on a terminal, elsewhere a line now and then."""
+    return _on_terminal(time.monotonic()) if sys.stderr.isatty() else _now_and_then(say)
+
+
+def _on_terminal(began: float) -> Callable[[str], None]:
+    """Draw a line with the time that has passed, cut so that the next one covers all of it."""
+
+    def show(line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        told = cut(f"{duration(time.monotonic() - began)}  {line}", width)
+        sys.stderr.write(f"\r\x1b[K{told}")
+        sys.stderr.flush()
+
+    return show
 
 
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Say a line when its counts have changed, else every 15 seconds."""
+    """Say a line when its counts have changed, else every 9 seconds."""
     last, when = "", 0.0
 
     def show(line: str) -> None:

@@ -88,7 +88,8 @@ def _fresh() -> Embedded:
     embedded = console.embedded(
         console.NIGHTS, {**_SOON, "HPO_EXPERIMENTS": str(home / "experiments")}
     )
-    embedded.down()
+    with console.moving("an earlier Airflow goes down"):
+        embedded.down()
     if home.exists():
         say(f"removing what was played before in {home}")
         shutil.rmtree(home)
@@ -98,8 +99,9 @@ def _fresh() -> Embedded:
 
 def _night(embedded: Embedded, client: Airflow, spec: Spec) -> bool:
     """Put the file in place, run its DAG, and say how things stand; False if the run failed."""
-    dag_id = _put(embedded.home / "experiments", client, spec)
-    key = RunKey(dag_id, client.trigger(dag_id, {}))
+    with console.moving("Airflow reads the file"):
+        dag_id = _put(embedded.home / "experiments", client, spec)
+        key = RunKey(dag_id, client.trigger(dag_id, {}))
     went_well = airflow.follow(embedded, client, key)
     _tell(embedded, lambda store: standing(store, spec, embedded.results, _python()))
     return went_well

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo_lib.cli.console import installation
+from hpo_lib.cli.console import installation, site
 from hpo_lib.errors import SpecError
+from hpo_lib.files import shipped
 
 if TYPE_CHECKING:
     from hpo_lib.spec import Draft, Spec
+    from hpo_lib.spec.trial_section import TrialSpec
+
+_PATHS = ("trial.backend", "trial.dir", "trial.python", "trial.venv", "final.trial")
 
 
 def read(path: Path) -> Spec:
@@ -20,11 +25,22 @@ def read(path: Path) -> Spec:
 
     SpecError has the path in front of every problem, here and below.
     """
-    from hpo_lib.search import engine
+    with _naming(path):
+        return _by_itself(_draft(path))
+
+
+def read_elsewhere(path: Path) -> Spec:
+    """Check a file by itself for another machine's Airflow, where its paths are those of a conf."""
+    from hpo_lib.spec.yaml_file import draft_file
 
     with _naming(path):
-        made = _draft(path)
-        return made.found([*engine.problems(made), *_wrong_options(made)]).checked()
+        return _by_itself(draft_file(path))
+
+
+def _by_itself(made: Draft) -> Spec:
+    from hpo_lib.search import engine
+
+    return made.found([*engine.problems(made), *_wrong_options(made)]).checked()
 
 
 def read_file(path: Path) -> Spec:
@@ -53,17 +69,94 @@ def read_night(path: Path) -> Spec:
         return made.found(_for_dag(made, by_file=True)).checked()
 
 
+def read_text(text: str, path: Path) -> Spec:
+    """Check a text as `read_file` would the file that is to hold it."""
+    from hpo_lib.spec.yaml_file import draft_of
+
+    with _naming(path):
+        made = _placed(draft_of(text), path)
+        return made.found(_for_dag(made, by_file=False)).checked()
+
+
 def _draft(path: Path) -> Draft:
     from hpo_lib.spec.yaml_file import draft_file
 
-    return draft_file(path)
+    return _placed(draft_file(path), path)
+
+
+def _placed(made: Draft, path: Path) -> Draft:
+    """Give a file's own paths as they are to its trials."""
+    from hpo_lib.spec.own_paths import placed
+
+    if is_operators(path) or not made.sound(*_PATHS):
+        return made
+    folder, workdir = path.absolute().parent, site().workdir.absolute()
+    return replace(made, spec=placed(made.spec, _real(folder), _real(workdir)))
+
+
+def _real(folder: Path) -> str:
+    return str(folder.resolve())
+
+
+def is_operators(path: Path) -> bool:
+    """Say whether a file is one of the installation's own: its paths are those of a conf."""
+    own = [shipped.folder() / "config", site().experiments]
+    return any(path.resolve().is_relative_to(one.resolve()) for one in own)
+
+
+def _lost_scripts(made: Draft) -> Iterator[str]:
+    """Yield which script is not there, as far as this machine can know."""
+    if not made.sound("trial", "final.trial"):
+        return
+    final = made.spec.final
+    yield from _lost_script(made.spec.trial, "trial")
+    if final is not None and {"command", "dir"} & final.trial.keys():
+        yield from _lost_script(made.spec.for_final.trial, "final.trial")
+
+
+def _lost_script(trial: TrialSpec, at: str) -> Iterator[str]:
+    from hpo_lib.registry import BACKENDS
+    from hpo_lib.spec.own_paths import script
+
+    row, command = BACKENDS.get(trial.backend), trial.command or ()
+    folder, word = site().workdir / (trial.dir or ""), script(command)
+    if row is None or not row.on_workers or not os.access(folder, os.R_OK | os.X_OK):
+        return
+    python = trial.interpreter or ""
+    if "/" in python and not os.path.lexists(site().workdir / python):
+        name = "venv" if trial.venv else "python"
+        yield f"{at}.{name}: must have a Python, there is no {site().workdir / python}"
+    if word is not None and not os.path.lexists(folder / command[word]):
+        yield (
+            f"{at}.command.{word}: must be a file in {folder}, where its trials run "
+            f"({at}.dir), got {command[word]}"
+        )
+
+
+def notes_on_flags(spec: Spec) -> list[str]:
+    """Say which of a spec's flags its script does not take, as far as this machine can know."""
+    from hpo_lib.registry import BACKENDS
+    from hpo_lib.spec import script_flags, told_flags
+    from hpo_lib.spec.own_paths import script
+
+    row, command = BACKENDS.get(spec.trial.backend), spec.trial.command or ()
+    word = script(command)
+    if row is None or not row.on_workers or word is None or not command[word].endswith(".py"):
+        return []
+    path = site().workdir / (spec.trial.dir or "") / command[word]
+    try:
+        read = script_flags.read(path.read_text(encoding="utf-8"), command[word])
+    except (OSError, ValueError):
+        return []
+    return list(told_flags.unfit(spec, read, command[word], word))
 
 
 def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
     from hpo_lib.runs import admission
 
     backend = made.spec.trial.backend
-    return admission.problems(made, installation(), backend=backend, by_file=by_file)
+    yield from admission.problems(made, installation(), backend=backend, by_file=by_file)
+    yield from _lost_scripts(made)
 
 
 def _wrong_options(made: Draft) -> list[str]:

@@ -1,0 +1,276 @@
+"""Commands about the runs of any Airflow, over the REST API: list, watch, read, stop, extend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_lib.cli import contexts, tables
+from hpo_lib.cli.console import put, remark, say
+from hpo_lib.cli.spec_file import read_conf, read_elsewhere
+from hpo_lib.errors import HpoError, SpecError, TransientError
+
+if TYPE_CHECKING:
+    from hpo_lib.cli.airflow_api import Airflow
+
+_POLL_S, _AGAIN_S, _TRIES = 2.0, 5.0, 10
+_PAGE = 200
+_ENDS = {"complete": 0, "failed": 1, "refused": 2}
+
+
+def runs(options: argparse.Namespace) -> int:
+    """List runs, the newest first."""
+    query = {"experiment": options.experiment, "status": options.status, "limit": options.limit}
+    found = contexts.client(options).hpo("GET", "/runs", **query)
+    lines = tables.runs(found["runs"], tables.width_of(wide=options.wide))
+    tables.show(found["runs"], lines, as_json=options.json)
+    return 0
+
+
+def experiments(options: argparse.Namespace) -> int:
+    """List experiments by name."""
+    found = list(pages(contexts.client(options), "/experiments", "experiments"))
+    tables.show(found, tables.experiments(found), as_json=options.json)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Say where a run is."""
+    client = contexts.client(options)
+    run = client.hpo("GET", f"/runs/{options.number}")
+    url = client.run_url(run["dag_id"], run["dag_run_id"])
+    tables.show(run, tables.status(run, url), as_json=options.json)
+    return 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Follow a run to its end; 0 if it is complete."""
+    client = contexts.client(options)
+    try:
+        return follow(client, options.number, as_json=options.json)
+    except KeyboardInterrupt:
+        say(f"\nrun {options.number} goes on: `hpo watch {options.number}` follows it again")
+        raise
+
+
+def follow(client: Airflow, number: int, *, as_json: bool = False) -> int:
+    """Show a run's progress until it has ended, then how; gives the exit code."""
+    from hpo_lib.cli.progress import shower
+
+    show = (lambda _: None) if as_json else shower(say)
+    run = client.hpo("GET", f"/runs/{number}")
+    while run["status"] == "running":
+        show(f"{tables.bar(run)} {run['line']}")
+        time.sleep(_POLL_S)
+        try:
+            run = client.hpo("GET", f"/runs/{number}")
+        except TransientError:
+            show("waiting for Airflow to answer")
+    if not as_json and sys.stderr.isatty():
+        sys.stderr.write("\n")
+    lines = [*tables.status(run, client.run_url(run["dag_id"], run["dag_run_id"]))]
+    if not as_json and run["status"] != "refused":
+        lines += tables.best(client.hpo("GET", f"/runs/{number}/best"))
+        lines.append(f"report: hpo report {number} --open")
+    tables.show(run, lines, as_json=as_json)
+    return _ENDS.get(run["status"], 1)
+
+
+def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
+    """Give all entries of a list, a page at a time."""
+    after = None
+    while True:
+        page = client.hpo("GET", path, limit=_PAGE, after=after, **query)
+        yield from page[name]
+        after = page["next"]
+        if after is None:
+            return
+
+
+def trials(options: argparse.Namespace) -> int:
+    """List the trials of a run."""
+    client, final = contexts.client(options), "true" if options.final else None
+    found = list(pages(client, f"/runs/{options.number}/trials", "trials", final=final))
+    lines = tables.trials(found, tables.width_of(wide=options.wide))
+    tables.show(found, lines, as_json=options.json)
+    return 0
+
+
+def best(options: argparse.Namespace) -> int:
+    """Show the best trial of a run; 1 if there is none."""
+    found = contexts.client(options).hpo("GET", f"/runs/{options.number}/best")
+    tables.show(found, tables.best(found), as_json=options.json)
+    return 0 if found["trials"] else 1
+
+
+def log(options: argparse.Namespace) -> int:
+    """Print the log of a trial; with `follow`, until the trial has ended."""
+    client, offset = contexts.client(options), 0
+    path = f"/runs/{options.number}/trials/{options.trial}/log"
+    while True:
+        page = client.hpo("GET", path, offset=offset, limit=1000)
+        for text in page["lines"]:
+            say(json.dumps(text) if options.json else text)
+        offset = page["next"]
+        if page["ended"] or not (page["lines"] or options.follow):
+            return 0
+        if not page["lines"]:
+            time.sleep(_POLL_S)
+
+
+def spec(options: argparse.Namespace) -> int:
+    """Print the spec of a run, as YAML."""
+    import yaml
+
+    found = contexts.client(options).hpo("GET", f"/runs/{options.number}/spec")
+    text = json.dumps(found) if options.json else yaml.safe_dump(found, sort_keys=False)
+    say(text.rstrip())
+    return 0
+
+
+def conf(options: argparse.Namespace) -> int:
+    """Print a spec file as the JSON that Airflow's trigger dialog takes.
+
+    Only the Airflow of this folder has the folders of this machine.
+    """
+    read = read_conf if contexts.chosen(options) is None else read_elsewhere
+    say(json.dumps(read(options.file).dump(), indent=None if options.json else 2))
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Save the report of a run, and open it in a browser if that is wanted."""
+    answer = contexts.client(options).hpo_raw("GET", f"/runs/{options.number}/report")
+    place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
+    place.write_bytes(answer.content)
+    tables.show({"report": str(place)}, [str(place)], as_json=options.json)
+    if options.open:
+        webbrowser.open(place.as_uri())
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write the trials of a run as a table: CSV, JSON or Parquet."""
+    client = contexts.client(options)
+    if options.form == "csv" and not options.json:
+        content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
+    else:
+        found = list(pages(client, f"/runs/{options.number}/trials", "trials"))
+        content = json.dumps(found).encode() if options.json else _parquet(found)
+    if options.output is not None:
+        options.output.write_bytes(content)
+        remark(f"wrote {options.output}")
+        return 0
+    if options.form == "parquet" and not options.json and sys.stdout.isatty():
+        raise SpecError("--parquet: is no text; name a file with -o")
+    put(content)
+    return 0
+
+
+def _parquet(found: list[dict[str, Any]]) -> bytes:
+    """Write trials as Parquet: parameters and metrics are the columns `params.x`, `metrics.y`."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise HpoError("--parquet needs the package pyarrow, in the extra terminal") from None
+    rows = [_flat(one) for one in found]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = pyarrow.BufferOutputStream()
+    columns = {name: _alike([row.get(name) for row in rows]) for name in names}
+    parquet.write_table(pyarrow.table(columns), out)
+    return bytes(out.getvalue())
+
+
+def _flat(trial: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in trial.items() if not isinstance(value, dict | list)}
+    nested = {
+        f"{part}.{name}": value
+        for part in ("params", "metrics")
+        for name, value in trial[part].items()
+    }
+    return plain | nested | {"attempts": len(trial["attempts"])}
+
+
+def _alike(column: list[Any]) -> list[Any]:
+    """Give values of one type: numbers as floats if any is one, a mixture as text."""
+    kinds = {type(value) for value in column if value is not None}
+    if kinds == {int, float}:
+        return [math.nan if value is None else float(value) for value in column]
+    if len(kinds) > 1:
+        return [None if value is None else str(value) for value in column]
+    return column
+
+
+def stop(options: argparse.Namespace) -> int:
+    """Stop a run gracefully."""
+    return _ended(options, f"/runs/{options.number}/stop")
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """End a run at once."""
+    return _ended(options, f"/runs/{options.number}/cancel")
+
+
+def stop_trial(options: argparse.Namespace) -> int:
+    """Stop a trial."""
+    return _ended(options, f"/runs/{options.number}/trials/{options.trial}/stop")
+
+
+def _ended(options: argparse.Namespace, path: str) -> int:
+    found = again(lambda: contexts.client(options).hpo("POST", path))
+    what = f"run {found['run']}" + (f", trial {found['trial']}" if found["trial"] else "")
+    state = "is being stopped" if found["state"] == "running" else f"has ended: {found['state']}"
+    told = f"{what} {state}" + (f" ({found['reason']})" if found["reason"] else "")
+    tables.show(found, [told], as_json=options.json)
+    return 0
+
+
+def extend(options: argparse.Namespace) -> int:
+    """Let a run have more trials: how many in all is asked for, so that asking twice is once."""
+    client = contexts.client(options)
+    most = client.hpo("GET", f"/runs/{options.number}")["max_trials"]
+    if most is None:
+        raise SpecError(f"run {options.number} was refused, or its spec cannot be read any more")
+    body = {"max_trials": most + options.trials}
+    found = again(lambda: client.hpo("POST", f"/runs/{options.number}/extend", body))
+    told = f"run {found['id']} goes on, to {body['max_trials']} trials; hpo watch {found['id']}"
+    tables.show(found, [told], as_json=options.json)
+    return 0
+
+
+def add_point(options: argparse.Namespace) -> int:
+    """Have a run try a configuration."""
+    body = {"params": dict(_parameter(word) for word in options.params)}
+    client = contexts.client(options)
+    found = again(lambda: client.hpo("POST", f"/runs/{options.number}/points", body))
+    tables.show(found, [f"run {found['id']} tries it next"], as_json=options.json)
+    return 0
+
+
+def _parameter(word: str) -> tuple[str, Any]:
+    """Read NAME=VALUE: a value is JSON, or else text as it stands."""
+    name, sign, value = word.partition("=")
+    if not sign:
+        raise SpecError(f"a parameter must be NAME=VALUE, got {word}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def again(ask: Callable[[], Any]) -> Any:
+    """Ask what may be asked twice until it is answered, some times."""
+    for _ in range(_TRIES - 1):
+        try:
+            return ask()
+        except TransientError:
+            time.sleep(_AGAIN_S)
+    return ask()
