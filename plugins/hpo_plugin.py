@@ -1,14 +1,14 @@
-"""The plugin, where pages for Airflow's UI will be named: the only file that its loader runs.
+"""The plugin with pages for Airflow's UI, where it is found in the plugins folder: here.
 
-Everything else is the package hpo_airflow.
+Airflow's loader runs this file alone; everything else is the package hpo_airflow. Where that is
+installed, its entry point names the plugin, which Airflow is not to have twice.
 """
 
 from __future__ import annotations
 
-from airflow.plugins_manager import AirflowPlugin
+from importlib.metadata import entry_points
 
+from hpo_airflow import plugin
 
-class HpoPlugin(AirflowPlugin):
-    """Names the plugin in Airflow's list of plugins; its UI pages come later."""
-
-    name = "hpo"
+if not entry_points(group=plugin.GROUP, name=plugin.NAME):
+    HpoPlugin = plugin.HpoPlugin

@@ -1,7 +1,12 @@
-"""A saved model as a function of JSON: the only file of the server that knows TensorFlow."""
+"""A model as a function of JSON: the only file of the server that knows a framework.
+
+SavedModel and Keras by TensorFlow, whatever else as a package loads it: by `loader.py`, which the
+image has from `hpo_lib/deployers`.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,16 +25,18 @@ class NoModel(RuntimeError):
     """There is nothing to serve; the message says where it was looked for."""
 
 
-def load(folder: Path, version: str) -> SavedModel:
-    """Load the model that training left in a folder, whole or renamed to its version."""
+def load(folder: Path, version: str, *, allow_pickle: bool = False) -> SavedModel | LoadedModel:
+    """Load the model that training left in a folder, whole or renamed to its version; NoModel.
+
+    A pickle runs its maker's code when it is loaded, so it is only loaded with `allow_pickle`.
+    """
     places = [folder / version, folder / "saved_model" / "1", folder]
     for place in places:
         if (place / "saved_model.pb").is_file():
             return SavedModel(place)
     if (folder / "model.keras").is_file():
         return _of_keras(folder / "model.keras")
-    looked = ", ".join(str(place) for place in places)
-    raise NoModel(f"no saved_model.pb in {looked}, and no model.keras in {folder}")
+    return LoadedModel(folder, allow_pickle=allow_pickle)
 
 
 def _of_keras(file: Path) -> SavedModel:
@@ -97,6 +104,64 @@ class SavedModel:
                     f"instances[{number}]: must be an object with exactly {names}, got {got}"
                 )
         return {name: [row[name] for row in instances] for name in self._inputs}
+
+
+class LoadedModel:
+    """A model of another shape; several threads may ask it at once.
+
+    What goes in and out is what its sample shows, if it has one.
+    """
+
+    def __init__(self, folder: Path, *, allow_pickle: bool = False) -> None:
+        """Load it; what its library raises says what is wrong."""
+        import loader
+
+        try:
+            self._loaded = loader.load_from(folder, trust=allow_pickle)
+        except loader.NotChecked as error:
+            raise NoModel(str(error)) from None
+        kind = self._loaded.kind
+        if kind.predict is None:
+            known = "saved_model.pb, .keras, .json or .ubj of XGBoost, .onnx, .skops, .pt2, …"
+            raise NoModel(f"{folder} holds no model that predicts; known are {known}")
+        self._refused = loader.NotChecked
+        self._inputs, self._outputs = _sampled(folder / "sample.json")
+
+    def describe(self) -> dict[str, Any]:
+        """Give types and shapes of rows and answers, as the sample shows them; null is any size."""
+        return {"inputs": {"input": self._inputs}, "outputs": {"output": self._outputs}}
+
+    def predict(self, instances: list[Any]) -> list[Any]:
+        """Give a prediction for every row, in their order; BadInstances."""
+        wanted = self._inputs["shape"]
+        if any(isinstance(row, Mapping) for row in instances):
+            raise BadInstances("instances: must be rows of numbers, got an object with names")
+        try:
+            got = list(np.shape(instances))
+        except ValueError:
+            raise BadInstances("instances: must be rows of like sizes") from None
+        if wanted is not None and got[1:] != wanted[1:]:
+            raise BadInstances(f"instances: must have shape {wanted}, got shape {got}")
+        try:
+            return list(self._loaded.predict(instances))
+        except self._refused as error:
+            raise BadInstances(f"instances: {error}") from None
+
+
+def _sampled(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Describe what goes in and out by a sample; without one, as numbers of any shape."""
+    try:
+        sample = json.loads(file.read_text(encoding="utf-8"))
+        rows, answers = (np.asarray(sample[side]) for side in ("instances", "predictions"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {"dtype": "float32", "shape": None}, {"dtype": None, "shape": None}
+    taken = {"dtype": "float32", "shape": [None, *rows.shape[1:]]}
+    return taken, {"dtype": _plain_type(answers), "shape": [None, *answers.shape[1:]]}
+
+
+def _plain_type(values: np.ndarray) -> str:
+    """Name the type that plain values have when they come as JSON."""
+    return {"f": "float64", "i": "int64", "b": "bool"}.get(values.dtype.kind, "string")
 
 
 def _described(specs: Mapping[str, Any]) -> dict[str, Any]:

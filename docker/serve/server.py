@@ -1,10 +1,15 @@
-"""A small HTTP server for one model, with the paths of TensorFlow Serving's REST API.
+"""A small HTTP server for one model, with the paths of TensorFlow Serving's and KServe's APIs.
 
-    GET  /healthz                     it runs
-    GET  /readyz                      its model is loaded, and it is not about to end
+    GET  /healthz, /v2/health/live    it runs
+    GET  /readyz, /v2/health/ready    its model is loaded, and it is not about to end
     GET  /v1/models/NAME              the same, with the version
     GET  /v1/models/NAME/metadata     what goes in and out, and how it was trained
     POST /v1/models/NAME:predict      {"instances": [...]} -> {"predictions": [...]}
+    GET  /v2/models/NAME              what goes in and out
+    GET  /v2/models/NAME/ready        as /readyz
+    POST /v2/models/NAME/infer        {"inputs": [...]} -> {"outputs": [...]}: open_inference.py
+
+After NAME, paths of /v2 may have /versions/VERSION.
 
 Every answer has the header X-Model-Version. On SIGTERM it says that it is not ready, goes on
 answering for DRAIN_S, ends the requests in flight, and exits with 0.
@@ -25,6 +30,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import open_inference
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -66,6 +72,7 @@ class Settings:
     max_bytes: int = 8 << 20
     max_waiting: int = 64
     drain_s: float = 5.0
+    allow_pickle: bool = False
 
     @classmethod
     def of(cls, env: Mapping[str, str]) -> Settings:
@@ -82,6 +89,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "MAX_REQUEST_BYTES": ("max_bytes", int),
     "MAX_WAITING": ("max_waiting", int),
     "DRAIN_S": ("drain_s", float),
+    "HPO_ALLOW_PICKLE": ("allow_pickle", lambda text: bool(int(text))),
 }
 
 
@@ -142,19 +150,60 @@ class Service:
     async def predict(self, request: Request) -> Response:
         """Answer the rows of a request with predictions."""
         self._named(request)
+
+        def answer(model: Model, body: bytes) -> dict[str, Any]:
+            return {"predictions": model.predict(instances_of(body))}
+
+        return await self._answered(request, answer)
+
+    async def server(self, _request: Request) -> Response:
+        """Say what serves, in the words of KServe's protocol."""
+        return self.answer({"name": "hpo-serve", "version": "1", "extensions": []})
+
+    async def model_ready(self, request: Request) -> Response:
+        """Say whether this model, in this version, takes requests."""
+        self._named(request)
+        return await self.readiness(request)
+
+    async def model_metadata(self, request: Request) -> Response:
+        """Describe the model in the words of KServe's protocol."""
+        self._named(request)
+        signature = self._loaded().describe()
+        sides = {side: open_inference.described(signature[side]) for side in ("inputs", "outputs")}
+        versions = [self.settings.version]
+        return self.answer(
+            {"name": self.settings.name, "versions": versions, "platform": "hpo", **sides}
+        )
+
+    async def infer(self, request: Request) -> Response:
+        """Answer the tensors of a request with tensors."""
+        self._named(request)
+        known = {"model_name": self.settings.name, "model_version": self.settings.version}
+
+        def answer(model: Model, body: bytes) -> dict[str, Any]:
+            signature = model.describe()
+            asked = open_inference.read(json_of(body), signature["inputs"])
+            predictions = model.predict(asked.rows)
+            return known | open_inference.write(asked, predictions, signature["outputs"])
+
+        return await self._answered(request, answer)
+
+    async def _answered(
+        self, request: Request, answer: Callable[[Model, bytes], dict[str, Any]]
+    ) -> Response:
+        """Have a thread answer a request's body, if not too many are waiting for that."""
         model = self._loaded()
         if self.waiting >= self.settings.max_waiting:
             raise HTTPException(503, f"{self.waiting} requests are waiting already")
         self.waiting += 1
         try:
-            instances = instances_of(await self._body(request))
-            predictions = await run_in_threadpool(model.predict, instances)
+            found = await run_in_threadpool(answer, model, await self._body(request))
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
         finally:
             self.waiting -= 1
         try:
-            return self.answer({"predictions": predictions})
+            return self.answer(found)
         except ValueError:
             raise HTTPException(500, "predictions: must be finite, the model gave others") from None
 
@@ -171,6 +220,9 @@ class Service:
         if name != self.settings.name:
             known = self.settings.name
             raise HTTPException(404, f"model: must be {known}, got {name[:_SHOWN]!r}")
+        version, known = request.path_params.get("version"), self.settings.version
+        if version not in (None, known):
+            raise HTTPException(404, f"version: must be {known}, got {version[:_SHOWN]!r}")
 
     def _loaded(self) -> Model:
         if self.model is None:
@@ -200,10 +252,7 @@ class Service:
 
 def instances_of(body: bytes) -> list[Any]:
     """Read the rows of a request; ValueError names field, rule and value."""
-    try:
-        content = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"body: must be JSON: {error}") from None
+    content = json_of(body)
     if not isinstance(content, dict) or "instances" not in content:
         got = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise ValueError(f'body: must be an object with "instances", got {str(got)[:_SHOWN]}')
@@ -211,6 +260,14 @@ def instances_of(body: bytes) -> list[Any]:
     if not isinstance(instances, list) or not instances:
         raise ValueError(f"instances: must be a list with rows, got {str(instances)[:_SHOWN]}")
     return instances
+
+
+def json_of(body: bytes) -> Any:
+    """Read JSON; ValueError also for numbers that it has not."""
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"body: must be JSON: {error}") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -226,7 +283,16 @@ def app_of(service: Service) -> Starlette:
         ("POST", "/v1/models/{name}:predict", service.predict),
         ("GET", "/v1/models/{name}/metadata", service.metadata),
         ("GET", "/v1/models/{name}", service.status),
+        ("GET", "/v2", service.server),
+        ("GET", "/v2/health/live", service.health),
+        ("GET", "/v2/health/ready", service.readiness),
     ]
+    for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        known += [
+            ("GET", model, service.model_metadata),
+            ("GET", f"{model}/ready", service.model_ready),
+            ("POST", f"{model}/infer", service.infer),
+        ]
     routes = [Route(path, endpoint, methods=[method]) for method, path, endpoint in known]
     return Starlette(routes=routes, exception_handlers=handlers)
 
@@ -296,7 +362,7 @@ def main() -> int:
     def loader(folder: Path, version: str) -> Model:
         import model
 
-        return model.load(folder, version)
+        return model.load(folder, version, allow_pickle=settings.allow_pickle)
 
     return serve(settings, loader)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ from airflow.sdk import DAG
 
 from hpo_airflow import settings
 from hpo_airflow.dag_factory import report, validate
+from hpo_airflow.markdown import first_line, listed
+from hpo_lib.words import count
 
 if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
-
-_SUMMARY = 200
 
 
 def broken(
@@ -27,7 +26,8 @@ def broken(
 ) -> DAG:
     """Build a DAG that is never due; it ends, honestly, runs that were under way.
 
-    `doc` says what is broken, the error follows it. `begin` is the body of the first task.
+    `doc` says what is broken, the error follows it, a line a problem. `begin` is the body of the
+    first task.
     """
     with DAG(
         dag_id,
@@ -37,27 +37,15 @@ def broken(
         max_active_runs=1,
         is_paused_upon_creation=False,
         tags=["hpo", "broken", *settings.tags(team)],
-        description=f"broken: {first_line(error)}",
-        doc_md=f"{doc}\n{fenced(error)}\n",
+        description=f"broken: {first_line(error)}{_further(error)}",
+        doc_md=f"{doc}\n{listed(error)}\n",
+        access_control=settings.access(team),
         auto_register=False,
     ) as dag:
         validate(begin) >> report(file)
     return dag
 
 
-def first_line(text: str) -> str:
-    """Give the first line of a text, short."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
-
-
-def inline(text: str) -> str:
-    """Write a text as Markdown code within a line."""
-    return f"`{text.replace('`', chr(39))}`"
-
-
-def fenced(text: str, language: str = "") -> str:
-    """Write a text as a block of Markdown code, with a fence that nothing in it can close."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+def _further(error: str) -> str:
+    more = len(error.splitlines()) - 1
+    return f" (and {count(more, 'further line')})" if more > 0 else ""

@@ -58,9 +58,15 @@ def mlflow(connection: str | None) -> Any:
     if connection is None:
         raise SpecError("mlflow: config/deployment.yaml names no connection to an MLflow server")
     found = BaseHook.get_connection(connection)
-    host, scheme = str(found.host or "").rstrip("/"), found.schema or "http"
-    base = host if "://" in host else f"{scheme}://{host}"
     auth = (found.login, found.password or "") if found.login else None
     token = {"Authorization": f"Bearer {found.password}"} if found.password and not auth else {}
-    address = httpx.URL(base).copy_with(**({"port": found.port} if found.port else {}))
-    return httpx.Client(base_url=address, auth=auth, headers=token, timeout=_HTTP_S)
+    return httpx.Client(base_url=address(found), auth=auth, headers=token, timeout=_HTTP_S)
+
+
+def address(connection: Any) -> str:
+    """Give the address of a connection of type http."""
+    import httpx
+
+    host, scheme = str(connection.host or "").rstrip("/"), connection.schema or "http"
+    base = httpx.URL(host if "://" in host else f"{scheme}://{host}")
+    return str(base.copy_with(port=connection.port) if connection.port else base)

@@ -1,4 +1,7 @@
-"""From names and numbers to a DAG: `validate`, waves of `suggest` and mapped `trial`, `report`."""
+"""From names and numbers to a DAG: `validate`, waves or slots, `report`.
+
+A wave is a control task `suggest` and a mapped `trial`; slots are one mapped task for a whole run.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, get_current_context, task
+from airflow.sdk import DAG, BaseOperator, TaskGroup, get_current_context, task
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-from hpo_airflow import settings, tasks
-from hpo_airflow.final_tasks import final_tasks
-from hpo_airflow.retry_delay import PauseOfFailure
+from hpo_airflow import housekeeping_tasks, settings, slot_tasks, tasks
+from hpo_airflow.deadline import alert
+from hpo_airflow.final_tasks import CHAMPIONS, final_tasks
+from hpo_airflow.form import form
+from hpo_airflow.links import OF_RUN
+from hpo_airflow.retry_delay import AsErrorsSay
+from hpo_airflow.slot_tasks import SLOT, SLOTS
 from hpo_lib import registry
+from hpo_lib.runs import shape
 
 if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
@@ -27,10 +35,17 @@ _PATIENTLY: dict[str, Any] = {
     "retry_delay": timedelta(seconds=5),
     "retry_exponential_backoff": 1.5,
     "max_retry_delay": timedelta(minutes=2),
+    "retry_policy": AsErrorsSay(),
 }
 #: What a task has done until its timeout is in the store: the retry goes on from there.
 _CONTROL: dict[str, Any] = {**_PATIENTLY, "execution_timeout": timedelta(hours=2)}
-_TRIAL: dict[str, Any] = {**_PATIENTLY, "retry_policy": PauseOfFailure()}
+#: A slot lasts as long as its run, and each of its trials may be killed, or meet an outage: it is
+#: tried again for hours, soon each time.
+_LASTING: dict[str, Any] = {
+    "retries": 1_000,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 0,
+}
 #: More waves than these make the graph unreadable, and most runs need no more.
 _SHOWN = 8
 
@@ -41,8 +56,7 @@ Trigger it with a conf JSON: a whole spec, as in `config/experiments/*.yaml`. Th
 working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what it would do.
 
 * **validate** checks the conf; nothing is started if it is wrong.
-* **wave_NN / suggest** tells the sampler what is known and asks for the next trials;
-  **wave_NN / trial** runs them, one mapped task each. Waves that are not needed are skipped.
+{search}
 * **final** trains the winner again, and the champion beside it; **gate** compares them, **approve**
   asks people if the spec wants that or the gate is unsure, **deploy** serves the better one. They
   are skipped where the spec has no `final`.
@@ -50,29 +64,65 @@ working example. `hpo validate FILE` checks a spec, `hpo plan FILE` shows what i
 """
 
 
+_WAVES = """\
+* **wave_NN / suggest** tells the sampler what is known and asks for the next trials;
+  **wave_NN / trial** runs them, one mapped task each. Waves that are not needed are skipped.
+  `{other}` runs `mode: async`, and any number of waves.\
+"""
+_SLOTS = """\
+* **slots** opens as many slots as trials run at once, and **slot** is a mapped task for each: it
+  runs trial after trial until the run ends, however many there are. With `mode: async` it asks for
+  the next one as soon as one has ended, with `mode: waves` when all of the wave have. Its log has a
+  section for each trial. `{other}` has a task for each trial, in short runs.\
+"""
+
 _HOUSEKEEPING = """\
-Closes runs whose DAG run was marked or deleted, with their report, and ends processes, containers,
-pods and ECS tasks that bear the store's name without a live attempt in it. Says which runs wait for
-a file that was removed. What it did is in the log of **sweep** and in its return value.
-`HPO_HOUSEKEEPING` is its cron expression.
+Looks after what no task looks after any more. It is safe to trigger at any time, never touches a
+trial whose task is alive, and mostly finds nothing to do.
+
+* **sweep** closes runs whose DAG run was marked or deleted, with their report; ends processes,
+  containers, pods and ECS tasks that bear the store's name without a live attempt in it; says
+  which runs wait for a file that was removed; makes every champion serve; deletes runs older than
+  `retention_days` in `config/deployment.yaml`, if that is set; updates the assets of champions that
+  `hpo rollback` has brought back within a day, and notifies who wants to know. What it did, a
+  sentence each, is in its log and its return value: `[]` means that there was nothing to do.
+* **find_broken** looks for broken files in the folder of experiments, and **start_broken** starts
+  their DAGs once for each error: the run fails with what is wrong, so that the DAG is red in the
+  list, and whoever wants to know is notified. It is skipped where no file is broken, or where that
+  run is there already.
+
+`HPO_HOUSEKEEPING` is its cron expression, every ten minutes by default. While it is paused, what
+killed tasks have left stays where it is; it makes up for that when it goes on.
 """
 
 
 def conf_triggered(
-    dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int, team: str = ""
+    dag_id: str, *, backend: str, example: Mapping[str, Any], waves: int | None, team: str = ""
 ) -> DAG:
-    """Build the DAG that runs whatever spec it is triggered with on one backend, for a team."""
+    """Build the DAG that runs whatever spec it is triggered with on one backend, for a team.
+
+    It has so many waves; slots with None.
+    """
+    rules, in_slots = settings.placing(team), waves is None
+    other = shape.dag_id_of(backend, team, in_slots=not in_slots)
     with DAG(
         dag_id,
         schedule=None,
         catchup=False,
+        default_args={"owner": rules.owner},
+        deadline=alert(rules.deadline, dag_id, team),
         tags=["hpo", backend, *settings.tags(team)],
         description=f"Tune hyperparameters with trials on the {backend} backend",
-        doc_md=_DOC.format(backend=backend),
+        doc_md=_DOC.format(
+            backend=backend, search=(_SLOTS if in_slots else _WAVES).format(other=other)
+        ),
+        # The trials of a run, and a control task that was cleared.
+        max_active_tasks=settings.max_parallel() + 1,
+        access_control=settings.access(team),
         auto_register=False,
     ) as dag:
-        begin = validate(partial(tasks.validate, backend=backend))
-        ending(unrolled(begin, backend, waves, team=team), backend, team=team)
+        begin = validate(partial(tasks.validate, backend=backend, in_slots=in_slots))
+        ending(searching(begin, backend, waves, team=team), backend, team=team)
     # Set last: every operator is made with a deep copy of the params that its DAG has by then.
     dag.params = ParamsDict(form(example))
     return dag
@@ -83,6 +133,8 @@ def housekeeping(dag_id: str, folder: Path) -> DAG:
 
     `folder` is that of the files that have a DAG each.
     """
+    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
     with DAG(
         dag_id,
         schedule=settings.housekeeping(),
@@ -93,14 +145,67 @@ def housekeeping(dag_id: str, folder: Path) -> DAG:
         description="End pods, containers, processes and runs that nobody looks after any more",
         doc_md=_HOUSEKEEPING,
     ) as dag:
+        limited = {**_CONTROL, "execution_timeout": timedelta(minutes=10)}
 
-        @task(task_id="sweep", **{**_CONTROL, "execution_timeout": timedelta(minutes=10)})
+        @task(task_id="sweep", outlets=[CHAMPIONS], **limited)
         def sweep() -> list[str]:
-            """Say what was ended."""
-            return tasks.sweep(get_current_context(), folder)
+            """Say what was ended, and which champions were told of."""
+            context = get_current_context()
+            done = housekeeping_tasks.sweep(context, folder)
+            return [*done, *housekeeping_tasks.announce(context)]
+
+        @task(task_id="find_broken", **limited)
+        def find_broken() -> list[dict[str, str]]:
+            """Name the DAGs of broken files."""
+            return housekeeping_tasks.broken_files(get_current_context(), folder)
 
         sweep()
+        start = TriggerDagRunOperator.partial(
+            task_id="start_broken",
+            skip_when_already_exists=True,
+            map_index_template="{{ task.trigger_dag_id }}",
+            **_PATIENTLY,
+        )
+        start.expand_kwargs(find_broken())
     return dag
+
+
+def searching(
+    before: BaseOperator,
+    backend: str,
+    waves: int | None,
+    file: ScheduledFile | None = None,
+    team: str = "",
+) -> BaseOperator:
+    """Build the tasks of a search after `before`: so many waves, or slots with None."""
+    if waves is None:
+        return slots(before, backend, file, team)
+    return unrolled(before, backend, waves, file, team)
+
+
+def slots(
+    before: BaseOperator, backend: str, file: ScheduledFile | None = None, team: str = ""
+) -> BaseOperator:
+    """Build the control task that opens the slots, and the task that it maps: one for each."""
+    operator = _operator(backend, team, file)
+
+    @task(task_id=SLOTS, trigger_rule="all_done", **_CONTROL)
+    def opened() -> list[dict[str, Any]]:
+        """Say how many slots there are."""
+        context = get_current_context()
+        found, stop = slot_tasks.opened(context, file)
+        if stop is not None:
+            context["ti"].xcom_push(key="return_value", value=[])
+            raise DownstreamTasksSkipped(tasks=[SLOT])
+        return found
+
+    asked = opened()
+    before >> asked.operator
+    named = "{{ task.assignment['label'] }}"
+    made: BaseOperator = operator(task_id=SLOT, map_index_template=named, **_LASTING).expand(
+        assignment=asked
+    )
+    return made
 
 
 def unrolled(
@@ -111,7 +216,7 @@ def unrolled(
     team: str = "",
 ) -> BaseOperator:
     """Chain the waves; those beyond the first few are drawn as one group until it is opened."""
-    operator = _operator(backend, team, of_file=file is not None)
+    operator = _operator(backend, team, file)
     for wave in range(1, min(waves, _SHOWN) + 1):
         before = _wave(before, wave, waves, operator, file)
     if waves > _SHOWN:
@@ -121,7 +226,7 @@ def unrolled(
     return before
 
 
-def _operator(backend: str, team: str, *, of_file: bool) -> Callable[..., Any]:
+def _operator(backend: str, team: str, file: ScheduledFile | None) -> Callable[..., Any]:
     """Give a function that makes a team's mapped trials from the rest of their settings.
 
     The operator is imported only for the DAGs that need it. So is the backend, although the DAG
@@ -129,66 +234,9 @@ def _operator(backend: str, team: str, *, of_file: bool) -> Callable[..., Any]:
     """
     registry.load("backend", backend)
     operator = registry.imported(registry.backends()[backend].operator)
-    placed = settings.placement(team, of_file=of_file)
-    return partial(operator.partial, backend=backend, **_TRIAL, **placed)
-
-
-def form(example: Mapping[str, Any]) -> dict[str, Param]:
-    """Describe the trigger form: a field per part of the spec, prefilled with the example."""
-    return {
-        name: Param(example.get(name, default), title=title, description_md=text, **_KINDS[kind])
-        for name, kind, default, title, text in _FIELDS
-    }
-
-
-_KINDS: dict[str, dict[str, Any]] = {
-    "text": {"type": "string"},
-    "lines": {"type": "array"},
-    "mapping": {"type": "object"},
-    "mapping or nothing": {"type": ["object", "null"]},
-    "one or more": {"type": ["object", "array"]},
-    "mappings": {"type": "array", "items": {"type": "object"}},
-}
-_FIELDS: tuple[tuple[str, str, Any, str, str], ...] = (
-    ("name", "text", "", "Experiment", "lower-case letters, digits and `-`"),
-    ("description", "text", "", "Description", "what it is for"),
-    (
-        "objective",
-        "one or more",
-        {},
-        "Objective",
-        "`metric`, `direction`, `target`, `reduce`; or a list of several such mappings",
-    ),
-    ("constraints", "lines", [], "Constraints", "such as `val_loss - loss <= 0.01`, one a line"),
-    ("extra_metrics", "lines", [], "Further metrics", "recorded beside the objective, one a line"),
-    ("space", "mapping", {}, "Search space", "`float`, `int`, `categorical`, `ordinal` by name"),
-    ("fixed", "mapping", {}, "Fixed parameters", "handed to every trial"),
-    ("initial_points", "mappings", [], "Initial points", "configurations to try first"),
-    ("sampler", "mapping", {}, "Sampler", "`name` (`auto` chooses), `seed`, its own settings"),
-    ("limits", "mapping", {}, "Limits", "when the run ends, and how many trials at once"),
-    (
-        "trial",
-        "mapping",
-        {},
-        "Trial",
-        "`image`, `command`, `timeout`, `resources`, `env`, `options`",
-    ),
-    ("metrics", "mapping", {}, "Metrics", "`collector`: stdout, file, jsonl, tfevents, xcom"),
-    (
-        "final",
-        "mapping or nothing",
-        None,
-        "Final training",
-        "`seeds`, and what `trial` has it otherwise",
-    ),
-    (
-        "deploy",
-        "mapping or nothing",
-        None,
-        "Deployment",
-        "`to`, `min_improvement`, `guards`, `approval`",
-    ),
-)
+    asked = file.spec.airflow if file and file.spec else None
+    placed = settings.placement(team, of_file=file is not None, asked=asked)
+    return partial(operator.partial, backend=backend, **_PATIENTLY, **placed)
 
 
 def validate(begin: Callable[[Any], dict[str, Any]], **retried: Any) -> BaseOperator:
@@ -246,7 +294,7 @@ def ending(
     """Build what follows the last wave: final training, gate, deployment, report."""
     own = file.spec.limits.parallel_trials if file and file.spec else None
     at_once = own or settings.max_parallel()
-    operator = _operator(backend, team, of_file=file is not None)
+    operator = _operator(backend, team, file)
     final_tasks(before, report(file), operator, _CONTROL, at_once, file)
 
 
@@ -258,4 +306,6 @@ def report(file: ScheduledFile | None = None) -> BaseOperator:
         """End the run and write its report."""
         return tasks.report(get_current_context(), file)
 
-    return end().operator
+    made = end().operator
+    made.operator_extra_links = OF_RUN
+    return made

@@ -57,13 +57,14 @@ def kubernetes(
     """Build the deployer that serves on a cluster; it connects when it first has to."""
     from hpo_lib.deployers.kubernetes import KubernetesDeployer
     from hpo_lib.deployers.manifests import ServeOptions, ServeRules
+    from hpo_lib.deployers.shapes import DeployerRules
     from hpo_lib.validation import parse
 
     rules = site.rules(ServeRules.section, ServeRules)
     asked = parse(ServeOptions, options, at=_OPTIONS)
-    return KubernetesDeployer(
-        experiment, asked, partial(site.cluster, rules.connection), rules, store
-    )
+    pickles = site.rules("deployers", DeployerRules).allow_pickle
+    connect = partial(site.cluster, rules.connection)
+    return KubernetesDeployer(experiment, asked, connect, rules, store, allow_pickle=pickles)
 
 
 def mlflow(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> MlflowDeployer:
@@ -82,9 +83,17 @@ def package(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> 
     """Build the deployer of packages, tried out by the Python, and as the user, of local trials."""
     from hpo_lib.backends.inherited import LocalRules
     from hpo_lib.deployers.package import PackageDeployer, interpreter
+    from hpo_lib.deployers.shapes import DeployerRules
 
-    python, user = interpreter(site.path), site.rules("local", LocalRules).trial_user
-    return PackageDeployer.at(experiment, options, site.home, site.offers, python=python, user=user)
+    return PackageDeployer.at(
+        experiment,
+        options,
+        site.home,
+        site.offers,
+        python=interpreter(site.path),
+        user=site.rules("local", LocalRules).trial_user,
+        allow_pickle=site.rules("deployers", DeployerRules).allow_pickle,
+    )
 
 
 def sagemaker(site: Site, experiment: str, options: Mapping[str, Any], _: str) -> SageMakerDeployer:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import BaseOperator, TaskGroup, get_current_context, task
-from airflow.sdk.exceptions import (
-    AirflowFailException,
-    AirflowSkipException,
-    DownstreamTasksSkipped,
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    BaseOperator,
+    TaskGroup,
+    get_current_context,
+    task,
 )
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from hpo_airflow import tasks
 from hpo_airflow.installation import open_store, team_of, this_installation
-from hpo_airflow.tasks import emit, errors, key_of, label
+from hpo_airflow.labels import label
+from hpo_airflow.markdown import prose
+from hpo_airflow.notices import tell_approval, tell_champion
+from hpo_airflow.tasks import FINAL, emit, ended, errors, key_of
 
 if TYPE_CHECKING:
+    from hpo_lib.records import Model
     from hpo_lib.runs.scheduled_files import ScheduledFile
 
 log = logging.getLogger(__name__)
 APPROVE, REJECT = "Approve", "Reject"
-_AFTER_CHOOSE = ["final.trial", "gate", "approve", "deploy"]
+#: Stands for the champion of whatever experiment a run is of: only then is its asset known, and
+#: only if it has changed is there an event, which a plain asset would have at every success.
+CHAMPIONS = AssetAlias("hpo_champions")
 
 
 def final_tasks(
@@ -39,8 +47,8 @@ def final_tasks(
     """Put final training, gate, approval and deployment between the last wave and the end.
 
     No more than `at_once` final trials run together, however many seeds there are.
-    Tasks that the spec has no need of are skipped. `report` follows the gate, so that people can
-    read it before they approve.
+    All of them are skipped when the run begins if its spec has no `final`; `report` then follows
+    the last wave, otherwise the gate, so that people can read it before they approve.
     """
     with TaskGroup("final"):
 
@@ -66,13 +74,13 @@ def final_tasks(
         """Compare champion and challenger, and say in sentences which is better."""
         return _gate(get_current_context())
 
-    @task(task_id="deploy", trigger_rule="none_failed", **control)
+    @task(task_id="deploy", trigger_rule="none_failed", outlets=[CHAMPIONS], **control)
     def deploy() -> dict[str, Any]:
         """Serve the champion that the store names, which may be a new one."""
         return _deploy(get_current_context())
 
     decided = gate().operator
-    before >> asked.operator
+    before >> [asked.operator, report]
     trained >> decided >> [report, _approval(control)]
     report.dag.get_task("approve") >> deploy().operator
 
@@ -105,7 +113,8 @@ class Approval(HITLOperator):
         question = _question(context)
         if question is None:
             raise AirflowSkipException("nothing to approve")
-        self.subject, self.body, self.response_timeout = question
+        model, self.subject, self.body, self.response_timeout = question
+        tell_approval(context, model, self.body)
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
@@ -135,7 +144,7 @@ def _choose(context: Mapping[str, Any], file: ScheduledFile | None) -> list[dict
 def _left_out(context: Mapping[str, Any]) -> list[str]:
     """Name the tasks to skip without final trials: `deploy` still runs, if the spec has one."""
     with errors(), open_store() as store:
-        return _AFTER_CHOOSE[:-1] if _deploys(store, context) else _AFTER_CHOOSE
+        return list(FINAL[1:-1] if _deploys(store, context) else FINAL[1:])
 
 
 def _deploys(store: Any, context: Mapping[str, Any]) -> bool:
@@ -166,8 +175,8 @@ def _log_drift(store: Any, context: Mapping[str, Any]) -> None:
         log.info("%s", sentence)
 
 
-def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
-    """Give subject, text and time limit of what is to be approved."""
+def _question(context: Mapping[str, Any]) -> tuple[Model, str, str, timedelta] | None:
+    """Give the model that is to be approved, and the question's subject, text and time limit."""
     from hpo_lib.runs.outputs import report_path
 
     with errors(), open_store() as store:
@@ -185,12 +194,8 @@ def _question(context: Mapping[str, Any]) -> tuple[str, str, timedelta] | None:
         f"* Without an answer within {deploy.approval_timeout} it is not deployed.",
     ]
     limit = timedelta(seconds=deploy.approval_timeout_s)
-    return f"Deploy {model.experiment} version {model.version}?", "\n".join(lines), limit
-
-
-def prose(text: str) -> str:
-    """Write sentences for Markdown, in which names of others make no link, image or markup."""
-    return re.sub(r"[][<>*`\\]", r"\\\g<0>", text)
+    subject = f"Deploy {model.experiment} version {model.version}?"
+    return model, subject, "\n".join(lines), limit
 
 
 def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -222,9 +227,24 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
         champion = store.models.champion(run.experiment)
         outputs.write_report(store, run, installation)
     if waited and model is not None and model.status is ModelStatus.REJECTED:
-        raise AirflowFailException(f"version {model.version} was not deployed: {model.reason}")
+        raise ended(f"version {model.version} was not deployed: {model.reason}")
     log.info("champion: %s", f"version {champion.version}" if champion else "none")
+    if waited and model is not None and model.status is ModelStatus.CHAMPION:
+        announce(context, model)
     return {"champion": champion.version if champion else None}
+
+
+def announce(context: Mapping[str, Any], model: Model) -> None:
+    """Say that another model serves: to DAGs that wait for its asset, and to people."""
+    name = champion_uri(model.experiment)
+    facts = {"experiment": model.experiment, "version": model.version, "run": model.run_id}
+    context["outlet_events"][CHAMPIONS].add(Asset(name=name, uri=name), extra=facts)
+    tell_champion(context, model)
+
+
+def champion_uri(experiment: str) -> str:
+    """Name the asset that is updated when another model of an experiment serves."""
+    return f"hpo://champion/{experiment}"
 
 
 def _waits(store: Any, run_id: int) -> bool:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo_airflow import settings
-from hpo_airflow.settings import ROOT
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
     from hpo_lib.installation import Environment, Installation
     from hpo_lib.store import Store
-
-_CONNECTION = "hpo_store"
 
 
 def this_site(team: str = "") -> Environment:
@@ -22,7 +19,7 @@ def this_site(team: str = "") -> Environment:
     from hpo_airflow.connections import AirflowConnections
     from hpo_lib.installation import Environment
 
-    return Environment(ROOT, AirflowConnections(), team=team)
+    return Environment(settings.root(), AirflowConnections(), team=team)
 
 
 def this_installation(team: str = "") -> Installation:
@@ -64,18 +61,25 @@ def backend(name: str, team: str = "") -> Backend:
 
 def open_store() -> Store:
     """Open the store; StoreError says how to prepare it."""
+    from airflow.sdk import BaseHook
+
     from hpo_lib.store import Store
 
-    return Store.open(_store_url())
+    return Store.open(store_url(BaseHook.get_connection))
 
 
-def _store_url() -> str:
-    from airflow.sdk import BaseHook
+def store_url(connection: Callable[[str], Any]) -> str:
+    """Give the store's address: HPO_STORE, the connection `hpo_store`, else a file of SQLite.
+
+    `connection` finds a connection by its name.
+    """
     from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from hpo_airflow.store_hook import StoreHook, address_of
 
     if url := os.environ.get("HPO_STORE"):
         return url
     try:
-        return str(BaseHook.get_connection(_CONNECTION).get_uri())
+        return address_of(connection(StoreHook.default_conn_name))
     except AirflowNotFoundException:
         return f"sqlite:///{this_site().home / 'hpo.db'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
 from hpo_airflow import settings, tasks
-from hpo_airflow.broken_dag import broken, fenced, first_line, inline
-from hpo_airflow.dag_factory import ending, report, unrolled, validate
+from hpo_airflow.broken_dag import broken
+from hpo_airflow.dag_factory import ending, report, searching, validate
+from hpo_airflow.deadline import alert
+from hpo_airflow.markdown import fenced, first_line, inline
+from hpo_airflow.slot_tasks import SLOTS
+from hpo_lib.core.teams import within
+from hpo_lib.runs.scheduled_files import ScheduledFile, scheduled_files
+from hpo_lib.spec.airflow_section import AirflowSection
 
 if TYPE_CHECKING:
-    from hpo_lib.runs.scheduled_files import ScheduledFile
     from hpo_lib.spec import Spec
     from hpo_lib.spec.schedule import Schedule
 
@@ -31,8 +38,19 @@ _BROKEN = """\
 _WAIT: dict[str, Any] = {"retries": 60, "retry_exponential_backoff": 0}
 
 
+def files(wanted: str | None, teams: Sequence[str]) -> Iterator[ScheduledFile]:
+    """Read the files that ask for a DAG, or only the one whose DAG is wanted.
+
+    A folder that the operator names has to be there, as its DAGs would go away with it; the usual
+    one may not have been made yet.
+    """
+    folder = settings.experiments()
+    if folder.exists() or os.environ.get("HPO_EXPERIMENTS"):
+        yield from scheduled_files(folder, wanted, teams)
+
+
 def scheduled(file: ScheduledFile) -> DAG:
-    """Build the DAG of a file: the waves and parallel trials that it asks for, when it asks for it.
+    """Build the DAG of a file: the waves or slots that it asks for, when it asks for them.
 
     Whatever is wrong with the file, there is a DAG: one that shows the error and fails with it.
     """
@@ -51,12 +69,15 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
 
     backend, when = spec.trial.backend, spec.schedule
     paused = when is None or when.paused
+    rules, own = settings.placing(file.team), spec.airflow or AirflowSection()
     with DAG(
         file.dag_id,
+        default_args={"owner": own.owner or rules.owner},
+        deadline=alert(own.deadline or rules.deadline, within(file.team, spec.name), file.team),
         schedule=None if when is None or paused else _timetable(when),
         catchup=False,
         max_active_runs=1,
-        # The trials of a wave, and the control task of one that was cleared.
+        # The trials that run at once, and a control task that was cleared.
         max_active_tasks=spec.limits.parallel_trials + 1,
         is_paused_upon_creation=False,
         tags=[
@@ -73,11 +94,12 @@ def _sound(file: ScheduledFile, spec: Spec) -> DAG:
             notes="".join(f"\n* {inline(note)}\n" for note in spec.notes()),
             spec=fenced(to_yaml(spec), "yaml"),
         ),
+        access_control=settings.access(file.team),
         auto_register=False,
     ) as dag:
-        last = f"wave_{file.waves:02d}.suggest"
+        last = SLOTS if file.waves is None else f"wave_{file.waves:02d}.suggest"
         begin = validate(partial(tasks.validate_file, file=file, last=last), **_WAIT)
-        searched = unrolled(begin, backend, file.waves, file, file.team)
+        searched = searching(begin, backend, file.waves, file, file.team)
         if spec.final is None:
             searched >> report(file)
         else:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 
+from hpo_airflow import links, metrics, run_note
 from hpo_airflow.installation import open_store, team_of, this_installation, this_site
+from hpo_airflow.labels import end_of, failed_label, label, standing
+from hpo_airflow.notices import tell_end, tell_skipped, telling_refusal
+from hpo_airflow.retry_delay import Ended
+from hpo_airflow.trial_progress import teller
+from hpo_lib.core.notices import Event
 from hpo_lib.errors import SpecError, StoreError, TransientError, TrialFailed
 from hpo_lib.records import Provenance, RunKey
 
 if TYPE_CHECKING:
     from hpo_lib.backends import Backend
-    from hpo_lib.core.trial import Params
+    from hpo_lib.core.trial import Trial
     from hpo_lib.installation import Installation
     from hpo_lib.records import Attempt, Run
     from hpo_lib.runs.scheduled_files import ScheduledFile
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
     from hpo_lib.trials.runner import Launch
 
 log = logging.getLogger(__name__)
-_LABEL = 200
 _PACKAGES = ("apache-airflow", "hpo-lib", "numpy", "scikit-optimize", "scipy", "SQLAlchemy")
 
 
@@ -37,10 +42,16 @@ def errors() -> Iterator[None]:
     try:
         yield
     except (SpecError, TrialFailed) as error:
-        log.error("%s", error)
-        raise AirflowFailException(str(error)) from None
+        raise ended(str(error)) from None
     except StoreError as error:
         raise AirflowException(str(error)) from None
+
+
+def ended(reason: str) -> Ended:
+    """Log, a line each, why a task fails, and make the error with which it does at once."""
+    for line in reason.splitlines():
+        log.error("%s", line)
+    return Ended(reason)
 
 
 def key_of(context: Mapping[str, Any]) -> RunKey:
@@ -48,13 +59,17 @@ def key_of(context: Mapping[str, Any]) -> RunKey:
     return RunKey(context["dag_run"].dag_id, context["dag_run"].run_id)
 
 
-def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
-    """Check the conf and start the run; without a conf the DAG's example is the conf."""
+def validate(context: Mapping[str, Any], backend: str, in_slots: bool = True) -> dict[str, Any]:
+    """Check the conf and start the run; without a conf the DAG's example is the conf.
+
+    `in_slots` says whether the DAG has slots, or waves.
+    """
+    from hpo_airflow.form import entered
     from hpo_lib.runs import admission
 
     dag_run = context["dag_run"]
-    conf = dag_run.conf or dict(context["params"])
-    with errors(), open_store() as store:
+    conf = entered(dag_run.conf or dict(context["params"]))
+    with errors(), telling_refusal(context), open_store() as store:
         run = admission.begin(
             store,
             key_of(context),
@@ -63,8 +78,9 @@ def validate(context: Mapping[str, Any], backend: str) -> dict[str, Any]:
             backend=backend,
             triggered_by=_cause_of(dag_run),
             provenance=provenance(dag_run),
+            in_slots=in_slots,
         )
-    return _begun(run)
+    return _begun(run, context)
 
 
 def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) -> dict[str, Any]:
@@ -75,8 +91,15 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
     from hpo_lib.runs import scheduled_files
 
     dag_run, key = context["dag_run"], key_of(context)
-    with errors(), open_store() as store:
+    if key.dag_run_id.startswith(BROKEN) and file.spec is not None:
+        said = f"{file.name} was broken when this run was asked for, and is not any more"
+        with errors(), open_store() as store:
+            _refused(store, context, said, team_of(context))
+            raise SpecError(said)
+    event = Event.BROKEN if file.error else Event.FAILED
+    with errors(), telling_refusal(context, event), open_store() as store:
         run = scheduled_files.begun(store, key)
+        is_new = run is None
         if run is None:
             _wait_for(context["ti"], last, file.name)
             run = scheduled_files.begin(
@@ -88,7 +111,13 @@ def validate_file(context: Mapping[str, Any], file: ScheduledFile, last: str) ->
                 triggered_by=_cause_of(dag_run),
                 provenance=provenance(dag_run),
             )
-    return _begun(run)
+    if is_new and _way_of(dag_run) == "scheduled":
+        tell_skipped(context, file)
+    return _begun(run, context)
+
+
+#: How the runs are named that only show that a file is broken.
+BROKEN = "broken__"
 
 
 def _installation(store: Store, context: Mapping[str, Any]) -> Installation:
@@ -102,7 +131,7 @@ def _installation(store: Store, context: Mapping[str, Any]) -> Installation:
 
 def refuse(context: Mapping[str, Any], reason: str) -> Never:
     """Refuse to start a run, whatever its conf: its DAG is broken."""
-    with errors(), open_store() as store:
+    with errors(), telling_refusal(context, Event.BROKEN), open_store() as store:
         _refused(store, context, reason, team_of(context))
         raise SpecError(reason)
 
@@ -134,11 +163,20 @@ def _way_of(dag_run: Any) -> str:
     return str(dag_run.run_type.value)
 
 
-def _begun(run: Run) -> dict[str, Any]:
+#: What follows the search of a spec with `final`.
+FINAL = ("final.choose", "final.trial", "gate", "approve", "deploy")
+
+
+def _begun(run: Run, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what has begun, and skip what its spec has no need of."""
     log.info("run %s of experiment %s: %s", run.id, run.experiment, run.status)
     for line in run.advice.lines():
         log.info("%s", line)
-    return {"run": run.id, "experiment": run.experiment}
+    begun = {"run": run.id, "experiment": run.experiment}
+    if run.document.get("final") is not None or FINAL[0] not in context["dag"].task_ids:
+        return begun
+    context["ti"].xcom_push(key="return_value", value=begun)
+    raise DownstreamTasksSkipped(tasks=list(FINAL))
 
 
 def suggest(
@@ -148,12 +186,16 @@ def suggest(
     from hpo_lib.runs import lifecycle
 
     with errors(), open_store() as store:
-        if why := _other_backend(store, key_of(context), file):
+        if why := other_backend(store, key_of(context), file):
             log.error("no further trials: %s", why)
             return [], why
-        batch = lifecycle.next_wave(
-            store, key_of(context), wave, this_installation(team_of(context))
-        )
+        with metrics.suggesting():
+            batch = lifecycle.next_wave(
+                store, key_of(context), wave, this_installation(team_of(context))
+            )
+        if batch.assignments:
+            metrics.idle(store, key_of(context), lifecycle.slot_of(wave - 1))
+        run_note.write(context, lambda: standing(store, key_of(context)))
     for decided in batch.decisions:
         log.info("trial %s: %s: %s", decided.trial, decided.action, decided.reason)
     if batch.stop is not None:
@@ -169,12 +211,13 @@ def suggest(
             "trial": assignment.trial,
             "slot": lifecycle.slot_of(wave),
             "label": label(assignment.trial, assignment.params, assignment.resource),
+            "asked": time.time(),
         }
         for assignment in batch.assignments
     ], None
 
 
-def _other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
+def other_backend(store: Store, key: RunKey, file: ScheduledFile | None) -> str | None:
     """Say so if the file's DAG now runs trials on another backend than the run that goes on."""
     from hpo_lib.runs.scheduled_files import begun, strayed
 
@@ -197,27 +240,46 @@ def perform(
     `name` is that of the backend.
     """
     from hpo_lib.core.trial import TrialState
+
+    with errors(), open_store() as store:
+        trial = see_through(store, context, assignment, name, backend, launch)
+        if trial.state is TrialState.FAILED:
+            context["ti"].rendered_map_index = failed_label(assignment["label"], trial)
+            raise TrialFailed(f"trial {trial.number} failed: {trial.cause}: {trial.reason}")
+    log.info("trial %s: %s", trial.number, trial.reason)
+    return {"trial": trial.number, "value": trial.value, "metrics": dict(trial.metrics)}
+
+
+def see_through(
+    store: Store,
+    context: Mapping[str, Any],
+    assignment: Mapping[str, Any],
+    name: str,
+    backend: Backend,
+    launch: Launch,
+) -> Trial:
+    """See a trial through, and give what became of it."""
     from hpo_lib.records import spec_of
     from hpo_lib.trials import runner
 
-    number = int(assignment["trial"])
-    with errors(), open_store() as store:
-        run = store.run(key_of(context))
-        _check_backend(spec_of(run, store.trial(run.id, number)), name)
-        trial = runner.perform(
-            store,
-            run,
-            number,
-            backend,
-            emit,
-            launch,
-            slot=assignment.get("slot"),
-            shares=this_site().shares,
-        )
-        if trial.state is TrialState.FAILED:
-            raise TrialFailed(f"trial {number} failed: {trial.cause}: {trial.reason}")
-    log.info("trial %s: %s", number, trial.reason)
-    return {"trial": number, "value": trial.value, "metrics": dict(trial.metrics)}
+    run, number = store.run(key_of(context)), int(assignment["trial"])
+    spec = spec_of(run, store.trial(run.id, number))
+    _check_backend(spec, name)
+    links.lead(context["task"], links.of_trial(run.id, number, spec.artifacts))
+    metrics.trial_waited(assignment, name)
+    trial = runner.perform(
+        store,
+        run,
+        number,
+        backend,
+        emit,
+        launch,
+        slot=assignment.get("slot"),
+        shares=this_site().shares,
+        tell=teller(context, store, run.key, assignment, spec),
+    )
+    metrics.trial_ended(run, trial, name)
+    return trial
 
 
 def _check_backend(spec: Spec, name: str) -> None:
@@ -231,8 +293,8 @@ def _check_backend(spec: Spec, name: str) -> None:
 
 
 def emit(line: str) -> None:
-    """Write a line to the task's log."""
-    log.info("%s", line)
+    """Write a line to the task's log, in which no trial begins or ends a section."""
+    log.info("%s", f" {line}" if line.startswith(("::group::", "::endgroup::")) else line)
 
 
 def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
@@ -250,7 +312,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
     log.info("this task was ended by hand: its attempt ends too")
     try:
         with open_store() as store:
-            runner.give_up(store, attempt, over=states <= _OVER)
+            runner.give_up(store, attempt, over=states <= OVER)
     finally:
         # Last, as it may take longer than the seconds that Airflow leaves to a task.
         backend.end(attempt.handle)
@@ -260,7 +322,7 @@ def let_go(ti: Any, backend: Backend, attempt: Attempt) -> Never:
 #: States of a task that nobody has touched: it runs or, after it was out of reach, is tried again.
 _GOING = frozenset({"running", "up_for_retry", "scheduled", "queued"})
 #: States of a task that Airflow does not run again.
-_OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
+OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 
 
 def _states(ti: Any) -> set[str] | None:
@@ -294,14 +356,17 @@ def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dic
         installation = this_installation(team_of(context))
         run = lifecycle.finish(store, key_of(context), installation, strayed)
         path = outputs.write_report(store, run, installation)
+        links.lead(context["task"], links.of_run(run.id, run.spec.artifacts))
         outputs.keep_artifacts(store, run, installation)
         untrained = no_final(store, run.key, file)
+        run_note.write(context, lambda: f"{standing(store, run.key)}\n\n{end_of(run, path)}")
     log.info("run %s is %s: %s", run.id, run.status, run.reason)
     log.info("report: %s", path)
+    tell_end(context, run, str(path))
     if run.status is RunStatus.FAILED:
-        raise AirflowFailException(f"the run failed: {run.reason} (report: {path})")
+        raise ended(f"the run failed: {run.reason} (report: {path})")
     if untrained:
-        raise AirflowFailException(f"the winner was not trained again: {untrained}")
+        raise ended(f"the winner was not trained again: {untrained}")
     return summary(run, str(path))
 
 
@@ -316,43 +381,9 @@ def no_final(store: Store, key: RunKey, file: ScheduledFile | None) -> str | Non
     return scheduled_files.strayed_final(run, file)
 
 
-def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
-    """End what is left over; give a sentence for each thing done, or not possible.
-
-    `folder` is that of the files that have a DAG each.
-    """
-    from hpo_lib import housekeeping
-    from hpo_lib.runs.scheduled_files import orphaned
-
-    ti = context["ti"]
-
-    def is_over(key: RunKey) -> bool:
-        going = ["queued", "running"]
-        return not ti.get_dr_count(dag_id=key.dag_id, run_ids=[key.dag_run_id], states=going)
-
-    said = []
-    with errors(), open_store() as store:
-        for sentence in housekeeping.sweep(
-            store, this_installation(), is_over, lambda run: orphaned(run, folder)
-        ):
-            log.info("%s", sentence)
-            said.append(sentence)
-    return said
-
-
 def summary(run: Run, path: str) -> dict[str, Any]:
     """Give what other DAGs may want to know of an ended run."""
     return {"run": run.id, "status": str(run.status), "reason": run.reason, "report": path}
-
-
-def label(number: int, params: Params, resource: float | None = None) -> str:
-    """Name a mapped trial for the grid: its number, its parameters, and how far it goes, short."""
-    values = " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in params.items()
-    )
-    text = f"{number}: {values}" + ("" if resource is None else f" up to {resource:g}")
-    return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
 def provenance(dag_run: Any) -> Provenance:

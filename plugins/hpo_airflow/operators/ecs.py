@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.exceptions import EcsOperatorError
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 
+from hpo_airflow.links import CONSOLE, ecs_task, lead
 from hpo_airflow.operators.trial import TrialOperator
-from hpo_lib.backends.ecs import service, stream_of
+from hpo_lib.backends.beginning import Vanished, begin, prepare
+from hpo_lib.backends.ecs import is_refusal, service, stream_of
 from hpo_lib.backends.ecs_request import CONTAINER
 from hpo_lib.backends.ecs_status import no_place, refused
 from hpo_lib.errors import TransientError
@@ -60,6 +62,7 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
 
         self._look_after(attempt)
         self._handle, self._request = attempt.handle, request
+        prepare(attempt.handle, request)
         self._end: Exit | None = None
         rules = self._backend.rules
         self.aws_conn_id, self.region_name = rules.connection, rules.region
@@ -67,6 +70,8 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
             try:
                 self._ask(request)
                 EcsRunTaskOperator.execute(self, self._context)
+            except Vanished as error:
+                return error.end
             except EcsOperatorError as error:
                 return no_place(error.failures)
             except ClientError as error:
@@ -95,20 +100,23 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
     def _try_reattach_task(self, started_by: str) -> None:
         """Take over the attempt's task, also one that has ended: its outcome is not lost."""
         self._started_by = self._handle["task"]
-        found = self._backend.task(self._handle)
-        self.arn = found["taskArn"] if found else None
+        self.arn = self._backend.started(self._handle)
 
     def _start_task(self) -> None:
-        """Start the task; without capacity, ask again for as long as a trial may wait."""
+        """Start the task; without capacity, ask again for as long as a trial may wait.
+
+        One that is gone is not started again: Vanished.
+        """
         until = time.monotonic() + self._request.start_timeout_s
         while self.arn is None:
             try:
-                super()._start_task()
+                begin(self._handle, "ECS task", super()._start_task, _is_refusal)
             except EcsOperatorError as error:
                 if time.monotonic() > until:
                     raise
                 self.log.info("no place yet: %s", error.failures)
                 time.sleep(_PLACE_S)
+        lead(self._context["task"], {CONSOLE: ecs_task(self.arn)})
         self._backend.keep(self._handle, self.arn)
 
     def _wait_for_task_ended(self) -> None:
@@ -119,3 +127,8 @@ class EcsTrialOperator(TrialOperator, EcsRunTaskOperator):
 
     def _check_success_task(self) -> None:
         """Do nothing: the backend's `poll` has read how the task ended, as for all callers."""
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Say whether ECS answers that it has not run a task."""
+    return isinstance(error, EcsOperatorError) or is_refusal(error)

@@ -12,6 +12,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodP
 from airflow.sdk.exceptions import AirflowException
 
 from hpo_airflow.operators.trial import TrialOperator
+from hpo_lib.backends.beginning import Vanished, prepare
 from hpo_lib.backends.pod_logs import PodLogs
 from hpo_lib.backends.pod_status import refused
 from hpo_lib.backends.pods import CONTAINER
@@ -79,9 +80,16 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
             raise
 
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Mapping[str, Any]) -> V1Pod:
-        """Take the pod over, also one that has ended meanwhile: its outcome is not lost."""
+        """Take the pod over, also one that has ended meanwhile: its outcome is not lost.
+
+        One that is gone is not created again: Vanished.
+        """
         found = self.find_pod(pod_request_obj.metadata.namespace, context)
-        return found or self.pod_manager.create_pod(pod_request_obj)
+        if found is not None:
+            return found
+        return self._backend.begin(
+            self._handle, lambda: self.pod_manager.create_pod(pod_request_obj)
+        )
 
     def await_pod_start(self, pod: V1Pod) -> None:
         """Wait until the pod has begun; from then on its timeout counts."""
@@ -93,29 +101,40 @@ class KubernetesTrialOperator(TrialOperator, KubernetesPodOperator):
         """Do nothing: how the pod ended, and when it is deleted, is decided by `tasks.perform`."""
 
     def _launch(self, attempt: Attempt, request: Request) -> Exit:
-        from kubernetes.client.exceptions import ApiException
-
         self._look_after(attempt)
+        self._handle = attempt.handle
+        prepare(attempt.handle, request)
         self.kubernetes_conn_id = self._backend.rules.connection
         self.schedule_timeout_seconds = self.startup_timeout_seconds = request.start_timeout_s
         self.pod_template_dict = self._backend.wanted(attempt.handle, request)
+        end = self._unmade() or self._backend.poll(attempt.handle)
+        if end is None:
+            raise TransientError("the pod goes on, watching it did not", after_s=_AGAIN_S)
+        return end
+
+    def _unmade(self) -> Exit | None:
+        """Have Airflow's operator see the pod through; give the end of one that cannot be made."""
+        from kubernetes.client.exceptions import ApiException
+
         try:
             self.execute_sync(self._context)
+        except Vanished as error:
+            return error.end
         except (TypeError, ValueError) as error:
             if self.pod is not None:
                 raise
             # Airflow's or Kubernetes' own reader of pods has found an error in this one.
             return Exit(Ending.UNSTARTABLE, detail=str(error))
         except ApiException as error:
-            if (end := refused(error.status, error.body)) is not None:
-                return end
+            end = refused(error.status, error.body)
+            if end is None and self.pod is None:
+                said = f"kubernetes: {error.status} {error.reason}: {error.body}"
+                raise TransientError(said, after_s=_AGAIN_S) from error
             self.log.info("%s", error)
+            return end
         except AirflowException as error:
             self.log.info("%s", error)
-        end = self._backend.poll(attempt.handle)
-        if end is None:
-            raise TransientError("the pod goes on, watching it did not", after_s=_AGAIN_S)
-        return end
+        return None
 
 
 class _Watcher(PodManager):

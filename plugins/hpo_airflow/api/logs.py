@@ -1,0 +1,92 @@
+"""The log of a trial: that of the Airflow task which runs it, over all of the task's tries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from fastapi.concurrency import run_in_threadpool
+
+from hpo_airflow.api.airflow import Airflow, path_of
+from hpo_airflow.api.models import Log
+from hpo_airflow.slot_tasks import SECTION, SLOT
+from hpo_lib.core.trial import TrialState
+from hpo_lib.errors import NotFound
+from hpo_lib.promotion.challenger import SLOT as FINAL
+from hpo_lib.records import Run
+from hpo_lib.runs.slots import number_of
+from hpo_lib.store import Store
+
+#: States of a task to whose log nothing is added.
+_OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
+#: What Airflow itself writes around a log.
+_FRAME = ("::group::", "::endgroup::")
+
+
+async def log_of(
+    airflow: Airflow, store: Store, run: Run, number: int, offset: int, limit: int
+) -> Log:
+    """Give lines of a trial's log; none before its task has begun."""
+    trial = await run_in_threadpool(store.trial, run.id, number)
+    if trial.reused is not None:
+        raise NotFound(f"trial {number} was not run: it is reused from {trial.reused}")
+    task_id, index = await run_in_threadpool(task_of, store, run, number)
+    path = f"{path_of(run.key)}/taskInstances/{quote(task_id)}"
+    try:
+        task = await airflow.call("GET", f"{path}/{index}")
+    except NotFound:
+        return Log(lines=[], next=offset, ended=trial.state is not TrialState.RUNNING)
+    lines: list[str] = []
+    for attempt in range(1, int(task["try_number"]) + 1):
+        found = await _try(airflow, path, attempt, index)
+        lines += section_of(found, number) if task_id == SLOT else _unframed(found)
+    page = lines[offset : offset + limit]
+    ended = trial.state is not TrialState.RUNNING
+    over = (task["state"] in _OVER or (task_id == SLOT and ended)) and offset + len(page) >= len(
+        lines
+    )
+    return Log(lines=page, next=offset + len(page), ended=over)
+
+
+def task_of(store: Store, run: Run, number: int) -> tuple[str, int]:
+    """Name the mapped task that a trial was last given to, and its index."""
+    slot, _ = store.assignment(run.id, number)
+    if (place := number_of(slot)) is not None:
+        return SLOT, place - 1
+    batch = store.batch_of(run.id, slot)
+    given = [] if batch is None else [one.trial for one in batch.assignments]
+    group = FINAL if slot == FINAL else slot.replace("-", "_")
+    return f"{group}.trial", given.index(number)
+
+
+async def _try(airflow: Airflow, path: str, attempt: int, index: int) -> list[str]:
+    """Read the lines of one try; none if Airflow has no log of it."""
+    query = {"map_index": index, "full_content": "true"}
+    try:
+        found = await airflow.call("GET", f"{path}/logs/{attempt}", **query)
+    except NotFound:
+        return []
+    said = (_text(one) for one in found.get("content") or [])
+    return [line for text in said for line in text.splitlines()]
+
+
+def _unframed(lines: Iterable[str]) -> list[str]:
+    return [line for line in lines if not line.startswith(_FRAME)]
+
+
+def section_of(lines: Iterable[str], number: int) -> list[str]:
+    """Cut a trial's lines out of the log of its slot."""
+    begins, found, inside = f"{SECTION}{number}:", list[str](), False
+    for line in lines:
+        if line.startswith(SECTION):
+            inside = line.startswith(begins)
+        elif line.startswith(_FRAME):
+            inside = False
+        elif inside:
+            found.append(line)
+    return found
+
+
+def _text(message: Any) -> str:
+    return str(message.get("event", "")) if isinstance(message, dict) else str(message)
