@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import imports, overhead, pods, warmstart, wine, writers
+from benchmarks import fork, imports, overhead, pods, slots, warmstart, wine, writers
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
+    "fork": fork.main,
     "imports": imports.main,
     "nights": nights.main,
     "overhead": overhead.main,
     "pods": pods.main,
+    "slots": slots.main,
     "warmstart": warmstart.main,
     "wine": wine.main,
     "writers": writers.main,

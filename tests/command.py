@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def printed(words: Sequence[str | Path], env: Mapping[str, str], *, timeout_s: float) -> str:
-    """Run a command in the checkout; gives what it printed, and shows it where it fails."""
+def printed(
+    words: Sequence[str | Path],
+    env: Mapping[str, str],
+    *,
+    timeout_s: float,
+    folder: Path = Path(__file__).parents[1],
+) -> str:
+    """Run a command in a folder; gives what it printed, and shows it where it fails."""
     done = subprocess.run(
         [*map(str, words)],
-        cwd=Path(__file__).parents[1],
+        cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,

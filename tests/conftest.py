@@ -6,14 +6,24 @@ The profile `dev` is quick, `ci` searches longer; HYPOTHESIS_PROFILE chooses.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("dev", max_examples=30, deadline=None)
-settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+#: Where the folders of tests are, if there is room for all of them: most tests wait for a disk.
+_MEMORY, _ROOM = "/dev/shm", 8 * 2**30
+if (
+    os.access(_MEMORY, os.W_OK | os.X_OK)
+    and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(_MEMORY).free > _ROOM
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,6 +33,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [name for name in dict.fromkeys(names) if not os.environ.get(name)]
     if missing:
         pytest.skip(f"not set: {', '.join(missing)}")
+
+
+class _Failures:
+    """Prints a failure as soon as there is one: a run that is ended from outside has no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        """Take what prints."""
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print which test failed, where, and how."""
+        if report.failed:
+            said = str(report.longrepr).strip().splitlines()[-12:]
+            told = (f"FAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)", *said)
+            self._terminal.write("\n" + "\n".join(told) + "\n")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Have failures printed at once by the process that prints."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        config.pluginmanager.register(_Failures(terminal))
+
+
+@pytest.fixture(autouse=True)
+def _slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no command say that it goes on because a machine is slow."""
+    monkeypatch.setattr("hpo_lib.cli.console._SILENT_S", 600.0)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ MAP: dict[str, dict[str, list[str]]] = {
         "hpo_lib/schedulers/__init__.py": ["schedulers", "ASHA", "a file and a row"],
     },
     "Where does a page in Airflow's UI go?": {
-        "plugins/hpo_plugin.py": ["pages", "Airflow's UI"],
+        "plugins/hpo_airflow/plugin.py": ["pages", "Airflow's UI"],
     },
     "Where is a limit on cost checked?": {
         "hpo_lib/search/stopping.py": ["limits", "stop"],
@@ -45,6 +45,7 @@ MAP: dict[str, dict[str, list[str]]] = {
     },
     "What starts a nightly run?": {
         "dags/hpo_scheduled.py": ["schedule"],
+        "plugins/hpo_airflow/dags.py": ["DAG files"],
     },
     "What does `hpo run` do?": {
         "hpo_lib/cli/airflow.py": ["hpo", "run a spec on an airflow"],

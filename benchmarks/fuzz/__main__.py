@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from benchmarks.fuzz import border, confs, rights
+from benchmarks.fuzz import border, confs, places, rights
 
 #: What a case is, by the remainder of its number.
 KINDS: tuple[tuple[str, Callable[[Random], Any]], ...] = (
@@ -19,6 +19,7 @@ KINDS: tuple[tuple[str, Callable[[Random], Any]], ...] = (
     ("text", confs.text),
     ("conf", confs.conf),
     ("rights", rights.conf),
+    ("places", lambda random: places.conf(random, border.folder())),
 )
 
 

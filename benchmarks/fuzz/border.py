@@ -7,12 +7,13 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fuzz import rights
+from benchmarks.fuzz import places, rights
 from benchmarks.fuzz.confs import SOUND
 from hpo_lib import registry
 from hpo_lib.deployers import Deployer
@@ -48,12 +49,23 @@ class Verdict:
 
 
 @cache
+def folder() -> Path:
+    """Make the folder of the installation that confs are judged by."""
+    return Path(tempfile.mkdtemp(prefix="hpo-fuzz-"))
+
+
+@cache
+def variables() -> Mapping[str, str]:
+    """Give the installation's variables, and make what they name."""
+    (folder() / "deployment.yaml").write_text(dumped(rights.LISTS), encoding="utf-8")
+    named = {"HPO_CONFIG": str(folder() / "deployment.yaml"), "HPO_HOME": str(folder())}
+    return named | places.made_in(folder())
+
+
+@cache
 def installation() -> Installation:
     """Give an installation whose lists are closed: those of the oracle."""
-    folder = Path(tempfile.mkdtemp(prefix="hpo-fuzz-"))
-    (folder / "deployment.yaml").write_text(dumped(rights.LISTS), encoding="utf-8")
-    variables = {"HPO_CONFIG": str(folder / "deployment.yaml"), "HPO_HOME": str(folder)}
-    made = installation_of(Environment(folder, variables=variables), _deployer)
+    made = installation_of(Environment(folder(), variables=variables()), _deployer)
     return replace(made, backends={name: cache(one) for name, one in made.backends.items()})
 
 
@@ -101,7 +113,7 @@ def judged(given: Any) -> Verdict:
         faults.append(f"{cpu_s:.2f} s of CPU for {size:,} characters")
     if spec is not None:
         faults += _not_kept(spec)
-        faults += rights.violations(spec, installation())
+        faults += rights.violations(spec, installation(), variables())
     return replace(made, faults=tuple(faults))
 
 

@@ -1,8 +1,8 @@
 """An oracle of rights: what a trial's request asks for beside what the installation lists.
 
-It looks at what would be sent (a pod, a Job, a task of ECS, a container), not at how a conf was
-checked, and shares no code with the checks. A list that is new is a line in LISTS, and one in
-POD_NAMES, ECS_NAMES or a check below.
+It looks at what would be sent (a pod, a Job, a task of ECS, a container, a program's command), not
+at how a conf was checked, and shares no code with the checks. A list that is new is a line in
+LISTS, and one in POD_NAMES, ECS_NAMES or a check below, or in places.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.fuzz import places
 from hpo_lib.backends import AttemptName
 from hpo_lib.core.trial import Trial
 from hpo_lib.installation import Installation
@@ -21,6 +22,7 @@ from hpo_lib.trials import runner
 
 #: The installation's `config/deployment.yaml`.
 LISTS: dict[str, Any] = {
+    "airflow": places.AIRFLOW,
     "docker": {"images": ["registry.example.org/team/*"], "network": "none"},
     "kubernetes": {
         "namespaces": ["trials", "more"],
@@ -72,8 +74,6 @@ POD_NAMES: tuple[tuple[str, str | None, Iterable[str]], ...] = (
     ("claimName", None, _PODS["claims"]),
     ("runtimeClassName", None, _PODS["runtime_classes"]),
 )
-#: Variables that make a program load other code than its own.
-LOADERS = ("LD_*", "BASH_ENV", "GCONV_PATH", "GLIBC_TUNABLES", "PYTHONHOME", "PYTHONSTARTUP")
 #: Keys that no pod may have, whatever their values.
 POD_NEVER = frozenset(
     {
@@ -116,19 +116,30 @@ _ECS_NEVER = {
 }
 
 
-def violations(spec: Spec, installation: Installation) -> list[str]:
-    """Say what the requests of a spec that was admitted ask for beyond the lists."""
-    found = []
+def violations(spec: Spec, installation: Installation, variables: Mapping[str, str]) -> list[str]:
+    """Say what the requests of a spec that was admitted ask for beyond the lists.
+
+    The `variables` name the folders of programs that run on workers.
+    """
+    found = list(places.of_airflow(spec))
     for made in (spec,) if spec.for_final is spec else (spec, spec.for_final):
         try:
-            found += list(_violations(made, installation))
+            found += list(_violations(made, installation, variables))
         except Exception as error:
             found.append(f"no request of {made.trial.backend}: {type(error).__name__}: {error}")
     return found
 
 
-def _violations(spec: Spec, installation: Installation) -> Iterator[str]:
-    looks = {"kubernetes": _of_pods, "job": _of_pods, "ecs": _of_ecs, "docker": _of_docker}
+def _violations(
+    spec: Spec, installation: Installation, variables: Mapping[str, str]
+) -> Iterator[str]:
+    looks = {
+        "kubernetes": _of_pods,
+        "job": _of_pods,
+        "ecs": _of_ecs,
+        "docker": _of_docker,
+        "local": lambda _, sent: places.of_a_process(spec, sent, variables),
+    }
     look = looks.get(spec.trial.backend)
     if look is None:
         return
@@ -219,7 +230,7 @@ def _of_an_entry(path: str, key: str, one: Any) -> Iterator[str]:
     known = one if isinstance(one, Mapping) else {}
     if key == "containers":
         yield from _of_container(path, known)
-    if key == "env" and _matches(known.get("name"), LOADERS):
+    if key == "env" and _matches(known.get("name"), places.LOADERS):
         yield f"{path}: {one!r}"
     if key == "volumes" and not (known and set(known) <= _VOLUMES):
         yield f"{path}: {one!r}"

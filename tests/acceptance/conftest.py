@@ -22,21 +22,23 @@ from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.trial import Cause, History, Trial, TrialState
 from hpo_lib.errors import HpoError, NotFound, TransientError
 from hpo_lib.records import Run, RunKey, RunStatus, RunView
+from hpo_lib.runs.slots import number_of
 from hpo_lib.search import engine
 from hpo_lib.spec import load
 from hpo_lib.store import Store
 from tests.leftovers import leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
-DAG = "hpo_local"
-PATIENCE_S = 300.0
+#: Runs a search in slots, and with a task for each trial.
+DAG, WAVES = "hpo_local", "hpo_local_waves"
+PATIENCE_S = 600.0
 _HOUSEKEEPING = "hpo_housekeeping"
 
 _CLIENTS: dict[str, Airflow] = {}
 
 #: A crash is noticed sooner than an installation would want it.
 SETTINGS = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     # Several idle schedulers share a small machine with what is tested.
@@ -47,7 +49,9 @@ SETTINGS = {
 }
 #: What a conf may ask for beyond what is so everywhere, unless HPO_CONFIG names another file.
 DEPLOYMENT = {
+    "docker": {},
     "ecs": {"launch_types": ["EC2"], "images": ["*"]},
+    "job": {},
     "kubernetes": {"images": ["*"]},
     "mlflow": {"connection": "mlflow"},
 }
@@ -130,10 +134,19 @@ class Stack:
         path = f"{_path(key)}/taskInstances/{task['task_id']}/{task['map_index']}"
         self.client().call("PATCH", path, {"new_state": "failed"})
 
-    def log(self, key: RunKey, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
-        """Give a task's log as text."""
-        where = f"logs/{try_number}?map_index={map_index}&full_content=true"
+    def log(self, key: RunKey, task_id: str, map_index: int = -1) -> str:
+        """Give the log of a task's last try as text: a dying scheduler may cause a second."""
+        (number,) = (
+            one["try_number"]
+            for one in self.tasks(key)
+            if (one["task_id"], one["map_index"]) == (task_id, map_index)
+        )
+        where = f"logs/{number}?map_index={map_index}&full_content=true"
         return str(self.client().call("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
+
+    def logs(self, key: RunKey, task_id: str) -> list[str]:
+        """Give the logs of a mapped task's instances."""
+        return [self.log(key, task_id, index) for index, _ in enumerate(self.states(key, task_id))]
 
     def mark(self, key: RunKey, state: str) -> None:
         """Set the state of a DAG run, as the UI does."""
@@ -172,13 +185,17 @@ class Stack:
     def _is_gone(self, key: RunKey) -> bool:
         """Say whether a DAG run was deleted, though the answer to that was lost."""
         path = f"/dags/{key.dag_id}/dagRuns?limit=1000"
-        runs = until(lambda: self._asked(path), "the DAG runs")["dag_runs"]
-        return key.dag_run_id not in {run["dag_run_id"] for run in runs}
+        return key.dag_run_id not in {run["dag_run_id"] for run in self.answered(path)["dag_runs"]}
 
-    def _asked(self, path: str) -> Any:
-        with suppress(TransientError):
-            return self.client().call("GET", path)
-        return None
+    def answered(self, path: str) -> Any:
+        """Give what Airflow answers to a GET as soon as it does."""
+
+        def asked() -> Any:
+            with suppress(TransientError):
+                return self.client().call("GET", path)
+            return None
+
+        return until(asked, f"an answer to {path}")
 
     def lives(self) -> bool:
         """Say whether every component of Airflow does."""
@@ -321,12 +338,16 @@ def attempt_processes(home: Path) -> list[psutil.Process]:
 
 
 def instance(stack: Stack, key: RunKey, trial: int) -> dict[str, Any]:
-    """Give the running task instance of a trial."""
-    return next(
-        task
-        for task in stack.tasks(key)
-        if task["state"] == "running" and (task["rendered_map_index"] or "").startswith(f"{trial}:")
-    )
+    """Give the running task instance of a trial, be it that of its slot."""
+    place = stack.store.slots.running(stack.run(key).id)[trial]
+    slot = number_of(place)
+
+    def is_its(task: dict[str, Any]) -> bool:
+        if slot is None:
+            return (task["rendered_map_index"] or "").startswith(f"{trial}:")
+        return task["task_id"] == "slot" and task["map_index"] == slot - 1
+
+    return next(one for one in stack.tasks(key) if one["state"] == "running" and is_its(one))
 
 
 def kill_task(stack: Stack, key: RunKey, trial: int) -> None:

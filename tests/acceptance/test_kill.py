@@ -20,7 +20,15 @@ import pytest
 from hpo_lib.backends import local_guard
 from hpo_lib.cli.airflow_api import DONE
 from hpo_lib.records import RunKey
-from tests.acceptance.conftest import Stack, attempt_processes, cmdline, undisturbed, until
+from tests.acceptance.conftest import (
+    DAG,
+    WAVES,
+    Stack,
+    attempt_processes,
+    cmdline,
+    undisturbed,
+    until,
+)
 
 if TYPE_CHECKING:
     import psutil
@@ -94,7 +102,7 @@ def ledger(tmp_path: Path) -> Path:
 
 def test_kill_of_a_trials_airflow_task(up: Stack, ledger: Path) -> None:
     spec = conf(ledger, seconds=6)
-    key = up.trigger(spec)
+    key = up.trigger(spec, WAVES)
     until(lambda: begun(ledger, 2), "two attempts")
     task = guards(up)[0].parent().parent()
     assert "airflow" in task.name()
@@ -156,15 +164,12 @@ def test_kill_of_every_other_task_process(up: Stack, ledger: Path) -> None:
     check(up, key, spec, ledger)
 
 
-@pytest.mark.parametrize("moment", ["first wave", "between waves", "any"])
+@pytest.mark.parametrize("moment", ["first trials", "any"])
 def test_kill_of_the_whole_airflow(up: Stack, ledger: Path, moment: str) -> None:
     spec = conf(ledger, seconds=4)
-    key = up.trigger(spec)
-    if moment == "first wave":
+    key = up.trigger(spec, WAVES if moment == "any" else DAG)
+    if moment == "first trials":
         until(lambda: begun(ledger, 2), "two attempts")
-    elif moment == "between waves":
-        until(lambda: begun(ledger, 2), "two attempts")
-        until(lambda: ledger.read_text().count("end") >= 2, "two ends")
     else:
         time.sleep(random.SystemRandom().uniform(0, 20))
     up.embedded.kill()

@@ -63,8 +63,8 @@ def test_no_component_has_found_its_port_taken(up: Stack, beside: Stack) -> None
 def begun_here(stack: Stack, key: RunKey) -> bool:
     """Say whether the log of the trial that runs has its line; a busy Airflow is asked again."""
     with suppress(TransientError):
-        running = stack.states(key, "wave_01.trial") == ["running"]
-        return running and "begun-here" in stack.log(key, "wave_01.trial", 0)
+        running = stack.states(key, "slot") == ["running"]
+        return running and "begun-here" in stack.log(key, "slot", 0)
     return False
 
 

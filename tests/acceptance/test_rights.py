@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from hpo_airflow.api import PREFIX
 from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.cli.embedded import Embedded
 from hpo_lib.errors import HpoError, TransientError
@@ -26,14 +27,13 @@ pytestmark = pytest.mark.airflow
 DAG, CLAIMED = "hpo_vision.local", "hpo_claimed"
 #: In the bundle of the team speech: a DAG that says that it is vision's.
 _CLAIM = """
-from hpo_airflow import settings
 from hpo_airflow.on_demand import on_demand
 from hpo_lib.registry import backends
 
-examples = settings.ROOT / "config" / "experiments"
-dag = on_demand("hpo_claimed", "local", backends()["local"], examples, "vision")
+dag = on_demand("hpo_claimed", "local", backends()["local"], "vision")
 """
-TABLE = (ROOT / "docs" / "teams.md").read_text().partition("\n## Who may do what\n")[2]
+_RIGHTS = (ROOT / "docs" / "teams.md").read_text().partition("\n## Who may do what\n")[2]
+TABLE = _RIGHTS.partition("\n### With FAB\n")[0]
 #: By column: a user, and how Airflow's simple auth manager is told of its role and team.
 USERS = {
     "other team": ("sam", "op:speech"),
@@ -71,10 +71,20 @@ class Teams:
 
     def ask(self, who: str, method: str, path: str, body: Any = None) -> httpx.Response:
         """Ask Airflow's API as somebody, again while its SQLite is too busy to answer."""
+        return self._asked(who, method, f"/api/v2{path}", body)
 
+    def hpo(self, who: str, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Do as `ask`, of the API of this project.
+
+        Who is told that the state of a run does not allow it was allowed to ask.
+        """
+        answer = self._asked(who, method, f"{PREFIX}{path}", body)
+        return httpx.Response(200, text=answer.text) if answer.status_code == 409 else answer
+
+    def _asked(self, who: str, method: str, path: str, body: Any) -> httpx.Response:
         def answered() -> httpx.Response | None:
             with suppress(httpx.HTTPError):
-                answer = self.clients[who].request(method, f"/api/v2{path}", json=body)
+                answer = self.clients[who].request(method, path, json=body)
                 return answer if answer.status_code < 500 else None
             return None
 
@@ -170,7 +180,7 @@ def _run(teams: Teams) -> str:
 
 
 def _trial(teams: Teams) -> str:
-    return f"{_run(teams)}/taskInstances/wave_01.trial"
+    return f"{_run(teams)}/taskInstances/slot"
 
 
 def _trigger(teams: Teams, who: str) -> httpx.Response:
@@ -185,7 +195,7 @@ def _clear(teams: Teams, who: str) -> httpx.Response:
 
 def _mark(teams: Teams, who: str) -> httpx.Response:
     """Give the trial's task another state than it has."""
-    (state,) = teams.stack.states(teams.key, "wave_01.trial")
+    (state,) = teams.stack.states(teams.key, "slot")
     body = {"new_state": "failed" if state == "success" else "success"}
     return teams.ask(who, "PATCH", f"{_trial(teams)}/0", body)
 
@@ -217,6 +227,18 @@ def _by_command(teams: Teams, who: str) -> httpx.Response:
     return until(answered, "an answer to `hpo run`")
 
 
+def _run_of_hpo(teams: Teams) -> str:
+    return f"/runs/{teams.stack.run(teams.key).id}"
+
+
+def _shown(teams: Teams, who: str) -> httpx.Response:
+    """Ask for all that is shown of a run; the first refusal counts."""
+    run, parts = _run_of_hpo(teams), ("", "/trials", "/best", "/spec", "/report", "/trials.csv")
+    answers = [teams.hpo(who, "GET", f"{run}{part}") for part in parts]
+    assert len({one.is_success for one in answers}) == 1
+    return answers[0]
+
+
 _APPROVED = {"chosen_options": ["Approve"], "params_input": {}}
 _POOL = {"pool": "hpo_trials", "slots": 6, "description": "trials", "include_deferred": False}
 ACTIONS: dict[str, Ask] = {
@@ -240,6 +262,18 @@ ACTIONS: dict[str, Ask] = {
     "change the pool of the trials": lambda t, who: t.ask(who, "PATCH", "/pools/hpo_trials", _POOL),
     "read a connection": lambda t, who: t.ask(who, "GET", "/connections/known"),
     "`hpo run` a file on it": _by_command,
+    "`hpo status`, `trials`, `best`, `spec`, `report`, `export`": _shown,
+    "`hpo log`": lambda t, who: t.hpo(who, "GET", f"{_run_of_hpo(t)}/trials/1/log"),
+    "`hpo run --airflow`": lambda t, who: t.hpo(who, "POST", "/runs?team=vision", conf()),
+    "`hpo stop`": lambda t, who: t.hpo(who, "POST", f"{_run_of_hpo(t)}/stop"),
+    "`hpo cancel`": lambda t, who: t.hpo(who, "POST", f"{_run_of_hpo(t)}/cancel"),
+    "`hpo stop-trial`": lambda t, who: t.hpo(who, "POST", f"{_run_of_hpo(t)}/trials/1/stop"),
+    "`hpo add-point`": lambda t, who: t.hpo(
+        who, "POST", f"{_run_of_hpo(t)}/points", {"params": {"x": 0.5}}
+    ),
+    "`hpo extend`": lambda t, who: t.hpo(
+        who, "POST", f"{_run_of_hpo(t)}/extend", {"max_trials": 1}
+    ),
 }
 
 
@@ -261,6 +295,14 @@ def test_every_cell_of_the_table_is_right(teams: Teams, action: str) -> None:
 
 def test_the_table_has_every_action() -> None:
     assert cells().keys() == ACTIONS.keys()
+
+
+def test_lists_hold_only_what_one_may_see(teams: Teams) -> None:
+    lists = {who: teams.hpo(who, "GET", "/runs") for who in ALL}
+    assert lists.pop("anonymous").status_code == 401
+    seen = {who: [run["dag_id"] for run in one.json()["runs"]] for who, one in lists.items()}
+    assert seen["other team"] == []
+    assert all(DAG in dags for who, dags in seen.items() if who != "other team")
 
 
 def test_a_bundle_runs_no_dag_of_another_team(teams: Teams) -> None:

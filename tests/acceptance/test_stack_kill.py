@@ -169,7 +169,7 @@ def conf(ledger: Ledger, work: str, *, trials: int, parallel: int) -> dict[str, 
 @pytest.mark.parametrize("stack", ["CeleryExecutor"], indirect=True)
 def test_a_run_loses_nothing_while_each_service_is_killed_in_turn(stack: Stack) -> None:
     ledger, client = ledger_of(stack), stack.client()
-    run_id = client.trigger("hpo_local", conf(ledger, "sleep 4", trials=80, parallel=2))
+    run_id = client.trigger("hpo_local", conf(ledger, "sleep 4", trials=400, parallel=2))
     for services in [*KILLED["CeleryExecutor"], ["s3"], ["dag-processor", "triggerer"]]:
         ledger.begun()
         log.info("%s", ", ".join(services))
@@ -191,7 +191,7 @@ def test_runs_lose_nothing_when_each_service_is_killed_in_turn(stack: Stack) -> 
 def run_while_killed(stack: Stack, services: list[str], ledger: Ledger) -> None:
     """Kill services twice during a run: so that they stay dead, then so that Docker notices."""
     client = stack.client()
-    run_id = client.trigger("hpo_local", conf(ledger, "sleep 8", trials=60, parallel=2))
+    run_id = client.trigger("hpo_local", conf(ledger, "sleep 8", trials=300, parallel=2))
     ledger.begun()
     kill_and_start(stack, _victims(stack, services, ledger))
     ledger.ended(2)

@@ -16,7 +16,10 @@ from tests.acceptance.test_run import conf
 pytestmark = pytest.mark.airflow
 
 SETTINGS = {"PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT / "config", ROOT))}
-INSTALLATION = {"teams": {"vision": {"backends": ["local"], "quotas": {"parallel_trials": 1}}}}
+INSTALLATION = {
+    "docker": {},
+    "teams": {"vision": {"backends": ["local"], "quotas": {"parallel_trials": 1}}},
+}
 
 
 def is_there(stack: Stack, dag: str) -> bool:
@@ -31,7 +34,10 @@ def test_a_teams_dag_runs_as_the_team(tmp_path: Path) -> None:
     with airflow(tmp_path, INSTALLATION, SETTINGS) as stack:
         until(lambda: is_there(stack, "hpo_vision.local"), "the team's DAG")
         known = {one["dag_id"] for one in stack.client().call("GET", "/dags?limit=200")["dags"]}
-        assert {one for one in known if one.startswith("hpo_vision.")} == {"hpo_vision.local"}
+        assert {one for one in known if one.startswith("hpo_vision.")} == {
+            "hpo_vision.local",
+            "hpo_vision.local_waves",
+        }
         assert "hpo_docker" in known, "what the team may not use is there for others"
         spec = conf("sleep 2; echo loss=$1", limits={"max_trials": 2, "parallel_trials": 2})
         key = stack.trigger(spec, "hpo_vision.local")

@@ -7,13 +7,13 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from hpo_lib.cli.console import say
 from tests.chaos import places
-from tests.chaos.faults import possible
+from tests.chaos.faults import FAULTS, possible
 from tests.chaos.journal import Journal, summary
 from tests.chaos.play import play
 from tests.chaos.schedule import Planned, planned, replayed
@@ -31,7 +31,8 @@ def main() -> int:
     known = asked.place or places.here()
     say(f"seed {asked.seed}, places {', '.join(known)}; log {journal.path}")
     journal.note({"seed": asked.seed, "places": known, "minutes": asked.minutes})
-    plan = partial(_replay, asked.schedule) if asked.schedule else partial(_draw, asked.seed)
+    draw = partial(_draw, asked.seed, asked.fault)
+    plan = partial(_replay, asked.schedule) if asked.schedule else draw
     minutes = asked.minutes / len(known)
     try:
         for place in known:
@@ -47,8 +48,9 @@ def _say(line: str) -> None:
     say(f"[{time.strftime('%H:%M:%S')}] {line}")
 
 
-def _draw(seed: int, world: World) -> Iterable[list[Planned]]:
-    return planned(seed, world.place.name, possible(world))
+def _draw(seed: int, only: Sequence[str] | None, world: World) -> Iterable[list[Planned]]:
+    found = possible(world)
+    return planned(seed, world.place.name, {name: found[name] for name in only or found})
 
 
 def _replay(log: Path, world: World) -> Iterable[list[Planned]]:
@@ -60,6 +62,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60, help="for all places together (60)")
     parser.add_argument("--faults", type=int, default=10_000, help="at most so many in a place")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="no others")
     parser.add_argument("--schedule", type=Path, metavar="LOG", help="do what a log says again")
     parser.add_argument("--place", action="append", choices=places.PLACES, help="only there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="where to write what happens")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hpo_lib.errors import HpoError
+from hpo_lib.runs.slots import name_of
 from tests.chaos.on_processes import How
 from tests.chaos.victims import Nobody, chosen
 from tests.chaos.world import World
@@ -27,34 +29,45 @@ def task_cleared(world: World, draw: float) -> Iterator[str]:
 
 
 def trial_marked(state: str) -> How:
-    """The task of a trial that runs is marked, once in a run: that ends the trial as failed."""
+    """The task of a trial that runs is marked, once in a run: that ends the trial as failed.
+
+    In slots it is the task of its slot, which takes no further trial.
+    """
 
     @contextmanager
     def how(world: World, draw: float) -> Iterator[str]:
         found = [
-            task
-            for task in world.tasks()
-            if task["state"] == "running" and _is_trial(task["task_id"]) and _spared(world, task)
+            task for task in world.tasks() if task["state"] == "running" and _spared(world, task)
         ]
         task = chosen(sorted(found, key=lambda one: str(one["id"])), draw)
-        run, label = world.run_of(task), str(task["rendered_map_index"])
+        run, number = world.run_of(task), _trial_of(world, task)
+        if number is None:
+            raise Nobody
         path = f"/dags/{run.key.dag_id}/dagRuns/{run.key.dag_run_id}/taskInstances"
-        run.marked.add(int(label.partition(":")[0]))
+        run.marked.add(number)
         try:
             where = f"{path}/{task['task_id']}/{task['map_index']}"
             world.stack.client().call("PATCH", where, {"new_state": state})
         except HpoError:
             raise Nobody from None
-        yield f"{run.name} trial {label}"
+        yield f"{run.name} trial {number}, {task['task_id']}"
 
     return how
 
 
-def _is_trial(task_id: str) -> bool:
-    return task_id.startswith("wave_") and task_id.endswith(".trial")
+def _trial_of(world: World, task: dict[str, Any]) -> int | None:
+    """Number the trial of the search that a running task has, if any."""
+    run = world.run_of(task)
+    if task["task_id"] == "slot":
+        places = world.stack.store.slots.running(world.stack.run(run.key).id)
+        name = name_of(task["map_index"] + 1)
+        return next((number for number, place in places.items() if place == name), None)
+    number = str(task["rendered_map_index"] or "").partition(":")[0]
+    of_search = str(task["task_id"]).startswith("wave_") and number.isdigit()
+    return int(number) if of_search else None
 
 
-def _spared(world: World, task: dict[str, object]) -> bool:
+def _spared(world: World, task: dict[str, Any]) -> bool:
     """Say whether no trial of the run was marked, and its table does not depend on the moment."""
-    run, label = world.run_of(task), str(task["rendered_map_index"] or "")
-    return run.mode == "waves" and not run.marked and label.partition(":")[0].isdigit()
+    run = world.run_of(task)
+    return run.mode == "waves" and not run.marked and _trial_of(world, task) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,12 +54,13 @@ def conf(
     *,
     name: str = "undisturbed",
     trial: Mapping[str, Any] = {},
+    carrier: Sequence[str] = (),
     seconds: float = SECONDS,
     approval: str = "manual",
 ) -> dict[str, Any]:
     """Describe a night: a search, final training, the gate, people's approval, deployment."""
     python = "python3" if "image" in trial else sys.executable
-    words = [python, "-S", "-c", PROGRAM, "${params.x}", str(seconds)]
+    words = [*carrier, python, "-S", "-c", PROGRAM, "${params.x}", str(seconds)]
     return {
         "name": name,
         "objective": {"metric": "loss", "direction": "minimize"},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpo_lib.cli.embedded import COMPONENTS
-from tests.chaos import by_hand, on_containers, on_processes, on_store, on_surroundings
+from tests.chaos import by_hand, on_containers, on_pods, on_processes, on_store, on_surroundings
 from tests.chaos.on_processes import How
 from tests.chaos.schedule import STEPS
 from tests.chaos.world import World
@@ -28,6 +28,10 @@ def _on_docker(world: World) -> bool:
     return world.place.backend == "docker"
 
 
+def _on_kubernetes(world: World) -> bool:
+    return world.place.backend == "kubernetes"
+
+
 def _on_postgresql(world: World) -> bool:
     return world.server is not None
 
@@ -42,6 +46,10 @@ def _has_disk(world: World) -> bool:
 
 def _may_be_read_only(world: World) -> bool:
     return world.has_disk or world.server is not None
+
+
+def _has_clock(world: World) -> bool:
+    return world.clock is not None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ FAULTS: dict[str, Fault] = {
     "guard stopped": Fault(on_processes.guard_stopped, (3, 12), _TRAINS, _on_local),
     "container killed": Fault(on_containers.container_killed, steps=_TRAINS, possible=_on_docker),
     "container paused": Fault(on_containers.container_paused, (3, 12), _TRAINS, _on_docker),
+    "pod killed": Fault(on_pods.pod_killed, steps=_TRAINS, possible=_on_kubernetes),
+    "pod evicted": Fault(on_pods.pod_evicted, steps=_TRAINS, possible=_on_kubernetes),
     "task stopped": Fault(on_processes.task_stopped, (3, 12)),
     **{f"{one} stopped": Fault(on_processes.component_stopped(one), (3, 12)) for one in COMPONENTS},
     "store locked": Fault(on_store.store_locked, (3, 12)),
@@ -79,6 +89,7 @@ FAULTS: dict[str, Fault] = {
     "disk full": Fault(on_surroundings.disk_full, (3, 12), possible=_has_disk),
     "API server cut off": Fault(on_surroundings.api_cut, (3, 12)),
     "S3 cut off": Fault(on_surroundings.s3_cut, (5, 12), _WITH_ARTIFACTS, _has_s3),
+    "clock stepped": Fault(on_surroundings.clock_stepped, (5, 12), possible=_has_clock),
     "DAG file touched": Fault(on_surroundings.dag_file_touched),
     "DAG file edited": Fault(on_surroundings.dag_file_edited),
     "DAG file broken": Fault(on_surroundings.dag_file_broken, (3, 12)),

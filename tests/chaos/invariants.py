@@ -13,7 +13,7 @@ from hpo_lib.errors import NotFound
 from hpo_lib.records import AttemptState, Model, ModelStatus, RunStatus, RunView, TrialView
 from tests.acceptance.conftest import attempt_processes, cmdline
 from tests.acceptance.test_kill_promotion import serving
-from tests.chaos import on_containers
+from tests.chaos import on_containers, on_pods
 from tests.chaos.experiments import Marks, Undisturbed, table
 from tests.chaos.places import secrets
 from tests.chaos.world import Going, Standstill, World
@@ -70,7 +70,7 @@ def nothing_twice(world: World, _: Undisturbed) -> Iterator[str]:
 
 
 def nothing_left(world: World, _: Undisturbed) -> Iterator[str]:
-    """No process, cgroup or container of an attempt is there any more."""
+    """No process, cgroup, container or pod of an attempt is there any more."""
     try:
         world.until(lambda: not _left(world), "the last one", _LEFT_S)
     except Standstill:
@@ -82,6 +82,8 @@ def _left(world: World) -> list[str]:
     found += [f"cgroup {one}" for one in cgroups(world.embedded.results)]
     if world.place.backend == "docker":
         found += [f"container {one.name} is {one.status}" for one in on_containers.left(world)]
+    if world.place.backend == "kubernetes":
+        found += [f"pod {one.metadata.name} is {one.status.phase}" for one in on_pods.left(world)]
     return found
 
 

@@ -9,6 +9,7 @@ from tests.chaos import victims
 from tests.chaos.world import World
 
 _CHUNK = bytes(1 << 16)
+_LEAST_STEP_S, _LONGEST_STEP_S = 60, 240
 
 
 @contextmanager
@@ -44,6 +45,19 @@ def s3_cut(world: World, _: float) -> Iterator[str]:
     assert world.s3 is not None
     with world.s3.cut():
         yield "the way to S3"
+
+
+@contextmanager
+def clock_stepped(world: World, draw: float) -> Iterator[str]:
+    """The clock of all of Airflow goes wrong by minutes, before the true time or after it.
+
+    In the end it steps back: a forward step is followed by a backward one, or the other way round.
+    """
+    assert world.clock is not None
+    ahead = 1 if draw < 0.5 else -1
+    seconds = ahead * round(_LEAST_STEP_S + (_LONGEST_STEP_S - _LEAST_STEP_S) * (draw * 10 % 1))
+    with world.clock.stepped(seconds):
+        yield f"the clock, by {seconds:+} s"
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tests.chaos.victims import Nobody
 from tests.chaos.world import Standstill, World, now, seconds
 
 Say = Callable[[str], None]
+Begun = set[tuple[str, int]]
 _NOBODY = "nobody"
 
 
@@ -74,10 +75,10 @@ class Play:
             if victim == _NOBODY:
                 return Done(one, at, "", where)
             time.sleep(fault.lasts_s(one.draw))
-        over = now()
-        world.until(lambda: self._goes_on(over), "work to go on")
-        began = world.going_on(over)
-        goes_on_s = None if began is None else seconds(over, began)
+        over, since = now(), time.monotonic()
+        (before,) = world.until(lambda: [world.begun()], "the tasks so far")
+        (after,) = world.until(lambda: self._gone_on(before), "work to go on")
+        goes_on_s = round(time.monotonic() - since, 1) if after > before else None
         return Done(one, at, victim, where, seconds(at, over), goes_on_s)
 
     def _met(self, one: Planned, undo: ExitStack) -> str | None:
@@ -101,9 +102,11 @@ class Play:
         past = all(steps.index(step) > steps.index(one.step) for step in at)
         return one.step in at or bool(at and past)
 
-    def _goes_on(self, since: str) -> bool:
+    def _gone_on(self, before: Begun) -> list[Begun]:
+        """Give the tries that were begun until now, if there are new ones or none will come."""
         self.world.approve()
-        return self.world.going_on(since) is not None or self.world.over
+        after = self.world.begun() | before
+        return [after] if after > before or self.world.over else []
 
     def _tell(self, done: Done) -> None:
         self.journal.fault(done)

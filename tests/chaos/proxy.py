@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 class Proxy:
     """Passes bytes on to the port that `target` names at that moment."""
 
-    def __init__(self, target: Callable[[], int]) -> None:
+    def __init__(self, target: Callable[[], int], host: str = "127.0.0.1") -> None:
+        self.host = host
         self._target = target
         self._whole = True
         self._open: set[socket.socket] = set()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((host, 0))
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property

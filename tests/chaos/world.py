@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +21,10 @@ from hpo_lib.cli.airflow_api import DONE
 from hpo_lib.cli.embedded import COMPONENTS, Embedded
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey
+from hpo_lib.runs.shape import dag_id_of
 from tests.acceptance.conftest import Stack
 from tests.chaos import experiments
+from tests.chaos.clock import Clock
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedule import STEPS
 from tests.postgres import Server
@@ -40,13 +42,17 @@ class Standstill(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A store, a backend with what a spec's `trial` has there, and the URI of its artifacts."""
+    """A store, a backend with what a spec's `trial` has there, and the URI of its artifacts.
+
+    `carrier` are the words before a trial's command that have its output carried to the artifacts.
+    """
 
     name: str
     store: str = "sqlite"
     backend: str = "local"
     trial: Mapping[str, Any] = field(default_factory=dict)
     artifacts: str | None = None
+    carrier: Sequence[str] = ()
 
 
 @dataclass
@@ -72,6 +78,8 @@ class World:
     s3: Proxy | None = None
     #: Whether the folder of results is a small file system of its own.
     has_disk: bool = False
+    #: What sets the clock of Airflow, where that can be stepped.
+    clock: Clock | None = None
     runs: list[Going] = field(default_factory=list)
     #: How often an attempt of a trial was hit in this round, by the folder of the trial.
     hits: Counter[str] = field(default_factory=Counter)
@@ -113,14 +121,18 @@ class World:
     # Runs
 
     def begin(self, number: int) -> None:
-        """Begin the next night of every experiment."""
+        """Begin the next night of both: one in slots, the other with a task for each trial."""
         night = (number - 1) % experiments.NIGHTS + 1
         self.runs, self.hits = [], Counter()
-        dag = f"hpo_{self.place.backend}"
-        self.until(lambda: self.stack.client().is_ready(dag), "a healthy Airflow")
-        for mode in experiments.MODES:
+        dags = [dag_id_of(self.place.backend, in_slots=one) for one in (True, False)]
+        for dag in dags:
+            self.until(lambda dag=dag: self.stack.client().is_ready(dag), "a healthy Airflow")
+        for place, mode in enumerate(experiments.MODES):
+            dag = dags[(number + place) % 2]
             name = f"{mode}-{(number - 1) // experiments.NIGHTS + 1}"
-            conf = experiments.conf(mode, night, name=name, trial=self.place.trial)
+            conf = experiments.conf(
+                mode, night, name=name, trial=self.place.trial, carrier=self.place.carrier
+            )
             if self.place.artifacts:
                 conf["artifacts"] = {"uri": self.place.artifacts, "keep": "best"}
             key = self.stack.trigger(conf, dag)
@@ -158,10 +170,10 @@ class World:
             )
         return found
 
-    def going_on(self, since: str) -> str | None:
-        """Give when Airflow began the first task of ours after a time; None if it has not."""
-        tried = [str(task["start_date"] or "") for task in self.tasks() if task["try_number"]]
-        return min((began for began in tried if began > since), default=None)
+    def begun(self) -> set[tuple[str, int]]:
+        """Name the tries of tasks that Airflow has begun; when, only its own clock would tell."""
+        tried = [task for task in self.tasks() if task["try_number"] and task["start_date"]]
+        return {(str(task["id"]), task["try_number"]) for task in tried}
 
     def approve(self) -> None:
         """Say yes wherever people have been asked for a while.

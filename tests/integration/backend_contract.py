@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from typing import Any
 
@@ -19,7 +20,49 @@ LABELS = {"store": STORE, "run": "1", "trial": "1", "attempt": "1"}
 WAIT = "trap 'exit 143' TERM; sleep 600 & wait"
 
 
-class BackendContract:
+class VanishedContract:
+    """What is begun is begun once, also if somebody takes it away; for fakes of engines too."""
+
+    def request(self, script: str, **changes: Any) -> Request:
+        """Ask for a shell script, with LABELS."""
+        raise NotImplementedError
+
+    def vanish(self, backend: Any, handle: Any) -> None:
+        """Take all that is there of an attempt away, as somebody may behind our back."""
+        backend.stop(handle)
+        backend.discard(handle)
+
+    def check_lost(self, backend: Any, handle: Any) -> None:
+        """Check that an attempt which is taken over, once and again, is not begun, and says why."""
+        taken_over = self.request(WAIT, taken_over=True)
+        for _ in range(2):
+            backend.submit(handle, taken_over)
+            found = backend.poll(handle)
+            assert found is not None, "it was begun"
+            assert (found.ending, bool(found.detail)) == (Ending.LOST, True)
+        backend.fetch(handle)
+        until_gone(backend, handle)
+
+    def test_what_vanished_is_lost_and_not_begun_again_by_who_takes_it_over(
+        self, backend: Any, handle: Any
+    ) -> None:
+        backend.submit(handle, self.request(WAIT))
+        assert backend.poll(handle) is None
+        self.vanish(backend, handle)
+        self.check_lost(backend, handle)
+
+    def test_what_no_task_is_known_to_have_begun_is_lost(self, backend: Any, handle: Any) -> None:
+        """An earlier task opened it and died; it may as well have begun it on another worker."""
+        self.check_lost(backend, handle)
+
+    def test_what_runs_goes_on_when_it_is_taken_over(self, backend: Any, handle: Any) -> None:
+        request = self.request(WAIT)
+        backend.submit(handle, request)
+        backend.submit(handle, dataclasses.replace(request, taken_over=True))
+        assert backend.poll(handle) is None
+
+
+class BackendContract(VanishedContract):
     """Idempotent in every step, from any process, and with nothing left at the end."""
 
     #: What an attempt ends with whose program does not exist.
@@ -28,10 +71,6 @@ class BackendContract:
     @pytest.fixture
     def backend(self) -> Any:
         """A backend on something real."""
-        raise NotImplementedError
-
-    def request(self, script: str, **changes: Any) -> Request:
-        """Ask for a shell script, with LABELS."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -135,6 +174,15 @@ class BackendContract:
         backend.discard(handle)
         backend.discard(handle)
         until_gone(backend, handle)
+
+
+class LocalVanishing:
+    """For backends that keep an attempt in its folder alone; before BackendContract."""
+
+    def vanish(self, backend: Any, handle: Any) -> None:
+        """Take the folder away too."""
+        super().vanish(backend, handle)  # type: ignore[misc]
+        shutil.rmtree(handle["folder"])
 
 
 class ReturnsContract:

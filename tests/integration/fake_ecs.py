@@ -17,7 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 from moto.core.responses import ActionResult
-from moto.ecs.models import EC2ContainerServiceBackend
+from moto.ecs.models import EC2ContainerServiceBackend, ecs_backends
 from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.logs.models import logs_backends
 from moto.server import ThreadedMotoServer
@@ -47,6 +47,10 @@ class FakeEcs:
     #: How often RunTask has no place for a task before it has one.
     crowded: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Know no task any more, as ECS does an hour after its end."""
+        ecs_backends[_ACCOUNT][_REGION].tasks.clear()
 
     def begin(self, backend: Any, task: Any) -> None:
         """Run a task as its fate will have it."""

@@ -15,6 +15,7 @@ from hpo_lib.errors import NotFound, Superseded
 from hpo_lib.evaluation.drift import ChampionCheck, Score
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import Manifest, Model, ModelStatus, Run, RunKey, RunStatus, Trained
+from hpo_lib.records.audit import Actor
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
@@ -87,6 +88,9 @@ BETTER = Verdict(True, "it was better.", 0.25, 0.125)
 def check(run: int, value: float = 0.0) -> ChampionCheck:
     """Make what a run has seen of a champion."""
     return ChampionCheck(run, START, 1, "loss", Direction.MINIMIZE, now=Score(value))
+
+
+ADA = Actor("ada", "cli")
 
 
 class ModelsContract:
@@ -202,6 +206,20 @@ class ModelsContract:
         assert heir.reason == "in the place of version 2: it is slow"
         assert store.models.replace(second, ModelStatus.REJECTED, "again", by=1) == heir
         assert store.models.get("nightly", 2).status is ModelStatus.REJECTED
+
+    def test_a_champion_that_people_bring_back_is_told_of_once(self, store: Store) -> None:
+        first, second = champion(store, 1), champion(store, 2)
+        assert store.models.unannounced() == []
+        heir = store.models.replace(second, ModelStatus.RETIRED, "back", by=1, actor=ADA)
+        assert store.models.unannounced() == [heir]
+        assert heir is not None
+        store.models.announced(heir)
+        assert store.models.unannounced() == []
+        store.models.replace(heir, ModelStatus.RETIRED, "forth", by=2, actor=ADA)
+        assert [one.version for one in store.models.unannounced()] == [2]
+        champion(store, 3)
+        assert store.models.unannounced() == [], "its deployment tells of it"
+        assert first.version == 1
 
     def test_a_champion_may_leave_no_heir(self, store: Store) -> None:
         only = champion(store, 1)

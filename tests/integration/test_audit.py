@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -151,20 +150,6 @@ class AuditContract:
             execute(url, statement)
         assert list(store.audit.entries()) == before
         assert store.run_by_id(run.id) == run
-
-    def test_retention_alone_deletes_the_oldest_and_says_so(
-        self, url: str, store: Store, clock: Clock
-    ) -> None:
-        begin(store)
-        clock.advance(3_600)
-        begin(store, RunKey("hpo_local", "later"))
-        limit = clock.time - timedelta(seconds=60)
-        assert store.audit.forget(limit, ADA) == 1
-        assert store.audit.forget(limit, ADA) == 0
-        assert deeds(store) == [("ada", "", Deed.SUBMITTED), ("ada", "manual", Deed.DELETED)]
-        assert last(store).details == {"entries": 1, "before": limit.isoformat()}
-        with pytest.raises(DBAPIError, match="append-only"):
-            execute(url, "DELETE FROM audit")
 
     def test_a_deed_that_is_not_done_is_not_told(self, url: str, store: Store) -> None:
         killed_at("INSERT INTO audit", url, begin)

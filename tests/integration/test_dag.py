@@ -44,25 +44,26 @@ print(json.dumps({
             t.max_retry_delay.total_seconds() if t.max_retry_delay else float("inf"))
         for n in range(t.retries)) for t in dag.tasks},
     "timeouts": {t.task_id: t.execution_timeout and t.execution_timeout.total_seconds()
-                 for t in dag.tasks if not t.task_id.endswith("trial")},
+                 for t in dag.tasks if not t.task_id.endswith(("trial", "slot"))},
     "pools": {t.task_id: t.pool for t in dag.tasks},
     "templates": sorted(
-        {field for t in dag.tasks if t.task_id.endswith("trial") for field in t.template_fields}
+        {field for t in dag.tasks for field in t.template_fields
+         if t.task_id.endswith(("trial", "slot"))}
     ),
     "dags": sorted(name for name in vars(hpo_on_demand) if name.startswith("hpo_")),
-    "params": list(dag.params),
-    "types": {name: dag.params.get_param(name).schema["type"] for name in dag.params},
+    "backend": dag.params["trial"]["backend"],
+    "before_report": sorted(dag.get_task("report").upstream_task_ids),
 }))
 """
 
 
 #: By DAG: the providers that importing it may import, beside those that plain tasks need.
 PROVIDERS = {
-    "hpo_docker": set(),
-    "hpo_ecs": {"amazon"},
-    "hpo_job": set(),
-    "hpo_kubernetes": {"cncf"},
-    "hpo_local": set(),
+    "hpo_docker_waves": set(),
+    "hpo_ecs_waves": {"amazon"},
+    "hpo_job_waves": set(),
+    "hpo_kubernetes_waves": {"cncf"},
+    "hpo_local_waves": set(),
 }
 #: What is heavy that these providers import themselves.
 BROUGHT = {"amazon": {"boto3"}, "cncf": {"kubernetes", "sqlalchemy"}}
@@ -71,17 +72,21 @@ BROUGHT = {"amazon": {"boto3"}, "cncf": {"kubernetes", "sqlalchemy"}}
 @pytest.fixture(scope="module", params=sorted(PROVIDERS))
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What importing the DAG file for one DAG, in a process of its own, brings."""
+    return look(request.param, tmp_path_factory.mktemp("airflow"))
+
+
+def look(dag: str, home: Path) -> dict[str, Any]:
     env = os.environ | {
-        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(ROOT / "config" / "airflow.cfg"),
         "PYTHONPATH": str(ROOT / "plugins"),
         "HPO_MAX_WAVES": "12",
         "HPO_POOL": "trials",
-        "_AIRFLOW_PARSING_CONTEXT_DAG_ID": request.param,
+        "_AIRFLOW_PARSING_CONTEXT_DAG_ID": dag,
     }
-    command = [sys.executable, "-c", LOOK, str(ROOT), request.param]
+    command = [sys.executable, "-c", LOOK, str(ROOT), dag]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    return {"dag": request.param} | json.loads(done.stdout.splitlines()[-1])
+    return {"dag": dag} | json.loads(done.stdout.splitlines()[-1])
 
 
 def test_parsing_imports_nothing_heavy(seen: dict[str, Any]) -> None:
@@ -139,11 +144,28 @@ def test_no_field_of_a_trial_is_a_template(seen: dict[str, Any]) -> None:
     assert seen["templates"] == []
 
 
-def test_the_form_offers_every_part_of_a_spec(seen: dict[str, Any]) -> None:
-    from hpo_lib.spec import Spec
+def test_the_form_is_filled_with_an_example_of_the_backend(seen: dict[str, Any]) -> None:
+    assert f"hpo_{seen['backend']}_waves" == seen["dag"]
 
-    later = {"scheduler", "mode", "artifacts", "warm_start", "reuse"}
-    of_files = {"schedule"}
-    keys = {field.alias or name for name, field in Spec.model_fields.items()}
-    assert set(seen["params"]) == keys - later - of_files
-    assert seen["types"]["objective"] == ["object", "array"]
+
+def test_the_report_waits_for_the_search_also_where_final_training_is_skipped(
+    seen: dict[str, Any],
+) -> None:
+    assert seen["before_report"] == ["gate", "wave_12.trial"]
+
+
+def test_slots_are_one_mapped_task_however_long_the_run(tmp_path: Path) -> None:
+    seen = look("hpo_local", tmp_path)
+    after = ["final.choose", "final.trial", "gate", "report", "approve", "deploy"]
+    assert seen["dags"] == ["hpo_local"]
+    assert HEAVY.isdisjoint(seen["imported"])
+    assert seen["tasks"] == sorted(["validate", "slots", "slot", *after])
+    assert seen["before_report"] == ["gate", "slot"]
+    assert seen["rules"]["slots"] == "all_done"
+    assert {task for task, pool in seen["pools"].items() if pool == "trials"} == {
+        "slot",
+        "final.trial",
+    }
+    assert seen["templates"] == []
+    assert seen["retries"]["slot"] >= 100, "it lasts as long as many trials"
+    assert min(seen["patience"].values()) >= 25 * 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.records import Attempt, AttemptState
-from tests.integration.backend_contract import LABELS, STORE
+from tests.integration.backend_contract import LABELS, STORE, VanishedContract
 from tests.integration.fake_ecs import FakeEcs, Fate, fake_ecs
 
 SUBNET = "us-east-1a"
@@ -62,7 +62,8 @@ class Bench:
         now = datetime.now(UTC)
         self.attempt = Attempt(1, 1, 1, 1, handle, AttemptState.RUNNING, now)
         self.operator = ecs.EcsTrialOperator(task_id="trial", assignment={}, backend="ecs")
-        self.operator._backend, self.operator._context = self.backend, {"ti": Mock(map_index=0)}
+        context = {"ti": Mock(map_index=0), "task": self.operator}
+        self.operator._backend, self.operator._context = self.backend, context
         self.operator.aws_conn_id, self.operator.region_name = None, "us-east-1"
 
     def launch(self, script: str, *fates: Fate, **changes: Any) -> Exit:
@@ -184,3 +185,71 @@ def test_a_retry_takes_the_task_over_also_when_it_has_ended(bench: Bench, tmp_pa
     bench.operator.arn = None
     assert bench.launch(script) == first
     assert marks.read_text() == "x\n", "it ran once"
+
+
+def test_a_task_that_ecs_has_forgotten_is_lost_and_not_started_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"echo x >> {tmp_path / 'marks'}"
+    assert bench.launch(script) == Exit(Ending.EXITED, 0)
+    monkeypatch.setattr("hpo_lib.backends.ecs._UNSEEN_S", 0.0)
+    bench.fake.forget()
+    bench.operator.arn = None
+    found = bench.launch(script, taken_over=True)
+    why = "an earlier task was to begin it, and its ECS task is gone or was never made"
+    assert found == bench.backend.poll(bench.attempt.handle) == Exit(Ending.LOST, detail=why)
+    assert (tmp_path / "marks").read_text() == "x\n", "it ran once"
+
+
+def test_a_tasks_time_is_measured_by_the_clock_of_aws(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours was stepped forward by an hour."""
+    known: dict[str, Any] = {"env": {}, "timeout_s": 60.0, "image": "x", "labels": LABELS}
+    bench.backend.submit(bench.attempt.handle, Request(["sleep"], args=["60"], **known))
+    ahead = Mock(now=lambda zone: datetime.now(zone) + timedelta(hours=1))
+    monkeypatch.setattr("hpo_lib.backends.server_time.datetime", ahead)
+    for _ in range(2):
+        assert bench.backend.poll(bench.attempt.handle) is None
+    bench.backend.stop(bench.attempt.handle)
+
+
+def test_a_task_that_ecs_does_not_list_yet_is_taken_over(bench: Bench) -> None:
+    bench.backend.keep(bench.attempt.handle, "arn:aws:ecs:us-east-1:123456789012:task/new")
+    assert bench.backend.started(bench.attempt.handle) == (
+        "arn:aws:ecs:us-east-1:123456789012:task/new"
+    )
+    assert bench.backend.poll(bench.attempt.handle) is None
+
+
+def test_a_retry_starts_what_found_no_place(bench: Bench) -> None:
+    bench.fake.crowded = 1_000
+    assert bench.launch("true", start_timeout_s=0.5).ending is Ending.UNSCHEDULABLE
+    bench.fake.crowded = 0
+    assert bench.launch("true", taken_over=True) == Exit(Ending.EXITED, 0)
+
+
+class TestVanishedTask(VanishedContract):
+    """What `submit` does, which Airflow's operator does not need."""
+
+    @pytest.fixture
+    def backend(self, bench: Bench) -> EcsBackend:
+        return bench.backend
+
+    @pytest.fixture
+    def handle(self, bench: Bench) -> Iterator[Any]:
+        yield bench.attempt.handle
+        bench.backend.stop(bench.attempt.handle)
+
+    @pytest.fixture(autouse=True)
+    def _forgetful(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fake = bench.fake
+        monkeypatch.setattr("hpo_lib.backends.ecs._UNSEEN_S", 0.0)
+
+    def vanish(self, backend: Any, handle: Any) -> None:
+        super().vanish(backend, handle)
+        self.fake.forget()
+
+    def request(self, script: str, **changes: Any) -> Request:
+        known = {"env": {}, "timeout_s": 60.0, "image": "x", "labels": LABELS}
+        return Request(**({"command": ["sh", "-c"], "args": [script]} | known | changes))

@@ -232,7 +232,7 @@ def test_the_task_asks_where_the_gate_is_unsure(
 
     waiting(bench)
     assert question(1) is None, "the first has been deployed"
-    subject, body, _ = question(2)
+    _, subject, body, _ = question(2)
     assert subject == "Deploy nightly version 2?"
     assert "Not promoted unless people approve" in body
     assert "nothing is known of the hold-out's own" in body

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hpo_lib.backends import AttemptName, Request, local_guard
 from hpo_lib.backends.inherited import LocalRules
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.core.ending import Ending, Exit
-from tests.integration.backend_contract import LABELS, BackendContract
+from tests.integration.backend_contract import LABELS, BackendContract, LocalVanishing
 
 PATIENCE_S, STORE = 60.0, "0123456789ab"
 
@@ -47,7 +49,7 @@ def python(code: str, *, timeout_s: float = 60.0, memory_bytes: int | None = Non
     return Request(command, {"HPO_TRIAL": "1"}, timeout_s, memory_bytes)
 
 
-class TestLocalBackend(BackendContract):
+class TestLocalBackend(LocalVanishing, BackendContract):
     """What it has in common with all others."""
 
     no_program = Ending.EXITED
@@ -238,6 +240,32 @@ def test_a_released_attempt_goes_on_if_it_is_taken_over(tmp_path: Path) -> None:
     assert end(backend, handle) == (["loss=1"], Exit(Ending.EXITED, 0))
 
 
+def test_who_takes_over_after_the_clock_was_stepped_back_has_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its heartbeats are older, by their times, than the letting go before them."""
+    now = [100.0]
+    monkeypatch.setattr("hpo_lib.backends.local_guard.time.monotonic", lambda: now[0])
+    limits = {"release_s": 30.0, "grace_s": 600.0}
+    watch = local_guard._Watch(tmp_path, limits, [], 0, None)  # type: ignore[arg-type]
+
+    def changed(name: str, at: float) -> None:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (at, at))
+        assert watch._neglect() is None
+        now[0] += 1
+
+    changed("heartbeat", 1_000)
+    changed("released", 1_001)
+    changed("heartbeat", 700)
+    now[0] += 60
+    assert watch._neglect() is None, "that task died, and its retry has ten minutes"
+    changed("heartbeat", 761)
+    changed("released", 762)
+    now[0] += 30
+    assert watch._neglect() == ("stopped", "its Airflow task was ended and none has taken over")
+
+
 def test_an_attempt_that_was_ended_has_no_exit_code(backend: LocalBackend, handle: dict) -> None:
     backend.submit(handle, python("import time; time.sleep(600)"))
     backend.stop(handle)
@@ -346,3 +374,79 @@ def test_no_secret_of_the_workers_environment_reaches_a_trial(
     assert seen["PATH"] == f"/trial/bin:{os.environ['PATH']}"
     for file in filter(Path.is_file, tmp_path.rglob("*")):
         assert b"hush" not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_trial_has_its_own_folder_and_python(
+    backend: LocalBackend, handle: dict, tmp_path: Path, absolute: bool
+) -> None:
+    venv.create(tmp_path / "e", with_pip=False)
+    (tmp_path / "mine").mkdir()
+    told = "import os, sys; print(sys.prefix, os.getcwd())"
+    (tmp_path / "mine" / "train.py").write_text(told)
+    at = f"{tmp_path}/" if absolute else ""
+    request = Request(
+        [f"{at}e/bin/python", "train.py"], {}, 60.0, dir=f"{at}mine", python=f"{at}e/bin/python"
+    )
+    backend.submit(handle, request)
+    assert end(backend, handle)[0] == [f"{tmp_path}/e {tmp_path}/mine"]
+    again = backend.handle(AttemptName(STORE, "000001-test", 2, 1))
+    backend.submit(again, replace(request, command=["sh", "-c", "python train.py"]))
+    assert end(backend, again)[0] == [f"{tmp_path}/e {tmp_path}/mine"], "a shell finds it too"
+
+
+def test_a_folder_that_is_not_there_is_said(backend: LocalBackend, handle: dict) -> None:
+    backend.submit(handle, replace(python("pass"), dir="nowhere"))
+    _, found = end(backend, handle)
+    assert (found.ending, found.code) == (Ending.EXITED, 127)
+    assert "nowhere: No such file or directory" in found.detail
+
+
+def test_what_an_attempt_has_used_is_known_meanwhile_and_afterwards(
+    backend: LocalBackend, handle: dict
+) -> None:
+    assert backend.usage(handle) is None, "nothing was started"
+    code = "kept = b'x' * (90 << 20); print('up', flush=True); import time; time.sleep(600)"
+    backend.submit(handle, python(code))
+    until(lambda: (used := backend.usage(handle)) and used.memory_bytes > 90 << 20)
+    backend.stop(handle)
+    used = backend.usage(handle)
+    assert used is not None
+    assert used.memory_bytes > 90 << 20
+    assert used.cpu_s > 0
+
+
+STOPS = """
+import sys, time
+from hpo_lib import runtime
+runtime.should_stop()
+print("begun", flush=True)
+while not runtime.should_stop():
+    time.sleep(0.01)
+while not (runtime._local_output() / "stop").exists():
+    time.sleep(0.01)
+print("saved", flush=True)
+sys.exit(3)
+"""
+
+
+def test_a_trial_that_is_to_stop_is_asked_first_and_has_time_to_save(
+    backend: LocalBackend, handle: dict
+) -> None:
+    env = {"HPO_OUTPUT": str(backend.output(handle)), "PYTHONPATH": str(Path(__file__).parents[2])}
+    asked = replace(python(STOPS), env=env, stop_grace_s=60.0)
+    backend.submit(handle, asked)
+    until(lambda: "begun" in backend.log(handle).read_text())
+    backend.stop(handle)
+    assert end(backend, handle)[1].ending is Ending.STOPPED
+    assert backend.log(handle).read_text() == "begun\nsaved\n"
+
+
+def test_no_link_in_an_output_is_followed_to_ask_for_a_stop(tmp_path: Path) -> None:
+    for name in ("elsewhere", "first/output", "second"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "first/output/stop").symlink_to(tmp_path / "elsewhere/made")
+    (tmp_path / "second/output").symlink_to(tmp_path / "elsewhere")
+    for name in ("first", "second", "none"):
+        local_guard.ask_to_stop(tmp_path / name)
+    assert not list((tmp_path / "elsewhere").iterdir())

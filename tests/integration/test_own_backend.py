@@ -17,7 +17,7 @@ from hpo_lib.core.ending import Ending
 from hpo_lib.errors import SpecError
 from hpo_lib.installation import Environment, built, installation_of
 from hpo_lib.spec import load
-from tests.integration.backend_contract import LABELS, BackendContract
+from tests.integration.backend_contract import LABELS, BackendContract, LocalVanishing
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "own_backend"
@@ -45,7 +45,7 @@ def site(tmp_path: Path, _added: None) -> Environment:
     return Environment(tmp_path, variables=said)
 
 
-class TestNiceBackend(BackendContract):
+class TestNiceBackend(LocalVanishing, BackendContract):
     """The contract, for a backend that is built of its row."""
 
     no_program = Ending.EXITED
@@ -151,7 +151,8 @@ BROKEN = {
 def test_a_row_has_a_dag(parsed: dict[str, Any]) -> None:
     nice = parsed["hpo_nice"]
     assert (nice["id"], nice["tags"], nice["form"]) == ("hpo_nice", ["hpo", "nice"], "nice")
-    assert {"validate", "wave_02.trial", "gate", "report"} <= set(nice["tasks"])
+    assert {"validate", "slot", "gate", "report"} <= set(nice["tasks"])
+    assert {"validate", "wave_02.trial", "report"} <= set(parsed["hpo_nice_waves"]["tasks"])
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -168,7 +169,8 @@ def test_what_cannot_be_imported_breaks_its_own_dag_visibly(
 def test_it_breaks_no_other(parsed: dict[str, Any]) -> None:
     sound = {name for name, dag in parsed.items() if "broken" not in dag["tags"]}
     assert {"hpo_local", "hpo_nice"} <= sound
-    assert set(parsed) - sound == {f"hpo_{name}" for name in BROKEN}
+    broken = {f"hpo_{name}{shape}" for name in BROKEN for shape in ("", "_waves")}
+    assert set(parsed) - sound == broken
 
 
 def test_what_is_not_installed_has_no_dag(parsed: dict[str, Any]) -> None:

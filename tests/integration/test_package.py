@@ -268,7 +268,8 @@ class CatBoost:
     def predict(self, rows): return rows.sum(axis=1, keepdims=True)
 """,
     "onnxruntime": """
-class Input: name = "x"
+class Input:
+    name, type = "x", "tensor(float)"
 class InferenceSession:
     def __init__(self, path, providers): pass
     def get_inputs(self): return [Input]
@@ -402,6 +403,17 @@ class Evil:
         return eval, (f"{code}predict=lambda rows: rows.sum(axis=1, keepdims=True)))[1]",)
 
 
+def test_what_torch_exports_is_not_loaded_without_trust(
+    own: PackageDeployer, tmp_path: Path
+) -> None:
+    made, readme = packaged(tmp_path / "files", model__pt2="x")
+    assert "`model/model.pt2` may hold pickles: loading it runs code" in readme
+    own.stage(made)
+    assert own.try_out(made).passed
+    code, line = told(own, tmp_path, "--check")
+    assert (code, line.startswith("not checked: model.pt2 may hold pickles")) == (0, True)
+
+
 @pytest.mark.parametrize("name", ["model.joblib", "model.pkl", "forest.pickle"])
 def test_a_pickle_is_loaded_by_those_alone_who_trust_it(
     own: PackageDeployer, tmp_path: Path, name: str
@@ -425,6 +437,91 @@ def test_a_pickle_is_loaded_by_those_alone_who_trust_it(
     assert told(own, tmp_path, "--trust", "--check") == (0, "1 answers agree within 0")
     assert told(own, tmp_path, "--trust") == (0, '{"predictions": [[3.0]]}')
     assert trace.exists()
+
+
+def test_the_smoke_test_loads_a_pickle_where_the_installation_allows_that(
+    own: PackageDeployer, tmp_path: Path
+) -> None:
+    made, _ = packaged(tmp_path / "files")
+    trace = tmp_path / "trace"
+    joblib.dump(Evil(trace), made.files / "model.joblib")
+    allowing = dataclasses.replace(own, allow_pickle=True)
+    allowing.stage(made)
+    assert allowing.try_out(made).passed
+    assert trace.exists()
+    (made.files / "sample.json").write_text(GOOD_SAMPLE.replace("3.0", "4.0"))
+    allowing.stage(made)
+    assert "answers differ from those" in allowing.try_out(made)
+
+
+def model_of(package: Path) -> dict[str, Any]:
+    """Read what a package's manifest says of its model."""
+    with zipfile.ZipFile(package) as archive:
+        found: dict[str, Any] = json.loads(archive.read("manifest.json"))["model"]
+    return found
+
+
+def test_a_manifest_says_what_the_model_is(tmp_path: Path) -> None:
+    made, _ = packaged(tmp_path / "files", model__ubj="x", vocabulary__json="[]")
+    versions = {"xgboost": "3.2.0", "python": "3.11"}
+    said = dataclasses.replace(made, manifest={"training": {"versions": versions}})
+    pack(said, tmp_path / "said.zip")
+    found = model_of(tmp_path / "said.zip")
+    lines = subprocess.run(
+        "LC_ALL=C sha256sum -- * | sha256sum",
+        shell=True,
+        cwd=tmp_path / "files",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found == {
+        "name": "digits",
+        "shape": "xgboost",
+        "file": "model.ubj",
+        "pickle": False,
+        "needs": {"xgboost": "3.2.0", "numpy": None},
+        "signature": {"instances": [None, 2], "predictions": [None, 1]},
+        "sha256": lines.stdout.split()[0],
+    }
+
+
+def test_a_package_that_mlserver_serves_says_how(tmp_path: Path) -> None:
+    packaged(tmp_path / "files", model__ubj="x")
+    with zipfile.ZipFile(tmp_path / "package.zip") as archive:
+        settings = json.loads(archive.read("model-settings.json"))
+    assert settings == {
+        "name": "digits",
+        "implementation": "mlserver_xgboost.XGBoostModel",
+        "parameters": {"uri": "./model/model.ubj", "version": "1"},
+    }
+    packaged(tmp_path / "others", model__pkl="x")
+    with zipfile.ZipFile(tmp_path / "package.zip") as archive:
+        assert "model-settings.json" not in archive.namelist()
+
+
+@pytest.mark.parametrize(
+    ("sample", "signature"),
+    [
+        (None, None),
+        ("no JSON", None),
+        (
+            '{"instances": [{"a": 1, "b": [1, 2]}], "predictions": ["yes"]}',
+            {"instances": {"a": [None], "b": [None, 2]}, "predictions": [None]},
+        ),
+        (
+            '{"instances": [[[]]], "predictions": [[[1, 2]]]}',
+            {"instances": [None, 1, 0], "predictions": [None, 1, 2]},
+        ),
+    ],
+)
+def test_a_signature_is_what_the_sample_shows(
+    tmp_path: Path, sample: str | None, signature: Any
+) -> None:
+    packaged(tmp_path / "files", sample, weights__bin="x")
+    found = model_of(tmp_path / "package.zip")
+    assert found["signature"] == signature
+    assert (found["shape"], found["file"], found["needs"]) == ("folder", None, {})
 
 
 @pytest.mark.parametrize(
@@ -494,7 +591,7 @@ for name, save in forms.items():
     found = importlib.util.spec_from_file_location(name, place / "load.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    print(name, module._found()[0], module.check(), flush=True)
+    print(name, module.found_in(module.MODEL)[0], module.check(), flush=True)
 """
 
 

@@ -186,6 +186,16 @@ class QuotasContract:
         clock.advance(31)
         assert opened(store, other, 0, Shares(1)), "it has not asked again"
 
+    def test_a_killed_waiter_keeps_no_place_when_the_clock_is_stepped_back(
+        self, store: Store, clock: Clock
+    ) -> None:
+        run, other = started(store), started(store, name="2")
+        running = opened(store, run, 0, Shares(1))
+        assert opened(store, run, 1, Shares(1)) is None
+        closed(store, running)
+        clock.advance(-300)
+        assert opened(store, other, 0, Shares(1)), "the other asked five minutes from now"
+
     def test_a_run_that_ends_lets_its_waiters_go(self, store: Store) -> None:
         run, other = started(store), started(store, name="2")
         opened(store, other, 0, Shares(1))

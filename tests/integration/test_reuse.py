@@ -291,7 +291,7 @@ def test_the_tasks_map_what_is_trained_and_log_what_is_not(
         triggering_user_name="ada",
         run_type=SimpleNamespace(value="manual"),
     )
-    context = {"dag": SimpleNamespace(dag_id="hpo_local", tags=()), "dag_run": dag_run}
+    context = {"dag": SimpleNamespace(dag_id="hpo_local", tags=(), task_ids=()), "dag_run": dag_run}
     tasks.validate(context | {"params": {}}, "local")
     assignments, stop = tasks.suggest(context, 1)
     assert ([one["trial"] for one in assignments], stop) == ([2], None)

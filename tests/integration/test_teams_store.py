@@ -138,6 +138,10 @@ dags = {name: dag for name, dag in found.items() if isinstance(dag, DAG)}
 print(json.dumps({name: {
     "tags": sorted(tag for tag in dag.tags if tag.startswith("team:")),
     "placed": sorted({(t.pool, t.queue) for t in dag.tasks if t.task_id.endswith("trial")}),
+    "access": dag.access_control and {
+        role: {of: sorted(what) for of, what in may.items()}
+        for role, may in dag.access_control.items()
+    },
 } for name, dag in dags.items()}))
 """
 
@@ -172,11 +176,27 @@ def test_every_team_has_dags_of_its_own(tmp_path: Path) -> None:
     assert found["hpo_vision.local"] == {
         "tags": ["team:vision"],
         "placed": [["vision_pool", "gpus"]],
+        "access": None,
     }
     assert found["hpo_scheduled_vision.nightly"]["tags"] == ["team:vision"]
     assert found["hpo_nlp.local"]["tags"] == ["team:nlp"]
-    assert found["hpo_local"] == {"tags": [], "placed": [["default_pool", "default"]]}
-    assert [name for name in found if name.startswith("hpo_vision.")] == ["hpo_vision.local"]
+    assert found["hpo_local"]["tags"] == []
+    assert found["hpo_local"]["placed"] == [["default_pool", "default"]]
+    assert [name for name in found if name.startswith("hpo_vision.")] == [
+        "hpo_vision.local",
+        "hpo_vision.local_waves",
+    ]
+
+
+def test_a_team_s_roles_have_its_dags_also_those_that_are_broken(tmp_path: Path) -> None:
+    (tmp_path / "experiments" / "vision").mkdir(parents=True)
+    (tmp_path / "experiments" / "vision" / "torn.yaml").write_text("name: [")
+    roles = "{Vision: member, Guests: viewer}"
+    found = dags(tmp_path, f"teams: {{vision: {{roles: {roles}}}, nlp: {{roles: {{}}}}}}")
+    access = {"Vision": {"DAGs": ["can_edit", "can_read"]}, "Guests": {"DAGs": ["can_read"]}}
+    for dag in ("hpo_vision.local", "hpo_scheduled_vision.nightly", "hpo_scheduled_vision.torn"):
+        assert found[dag]["access"] == access, dag
+    assert (found["hpo_nlp.local"]["access"], found["hpo_local"]["access"]) == ({}, None)
 
 
 @pytest.mark.parametrize("config", ["", "teams: {vision: {queu: gpus}}", "teams: ["])

@@ -25,7 +25,13 @@ from hpo_lib.deployers import Release
 from hpo_lib.deployers.package import PackageDeployer
 from hpo_lib.errors import SpecError, TransientError
 from hpo_lib.validation import parse
-from tests.integration.backend_contract import LABELS, STORE, WAIT, BackendContract
+from tests.integration.backend_contract import (
+    LABELS,
+    STORE,
+    WAIT,
+    BackendContract,
+    LocalVanishing,
+)
 from tests.integration.test_local_backend import alive, guard_of, until
 
 USER = "nobody"
@@ -77,7 +83,7 @@ def end(backend: LocalBackend, handle: Any) -> tuple[list[str], Exit]:
 
 
 @needs_user
-class TestAsAUser(BackendContract):
+class TestAsAUser(LocalVanishing, BackendContract):
     """The contract holds for trials of another user."""
 
     no_program = Ending.EXITED

@@ -55,7 +55,7 @@ def apply(history: History, step: engine.Step) -> History:
 def ended(trial: Trial, asked: Assignment, *, fails: bool) -> Trial:
     """End a trial at what it was asked for."""
     if fails:
-        return replace(trial, state=TrialState.FAILED, cause=Cause.USER_ERROR, reason="exit code 1")
+        return replace(trial, state=TrialState.FAILED, cause=Cause.TIMEOUT, reason="too slow")
     value = float(trial.params["x"]) + 1.0 / (asked.resource or 100.0)
     rungs = {**trial.rungs, **({} if asked.resource is None else {asked.resource: value})}
     if asked.partial:

@@ -60,6 +60,8 @@ def wrong_command(line: str) -> str | None:
     """Say what of `hpo LINE` the command does not have; None if it has all of it."""
     words = shlex.split(line.replace("…", " "), comments=True)
     known = parser()
+    if words[:1] == ["--airflow"]:
+        words = words[2:]
     while words and (below := _commands(known)):
         if words[0] not in below:
             return f"no command {words[0]}"
@@ -73,7 +75,8 @@ def wrong_command(line: str) -> str | None:
 
 
 def _named(form: re.Pattern[str], path: Path) -> Iterator[str]:
-    for groups in form.findall(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for groups in form.findall(text):
         yield next(filter(None, [groups] if isinstance(groups, str) else groups))
 
 

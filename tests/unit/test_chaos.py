@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.chaos import clock
 from tests.chaos.faults import FAULTS as ALL
+from tests.chaos.faults import possible
 from tests.chaos.invariants import INVARIANTS
 from tests.chaos.journal import Done, Journal, Round, summary
+from tests.chaos.places import PLACES
 from tests.chaos.schedule import PER_ROUND, STEPS, Planned, planned, replayed
+from tests.chaos.world import World
 
 EVERYWHERE = list(STEPS)
 FAULTS = {"kill": EVERYWHERE, "stop": EVERYWHERE, "mark": ["search"], "cut": ["deploy", "gate"]}
@@ -115,3 +124,63 @@ def test_a_fault_lasts_as_long_as_its_row_says_whoever_it_falls_on(name: str) ->
     lasted = {ALL[name].lasts_s(hundredth / 997) for hundredth in range(997)}
     assert shortest <= min(lasted) <= max(lasted) <= longest
     assert ALL[name].steps
+
+
+@pytest.mark.parametrize(
+    ("place", "victims"),
+    [
+        ("sqlite", {"trial killed", "guard killed"}),
+        ("docker", {"container killed"}),
+        ("kubernetes", {"pod killed", "pod evicted"}),
+    ],
+)
+def test_attempts_are_hit_as_what_they_are_in_a_place(place: str, victims: set[str]) -> None:
+    ends = {f"{what} killed" for what in ("trial", "guard", "container", "pod")} | {"pod evicted"}
+    none: Any = None
+    assert possible(World(none, PLACES[place], none)).keys() & ends == victims
+
+
+@pytest.mark.parametrize("seconds", [150, -150])
+def test_a_stepped_clock_goes_wrong_and_comes_back_while_sleep_goes_on(
+    seconds: int, tmp_path: Path
+) -> None:
+    if not clock.is_installed():
+        pytest.skip("there is no libfaketime")
+    stepped = clock.Clock(tmp_path)
+    with clock.swept(), _Asked(stepped) as asked:
+        assert asked.comes_to(0)
+        with stepped.stepped(seconds):
+            assert asked.comes_to(seconds)
+        assert asked.comes_to(0)
+
+
+class _Asked:
+    """A process with a clock that can be stepped, which tells the time after some sleep."""
+
+    def __init__(self, stepped: clock.Clock) -> None:
+        code = "import time\nfor _ in iter(input, ''): time.sleep(0.01); print(time.time())"
+        env = os.environ | stepped.settings()
+        command = [sys.executable, "-u", "-c", code]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen(command, env=env, **pipes)
+
+    def comes_to(self, seconds: int) -> bool:
+        """Ask until its time is about so far from ours; False if that is not soon so."""
+        end = time.monotonic() + 30
+        while abs(self._off_s() - seconds) >= 30:
+            if time.monotonic() > end:
+                return False
+        return True
+
+    def _off_s(self) -> float:
+        """Ask how far its time is from ours."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print("?", file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline()) - time.time()
+
+    def __enter__(self) -> _Asked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate("\n")

@@ -87,6 +87,16 @@ def test_what_is_missing_is_looked_for_among_what_is_there(
     ]
 
 
+def test_names_of_files_are_no_metrics(
+    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("main.py:23 seen\nsaved out/model.keras: 12 MB\naccuracy.top: 1\n")
+    _, lines = check(capsys, spec, log)
+    at = lines.index("passed over, for the spec does not name it:")
+    assert lines[at + 1 :] == ["  accuracy.top, 1 time, line 3: accuracy.top: 1"]
+
+
 @pytest.mark.parametrize(
     ("text", "reads"),
     [

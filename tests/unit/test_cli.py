@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 
 import hpo_lib
-from hpo_lib.cli import airflow, main
+from hpo_lib.cli import airflow, console, main, plan
+from hpo_lib.cli.tables import table
 from hpo_lib.cli.umask import umasked
+from hpo_lib.errors import HpoError
 from hpo_lib.spec.model import MAX_BYTES
 
 GOOD = """\
@@ -37,6 +41,7 @@ trial: {command: [python, my train.py], timeout: 30m}
 def good(tmp_path: Path) -> Path:
     path = tmp_path / "good.yaml"
     path.write_text(GOOD)
+    (tmp_path / "my train.py").touch()
     return path
 
 
@@ -46,6 +51,7 @@ def write(tmp_path: Path) -> Any:
         assert old in GOOD
         path = tmp_path / name
         path.write_text(GOOD.replace(old, new))
+        (tmp_path / "my train.py").touch()
         return path
 
     return _write
@@ -131,7 +137,7 @@ def test_every_problem_of_every_file_gets_its_line(
     assert err.splitlines() == [
         f"{wrong}: name: must be lower-case letters, digits and -, at most 63, not beginning or "
         'ending with -, got "Demo"',
-        f'{wrong}: mode: must be waves, got "fast"',
+        f'{wrong}: mode: must be waves or async, got "fast"',
         f"{small}: limits.max_trials: must be <= 60, the number of configurations in the space, "
         "got 61",
     ]
@@ -216,8 +222,6 @@ def test_a_file_is_held_against_what_the_dag_allows(
     said = [
         "limits.parallel_trials: must be <= 3 in this installation, got 4; its operator can raise "
         "HPO_MAX_PARALLEL",
-        "limits: 10 trials, 4 in parallel, need 3 waves, but this DAG has 2; raise "
-        "parallel_trials, or let its operator raise HPO_MAX_WAVES",
         "trial.image: must match one of team/* in this installation, got evil/miner; its operator "
         "can list others under images in config/deployment.yaml",
         "artifacts.uri: must lie below one of s3://bucket, got s3://other/x; the operator can "
@@ -310,9 +314,90 @@ def test_the_dag_of_the_files_backend_is_triggered(
     assert main.main([command, str(write(change, "backend: kubernetes, image: hpo-trial:1"))]) == 1
     assert capsys.readouterr().err == (
         "the Airflow at http://airflow has no DAG hpo_kubernetes, which runs trial.backend "
-        "kubernetes: it needs airflow.providers.cncf.kubernetes.operators there; install that, of "
-        "hpo-lib the extra docker, kubernetes or amazon, then `make down` and `make up`\n"
+        "kubernetes: it needs airflow.providers.cncf.kubernetes.operators there, of hpo-lib "
+        "the extra docker, kubernetes or amazon, and a section kubernetes in "
+        "config/deployment.yaml; then `hpo down` and `hpo up`\n"
     )
+
+
+def test_a_run_starts_an_airflow_where_none_is_up_and_leaves_it_up(
+    good: Path,
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def up(say: Any) -> FakeAirflow:
+        say("preparing")
+        return fake
+
+    own = SimpleNamespace(running=lambda: False, up=up)  # it has no `down`: it is not stopped
+    monkeypatch.setattr(airflow, "embedded", lambda: own)
+    assert main.main(["run", str(good)]) == 0
+    assert fake.triggered == [("hpo_local", "local")]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("no Airflow runs here: starting one")
+    assert said[1:] == ["preparing", "it stays up for the next run; hpo down stops it"]
+
+
+def test_an_airflow_that_does_not_come_up_is_stopped(
+    good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def up(_: Any) -> None:
+        raise HpoError("it did not come up")
+
+    stopped: list[str] = []
+    own = SimpleNamespace(running=lambda: False, up=up, down=lambda: stopped.append("down"))
+    monkeypatch.setattr(airflow, "embedded", lambda: own)
+    assert main.main(["run", str(good)]) == 1
+    assert (capsys.readouterr().err, stopped) == ("it did not come up\n", ["down"])
+
+
+def test_a_line_moves_on_a_terminal_and_makes_room_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[str] = []
+    terminal = SimpleNamespace(isatty=lambda: True, write=drawn.append, flush=lambda: None)
+    monkeypatch.setattr(console, "_MOVES_S", 0.01)
+    monkeypatch.setattr(console.sys, "stderr", terminal)
+    with console.moving("it runs", drawn.append) as show:
+        while len(drawn) < 3:
+            time.sleep(0.01)
+        show("a line")
+    assert drawn[0] == "\r\x1b[Kit runs: 0.0s"
+    at = drawn.index("a line")
+    assert drawn[at - 1] == "\r\x1b[K"
+    assert "it runs" not in "".join(drawn[-1:]), "nothing of it is left"
+
+
+def test_a_command_that_takes_its_time_says_on_stderr_that_it_goes_on(
+    good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard, read_file = threading.Event(), plan.read_file
+
+    def slow(path: Path) -> Any:
+        assert heard.wait(60)
+        return read_file(path)
+
+    def remark(text: str) -> None:
+        console.remark(text)
+        heard.set()
+
+    monkeypatch.setattr(console, "_SILENT_S", 0.01)
+    monkeypatch.setattr(main, "remark", remark)
+    monkeypatch.setattr(plan, "read_file", slow)
+    assert main.main(["plan", str(good), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["experiment"] == "demo"
+    assert err.startswith("hpo plan: ")
+
+
+def test_a_table_is_cut_to_the_terminal_and_says_so() -> None:
+    rows = [(1, "a reason " * 9), (2, "short")]
+    assert [*table(("n", "reason"), rows)][1] == f"1  {('a reason ' * 9).strip()}"
+    head, first, second, note = table(("n", "reason"), rows, 30)
+    assert (len(first), first[-1], second) == (30, "…", "2  short")
+    assert head == "N  REASON"
+    assert "--wide" in note
 
 
 @pytest.mark.parametrize(
@@ -340,7 +425,8 @@ def test_a_reader_that_has_had_enough_ends_a_command_quietly(good: Path, words: 
         )
     finally:
         os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
+    said = [one for one in done.stderr.splitlines() if not one.startswith("hpo ")]
+    assert (done.returncode, said) == (141, []), "but that it goes on, on a slow machine"
 
 
 NIGHTLY = "name: demo\nschedule: {cron: '30 3 * * *', timezone: Asia/Tokyo}"
@@ -415,10 +501,11 @@ def test_a_file_that_cannot_be_read_is_refused(
 def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["plan", str(good), "--suggestions", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:10] == [
+    assert lines[:12] == [
         "experiment   demo",
         "objective    minimize loss",
         "trials       10 in 3 waves, 4 at once",
+        "tasks        4 slots, each of which runs trial after trial, in hpo_local",
         "failures     3 failed trials tolerated, one more ends the run",
         "space        60 configurations",
         "sampler      random, seed 0",
@@ -426,12 +513,13 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
         "never tried again",
         "at most      1h 30m (trial.timeout x waves)",
         "trial 1      python 'my train.py' --epochs=3 --units=7 --opt=adam",
+        f"runs in      {good.parent}",
         "",
     ]
-    assert [line.split()[:3] for line in lines[10:]] == [
+    assert [line.split()[:3] for line in lines[12:]] == [
         ["trial", "origin", "units"],
         ["1", "initial", "7"],
-        ["2", "sampler", lines[12].split()[2]],
+        ["2", "sampler", lines[14].split()[2]],
     ]
 
 
@@ -464,6 +552,31 @@ def test_what_auto_chose_is_told_and_why(
     assert facts["sampler_chosen_because"]
     main.main(["validate", str(path)])
     assert capsys.readouterr().out.startswith(f"{path}: ok (sampler auto: {line.split()[0]}, ")
+
+
+@pytest.mark.parametrize(
+    ("limits", "trials", "tasks"),
+    [
+        (
+            "{max_trials: 10, parallel_trials: 4}\nmode: async",
+            "10, 4 at once, the next one as soon as one has ended",
+            "4 slots, each of which runs trial after trial, in hpo_local",
+        ),
+        (
+            "{max_trials: 12}",
+            "12 in 12 waves, 1 at once",
+            "1 slot, each of which runs trial after trial, in hpo_local",
+        ),
+    ],
+)
+def test_the_plan_says_which_runs_have_slots(
+    write: Any, capsys: pytest.CaptureFixture[str], limits: str, trials: str, tasks: str
+) -> None:
+    path = write("limits: {max_trials: 10, parallel_trials: 4}", f"limits: {limits}")
+    assert main.main(["plan", str(path), "--suggestions", "0"]) == 0
+    out = capsys.readouterr().out
+    assert f"\ntrials       {trials}\n" in out
+    assert f"\ntasks        {tasks}\n" in out
 
 
 def test_the_plan_tells_which_runs_would_advise(
@@ -582,7 +695,10 @@ def test_it_runs_as_a_module_without_a_traceback(good: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == f"{good}: ok\n"
-    assert done.stderr == "nowhere.yaml: spec: must be a readable file: No such file or directory\n"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "nowhere.yaml: spec: must be a readable file: No such file or directory"
+    )
 
 
 @pytest.mark.parametrize(
@@ -613,3 +729,17 @@ def test_a_wrong_umask_is_told(
     monkeypatch.setenv("HPO_UMASK", "u=rwx")
     assert main.main(["validate", str(good)]) == 1
     assert "HPO_UMASK: must be 0 and two octal digits, such as 077" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["models", "audit", "rollback iris", "collect 1"])
+def test_a_store_that_is_not_there_is_not_made(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HPO_STORE", "AIRFLOW_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HPO_HOME", str(tmp_path / "nowhere"))
+    assert main.main(words.split()) == 2
+    assert capsys.readouterr().err.startswith(
+        f"there is no store at {tmp_path / 'nowhere' / 'hpo.db'}: say which by --url or HPO_STORE"
+    )
+    assert not (tmp_path / "nowhere").exists()

@@ -135,6 +135,33 @@ def test_a_pod_that_serves_is_confined() -> None:
     assert server["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("name", ["model.joblib", "model.pkl", "net.pt2"])
+def test_a_pickle_is_refused_before_the_cluster_is_asked(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+
+    def connect() -> Any:
+        raise AssertionError("nothing is asked")
+
+    deployer = KubernetesDeployer("digits", ServeOptions(), connect, RULES)
+    with pytest.raises(SpecError, match=f"deploy: {name} .* have the operator set deployers.allow"):
+        deployer.stage(Release("digits", 1, tmp_path, {}))
+    allowed = KubernetesDeployer("digits", ServeOptions(), connect, RULES, allow_pickle=True)
+    with pytest.raises(AssertionError, match="nothing is asked"):
+        allowed.stage(Release("digits", 1, tmp_path, {}))
+
+
+def test_only_where_pickles_are_allowed_the_server_is_told_so() -> None:
+    told = {}
+    for allowed in (False, True):
+        made = Plan("digits", "s1", ServeOptions(), RULES, allowed)
+        (server,) = pod_of(made.deployment(ServedModel(1, FILES)))["containers"]
+        told[allowed] = [one for one in server["env"] if one["name"] == "HPO_ALLOW_PICKLE"]
+    assert told == {False: [], True: [{"name": "HPO_ALLOW_PICKLE", "value": "1"}]}
+    own = {"containers": [{"name": SERVER, "env": told[True]}]}
+    with pytest.raises(SpecError, match="HPO_ALLOW_PICKLE"):
+        permit(parse(ServeOptions, {"pod_template": {"spec": own}}), RULES)
+
+
 def test_no_pod_that_serves_is_taken_for_one_that_trains() -> None:
     """The housekeeping of trials looks for `hpo.io/store`."""
     template = plan().deployment(ServedModel(1, FILES))["spec"]["template"]

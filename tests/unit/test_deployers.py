@@ -162,8 +162,20 @@ def test_what_is_not_allowed_is_refused_before_anything_is_asked() -> None:
         deployers.deployer(this_site(), "sagemaker", "iris", {"role": "arn:aws:iam::1:role/admin"})
 
 
+@pytest.mark.parametrize("name", ["kubernetes", "package"])
+def test_a_pickle_needs_leave_of_the_installation(name: str, tmp_path: Path) -> None:
+    made = deployers.deployer(this_site(), name, "iris", {})
+    assert made.allow_pickle is False  # type: ignore[attr-defined]
+    (tmp_path / "deployment.yaml").write_text(f"{CONFIG}\ndeployers: {{allow_pickle: true}}\n")
+    made = deployers.deployer(this_site(), name, "iris", {})
+    assert made.allow_pickle is True  # type: ignore[attr-defined]
+    (tmp_path / "deployment.yaml").write_text(f"{CONFIG}\ndeployers: {{allow_pickles: true}}\n")
+    with pytest.raises(SpecError, match=r"unknown key .?allow_pickles"):
+        deployers.deployer(this_site(), name, "iris", {})
+
+
 def test_the_file_of_this_repository_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HPO_CONFIG", str(settings.ROOT / "config" / "deployment.yaml"))
+    monkeypatch.setenv("HPO_CONFIG", str(settings.root() / "config" / "deployment.yaml"))
     deployers.deployer(this_site(), "mlflow", "iris", {})
     with pytest.raises(SpecError, match=r"options\.image: this installation allows none"):
         deployers.deployer(this_site(), "sagemaker", "iris", {})

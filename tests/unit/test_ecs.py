@@ -524,3 +524,43 @@ def test_the_readmes_deployment_takes_the_readmes_conf(
         _, run = ask(made, wanted, spot=spot)
         found += [one["capacityProvider"] for one in run["capacityProviderStrategy"]]
     assert found == providers
+
+
+def test_what_has_come_to_cloudwatch_of_a_running_task_is_written_a_page_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = {"folder": str(tmp_path / "attempt")}
+    found: list[tuple[str, str]] = []
+    come: list[str] = []
+
+    def page(_: EcsBackend, group: str, stream: str, token: str) -> dict[str, Any]:
+        """Answer as CloudWatch does: what comes behind a token, and the next one."""
+        assert (group, stream) == ("/hpo/trials", "trial/1")
+        at = int(token or 0)
+        told = [{"message": line} for line in come[at : at + 2]]
+        return {"events": told, "nextForwardToken": str(at + len(told)) if told else token}
+
+    monkeypatch.setattr(EcsBackend, "_stream", lambda *_: found[0] if found else None)
+    monkeypatch.setattr(EcsBackend, "_page", page)
+    made = backend()
+    steps = made.copying(handle)
+    next(steps)
+    assert not made.log(handle).exists(), "its task has not begun"
+    found.append(("/hpo/trials", "trial/1"))
+    come += ["a", "b", "c"]
+    next(steps)
+    assert made.log(handle).read_text() == "a\nb\nc\n"
+    come.append("d")
+    next(steps)
+    assert made.log(handle).read_text() == "a\nb\nc\nd\n"
+
+
+def test_a_task_has_as_long_to_end_by_itself_as_its_trial_says() -> None:
+    def asked(stop_grace_s: float | None) -> Any:
+        (container,) = ask(backend(), trial(), stop_grace_s=stop_grace_s)[0]["containerDefinitions"]
+        return container.get("stopTimeout")
+
+    assert [asked(grace_s) for grace_s in (None, 12.5, 0.5)] == [None, 13, 2]
+    named = trial(task_definition="train").model_copy(update={"stop_grace": "9s"})
+    with pytest.raises(SpecError, match=r"trial.stop_grace: the task definition has its own, got"):
+        backend(task_definitions=("train",)).permit(named)

@@ -499,3 +499,47 @@ def test_a_run_without_a_complete_trial_has_failed(
     past: History, stop: Decision | None, conclusion: Decision
 ) -> None:
     assert engine.conclude(spec(), past, stop) == conclusion
+
+
+ALIKE = "exit code 2: can't open file 'churn.py' in trial-{}"
+OTHER = "exit code 1: KeyError: 'units'"
+
+
+def failed(number: int, reason: str | None, cause: Cause = USER) -> Trial:
+    return Trial(number, params(number), TrialState.FAILED, cause=cause, reason=reason)
+
+
+def first_wave(count: int, cause: Cause = USER) -> list[Trial]:
+    return [failed(number, ALIKE.format(number), cause) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("trials", "parallel", "stops"),
+    [
+        (first_wave(3), 3, True),
+        (first_wave(3), 4, True),  # a wave of which one trial was reused or never begun
+        (first_wave(2, Cause.OBJECTIVE_MISSING), 2, True),
+        (first_wave(2, Cause.IMAGE_NOT_PULLABLE), 2, True),
+        ([*first_wave(2), _trial(3, 0.5)], 3, False),
+        ([*first_wave(2), failed(3, OTHER)], 3, False),
+        ([*first_wave(2), failed(3, ALIKE.format(3), MEMORY)], 3, False),
+        (first_wave(3), 2, False),  # it is the second wave
+        (first_wave(1), 1, False),  # one failure shows nothing of the next trial
+        (first_wave(3, MEMORY), 3, False),  # a smaller network may fit
+        (first_wave(3, Cause.TIMEOUT), 3, False),
+        ([failed(1, None), failed(2, None)], 2, False),
+    ],
+)
+def test_a_first_wave_that_fails_alike_ends_the_run(
+    trials: list[Trial], parallel: int, stops: bool
+) -> None:
+    made = spec({"parallel_trials": parallel, "max_failed_trials": 9})
+    step = engine.step(made, History(tuple(trials)), parallel)
+    assert (step.stop is not None) == stops
+    if step.stop is not None:
+        why = f"{trials[0].cause}: {ALIKE.format(1)}"
+        assert step.stop.reason == (
+            f"all {len(trials)} trials of the first wave failed alike: {why}"
+        )
+        assert step.stop.failed
+        assert engine.conclude(made, History(tuple(trials)), step.stop) == step.stop

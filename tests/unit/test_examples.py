@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,18 +18,22 @@ import hpo_lib.runtime
 import hpo_lib.samplers
 import hpo_lib.schedulers
 from hpo_lib.core.trial import Observation, TrialState
+from hpo_lib.files import shipped
 from hpo_lib.registry import (
     ALLOWED_COLLECTORS,
     ALLOWED_DEPLOYERS,
     ALLOWED_SAMPLERS,
     ALLOWED_SCHEDULERS,
+    BACKENDS,
 )
 from hpo_lib.registry import (
     load as part,
 )
+from hpo_lib.runtime import example as example_trial
 from hpo_lib.search import engine
 from hpo_lib.spec import load
 from hpo_lib.spec.sections import Metrics
+from hpo_lib.spec.yaml_core import operators
 from hpo_lib.validation import parse
 from tests.unit.scheduler_contract import Played, SchedulerContract, never, spec
 
@@ -119,3 +124,23 @@ def test_a_training_reports(
     exec(example(hpo_lib.runtime), {})
     assert capsys.readouterr().out == "step=1 loss=0.25\nstep=2 loss=0.0625\n"
     assert (tmp_path / "output/model/x.txt").read_text() == "0.25"
+
+
+def test_the_example_of_the_form_of_local_trials_runs_and_has_something_to_find(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = BACKENDS["local"].example
+    spec = load(operators((shipped.examples() / name).read_text(), at=name))
+    assert spec.trial.command == ("python", "-m", example_trial.__name__)
+
+    def last(**params: float) -> float:
+        assert params.keys() == spec.space.keys()
+        monkeypatch.setenv("HPO_PARAMS", json.dumps({**spec.fixed, **params}))
+        example_trial.main()
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line.startswith(f"step={spec.fixed['epochs']} loss=")
+        return float(line.partition("val_loss=")[2])
+
+    good = last(learning_rate=0.2, momentum=0.9, degree=5)
+    assert good < last(learning_rate=0.001, momentum=0.0, degree=1)
+    assert good < last(learning_rate=1.0, momentum=0.95, degree=9)

@@ -289,6 +289,7 @@ def test_the_note_stands_where_the_choice_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "flags.yaml"
+    (tmp_path / "train.py").touch()
     monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "none.yaml"))
     path.write_text(to_yaml(load(conf([True, False]))))
     assert main(["validate", str(path)]) == 0

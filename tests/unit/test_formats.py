@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo_lib import registry
+from hpo_lib.collectors import Source
 from hpo_lib.collectors.numbers import number_at, number_in
 from hpo_lib.registry import load
 from hpo_lib.spec.sections import Metrics
@@ -134,7 +135,7 @@ class TestCatBoost(FormatContract):
         log = tmp_path / "log.txt"
         log.write_text(self.log.read_text().replace(f"test: {self.number}", f"test: {wrong}"))
         collector = load("collector", "stdout")(Metrics(format=self.name))
-        source = type("Log", (), {"log": log, "output": tmp_path})
+        source = Source(log=log, output=tmp_path)
         found = list(collector.collect(source, frozenset({"test"})))  # type: ignore[arg-type]
         assert [one.step for one in found] == [0, 2]
         assert "test must be wholly a number, got" in collector.unreadable["test"]
@@ -171,7 +172,7 @@ def unreadable(log: Path, text: str, *wanted: str, **settings: Any) -> str:
     """Read a text that has no values, and say why."""
     log.write_text(text)
     collector = load("collector", "stdout")(Metrics(**settings))
-    source = type("Log", (), {"log": log, "output": log.parent})
+    source = Source(log=log, output=log.parent)
     assert list(collector.collect(source, frozenset(wanted or ("val_loss",)))) == []
     return " ".join(collector.unreadable.values())
 
@@ -388,7 +389,7 @@ def test_a_long_json_line_is_read_and_a_longer_one_is_told(log: Path) -> None:
     assert seen(log, json.dumps({"pad": padding, "val_loss": 0.5})) == [(None, 0.5)]
     log.write_text(json.dumps({"val_loss": 0.5, "pad": padding * 2}))
     collector = load("collector", "stdout")(Metrics())
-    source = type("Log", (), {"log": log, "output": log.parent})
+    source = Source(log=log, output=log.parent)
     assert list(collector.collect(source, frozenset({"val_loss"}))) == []
     told = ["line 1 is longer than 65,536 characters: only its end was read"]
     assert collector.remarks == told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz import border, confs, rights
+from benchmarks.fuzz import border, confs, places, rights
 from benchmarks.fuzz.__main__ import run
 from hpo_lib.errors import SpecError
 
@@ -48,6 +49,11 @@ FOUND: list[Any] = [
         "trial": {"backend": "kubernetes", "image": "a"},
         "deploy": {"to": "package"},
     },
+    confs.SOUND[0]
+    | {"trial": {"backend": "job", "options": {"resource": {"apiVersion": "\n", "kind": "a\nb"}}}},
+    confs.SOUND[0] | {": true},space": {"a: b": {"": "\ud800"}}},
+    confs.SOUND[0] | {"trial": {"command": ["python", "train.py"], "python": "../roots"}},
+    confs.SOUND[0] | {"trial": {"command": ["python", "train.py"], "venv": "../roots/odd"}},
 ]
 
 
@@ -88,10 +94,32 @@ def test_the_oracle_sees_what_is_beyond_the_lists(what: str) -> None:
     assert list(rights._of_pods(handle, BEYOND[what])) != []
 
 
-def test_the_cases_of_rights_ask_for_what_is_listed_too() -> None:
+def test_the_oracle_sees_a_program_beyond_the_lists() -> None:
+    spec = border.admitted(confs.SOUND[0] | {"airflow": {"pool": "gpu-1", "priority": 5}})
+    variables, folder = border.variables(), border.folder()
+    sound = {"cwd": f"{folder}/work/sub", "env": {"PATH": f"{folder}/roots/venv/bin:/usr/bin"}}
+    assert list(places.of_a_process(spec, sound, variables)) == []
+    for wrong in (
+        {"cwd": f"{folder}/roots-not"},
+        {"cwd": f"{folder}/work/out"},
+        {"env": {"PATH": f"{folder}/roots/linked/bin"}},
+        {"env": {"PATH": "/usr/bin", "LD_PRELOAD": "x"}},
+    ):
+        assert len(list(places.of_a_process(spec, sound | wrong, variables))) == 1
+    assert list(places.of_airflow(spec)) == []
+    other = spec.changed(airflow=spec.airflow.model_copy(update={"pool": "default_pool"}))
+    assert len(list(places.of_airflow(other))) == 1
+
+
+@pytest.mark.parametrize(
+    "made",
+    [rights.conf, lambda random: places.conf(random, border.folder())],
+    ids=["pods", "hosts"],
+)
+def test_cases_ask_for_what_is_listed_too(made: Callable[[Random], Any]) -> None:
     def is_admitted(seed: int) -> bool:
         try:
-            return bool(border.admitted(rights.conf(Random(seed))))
+            return bool(border.admitted(made(Random(seed))))
         except SpecError:
             return False
 

@@ -385,7 +385,7 @@ def test_a_long_command_takes_no_time_and_makes_no_long_note(text: str) -> None:
     began = time.process_time()
     (said,) = told(with_("trial", command=text))
     notes = load(with_("trial", command=["sh", "-c", text])).notes()
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 8
     assert len(said) < 400
     assert max(map(len, notes)) < 400
 

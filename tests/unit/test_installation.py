@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo_airflow import settings
 from hpo_lib.backends.docker import DockerBackend
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
@@ -34,7 +35,7 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
     found = Environment(tmp_path, variables={"AIRFLOW_HOME": str(tmp_path / "a")})
     assert (found.home, found.workdir) == (tmp_path / "a" / "hpo", tmp_path)
     assert found.path == str(tmp_path / ".venv-trial" / "bin")
-    assert (found.grace_s, found.max_waves, found.max_parallel) == (600.0, 40, 8)
+    assert (found.grace_s, found.max_waves, found.max_parallel) == (600.0, 10, 32)
     assert found.offers == {}
     assert found.inputs.folders == [tmp_path]
 
@@ -92,3 +93,43 @@ def test_only_airflow_knows_its_connections(root: Path) -> None:
     with pytest.raises(SpecError, match="connection of this machine: only Airflow knows"):
         site.aws(None, None, "ecs")
     assert site.offers["file:///shared"]() == {}
+
+
+def test_a_variable_then_the_root_then_airflows_home_says_what_is_set_up(tmp_path: Path) -> None:
+    home, root, named = (tmp_path / name for name in ("airflow", "root", "named.yaml"))
+    said = {"AIRFLOW_HOME": str(home)}
+    found = Environment(root, variables=said)
+    assert (found.digest, found.offers) == ("", {}), "nothing is set up yet: the defaults hold"
+    assert found.experiments == home / "hpo" / "experiments"
+    places = ((home / "hpo" / "deployment.yaml", said), (root / "config" / "deployment.yaml", said))
+    for place, variables in (*places, (named, said | {"HPO_CONFIG": str(named)})):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"artifacts: {{file://{place}: null}}")
+        assert list(Environment(root, variables=variables).offers) == [f"file://{place}"]
+    (root / "config" / "experiments").mkdir()
+    assert found.experiments == root / "config" / "experiments"
+    said["HPO_EXPERIMENTS"] = str(tmp_path)
+    assert found.experiments == tmp_path
+
+
+def test_a_backend_is_set_up_by_a_section_of_its_name(root: Path) -> None:
+    found = Environment(root, variables={})
+    assert [name for name in BACKENDS if found.is_set_up(name)] == [
+        "docker",
+        "job",
+        "kubernetes",
+        "local",
+    ]
+    (root / "config" / "deployment.yaml").write_text("teams: {vision: {ecs: {}}}")
+    assert [name for name in BACKENDS if found.is_set_up(name)] == ["local"]
+    assert Environment(root, variables={}, team="vision").is_set_up("ecs")
+
+
+def test_a_file_that_cannot_be_read_takes_no_dag_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "deployment.yaml"
+    monkeypatch.setenv("HPO_CONFIG", str(config))
+    assert not settings.has_backend("", "docker")
+    config.write_text("docker: [")
+    assert settings.has_backend("", "docker")

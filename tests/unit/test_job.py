@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.backends import AttemptName, Request
+from hpo_lib.backends import AttemptName, Request, pods
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.job_rights import JobRules
 from hpo_lib.backends.pod_rights import KubernetesRules
@@ -134,6 +134,10 @@ IN = f"{AT}.spec.template"
         (
             trial(replicas() | {"spec": {"template": {"spec": {"hostNetwork": True}}}}),
             f"{AT}.spec.template.spec.hostNetwork: belongs into a pod template",
+        ),
+        *(
+            (trial(replicas() | {word: []}), f"{AT}.{word}: belongs into a pod template")
+            for word in ("fieldRef", "resourceFieldRef", "hostPort", "sysctls", "procMount")
         ),
         (
             trial(replicas() | {"trainer": {"image": "evil/miner"}}),
@@ -421,3 +425,15 @@ def test_the_primary_pods_are_those_with_its_labels_that_have_begun() -> None:
     ]
     found = [(one["metadata"]["name"], container) for one, container in primary(resource(), pods)]
     assert found == [("first", "main"), ("second", "main")]
+
+
+@pytest.mark.parametrize(("said_s", "grace_s"), [(None, 5), (12.5, 13)])
+def test_the_pods_of_a_job_have_as_long_to_end_by_themselves_as_their_trial_says(
+    said_s: float | None, grace_s: int
+) -> None:
+    made, options = backend(), {"resource": job()}
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1, options))
+    wanted = made.wanted(handle, request(options, stop_grace_s=said_s))
+    ((_, pod),) = templates(wanted)
+    assert pod["spec"].get("terminationGracePeriodSeconds") == (said_s and grace_s)
+    assert pods.grace_s(wanted) == grace_s

@@ -26,6 +26,7 @@ from hpo_lib.records import Outcome
 from hpo_lib.spec import load
 from hpo_lib.spec.trial_section import TrialSpec
 from hpo_lib.trials import outcome
+from tests.integration import fake_engines
 
 NOW = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 README = Path(__file__).parents[2] / "README.md"
@@ -502,3 +503,22 @@ def test_whatever_is_asked_nothing_breaks_and_nothing_unknown_passes(asked: dict
     lines = refusals(asked, KubernetesRules())
     deep = [name for name in asked if name in ("status", "kind")]
     assert all(any(line.startswith(name) for line in lines) for name in deep)
+
+
+@pytest.mark.parametrize(("said_s", "grace_s"), [(None, 5), (12.5, 13)])
+def test_a_pod_has_as_long_to_end_by_itself_as_its_trial_says(
+    said_s: float | None, grace_s: int
+) -> None:
+    cluster = fake_engines.FakeCluster()
+    deleted: list[int] = []
+    cluster.delete_namespaced_pod = (  # type: ignore[method-assign]
+        lambda *_, grace_period_seconds, **__: deleted.append(grace_period_seconds)
+    )
+    made = KubernetesBackend(Path("home"), connect=lambda: cluster)  # type: ignore[arg-type,return-value]
+    handle = made.handle(AttemptName("5707e", "000001-x", 1, 1))
+    request = Request(["sh"], {}, 60.0, image="i", stop_grace_s=said_s)
+    pod = made.wanted(handle, request)
+    assert pod["spec"].get("terminationGracePeriodSeconds") == (said_s and grace_s)
+    cluster.create_namespaced_pod("default", pod)
+    made.end(handle)
+    assert deleted == [grace_s]

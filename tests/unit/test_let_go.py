@@ -149,3 +149,27 @@ def test_a_task_that_is_asked_to_end_before_its_trial_begins_begins_none(path: s
     operator.on_kill()
     with pytest.raises(TransientError, match="asked to end before its trial began"):
         operator._launch(ATTEMPT, None)
+
+
+@pytest.mark.parametrize("path", ["kubernetes:KubernetesTrialOperator", "ecs:EcsTrialOperator"])
+def test_a_slot_finds_airflows_own_operator_as_new_for_each_trial(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = path.partition(":")
+    kind = getattr(import_module(f"hpo_airflow.operators.{module}"), name)
+    operator = kind(task_id="slot", assignment={"slot": 1}, backend="local")
+    operator._context = operator._backend = None
+    operator._first = before = dict(operator.__dict__)
+    kept: list[dict[str, object]] = []
+
+    def seen(*_: object) -> None:
+        kept.append(dict(operator.__dict__))
+        operator.pod = operator.arn = operator.pod_manager = "of a trial"
+
+    monkeypatch.setattr(tasks, "see_through", seen)
+    for number in (1, 2):
+        operator.see_through(None, {"trial": number})
+    assert kept == [{**before, "_first": before}] * 2
+    operator.on_kill()
+    with pytest.raises(TransientError, match="asked to end"):
+        operator.see_through(None, {"trial": 3})

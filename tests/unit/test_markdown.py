@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_airflow.final_tasks import prose
+from hpo_airflow.markdown import prose
 
 
 @pytest.mark.parametrize(

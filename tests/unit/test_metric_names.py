@@ -372,7 +372,7 @@ def test_many_names_take_no_time() -> None:
     began = time.process_time()
     names = [f"m-{number}" for number in range(1_000)]
     refused(conf("acc", *[f"max(acc, {n}) <= 1" for n in range(10)], extra_metrics=names))
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 8
 
 
 _NAME = st.text("ab-/*+ .()@:'\"<>=10", min_size=1, max_size=8).filter(

@@ -176,8 +176,9 @@ def test_a_collector_that_cannot_be_loaded_is_refused_before_the_run(
             "only val_los where val_loss was expected; is it val_los?",
         ),
         ("auc", '{"auc_1": 0.5}', "only auc_1 where auc was expected; is it auc_1?"),
-        # Nothing is near: as it was.
-        ("auc", "loss=0.5 rmse=1", "no metric at all where auc was expected"),
+        # Nothing is near: what there is.
+        ("auc", "loss=0.5 rmse=1", "only loss, rmse where auc was expected"),
+        ("auc", "guard.cc=1 loss=2", "only loss where auc was expected"),
         ("auc", "", "no metric at all where auc was expected"),
     ],
 )

@@ -15,7 +15,7 @@ from kubernetes.client.exceptions import ApiException
 import hpo_lib.backends
 from hpo_lib.backends import INCOMPLETE, incomplete, pod_logs
 from hpo_lib.backends.kept_log import MISSING
-from hpo_lib.backends.pod_logs import PodLogs, followed
+from hpo_lib.backends.pod_logs import PodLogs, followed, joined
 from hpo_lib.collectors import Source
 from hpo_lib.core.ending import CAUSES, Ending, Exit
 from hpo_lib.core.trial import Cause
@@ -261,3 +261,26 @@ def test_who_shows_the_lines_gets_them_short_and_each_with_its_time(logs: PodLog
     assert bars == [f"{at(1).decode()} {share}%" for share in (20, 40, 60)]
     assert last == f"{at(2).decode()} b"
     assert list(logs.printed(node, pod("p"), "main")) == []
+
+
+def test_what_has_come_of_a_running_pod_is_put_together_unless_the_cluster_is_out_of_reach(
+    logs: PodLogs, tmp_path: Path
+) -> None:
+    asked: list[Exception] = []
+
+    def ask() -> None:
+        if asked:
+            raise asked.pop()
+
+    log = tmp_path / "log.txt"
+    steps = joined(logs, log, ask)
+    next(steps)
+    assert not log.exists(), "nothing has begun"
+    kept = logs.folder / "20210506-a-0.log"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(timed(b"step=1 loss=0.5\n"))
+    next(steps)
+    assert log.read_text() == "step=1 loss=0.5\n"
+    asked.append(ApiException(status=500))
+    with pytest.raises(TransientError):
+        next(steps)

@@ -122,6 +122,7 @@ def test_a_field_of_another_type_is_told_with_its_path(path: str) -> None:
     [
         ({"sepc": {}}, "sepc: there is no such field, did you mean 'spec'?"),
         ({"kind": "Pod"}, "kind: there is no such field"),
+        ({"": ["x"]}, '"": there is no such field'),
         (
             {"spec": {"containers": [{"name": "trial", "imagePulPolicy": "Always"}]}},
             "spec.containers.0.imagePulPolicy: there is no such field, did you mean "

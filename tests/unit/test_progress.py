@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import factories
 
-from hpo_lib.cli.progress import ending, final, progress
-from hpo_lib.core.trial import Assignment, Cause, History, Origin, Reused, Trial, TrialState
+from hpo_lib.cli.progress import ending, eta, final, progress, showing, so_far
+from hpo_lib.core.trial import (
+    Assignment,
+    Cause,
+    Decision,
+    History,
+    Origin,
+    Reused,
+    Trial,
+    TrialState,
+)
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
     AttemptState,
@@ -17,11 +27,14 @@ from hpo_lib.records import (
     ModelStatus,
     Outcome,
     Provenance,
+    Run,
     RunKey,
     RunStatus,
     RunView,
     TrialView,
 )
+from hpo_lib.records.audit import Actor
+from hpo_lib.records.shown import Shown
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store, upgrade
@@ -43,14 +56,17 @@ def test_progress_before_the_first_trial_promises_nothing() -> None:
 
 def test_progress_counts_and_predicts() -> None:
     trials = [
-        Trial(1, {"x": 0.5}, TrialState.COMPLETE, value=0.25),
-        Trial(2, {"x": 0.6}, TrialState.FAILED, cause=Cause.TIMEOUT, reason="slow"),
+        Trial(1, {"x": 0.5}, TrialState.COMPLETE, value=0.25, duration_s=50.0),
+        Trial(2, {"x": 0.6}, TrialState.FAILED, cause=Cause.TIMEOUT, reason="s", duration_s=70.0),
         Trial(3, {"x": 0.7}),
         Trial(4, {"x": 0.8}),
     ]
-    assert progress(SPEC, History(trials, elapsed_s=60.0)) == (
-        "2/8 trials done · 2 running · 1 failed · best loss 0.25 (trial 1) · ETA 3m 00s"
+    now, later = (History(trials, elapsed_s=seconds) for seconds in (60.0, 90.0))
+    assert progress(SPEC, now) == (
+        "2/8 trials done · 2 running · 1 failed (trial 2: timeout: s) · best loss 0.25 (trial 1)"
     )
+    assert eta(SPEC, now) == ["ETA 3m 00s"], "three rounds of two are left, of a minute each"
+    assert eta(SPEC, later) == eta(SPEC, now), "it does not grow while trials run"
 
 
 def test_what_was_not_trained_is_counted_and_predicts_nothing() -> None:
@@ -61,8 +77,23 @@ def test_what_was_not_trained_is_counted_and_predicts_nothing() -> None:
     assert progress(SPEC, History(known, elapsed_s=6.0)) == (
         "2/8 trials done · 0 running · 0 failed · 2 reused · best loss 0.5 (trial 1)"
     )
-    trained = [*known, Trial(3, {"x": 0.7}, TrialState.COMPLETE, value=2.0)]
-    assert progress(SPEC, History(trained, elapsed_s=6.0)).endswith(" · ETA 30s")
+    assert eta(SPEC, History(known)) == []
+    trained = [*known, Trial(3, {"x": 0.7}, TrialState.COMPLETE, value=2.0, duration_s=10.0)]
+    assert eta(SPEC, History(trained)) == ["ETA 30s"]
+    done = [replace(trained[2], number=number) for number in range(1, 9)]
+    assert eta(SPEC, History(done)) == []
+
+
+def test_of_running_trials_the_first_three_are_told_by_what_the_search_is_after() -> None:
+    shown = {n: Shown({"auc": 0.9, "loss": n / 8}, step=n) for n in (1, 2, 4)}
+    assert list(showing(SPEC, shown)) == [
+        "trial 1: loss 0.125 at step 1",
+        "trial 2: loss 0.25 at step 2",
+        "trial 4: loss 0.5 at step 4",
+    ]
+    assert list(showing(SPEC, shown | {5: Shown({"auc": 0.9}), 6: Shown({})}))[3:] == ["and 2 more"]
+    assert list(showing(SPEC, {5: Shown({"auc": 0.9})})) == ["trial 5: auc 0.9"]
+    assert shown[1].line(["loss"]) == "loss 0.125, auc 0.9 at step 1"
 
 
 def test_final_training_and_an_open_question_are_told() -> None:
@@ -102,11 +133,26 @@ def complete(number: int, loss: float, size: float) -> Trial:
 
 def test_progress_of_several_objectives_tells_the_size_of_the_front() -> None:
     trials = [complete(1, 0.5, 10.0)]
-    assert progress(TWO, History(trials)).startswith(
-        "1/8 trials done · 0 running · 0 failed · none feasible · ETA "
+    assert progress(TWO, History(trials)) == (
+        "1/8 trials done · 0 running · 0 failed · none feasible"
     )
     trials += [complete(2, 0.5, 3.0), complete(3, 0.4, 5.0), complete(4, 0.6, 4.0)]
-    assert " · 0 failed · 2 on the Pareto front · ETA " in progress(TWO, History(trials))
+    assert progress(TWO, History(trials)).endswith(" · 0 failed · 2 on the Pareto front")
+
+
+def test_a_run_that_is_being_stopped_says_why_and_promises_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as store:
+        run = store.start_run(RunKey("d", "r"), SPEC, triggered_by="ada", provenance=Provenance())
+        asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in (1, 2)))
+        store.next_batch(run.id, "wave-01", lambda _: asked)
+        attempt = store.open_attempt(run.id, 1, lambda _: {})
+        store.close_attempt(attempt.id, Outcome(AttemptState.SUCCEEDED, "done", 0.5), final=True)
+        assert " · ETA " in so_far(store, run)
+        store.interventions.stop_run(run.id, Decision.stop("ada stopped it"), Actor("ada", "cli"))
+        assert so_far(store, run).endswith(" · stopping: ada stopped it")
+        assert "ETA" not in so_far(store, run)
 
 
 def test_the_ending_lists_the_front(tmp_path: Path) -> None:
@@ -130,21 +176,34 @@ def test_the_ending_of_a_run_without_a_feasible_trial_names_no_best(tmp_path: Pa
     assert told[1].startswith("report ")
 
 
-def ended(tmp_path: Path, spec: Spec, values: list[tuple[float, float]]) -> list[str]:
-    """Let a run with these trials end, and give what the terminal says of it."""
+def test_the_ending_says_how_trials_have_failed(tmp_path: Path) -> None:
+    nan, why = float("nan"), "exit code 2: can't open file 'churn.py'"
+    told = ended(tmp_path, SPEC, [(0.5, 3.0), (nan, 0.0), (nan, 0.0)], why)
+    assert told[3] == f"failed      trial 2, 3: user_error: {why}"
+
+
+def ended(
+    tmp_path: Path, spec: Spec, values: list[tuple[float, float]], why: str = ""
+) -> list[str]:
+    """Let a run with these trials end, those without a loss failed, and give what is said of it."""
     url = f"sqlite:///{tmp_path}/hpo.db"
     upgrade(url)
     with Store.open(url) as store:
-        run = store.start_run(
-            RunKey("dag", "run"), spec, triggered_by="ada", provenance=Provenance()
-        )
-        numbers = range(1, len(values) + 1)
-        asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in numbers))
-        store.next_batch(run.id, "wave-01", lambda _: asked)
-        for number, (loss, size) in zip(numbers, values, strict=True):
-            attempt = store.open_attempt(run.id, number, lambda _: {})
-            metrics = {"loss": loss, "size": size}
-            found = Outcome(AttemptState.SUCCEEDED, "done", loss, metrics=metrics)
-            store.close_attempt(attempt.id, found, final=True)
-        run = store.finish_run(run.id, RunStatus.COMPLETE, "all done")
+        run = _ended(store, spec, values, why)
         return ending(store, run, tmp_path, "here").splitlines()
+
+
+def _ended(store: Store, spec: Spec, values: list[tuple[float, float]], why: str) -> Run:
+    key = RunKey("dag", "run")
+    run = store.start_run(key, spec, triggered_by="ada", provenance=Provenance())
+    numbers = range(1, len(values) + 1)
+    asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in numbers))
+    store.next_batch(run.id, "wave-01", lambda _: asked)
+    for number, (loss, size) in zip(numbers, values, strict=True):
+        attempt = store.open_attempt(run.id, number, lambda _: {})
+        metrics = {"loss": loss, "size": size}
+        found = Outcome(AttemptState.SUCCEEDED, "done", loss, metrics=metrics)
+        if math.isnan(loss):
+            found = Outcome(AttemptState.FAILED, why, cause=Cause.USER_ERROR, exit_code=2)
+        store.close_attempt(attempt.id, found, final=True)
+    return store.finish_run(run.id, RunStatus.COMPLETE, "all done")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo_lib.errors import SpecError
 from hpo_lib.spec import load
 from hpo_lib.spec.yaml_file import from_yaml
-from hpo_lib.validation import reading, refusal
+from hpo_lib.validation import reading, refusal, shown
 from tests.unit.test_sizes import BASE, X, trial
 
 
@@ -114,8 +116,12 @@ def test_what_nobody_expects_is_refused_with_its_path(case: str) -> None:
         ("name: a\0b", "spec: must be YAML: "),
         ("name: " + "9" * 5_000, "name: a whole number must have at most 400 digits, got 5,000"),
         ('{"name": "a", "name": "b"}', 'spec: must be YAML: key "name" is repeated'),
+        ("a\u2028b", 'spec: must be a mapping, got "a\\u2028b"'),
     ],
-    ids=["date", "deep YAML", "deep JSON", "deepest", "half", "alias", "NUL", "digits", "twice"],
+    ids=[
+        *("date", "deep YAML", "deep JSON", "deepest", "half", "alias", "NUL", "digits", "twice"),
+        "line separator",
+    ],
 )
 def test_a_file_of_such_values_is_refused_with_its_path(text: str, line: str) -> None:
     with pytest.raises(SpecError) as caught:
@@ -129,6 +135,11 @@ def test_a_refusal_is_a_few_short_lines() -> None:
     assert said[-1] == "spec: has 30 further problems"
     assert max(map(len, said)) < 620
     assert all(line.isprintable() for line in said)
+
+
+@given(st.recursive(st.text() | st.characters(), lambda inner: st.lists(inner, max_size=3)))
+def test_a_value_is_shown_on_one_line_that_can_be_read(value: Any) -> None:
+    assert shown(value).isprintable()
 
 
 def test_the_rule_behind_a_long_path_is_told() -> None:

@@ -62,7 +62,8 @@ def test_a_night_is_due_by_hand_alone_and_else_what_its_file_says(schedule: Any)
 
 def written(folder: Path, **changes: Any) -> str:
     path = folder / f"{len(list(folder.iterdir()))}.yaml"
-    path.write_text(to_yaml(load(DEPLOYED | changes)))
+    trial = {"trial": DEPLOYED["trial"] | {"dir": str(Path(__file__).parents[2])}}
+    path.write_text(to_yaml(load(DEPLOYED | trial | changes)))
     return str(path)
 
 
@@ -84,7 +85,8 @@ def test_their_airflow_shares_no_store_and_no_files_with_the_checkouts(
     own, played = console.embedded(), console.embedded(console.NIGHTS, {"HPO_EXPERIMENTS": "/tmp"})
     assert own.store_url == "postgresql://team/hpo"
     assert played.store_url == f"sqlite:///{own.home}/nights/hpo/hpo.db"
-    assert played.settings == {"HPO_DATA": "/srv/data", "HPO_EXPERIMENTS": "/tmp"}
+    passed = {"HPO_DATA": "/srv/data", "HPO_EXPERIMENTS": "/tmp"}
+    assert played.settings == console.ANYWHERE | passed
 
 
 class FakeAirflow:

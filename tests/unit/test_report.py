@@ -721,6 +721,25 @@ class TestCommand:
         assert wanted.is_dir(), "the backend makes it, too"
         assert str(wanted.name) in note(facts, best)
 
+    def test_a_local_line_runs_the_programs_that_its_trial_ran(self, tmp_path: Path) -> None:
+        """A real shell looks for them; a spec that names its Python needs no such help."""
+        programs = tmp_path / "it's a folder"
+        programs.mkdir()
+        (programs / "train").write_text('#!/bin/sh\necho "mine: $*" > "$HPO_OUTPUT/said"\n')
+        (programs / "train").chmod(0o755)
+        spec = self.spec() | {"trial": {"command": ["train"], "args": ["--a"]}}
+        one = attempt(5, 0, 9)
+        tried = replace(one, handle={**one.handle, "path": str(programs)})
+        facts, best = Facts.of(RunView(run(spec))), view(trial(5, 0.9, params=NASTY), tried)
+        line = ["sh", "-c", command(facts, best) or ""]
+        subprocess.run(line, check=True, cwd=tmp_path, env={"PATH": os.defpath})
+        assert (tmp_path / folder(facts, best) / "said").read_text().startswith("mine: --a")
+        assert "on PATH" not in note(facts, best)
+        named = self.spec() | {"trial": {"command": ["python", "t.py"], "python": "/own/python"}}
+        text = command(Facts.of(RunView(run(named))), best) or ""
+        assert "PATH=" not in text
+        assert "/own/python t.py" in text
+
     @pytest.mark.parametrize(
         ("asked", "entry", "last"),
         [

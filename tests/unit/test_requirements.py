@@ -39,6 +39,15 @@ def test_whatever_installs_pins_checks_their_hashes() -> None:
                 assert "--require-hashes" in line, f"{file}: {line}"
 
 
+def test_pins_without_hashes_are_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "x-1.0-py3-none-any.whl").touch()
+    (tmp_path / "pins.txt").write_text("./x-1.0-py3-none-any.whl\n")
+    command = [sys.executable, FOLDER / "install.py", "pins.txt"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Hashes are required" in done.stderr, "what pip says is shown"
+
+
 def test_a_bill_of_materials_names_every_pinned_package(tmp_path: Path) -> None:
     command = [sys.executable, FOLDER / "sbom.py"]
     for folder in (tmp_path / "one", tmp_path / "two"):

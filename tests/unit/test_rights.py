@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hpo_lib.backends import IMAGES, is_allowed_image
 from hpo_lib.backends.docker import DockerBackend
 from hpo_lib.backends.ecs import EcsBackend
 from hpo_lib.backends.ecs_request import EcsRules
+from hpo_lib.backends.images import IMAGES, is_allowed_image
 from hpo_lib.backends.job import JobBackend
 from hpo_lib.backends.job_rights import JobRules
 from hpo_lib.backends.kubernetes import KubernetesBackend

@@ -108,12 +108,12 @@ def test_files_of_one_experiment_have_dags_of_their_own(put: Put, tmp_path: Path
     assert list(by_id(tmp_path)) == ["nightly", "weekly"]
 
 
-def test_more_waves_than_a_scheduler_bears_are_refused(put: Put, tmp_path: Path) -> None:
+def test_a_file_of_many_waves_or_none_has_slots(put: Put, tmp_path: Path) -> None:
     put("most.yaml", limits={"max_trials": MAX_WAVES})
     put("more.yaml", limits={"max_trials": MAX_WAVES + 1})
-    found = by_id(tmp_path)
-    assert found["most"].waves == MAX_WAVES
-    assert f"need {MAX_WAVES + 1} waves, and a DAG has at most {MAX_WAVES}" in found["more"].error
+    put("without.yaml", mode="async")
+    waves = {name: one.waves for name, one in by_id(tmp_path).items()}
+    assert waves == {"most": MAX_WAVES, "more": None, "without": None}
 
 
 def test_only_the_file_of_the_wanted_dag_is_read(put: Put, tmp_path: Path) -> None:

@@ -265,4 +265,4 @@ def test_final_training_goes_as_far_as_the_winner_did() -> None:
 def test_a_run_of_which_all_were_stopped_says_so() -> None:
     stopped = replace(WAITING, state=TrialState.STOPPED)
     found = engine.conclude(spec({"name": HALVES}), History((stopped,)), Decision.stop("enough"))
-    assert found.reason == "no trial is complete: 0 failed, 1 stopped at a rung; enough"
+    assert found.reason == "no trial is complete: 0 failed, 1 stopped; enough"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,7 @@ def imported(name: str) -> ModuleType:
     return module
 
 
+sys.modules["open_inference"] = open_inference = imported("open_inference")
 server, fetch = imported("server"), imported("fetch")
 
 
@@ -43,7 +46,10 @@ class FakeModel:
     """Gives twice what it gets, refuses text, and fails on what it is told to."""
 
     def describe(self) -> dict[str, Any]:
-        return {"inputs": {"x": {"dtype": "float32", "shape": [None]}}}
+        return {
+            "inputs": {"x": {"dtype": "float32", "shape": [None]}},
+            "outputs": {"y": {"dtype": "float32", "shape": [None]}},
+        }
 
     def predict(self, instances: list[Any]) -> list[Any]:
         if instances == ["nan"]:
@@ -199,8 +205,131 @@ def test_settings_come_from_the_environment() -> None:
     found = server.Settings.of(env)
     assert (found.folder, found.name, found.version, found.port) == (Path("/m"), "a", "3", 80)
     assert found.drain_s == server.Settings().drain_s
+    leave = [server.Settings.of({"HPO_ALLOW_PICKLE": text}).allow_pickle for text in "10"]
+    assert leave == [True, False]
     with pytest.raises(ValueError, match="PORT must be a number, got 'http'"):
         server.Settings.of({"PORT": "http"})
+
+
+# --------------------------------------------------------------------- KServe's inference protocol
+
+
+def tensor(data: list[Any], shape: list[int] | None = None, **other: Any) -> dict[str, Any]:
+    given = {"name": "x", "datatype": "FP32", "shape": shape or [len(data)], "data": data}
+    return {"inputs": [given | other]}
+
+
+@pytest.mark.parametrize("model", ["/v2/models/digits", "/v2/models/digits/versions/7"])
+def test_tensors_are_answered_with_tensors(client: Client, model: str) -> None:
+    found = client.post(f"{model}/infer", json=tensor([1, 2.5]) | {"id": "a"})
+    assert (found.status_code, found.headers["x-model-version"]) == (200, "7")
+    assert found.json() == {
+        "model_name": "digits",
+        "model_version": "7",
+        "id": "a",
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [2, 5.0]}],
+    }
+    assert client.get(f"{model}/ready").status_code == 200
+    assert client.get(model).json() == {
+        "name": "digits",
+        "versions": ["7"],
+        "platform": "hpo",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{", 400, "body: must be JSON"),
+        (b"[]", 400, 'body: must be an object with a list "inputs"'),
+        (b'{"inputs": [1]}', 400, "inputs[0]: must be an object, got 1"),
+        (tensor([1], name=1), 400, "inputs[0].name: must be text, got 1"),
+        (tensor([1], name="z"), 400, "inputs: must be exactly x, got ['z']"),
+        (tensor([1], datatype="FP8"), 400, "inputs[0].datatype: must be one of BOOL"),
+        (tensor([1], datatype=[]), 400, "inputs[0].datatype: must be one of BOOL"),
+        (tensor([1], shape=[0]), 400, "inputs[0].shape: must list 1 to 16 sizes > 0"),
+        (tensor([1], shape=[True]), 400, "inputs[0].shape: must list 1 to 16 sizes > 0"),
+        (tensor([1], shape=[2]), 400, "inputs[0].data: must have 2 values, got 1"),
+        (tensor([1], shape=[9**9]), 400, "values, got 1"),
+        (tensor([1], shape=[9**99]), 400, "inputs[0].shape: must list 1 to 16 sizes > 0"),
+        (tensor([1], shape=[1] * 17), 400, "inputs[0].shape: must list 1 to 16 sizes > 0"),
+        (
+            {"inputs": [tensor([1])["inputs"][0] | {"data": "1"}]},
+            400,
+            "inputs[0].data: must be a list, got '1'",
+        ),
+        (tensor([1]) | {"id": 1}, 400, "id: must be text, got 1"),
+        (tensor([1]) | {"outputs": [{"name": "z"}]}, 400, "outputs: must be among y, got ['z']"),
+        (tensor([1]) | {"outputs": [1]}, 400, "outputs[0].name: must be text"),
+        (tensor([1]) | {"outputs": 1}, 400, "outputs: must be a list, got 1"),
+        (tensor(["a"]), 400, "instances: x must be numbers, got other values"),
+        (tensor(["nan"]), 500, "predictions: must be finite"),
+        (tensor(["bug"]), 500, "internal error, see the server's log"),
+    ],
+)
+def test_a_bad_tensor_is_refused_with_field_rule_and_value(
+    client: Client, body: Any, status: int, words: str
+) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    found = client.post("/v2/models/digits/infer", content=content)
+    assert found.status_code == status
+    assert list(found.json()) == ["error"]
+    assert words in found.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/models/other", "/v2/models/other/ready", "/v2/models/digits/versions/8/ready"]
+)
+def test_other_names_and_versions_are_not_there(client: Client, path: str) -> None:
+    found = client.get(path)
+    assert (found.status_code, list(found.json())) == (404, ["error"])
+
+
+def test_it_says_its_health_in_the_words_of_both_protocols(client: Client, service: Any) -> None:
+    asked = ["/v2/health/live", "/v2/health/ready", "/v2/models/digits/ready"]
+    assert [client.get(path).status_code for path in asked] == [200, 200, 200]
+    service.draining = True
+    assert [client.get(path).status_code for path in asked] == [200, 503, 503]
+    assert client.get("/v2").json()["name"] == "hpo-serve"
+
+
+SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4)
+
+
+@given(SHAPES, st.booleans())
+def test_flat_and_nested_data_are_the_same_rows(shape: list[int], nested: bool) -> None:
+    values = numpy.arange(numpy.prod(shape)).reshape(shape)
+    data = values.tolist() if nested else values.ravel().tolist()
+    signature = {"x": {"dtype": "float32", "shape": None}}
+    asked = open_inference.read(tensor(data, shape), signature)
+    assert asked.rows == values.tolist()
+    (written,) = open_inference.write(asked, asked.rows, signature)["outputs"]
+    assert (written["shape"], written["data"]) == (shape, values.ravel().tolist())
+
+
+def test_several_inputs_are_rows_by_name() -> None:
+    signature = {"a": {"dtype": "int64"}, "b": {"dtype": "string"}}
+    one, other = tensor([1, 2], name="a")["inputs"], tensor(["x", "y"], name="b")["inputs"]
+    other[0]["datatype"] = "BYTES"
+    asked = open_inference.read({"inputs": one + other, "outputs": [{"name": "b"}]}, signature)
+    assert asked.rows == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    (written,) = open_inference.write(asked, asked.rows, signature)["outputs"]
+    assert written == {"name": "b", "datatype": "BYTES", "shape": [2], "data": ["x", "y"]}
+    with pytest.raises(ValueError, match="equally many rows"):
+        open_inference.read({"inputs": tensor([1], name="a")["inputs"] + other}, signature)
+
+
+@pytest.mark.parametrize(
+    ("rows", "datatype"), [([True], "BOOL"), ([1], "INT64"), ([1, 0.5], "FP64"), (["a"], "BYTES")]
+)
+def test_a_type_that_the_model_does_not_say_is_that_of_its_answers(
+    rows: list[Any], datatype: str
+) -> None:
+    asked = open_inference.Asked(None, rows, ())
+    (written,) = open_inference.write(asked, rows, {"y": {"dtype": None}})["outputs"]
+    assert written["datatype"] == datatype
 
 
 # ------------------------------------------------------------------------- as a process of its own

@@ -16,8 +16,9 @@ from hpo_lib.spec.draft import draft
 from hpo_lib.spec.yaml_file import draft_of
 
 LARGE = 240_000
-#: Seconds of CPU time for 256 KB, and those that a conf may take whatever its size.
-PER_SIZE_S, START_S = 0.5, 0.25
+#: Seconds of CPU time that a conf may take whatever its size, and those that none may exceed: some
+#: ten times what they take on a slow machine. What grew with the square took 20 and more.
+START_S, MOST_S = 0.25, 8.0
 
 BASE: dict[str, Any] = {
     "name": "x",
@@ -124,7 +125,7 @@ def is_cheap(work: Callable[[Any], object], make: Callable[[int], Any]) -> None:
     """Fail if it takes long, or if four times as much takes more than some four times as long."""
     cpu_s(work, make(4_000))  # what is imported
     quarter, whole = cpu_s(work, make(LARGE // 4)), cpu_s(work, make(LARGE))
-    assert whole < PER_SIZE_S + START_S
+    assert whole < MOST_S
     assert whole < 8 * quarter + START_S
 
 
@@ -154,4 +155,4 @@ def test_a_space_of_many_branches_is_counted_soon_or_not_at_all() -> None:
     others = {f"d{n}": flag for n in range(168)}
     began = time.process_time()
     assert Space.parse({**parents, **children, **others}).size is None
-    assert time.process_time() - began < PER_SIZE_S + START_S
+    assert time.process_time() - began < MOST_S

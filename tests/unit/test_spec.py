@@ -71,7 +71,7 @@ _LATER = "is not supported yet; leave it out"
             'spec: unknown key "objectve", did you mean \'objective\'?; known: name, description, '
             "objective, constraints, extra_metrics, space, fixed, initial_points, sampler, "
             "scheduler, limits, mode, trial, metrics, artifacts, warm_start, reuse, final, "
-            "deploy, schedule",
+            "deploy, schedule, airflow",
         ),
         (
             "limits/max_trails",
@@ -153,6 +153,12 @@ _LATER = "is not supported yet; leave it out"
             'limits.max_duration: must be a duration such as 90s, 30m, 6h or 1d, got "6 hours"',
         ),
         ("trial/timeout", "400d", 'trial.timeout: must be at most 366d, got "400d"'),
+        (
+            "trial/stalled_after",
+            600,
+            "trial.stalled_after: must be a duration such as 90s, 30m, 6h or 1d, got 600",
+        ),
+        ("trial/stop_grace", "61s", 'trial.stop_grace: must be at most 60s, got "61s"'),
         (
             "sampler/name",
             "bayesain",
@@ -250,7 +256,7 @@ _LATER = "is not supported yet; leave it out"
         ("deploy", {"to": "pakage"},
          "deploy.to: unknown deployer 'pakage', did you mean 'package'?; "
          "known: kubernetes, mlflow, package, sagemaker"),
-        ("mode", "async", "mode: async is not supported yet; known: waves"),
+        ("mode", "asink", 'mode: must be waves or async, got "asink"'),
         (
             "scheduler/name",
             "asha",
@@ -296,7 +302,19 @@ SEVERAL: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "an unknown key beside what does not fit together": (
         changed("metrics", {"collector": "jsonl", "format": "(?P<name>.)(?P<value>.)", "paht": 1}),
-        ['metrics: unknown key "paht"', "metrics: format belongs to"],
+        ['metrics: unknown key "paht"', "metrics.path: must be text", "metrics: format belongs to"],
+    ),
+    "what stands below misspelt keys": (
+        {("limtis" if name == "limits" else name): one for name, one in GOOD.items()}
+        | {"limtis": {"max_trials": 0, "paralel_trials": 0}, "sampelr": {"name": "tpee"}},
+        [
+            'spec: unknown key "limtis"',
+            'limits: unknown key "paralel_trials"',
+            "limits.max_trials: ",
+            "limits.parallel_trials: ",
+            'spec: unknown key "sampelr"',
+            "sampler.name: unknown sampler 'tpee'",
+        ],
     ),
     "a range": (
         changed("space/lr", {"type": "float", "low": -1.0, "high": -2.0, "scale": "log"}),

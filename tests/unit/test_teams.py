@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_lib.backends.connections import NoConnections
 from hpo_lib.backends.docker import DockerBackend
 from hpo_lib.backends.ecs_request import EcsRules
 from hpo_lib.backends.pod_rights import KubernetesRules
-from hpo_lib.core.teams import Team, own_name, owner_of, team_of, within
+from hpo_lib.core.teams import Retention, Team, own_name, owner_of, team_of, within
 from hpo_lib.deployers.manifests import ServeRules, label
 from hpo_lib.deployers.mlflow_options import MlflowRules
 from hpo_lib.deployers.sagemaker_request import SageMakerOptions, SageMakerRules, permitted
 from hpo_lib.errors import HpoError, SpecError
-from hpo_lib.installation import Environment, NoConnections, built, installation_of
+from hpo_lib.installation import Environment, built, installation_of
 from hpo_lib.runs.scheduled_files import scheduled_files
 from hpo_lib.spec import load
 from tests.unit import factories
@@ -161,12 +162,49 @@ def test_a_team_is_kept_to_its_connections(root: Path) -> None:
         ("teams: {vision: {quotas: {gpus: 3}}}", 'teams.vision.quotas: unknown key "gpus"'),
         ("teams: {vision: {weight: 0}}", "teams.vision.weight: must be greater than 0"),
         ("teams: {vision: {shares_with: [a b]}}", "teams.vision.shares_with: a team must be"),
+        ("teams: {vision: {roles: {Vision: owner}}}", "teams.vision.roles.Vision: must be "),
+        ("teams: {vision: {roles: [Vision]}}", "teams.vision.roles: must be a mapping"),
+        ("teams: {vision: {retention_days: 0}}", "teams.vision.retention_days: must be greater"),
+        ("teams: {vision: {retention_days: 1.5}}", "teams.vision.retention_days: must be a whole"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_path(root: Path, said: str, why: str) -> None:
     (root / "config" / "deployment.yaml").write_text(said)
     with pytest.raises(SpecError, match=f"^config/deployment.yaml: {why}"):
         _ = at(root).teams
+
+
+@pytest.mark.parametrize(
+    ("said", "team", "rule"),
+    [
+        ("", "vision", None),
+        ("retention_days: 90", "", Retention(90, "retention_days")),
+        ("retention_days: 90\nteams: {vision: {weight: 2}}", "vision", "retention_days: 90"),
+        ("retention_days: 90\nteams: {nlp: {}}", "vision", "retention_days: 90"),
+        ("teams: {vision: {retention_days: 7}}", "vision", "teams.vision.retention_days: 7"),
+        ("teams: {vision: {retention_days: 7}}", "", None),
+        ("teams: {vision: {retention_days: 7}}", "nlp", None),
+        ("retention_days: 90\nteams: {vision: {retention_days: null}}", "vision", None),
+        ("retention_days: null", "", None),
+    ],
+)
+def test_a_team_s_own_retention_goes_before_the_installation_s(
+    root: Path, said: str, team: str, rule: Retention | str | None
+) -> None:
+    (root / "config" / "deployment.yaml").write_text(said)
+    found = installation_of(at(root)).of(team).retention()
+    assert (str(found) if isinstance(rule, str) else found) == rule
+
+
+@pytest.mark.parametrize("days", ["0", "-3", "1.5", "true", "'30'", "36501", "[30]"])
+def test_a_retention_that_is_no_number_of_days_is_told_and_stops_no_run(
+    root: Path, days: str
+) -> None:
+    (root / "config" / "deployment.yaml").write_text(f"retention_days: {days}")
+    found = installation_of(at(root))
+    rule = "must be a whole number from 1 to 36,500, got "
+    with pytest.raises(SpecError, match=f"^config/deployment.yaml: retention_days: {rule}"):
+        found.retention()
 
 
 def test_a_wrong_section_is_told_as_the_teams(root: Path) -> None:

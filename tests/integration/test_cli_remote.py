@@ -1,0 +1,355 @@
+"""Commands about runs elsewhere: over the REST API on a real store, in a fake Airflow."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hpo_airflow.api import PREFIX
+from hpo_lib.cli import contexts, remote, submitting
+from hpo_lib.cli.airflow_api import Airflow
+from hpo_lib.cli.main import main
+from hpo_lib.core.trial import TrialState
+from hpo_lib.records import Run, RunStatus
+from hpo_lib.spec import load
+from tests.integration.api_client import ApiClient, FakeCaller, new_store
+from tests.integration.test_api import SPEC, begun, done, wave
+
+URL = "https://airflow.example.org"
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiClient]:
+    """An API that the commands reach by URL and token alone."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HPO_AIRFLOW", "HPO_CONTEXT", "HPO_USER", "HPO_PASSWORD", "HPO_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HPO_CONTEXTS", str(tmp_path / "settings" / "contexts.json"))
+    monkeypatch.setenv("HPO_TOKEN", "sekret")
+    monkeypatch.setattr(remote, "_POLL_S", 0.0)
+    monkeypatch.setattr(remote, "_AGAIN_S", 0.0)
+    with new_store(tmp_path) as store:
+        made = ApiClient(store)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            assert request.headers["authorization"] == "Bearer sekret"
+            assert str(request.url).startswith(URL)
+            path, inner = request.url.path, request.url.path.removeprefix(PREFIX)
+            if path == inner:
+                found = made.airflow.answers.get(
+                    (request.method, path.removeprefix("/api/v2")), (404, {})
+                )
+                return httpx.Response(200, json=found)
+            query = dict(request.url.params)
+            body = {"content": request.content, "headers": {"content-type": "application/json"}}
+            told = made.ask(request.method, inner, params=query, **body)
+            return httpx.Response(told.status_code, content=told.content)
+
+        def connected(self: Airflow, *_: Any, **__: Any) -> None:
+            original(self, *_, **__)
+            self._client = httpx.Client(transport=httpx.MockTransport(answer))
+
+        original = Airflow.__init__
+        monkeypatch.setattr(Airflow, "__init__", connected)
+        yield made
+
+
+@pytest.fixture
+def run(api: ApiClient) -> Run:
+    """A run of two trials, one of which is complete."""
+    run = begun(api.store)
+    assert wave(api.store, run, 1) == [1, 2]
+    done(api.store, run, 1, 0.5)
+    return run
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """Run a command on that Airflow, and give what it prints."""
+    assert main(["--airflow", URL, *words]) == code
+    return capsys.readouterr().out
+
+
+def test_people_read_tables_and_programs_json(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, line = said(capsys, "runs").splitlines()
+    assert head.split() == ["RUN", "EXPERIMENT", "STATUS", "BEGAN", "TOOK", "BY", "REASON"]
+    assert line.split()[:3] == ["1", "iris", "running"]
+    assert json.loads(said(capsys, "runs", "iris", "--json"))[0]["id"] == 1
+    assert json.loads(said(capsys, "runs", "--status", "failed", "--json")) == []
+    assert said(capsys, "experiments").splitlines()[1].split() == ["iris", "1", "1"]
+    head, first, second = said(capsys, "trials", "1").splitlines()
+    assert head.split() == ["TRIAL", "STATE", "VALUE", "X", "REASON"]
+    assert (first.split()[:2], second.split()[:2]) == (["1", "complete"], ["2", "running"])
+    assert json.loads(said(capsys, "trials", "1", "--json"))[0]["value"] == 0.5
+    assert said(capsys, "best", "1").splitlines()[0] == "trial 1: loss = 0.5"
+    assert json.loads(said(capsys, "best", "1", "--json"))["metrics"] == ["loss"]
+    lines = said(capsys, "status", "1").splitlines()
+    assert lines[0].startswith("run 1 of iris: running for ")
+    assert lines[-1].strip() == f"{URL}/dags/hpo_local/runs/manual__1"
+    assert json.loads(said(capsys, "status", "1", "--json"))["max_trials"] == 4
+
+
+def test_a_list_longer_than_a_page_is_whole(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_PAGE", 1)
+    found = json.loads(said(capsys, "trials", "1", "--json"))
+    assert [one["number"] for one in found] == [1, 2]
+
+
+def test_a_spec_comes_back_as_the_file_that_it_was(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from hpo_lib.spec.yaml_file import from_yaml
+
+    assert from_yaml(said(capsys, "spec", "1")) == load(SPEC)
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC))
+    assert main(["--airflow", "http://elsewhere", "conf", "mine.json"]) == 0
+    assert load(json.loads(capsys.readouterr().out)) == load(SPEC)
+    assert main(["conf", "mine.json"]) == 0
+    placed = SPEC | {"trial": SPEC["trial"] | {"dir": str(tmp_path)}}
+    assert load(json.loads(capsys.readouterr().out)) == load(placed)
+
+
+def test_trials_are_exported(
+    api: ApiClient, run: Run, capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    assert main(["--airflow", URL, "export", "1", "--csv"]) == 0
+    assert len(capsysbinary.readouterr().out.splitlines()) == 3
+    assert main(["export", "1", "--json", "--airflow", URL]) == 0
+    assert len(json.loads(capsysbinary.readouterr().out)) == 2
+    assert main(["export", "1", "-o", "trials.csv", "--airflow", URL]) == 0
+    assert (tmp_path / "trials.csv").read_text().startswith("number,slot,state")
+    assert capsysbinary.readouterr() == (b"", b"wrote trials.csv\n")
+
+
+def test_parquet_has_a_type_for_each_column(
+    api: ApiClient, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    said(capsys, "export", "1", "--parquet", "-o", "trials.parquet")
+    table = parquet.read_table(tmp_path / "trials.parquet").to_pylist()
+    assert [(one["number"], one["metrics.loss"]) for one in table] == [(1, 0.5), (2, None)]
+
+
+def test_the_report_is_saved_and_opened(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    place = Path(said(capsys, "report", "1", "--open").strip())
+    assert "iris" in place.read_text()
+    assert opened == [place.as_uri()]
+
+
+def test_a_log_is_followed_to_its_end(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = "/dags/hpo_local/dagRuns/manual__1/taskInstances/wave_01.trial"
+    api.airflow.answers = {
+        ("GET", f"{task}/0"): {"try_number": 1, "state": "success"},
+        ("GET", f"{task}/logs/1"): {"content": [{"event": f"line {n}"} for n in range(1500)]},
+    }
+    assert said(capsys, "log", "1", "1", "-f").splitlines() == [f"line {n}" for n in range(1500)]
+
+
+def test_what_people_ask_of_a_run_is_done(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "add-point", "1", "x=0.75")
+    assert api.store.run_by_id(1).document["initial_points"] == [{"x": 0.75}]
+    assert (
+        said(capsys, "stop-trial", "1", "2").strip()
+        == "run 1, trial 2 has ended: stopped (stopped by ada)"
+    )
+    assert api.store.trial(1, 2).state is TrialState.STOPPED
+    assert said(capsys, "stop", "1").strip() == "run 1 is being stopped (stopped by ada)"
+    api.store.finish_run(1, RunStatus.COMPLETE, "stopped by ada")
+    assert json.loads(said(capsys, "stop", "1", "--json"))["state"] == "complete"
+
+
+def test_a_run_is_extended_by_so_many(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    airflows = "/dags/hpo_local/dagRuns/manual__1"
+    names = [f"wave_{n:02d}.suggest" for n in range(1, 9)]
+    api.airflow.answers = {
+        ("GET", airflows): {"state": "running"},
+        ("GET", "/dags/hpo_local/tasks"): {"tasks": [{"task_id": name} for name in names]},
+        ("GET", f"{airflows}/taskInstances/wave_02.suggest"): {"state": None},
+    }
+    said(capsys, "extend", "1", "--trials", "6")
+    assert api.store.run_by_id(1).spec.limits.max_trials == 10
+
+
+def test_a_run_is_watched_to_its_end(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.store.stop_trial(run.id, 2, "no more")
+    api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
+    out = said(capsys, "watch", "1")
+    assert "run 1 of iris: complete after " in out
+    assert "trial 1: loss = 0.5" in out
+    assert out.splitlines()[-1] == "report: hpo report 1 --open"
+    api.store.judge_run_again(run.id, RunStatus.FAILED, "it is bad")
+    assert json.loads(said(capsys, "watch", "1", "--json", code=1))["reason"] == "it is bad"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("status", "9"), 1, "the store has no run 9"),
+        (("add-point", "1", "x=7"), 2, "params: x: must be within [0.0, 1.0], got 7.0"),
+        (("add-point", "1", "x"), 2, "a parameter must be NAME=VALUE, got x"),
+    ],
+)
+def test_a_refusal_is_told_in_words_and_by_the_exit_code(
+    api: ApiClient,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    code: int,
+    told: str,
+) -> None:
+    assert main(["--airflow", URL, *words]) == code
+    assert capsys.readouterr().err.strip() == told
+
+
+def test_a_missing_right_is_named(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hpo_airflow.api.rights import Right
+
+    api.who = FakeCaller("vera", rights=(Right.SEE_RUNS,))
+    assert main(["--airflow", URL, "stop", "1"]) == 1
+    told = "vera lacks Airflow's right PUT on RUN of DAG hpo_local"
+    assert capsys.readouterr().err.strip() == told
+
+
+def test_a_token_that_is_over_is_told(api: ApiClient, capsys: pytest.CaptureFixture[str]) -> None:
+    api.who = None
+    assert main(["--airflow", URL, "runs"]) == 1
+    assert capsys.readouterr().err.strip() == (
+        f"Airflow at {URL} refused the token: it may have expired"
+    )
+
+
+def test_ctrl_c_leaves_a_run_to_itself_and_a_second_one_stops_it(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Airflow(URL, "", "", token="sekret")
+
+    def interrupted(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submitting.time, "sleep", lambda _: None)
+    assert submitting.interruptible(client, run.key, interrupted) == 130
+    assert "run 1 goes on: `hpo watch 1` follows it, `hpo stop 1` stops" in capsys.readouterr().out
+    assert api.store.stop_of(1) is None
+    monkeypatch.setattr(submitting.time, "sleep", interrupted)
+    assert submitting.interruptible(client, run.key, interrupted) == 130
+    assert "run 1 stops: stopped by ada; a report follows" in capsys.readouterr().out
+    assert api.store.stop_of(1) is not None
+
+
+def test_a_file_is_run_on_any_airflow(
+    api: ApiClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC))
+
+    class Answers(dict[Any, Any]):
+        """Begins the run, and ends it, when the DAG run's state is asked for."""
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            method, path = key
+            if method == "POST":
+                return {"state": "queued"}
+            name = path.rpartition("/")[2]
+            from hpo_lib.records import Provenance, RunKey
+
+            made = api.store.start_run(
+                RunKey("hpo_local", name),
+                load(SPEC),
+                triggered_by="ada",
+                provenance=Provenance(),
+            )
+            api.store.finish_run(made.id, RunStatus.COMPLETE, "done")
+            return {"state": "running"}
+
+    api.airflow.answers = Answers()
+    out = said(capsys, "run", "mine.json")
+    assert "triggered hpo_local" in out
+    assert "run 1 of iris: complete after " in out
+
+
+def test_contexts_are_saved_for_their_owner_and_hold_no_secret(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["context", "add", "prod", URL, "--user", "ada"]) == 0
+    assert main(["context", "add", "other", "http://localhost:8080"]) == 0
+    assert main(["context", "use", "prod"]) == 0
+    assert stat.S_IMODE(contexts.path().stat().st_mode) == 0o600
+    assert "sekret" not in contexts.path().read_text()
+    capsys.readouterr()
+    assert main(["context", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"* prod  {URL}  ada",
+        "  other  http://localhost:8080",
+    ]
+    assert main(["runs"]) == 0, "the context says where"
+    assert main(["context", "remove", "prod"]) == 0
+    assert json.loads(contexts.path().read_text())["current"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("context", "use", "prot"),
+            "there is no context 'prot', did you mean 'prod'?; known: prod",
+        ),
+        (("context", "add", "bad", "airflow:8080"), "bad.airflow: must look like https://"),
+        (("--airflow", "ftp://x", "runs"), "--airflow.airflow: must look like https://"),
+        (("--airflow", "https://ada:pw@x", "runs"), "--airflow.airflow: must look like https://"),
+    ],
+)
+def test_a_wrong_address_or_name_is_refused(
+    api: ApiClient, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    main(["context", "add", "prod", URL])
+    capsys.readouterr()
+    assert main(list(words)) != 0
+    assert capsys.readouterr().err.strip().startswith(told)
+
+
+def test_without_a_terminal_nobody_is_asked_for_a_password(
+    api: ApiClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HPO_TOKEN")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    assert main(["--airflow", URL, "--user", "ada", "runs"]) == 2
+    assert capsys.readouterr().err.startswith("no password: set HPO_TOKEN, or HPO_USER and")
+
+
+def test_without_any_address_it_is_the_checkouts_own_airflow(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from argparse import Namespace
+
+    assert contexts.chosen(Namespace()) is None
+    monkeypatch.setenv("HPO_AIRFLOW", URL)
+    assert contexts.chosen(Namespace()) == contexts.Context(airflow=URL)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("argcomplete")
+    assert main(["completion", shell]) == 0
+    assert "hpo" in capsys.readouterr().out
