@@ -159,6 +159,8 @@ NOT_YET = {
 
 _DOTTED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: Backends' DAGs are named hpo_BACKEND and hpo_BACKEND_waves, and these have other DAGs.
+_TAKEN = re.compile(r"housekeeping|teams|scheduled(_.*)?|.*_waves")
 
 
 def backends() -> Mapping[str, BackendRow]:
@@ -171,6 +173,8 @@ def _own_backend(text: str) -> tuple[str, BackendRow]:
     name, _, target = (part.strip() for part in text.partition("="))
     if not (_NAME.fullmatch(name) and _DOTTED.fullmatch(target)):
         raise SpecError(f"{OWN_BACKENDS}: must be name=package.module:Class, got {text!r}")
+    if _TAKEN.fullmatch(name):
+        raise SpecError(f"{OWN_BACKENDS}: hpo_{name} is the name of another DAG, got {text!r}")
     if name in BACKENDS:
         raise SpecError(f"{OWN_BACKENDS}: backend {name} is there already, got {text!r}")
     return name, BackendRow(target)

@@ -90,6 +90,9 @@ def test_what_cannot_be_loaded_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         ("acme_nice:NiceBackend", "must be name=package.module:Class, got 'acme_nice:NiceBackend'"),
         ("nice=acme_nice", "must be name=package.module:Class, got 'nice=acme_nice'"),
         ("../x=acme:B", "must be name=package.module:Class, got '../x=acme:B'"),
+        ("local_waves=acme:B", "hpo_local_waves is the name of another DAG, got 'local_"),
+        ("housekeeping=acme:B", "hpo_housekeeping is the name of another DAG"),
+        ("scheduled_a=acme:B", "hpo_scheduled_a is the name of another DAG"),
         ("local=acme:Backend", "backend local is there already, got 'local=acme:Backend'"),
     ],
 )
