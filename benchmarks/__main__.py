@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import fork, imports, overhead, pods, slots, warmstart, wine, writers
+from benchmarks import fork, imports, long, overhead, pods, slots, warmstart, wine, writers
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
     "fork": fork.main,
     "imports": imports.main,
+    "long": long.main,
     "nights": nights.main,
     "overhead": overhead.main,
     "pods": pods.main,

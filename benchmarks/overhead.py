@@ -24,7 +24,7 @@ from hpo_lib.cli.embedded import Embedded
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, TRIALS = 3, 40
 DAGS = ("plain", "hpo_local_waves", "hpo_local")
-_PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER = 36
 
 CONF = {
     "name": "no-op",
@@ -38,7 +38,7 @@ CONF = {
 
 def main() -> None:
     """Print wall and CPU seconds per trial of both, and their ratios."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         dags = home / "dags"
