@@ -40,10 +40,7 @@ from hpo_lib.core.shares import Shares
 from hpo_lib.core.teams import MOST_DAYS, Retention, Team, teams_of
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
-from hpo_lib.errors import (
-    HpoError,
-    SpecError,
-)
+from hpo_lib.errors import HpoError, SpecError, nearest
 from hpo_lib.files import artifacts, shipped
 from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
@@ -58,6 +55,8 @@ _SECTIONS = (
     *("airflow", "artifacts", "deployers", "inputs", "notify"),
     *("job", "kubernetes", "mlflow", "sagemaker", "serve"),
 )
+#: What else it has.
+_VALUES = ("capacity", "retention_days", "teams")
 
 
 #: As many as Airflow runs at once, unless it is told otherwise.
@@ -211,6 +210,19 @@ class Environment:
         """The first digits of the hash of config/deployment.yaml; empty if there is none."""
         path = self.deployment
         return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.exists() else ""
+
+    def check(self) -> None:
+        """Refuse what no run reads, or only some day: unknown keys, and how long runs are kept.
+
+        SpecError; also for the rest of config/deployment.yaml but the backends' and deployers' own.
+        """
+        known = (*_SECTIONS, *_VALUES, *registry.backends())
+        for key in self._config().keys() - set(known):
+            what = f"config/deployment.yaml: unknown key {shown(key)}{nearest(str(key), known)}"
+            raise SpecError(f"{what}; known: {', '.join(sorted(known))}, and those of HPO_BACKENDS")
+        for team in ("", *self.teams):
+            site = replace(self, team=team)
+            _ = site.shares, site.retention, site.placing, site.notify
 
     def rules(self, section: str, kind: type[_Rules]) -> _Rules:
         """Read what a conf may ask of a backend or a deployer; SpecError."""

@@ -63,7 +63,7 @@ def check(options: argparse.Namespace) -> int:
     lacking = 0
     for name, state, text in findings(fix=options.fix, write_dags=write_dags):
         say(f"{state:<8} {name:<34} {text}")
-        lacking += state == "missing"
+        lacking += state in ("missing", "wrong")
     return 1 if lacking else 0
 
 

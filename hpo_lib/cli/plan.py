@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import complain, say
+from hpo_lib.cli.console import complain, say, site
 from hpo_lib.cli.spec_file import notes_on_flags, read_file
 from hpo_lib.errors import SpecError
 from hpo_lib.words import count, duration, number
@@ -34,7 +34,16 @@ def validate(options: argparse.Namespace) -> int:
             say(f"{path}: ok{_chosen(spec)}{_due(spec)}")
             for line in _notes_of(spec):
                 say(f"{path}: note: {line}")
-    return code
+    return _checked_site() or code
+
+
+def _checked_site() -> int:
+    """Check what the operator says of the installation, as far as that can be done here."""
+    try:
+        site().check()
+    except SpecError as error:
+        return complain(error)
+    return 0
 
 
 def plan(options: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from airflow.configuration import conf
 from hpo_airflow import settings
 from hpo_lib.errors import HpoError
 
-OK, MISSING, MENDED, ABSENT = "ok", "missing", "mended", "absent"
+OK, MISSING, WRONG, MENDED, ABSENT = "ok", "missing", "wrong", "mended", "absent"
 _SERIES = "3.3."
 _HOUR = 3_600
 #: The least that settings of Airflow have to be, and why; config/airflow.cfg has values that are
@@ -170,13 +170,18 @@ def _settings() -> Iterator[Finding]:
         state, said = OK, f"{found:g}"
         if found < least:
             variable = f"AIRFLOW__{section}__{key}".upper()
-            state, said = MISSING, f"must be >= {least}, as {why}, got {said}: see {variable}"
+            state, said = WRONG, f"must be >= {least}, as {why}, got {said}: see {variable}"
         yield Finding(f"[{section}] {key}", state, said)
 
 
 def _deployment() -> Finding:
-    """Say which file the operator's rules are read from: it need not be there."""
-    path = settings.environment().deployment
+    """Check the file that the operator's rules are read from: it need not be there."""
+    site = settings.environment()
+    path = site.deployment
+    try:
+        site.check()
+    except HpoError as error:
+        return Finding("deployment.yaml", WRONG, f"{path}: {_first_line(error)}")
     if path.exists():
         return Finding("deployment.yaml", OK, str(path))
     return Finding("deployment.yaml", ABSENT, f"there is no {path}: the defaults hold")

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from hpo_airflow import settings
 from hpo_airflow.installation import open_store, this_installation
 from hpo_airflow.tasks import BROKEN, errors
+from hpo_lib.errors import SpecError
 
 if TYPE_CHECKING:
     from hpo_lib.records import RunKey
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
     """End what is left over; give a sentence for each thing done, or not possible.
 
-    `folder` is that of the files that have a DAG each.
+    `folder` is that of the files that have a DAG each. What is wrong in the operator's own file is
+    said, too, as nobody else may read that part of it for weeks.
     """
     from hpo_lib import housekeeping
     from hpo_lib.runs.scheduled_files import orphaned
@@ -41,6 +43,11 @@ def sweep(context: Mapping[str, Any], folder: Path) -> list[str]:
         ):
             log.info("%s", sentence)
             said.append(sentence)
+    try:
+        settings.environment().check()
+    except SpecError as error:
+        log.warning("%s", error)
+        said.append(str(error))
     return said
 
 

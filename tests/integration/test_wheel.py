@@ -219,6 +219,6 @@ def lacking(python: Path, home: Path, env: Mapping[str, str], *more: str) -> lis
     script = "import sys; from hpo_lib.cli.main import main; print(main(sys.argv[1:]))"
     words = [python, "-c", script, "airflow", "check", *more]
     *lines, code = called(words, home, env).splitlines()
-    found = [line[9:43].strip() for line in lines if line.startswith("missing ")]
+    found = [line[9:43].strip() for line in lines if line.startswith(("missing ", "wrong "))]
     assert int(code) == bool(found), lines
     return found

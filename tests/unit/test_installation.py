@@ -11,6 +11,7 @@ from hpo_lib.backends.docker import DockerBackend
 from hpo_lib.backends.kubernetes import KubernetesBackend
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.errors import SpecError
+from hpo_lib.files import shipped
 from hpo_lib.installation import Environment, built, installation_of
 from hpo_lib.registry import BACKENDS, load
 
@@ -80,6 +81,36 @@ def test_what_is_wrong_in_the_file_is_told(root: Path) -> None:
     (root / "config" / "deployment.yaml").write_text("docker: {image: x}")
     with pytest.raises(SpecError, match=r'config/deployment\.yaml: docker: unknown key "image"'):
         built("docker", Environment(root, variables={}))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("retention_dayz: 3", "unknown key \"retention_dayz\", did you mean 'retention_days'?"),
+        ("retention_days: a week", "retention_days: must be a whole number from 1 to 36,500, got"),
+        (
+            "retention_days: 0.01",
+            "retention_days: must be a whole number from 1 to 36,500, got 0.01",
+        ),
+        ("teams: {vision: {retention_days: -3}}", "teams.vision.retention_days: must be greater than"),
+        ("capacity: many", 'capacity: must be a whole number > 0, got "many"'),
+        ("airflow: {deadline: never}", "airflow.deadline: must be"),
+        ("notify: {all: {of: nothing}}", "notify.all"),
+    ],
+)
+def test_the_whole_file_is_checked_before_somebody_needs_it(
+    root: Path, wrong: str, said: str
+) -> None:
+    Environment(root).check()
+    (root / "config" / "deployment.yaml").write_text(CONFIG + wrong)
+    with pytest.raises(SpecError) as refused:
+        Environment(root).check()
+    assert str(refused.value).startswith("config/deployment.yaml: ")
+    assert said in str(refused.value)
+
+
+def test_what_the_example_names_is_known() -> None:
+    Environment(shipped.root(Path(__file__).parent)).check()
 
 
 def test_only_airflow_knows_its_connections(root: Path) -> None:
