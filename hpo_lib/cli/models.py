@@ -74,7 +74,7 @@ def _line(model: Model) -> str:
     metrics = " ".join(f"{name}={number(value, 6)}" for name, value in model.metrics.items())
     when = moment(model.changed_at)
     name = f"{model.experiment} v{model.version}"
-    said = f"{_open(model)}{_lost(model)}"
+    said = f"{_open(model)}{_place(model)}"
     return f"{name}  {model.status}  {when}  run {model.run_id}  {metrics}{said}"
 
 
@@ -84,10 +84,13 @@ def _open(model: Model) -> str:
     return "  (waits to be approved)" if asks and model.status is ModelStatus.CHALLENGER else ""
 
 
-def _lost(model: Model) -> str:
-    """Say so if a model's files should be on a disk but cannot be seen from here."""
-    kept = model.status in (ModelStatus.CHAMPION, ModelStatus.RETIRED) and "://" not in model.files
-    return f"  (no files at {model.files})" if kept and not _is_there(model.files) else ""
+def _place(model: Model) -> str:
+    """Say where a model is that serves or has served, or that it cannot be seen from here."""
+    if model.status not in (ModelStatus.CHAMPION, ModelStatus.RETIRED):
+        return ""
+    if "://" in model.files or _is_there(model.files):
+        return f"  {model.files}"
+    return f"  (no files at {model.files})"
 
 
 def _is_there(folder: str) -> bool:

@@ -17,6 +17,7 @@ from hpo_lib.cli.console import leave, moving, program, say, site, user
 from hpo_lib.cli.spec_file import read_conf
 from hpo_lib.core.trial import Cause
 from hpo_lib.errors import SpecError
+from hpo_lib.records import AttemptState
 from hpo_lib.words import count, duration, number
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def page(spec: Spec, tried: Tried) -> Iterator[str]:
     yield ""
     yield from _recorded(tried)
     yield from _used(tried)
+    yield from _left(tried)
 
 
 def _recorded(tried: Tried) -> Iterator[str]:
@@ -177,6 +179,21 @@ def _used(tried: Tried) -> Iterator[str]:
         return
     memory = f"{used.memory_bytes / 2**20:,.0f} MiB"
     yield f"used        {duration(took_s)}, CPU {duration(used.cpu_s)}, memory at most {memory}"
+
+
+def _left(tried: Tried) -> Iterator[str]:
+    """Say what is left of it, or how something would be: without that there is no model."""
+    from hpo_lib.files.places import files
+
+    if tried.attempt is None or tried.attempt.state is not AttemptState.SUCCEEDED:
+        return
+    output = tried.backend.output(tried.attempt.handle)
+    names = sorted({str(one).removeprefix(f"{output}/").split("/")[0] for one in files(output)})
+    if names:
+        yield f"left        {', '.join(names)} in HPO_OUTPUT"
+        return
+    yield "left        nothing: a model is kept if the program saves it in the folder that the"
+    yield "            variable HPO_OUTPUT names, below model, as model/model.keras"
 
 
 def _add_try(commands: Any) -> None:

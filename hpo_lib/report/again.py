@@ -152,9 +152,9 @@ def note(facts: Facts, view: TrialView) -> str:
     needs = "with Docker" if image else f"in {_where(trial)}{_programs(trial, view)}"
     lacks = " Volumes, secrets and other options of the backend are not in it."
     return (
-        f"The trial's own command, parameters and seed, for a POSIX shell {needs}. The model, and "
-        f"all that the trial writes to HPO_OUTPUT, is left in the folder {folder(facts, view)}, "
-        f"which it makes.{lacks if trial and trial.options else ''}"
+        f"The trial's own command, parameters and seed, for a POSIX shell {needs}. It makes the "
+        f"folder {folder(facts, view)} for all that the trial writes to HPO_OUTPUT: its model, if "
+        f"the program saves one there.{lacks if trial and trial.options else ''}"
     )
 
 

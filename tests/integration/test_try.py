@@ -86,11 +86,22 @@ def test_a_trial_is_run_recorded_and_measured(
     ]  # fmt: skip
     assert "recorded    complete: loss = 0.166667" in lines
     assert "            exit code 0, 3 observations, loss = 0.16667" in lines
-    used = re.fullmatch(r"used .*CPU ([\d.]+)s, memory at most (\d+) MiB", lines[-1])
-    assert used, lines[-1]
+    used = re.fullmatch(r"used .*CPU ([\d.]+)s, memory at most (\d+) MiB", lines[-2])
+    assert used, lines[-2]
+    assert lines[-1] == "left        left in HPO_OUTPUT"
     assert float(used[1]) > 0
     assert 80 <= int(used[2]) < 400
     assert list((file.parent / "temporary").iterdir()) == [], "nothing is kept"
+
+
+def test_a_trial_that_leaves_no_model_is_told_how(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = file.parent / "train.py"
+    script.write_text("".join(SCRIPT.splitlines(keepends=True)[:-1]))
+    assert main.main(["try", str(file)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "left nothing: a model is kept if the program saves it in the folder" in out
 
 
 def test_what_is_kept_is_where_it_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
