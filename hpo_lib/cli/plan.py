@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.console import complain, say, site
+from hpo_lib.cli.console import complain, program, say, site
 from hpo_lib.cli.spec_file import notes_on_flags, read_file
 from hpo_lib.errors import SpecError
 from hpo_lib.words import count, duration, number
@@ -105,6 +105,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "next_runs": _next_runs(spec),
         "command": _command(spec, shown[0]) if shown else None,
         "dir": spec.trial.dir,
+        "program": _program(spec),
         "notes": _notes_of(spec),
         "suggestions": [_row(assignment) for assignment in shown],
     }
@@ -126,7 +127,23 @@ def _tasks(spec: Spec) -> str:
 def _notes_of(spec: Spec) -> list[str]:
     from hpo_lib.spec.booleans import notes
 
-    return [*spec.notes(), *notes(spec), *notes_on_flags(spec)]
+    return [*spec.notes(), *notes(spec), *notes_on_flags(spec), *_no_program(spec)]
+
+
+def _program(spec: Spec) -> str | None:
+    """Name the program of a local trial; None for an image's, or if it differs between trials."""
+    from hpo_lib.spec.command_line import with_python
+
+    words = with_python(spec.trial.command or (), spec.trial.interpreter)
+    if spec.trial.backend != "local" or not words or "${" in words[0]:
+        return None
+    return program(words[0])
+
+
+def _no_program(spec: Spec) -> Iterator[str]:
+    name = _program(spec)
+    if name is not None and not Path(spec.trial.dir or site().workdir, name).exists():
+        yield f"trial.command: there is no program {name} on this machine, to run trials by"
 
 
 def _advisers(spec: Spec) -> str | None:
@@ -219,6 +236,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trial 1", shlex.join(facts["command"])
     if facts["dir"]:
         yield "runs in", facts["dir"]
+    if facts["program"]:
+        yield "runs by", facts["program"]
 
 
 def _trials(facts: Mapping[str, Any]) -> str:

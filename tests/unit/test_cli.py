@@ -501,7 +501,7 @@ def test_a_file_that_cannot_be_read_is_refused(
 def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["plan", str(good), "--suggestions", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:12] == [
+    assert lines[:13] == [
         "experiment   demo",
         "objective    minimize loss",
         "trials       10 in 3 waves, 4 at once",
@@ -514,13 +514,23 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
         "at most      1h 30m (trial.timeout x waves)",
         "trial 1      python 'my train.py' --epochs=3 --units=7 --opt=adam",
         f"runs in      {good.parent}",
+        f"runs by      {console.program('python')}",
         "",
     ]
-    assert [line.split()[:3] for line in lines[12:]] == [
+    assert [line.split()[:3] for line in lines[13:]] == [
         ["trial", "origin", "units"],
         ["1", "initial", "7"],
-        ["2", "sampler", lines[14].split()[2]],
+        ["2", "sampler", lines[15].split()[2]],
     ]
+
+
+def test_a_program_that_is_not_there_is_noted(
+    write: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("command: [python, my train.py]", "command: [pyhton, my train.py]")
+    assert main.main(["validate", str(path)]) == 0
+    said = "trial.command: there is no program pyhton on this machine, to run trials by"
+    assert f"{path}: note: {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

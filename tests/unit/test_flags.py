@@ -289,7 +289,8 @@ def test_the_note_stands_where_the_choice_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "flags.yaml"
-    (tmp_path / "train.py").touch()
+    (tmp_path / "train").touch(mode=0o700)
+    monkeypatch.setenv("HPO_TRIAL_PATH", str(tmp_path))
     monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "none.yaml"))
     path.write_text(to_yaml(load(conf([True, False]))))
     assert main(["validate", str(path)]) == 0
