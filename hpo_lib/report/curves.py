@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from hpo_lib.core.trial import TrialState
 from hpo_lib.records import TrialView
@@ -27,6 +28,8 @@ from hpo_lib.spec.outline import Measure
 from hpo_lib.words import count, number
 
 _MAX_CURVES, _MAX_STEPS = 40, 200
+#: A span of so many steps has a tick at each.
+_FEW_STEPS = 12
 
 
 def progress(facts: Facts, objective: Measure, index: int = 0) -> tuple[Chart, str]:
@@ -74,13 +77,19 @@ def learning(facts: Facts, metric: str, index: int = 0) -> tuple[Chart, str] | N
     curves = [_curve(facts, view, metric) for view in ordered]
     values = [value for curve in curves for value in curve["y"]]
     layout = {
-        "xaxis": axis(title="step", showgrid=False),
+        "xaxis": axis(title="step", showgrid=False, **_whole(curves)),
         "yaxis": axis(title=metric, type="log" if spans_decades(values) else "linear"),
         "showlegend": True,
         "legend": LEGEND,
     }
     about = f"{metric} by step, a line per trial"
     return Chart(_numbered("learning", index), about, _named_once(curves), layout), drawn.note
+
+
+def _whole(curves: Sequence[Trace]) -> dict[str, Any]:
+    """Keep the ticks of a few steps at whole ones: there is none between two."""
+    steps = [step for curve in curves for step in curve["x"]]
+    return {"dtick": 1} if max(steps) - min(steps) <= _FEW_STEPS else {}
 
 
 def series(view: TrialView, metric: str) -> list[tuple[int, float]]:

@@ -108,9 +108,9 @@ def provenance(facts: Facts) -> Markup:
                 "div",
                 _pairs("Run", rows),
                 _pairs("Versions", versions) if versions else None,
-                _pairs("Audit trail", _audited(facts)) if facts.view.audit else None,
                 class_="columns wide",
             ),
+            _pairs("Audit trail", _audited(facts)) if facts.view.audit else None,
             _spec(facts) if run.document else None,
         ]
     )

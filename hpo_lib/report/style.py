@@ -68,6 +68,9 @@ dl > div { display: flex; justify-content: space-between; gap: 16px; padding: 4p
 dt { color: var(--muted); overflow-wrap: anywhere; min-width: 30%; }
 dd { min-width: 30%; }
 dd { text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+#provenance dl > div { justify-content: flex-start; } #provenance dd { text-align: left; }
+#provenance dt { flex: 0 0 9.5em; min-width: 0; }
+#provenance > div:not(.columns) dt { flex-basis: 19em; }
 pre { font: 12.5px/1.55 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
   monospace; background: var(--surface); border-radius: 8px; padding: 12px 16px; margin: 8px 0;
   overflow: auto; max-height: 420px; white-space: pre-wrap; overflow-wrap: anywhere; }
