@@ -132,10 +132,12 @@ def _dag_of(client: Airflow, spec: Spec) -> str:
 def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
     """Show a DAG run's progress and its end, and say whether all of it went well."""
     from hpo_lib.cli.progress import ending, watch
+    from hpo_lib.cli.submitting import wait_while_paused
     from hpo_lib.store import Store
 
     url = client.run_url(key.dag_id, key.dag_run_id)
     say(f"triggered {key.dag_id}: {url}")
+    wait_while_paused(client, key)
     with Store.open(own.store_url) as opened:
         ended = watch(client, opened, key, say, own.running)
         if ended is None:

@@ -45,7 +45,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiClient]:
                 found = made.airflow.answers.get(
                     (request.method, path.removeprefix("/api/v2")), (404, {})
                 )
-                return httpx.Response(200, json=found)
+                status, told = found if isinstance(found, tuple) else (200, found)
+                return httpx.Response(status, json=told)
             query = dict(request.url.params)
             body = {"content": request.content, "headers": {"content-type": "application/json"}}
             told = made.ask(request.method, inner, params=query, **body)
@@ -259,17 +260,27 @@ def test_ctrl_c_leaves_a_run_to_itself_and_a_second_one_stops_it(
     assert api.store.stop_of(1) is not None
 
 
-def test_a_file_is_run_on_any_airflow(
-    api: ApiClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_file_is_run_on_any_airflow_once_its_dag_is_not_paused(
+    api: ApiClient,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "mine.json").write_text(json.dumps(SPEC))
 
+    pauses = [True, True, False]
+
     class Answers(dict[Any, Any]):
-        """Begins the run, and ends it, when the DAG run's state is asked for."""
+        """Begins the run, and ends it, when the DAG run's state is asked for.
+
+        Its DAG is paused when it is looked at first, and whoever waits for that looks again.
+        """
 
         def get(self, key: Any, default: Any = None) -> Any:
             method, path = key
-            if method == "POST":
+            if path == "/dags/hpo_local":
+                return {"is_paused": pauses.pop(0)}
+            if method == "POST" or pauses:
                 return {"state": "queued"}
             name = path.rpartition("/")[2]
             from hpo_lib.records import Provenance, RunKey
@@ -284,9 +295,15 @@ def test_a_file_is_run_on_any_airflow(
             return {"state": "running"}
 
     api.airflow.answers = Answers()
-    out = said(capsys, "run", "mine.json")
+    monkeypatch.setattr(submitting, "_POLL_S", 0.0)
+    assert main(["--airflow", URL, "run", "mine.json"]) == 0
+    out, told = capsys.readouterr()
     assert "triggered hpo_local" in out
     assert "run 1 of iris: complete after " in out
+    assert (
+        "hpo_local is paused in Airflow: nothing starts until it is unpaused "
+        "(airflow dags unpause hpo_local, or the switch in the UI)"
+    ) in told.splitlines()
 
 
 def test_contexts_are_saved_for_their_owner_and_hold_no_secret(
