@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli import contexts, remote_commands
 from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say
-from hpo_lib.cli.spec_file import read_conf, read_elsewhere
+from hpo_lib.cli.spec_file import notes_elsewhere, read_conf, read_elsewhere
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.registry import backends
@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
         client = contexts.client(options)
         with moving(f"{options.file} is checked", remark):
             spec = read_elsewhere(options.file)
+        for note in notes_elsewhere(options.file, spec):
+            remark(f"{options.file}: note: {note}")
         return submitting.run(client, spec, as_json=options.json)
     spec, own = _checked(options.file), embedded()
     client = own.client() if own.running() else _begun(own)

@@ -151,6 +151,24 @@ def notes_on_flags(spec: Spec) -> list[str]:
     return list(told_flags.unfit(spec, read, command[word], word))
 
 
+def notes_elsewhere(path: Path, spec: Spec) -> list[str]:
+    """Say which script beside a file another machine's Airflow needs, which is not sent along."""
+    from hpo_lib.registry import BACKENDS
+    from hpo_lib.spec.own_paths import script
+
+    row, command = BACKENDS.get(spec.trial.backend), spec.trial.command or ()
+    word = script(command)
+    if row is None or not row.on_workers or word is None:
+        return []
+    placed = Path(spec.trial.dir or "", command[word]).is_absolute()
+    if placed or not (path.parent / command[word]).is_file():
+        return []
+    return [
+        f"{command[word]} is not sent along: it has to be where trials of that Airflow run "
+        "(trial.dir); see docs/spec.md#a-files-own-paths"
+    ]
+
+
 def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
     from hpo_lib.runs import admission
 

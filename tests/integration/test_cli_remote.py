@@ -306,6 +306,35 @@ def test_a_file_is_run_on_any_airflow_once_its_dag_is_not_paused(
     ) in told.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("trial", "told"),
+    [
+        ({"command": ["python", "train.py"]}, True),
+        ({"command": ["python", "train.py"], "dir": "mine"}, True),
+        ({"command": ["python", "train.py"], "dir": "/srv/mine"}, False),
+        ({"command": ["python", "other.py"]}, False),
+        ({"command": ["python", "-m", "train"]}, False),
+        ({"command": ["python", "train.py"], "backend": "docker", "image": "mine:1"}, False),
+    ],
+)
+def test_a_script_that_is_not_sent_along_is_told_before_the_run_begins(
+    api: ApiClient,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    trial: dict[str, Any],
+    told: bool,
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC | {"trial": trial}))
+    api.who = FakeCaller("vera", on=())
+    assert main(["--airflow", URL, "run", "mine.json"]) == 1, "it has no right on the DAG"
+    said = (
+        "mine.json: note: train.py is not sent along: it has to be where trials of that Airflow "
+        "run (trial.dir); see docs/spec.md#a-files-own-paths"
+    )
+    assert (said == capsys.readouterr().err.splitlines()[0]) == told
+
+
 def test_contexts_are_saved_for_their_owner_and_hold_no_secret(
     api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
