@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import contexts, remote_commands
 from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say
 from hpo_lib.cli.spec_file import notes_elsewhere, read_conf, read_elsewhere
-from hpo_lib.errors import HpoError
+from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.registry import backends
 
@@ -28,8 +29,24 @@ _KNOWN_S, _POLL_S = 10.0, 0.5
 
 def up(_: argparse.Namespace) -> int:
     """Start this folder's Airflow and say how to reach it."""
-    _say_address(_up(embedded()))
+    own = embedded()
+    _refuse_another_home(own)
+    _say_address(_up(own))
     return 0
+
+
+def _refuse_another_home(own: Embedded) -> None:
+    """Refuse an HPO_HOME that would not count: it may be that of another Airflow.
+
+    `hpo down` ends all trials in the folder of results. An Airflow that is up keeps to its own.
+    """
+    named = os.environ.get("HPO_HOME")
+    if named and Path(named).absolute() != own.results and not own.running():
+        raise SpecError(
+            "HPO_HOME: must not be set where an Airflow of this folder is to start, which has its "
+            f"attempts and reports in {own.results}, got {named}; to have them on another disk, "
+            "call this in a folder there"
+        )
 
 
 def _up(own: Embedded) -> Airflow:
@@ -59,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
         for note in notes_elsewhere(options.file, spec):
             remark(f"{options.file}: note: {note}")
         return submitting.run(client, spec, as_json=options.json)
-    spec, own = _checked(options.file), embedded()
+    own = embedded()
+    _refuse_another_home(own)
+    spec = _checked(options.file)
     client = own.client() if own.running() else _begun(own)
     key = _triggered(client, spec)
     return submitting.interruptible(client, key, lambda: 0 if follow(own, client, key) else 1)
@@ -85,7 +104,9 @@ def _begun(own: Embedded) -> Airflow:
 
 def demo(options: argparse.Namespace) -> int:
     """Start Airflow, run a spec, and stop Airflow again if it was started here."""
-    spec, own = _checked(options.file), embedded()
+    own = embedded()
+    _refuse_another_home(own)
+    spec = _checked(options.file)
     with started(own, keep=options.keep or own.running()) as client:
         return 0 if follow(own, client, _triggered(client, spec)) else 1
 

@@ -320,6 +320,31 @@ def test_the_dag_of_the_files_backend_is_triggered(
     )
 
 
+@pytest.mark.parametrize("command", ["up", "run", "demo"])
+def test_a_home_that_would_not_count_is_refused(
+    good: Path,
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    up = SimpleNamespace(running=lambda: True, client=lambda: fake, results=Path("/y"))
+    up.up = lambda say: fake
+    down = SimpleNamespace(running=lambda: False, results=Path("/y"))  # it cannot be started
+    words = [command] if command == "up" else [command, str(good)]
+    monkeypatch.setenv("HPO_HOME", "/x")
+    monkeypatch.setattr(airflow, "embedded", lambda: down)
+    assert main.main(words) == 2
+    assert capsys.readouterr().err == (
+        "HPO_HOME: must not be set where an Airflow of this folder is to start, which has its "
+        "attempts and reports in /y, got /x; to have them on another disk, call this in a folder "
+        "there\n"
+    )
+    monkeypatch.setattr(airflow, "embedded", lambda: up)
+    monkeypatch.setenv("HPO_TRIAL_ROOTS", "/")
+    assert main.main(words) == 0, "one that is up keeps to its own"
+
+
 def test_a_run_starts_an_airflow_where_none_is_up_and_leaves_it_up(
     good: Path,
     fake: FakeAirflow,
