@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli import contexts, remote_commands
-from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say
-from hpo_lib.cli.spec_file import notes_elsewhere, read_conf, read_elsewhere
+from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say, site
+from hpo_lib.cli.spec_file import notes_elsewhere, read_conf, read_elsewhere, team_of
+from hpo_lib.core.teams import no_team
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.registry import backends
@@ -69,24 +70,30 @@ def run(options: argparse.Namespace) -> int:
     """
     from hpo_lib.cli import submitting
 
+    team = options.team
+    if not team and (owner := team_of(options.file)):
+        name = options.file.name
+        remark(f"note: {name} is of team {owner}; --team {owner} runs it as theirs")
     if contexts.chosen(options) is not None:
         client = contexts.client(options)
         with moving(f"{options.file} is checked", remark):
             spec = read_elsewhere(options.file)
         for note in notes_elsewhere(options.file, spec):
             remark(f"{options.file}: note: {note}")
-        return submitting.run(client, spec, as_json=options.json)
+        return submitting.run(client, spec, team, as_json=options.json)
     own = embedded()
     _refuse_another_home(own)
-    spec = _checked(options.file)
+    if team and team not in (known := site().teams):
+        raise no_team(team, known)
+    spec = _checked(options.file, team)
     client = own.client() if own.running() else _begun(own)
-    key = _triggered(client, spec)
+    key = _triggered(client, spec, team)
     return submitting.interruptible(client, key, lambda: 0 if follow(own, client, key) else 1)
 
 
-def _checked(file: Path) -> Spec:
+def _checked(file: Path, team: str = "") -> Spec:
     with moving(f"{file} is checked", remark):
-        return read_conf(file)
+        return read_conf(file, team)
 
 
 def _begun(own: Embedded) -> Airflow:
@@ -128,18 +135,18 @@ def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
                 own.down()
 
 
-def _triggered(client: Airflow, spec: Spec) -> RunKey:
+def _triggered(client: Airflow, spec: Spec, team: str = "") -> RunKey:
     with moving("Airflow is told"):
-        dag_id = _dag_of(client, spec)
+        dag_id = _dag_of(client, spec, team)
         return RunKey(dag_id, client.trigger(dag_id, spec.unscheduled().dump()))
 
 
-def _dag_of(client: Airflow, spec: Spec) -> str:
-    """Name the DAG that runs a spec; HpoError if this Airflow does not have it."""
+def _dag_of(client: Airflow, spec: Spec, team: str) -> str:
+    """Name the DAG that runs a spec for a team; HpoError if this Airflow does not have it."""
     from hpo_lib.runs.shape import dag_id_of
 
     backend, end = spec.trial.backend, time.monotonic() + _KNOWN_S
-    dag_id = dag_id_of(backend)
+    dag_id = dag_id_of(backend, team)
     while not client.has(dag_id):
         if time.monotonic() > end:
             raise HpoError(
@@ -203,6 +210,7 @@ def _add_run(commands: Any) -> None:
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
     remote_commands.add_where(parser)
+    parser.add_argument("--team", default="", metavar="NAME", help="run it as this team's")
     parser.add_argument("--json", action="store_true", help="write JSON, when the run has ended")
     parser.set_defaults(run=run)
 

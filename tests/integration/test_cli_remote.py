@@ -335,6 +335,14 @@ def test_a_script_that_is_not_sent_along_is_told_before_the_run_begins(
     assert (said == capsys.readouterr().err.splitlines()[0]) == told
 
 
+def test_a_file_is_run_elsewhere_as_the_team_that_is_named(
+    api: ApiClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC))
+    assert main(["--airflow", URL, "run", "mine.json", "--team", "nope"]) == 1
+    assert capsys.readouterr().err == "there is no team nope; known: none\n"
+
+
 def test_contexts_are_saved_for_their_owner_and_hold_no_secret(
     api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -320,6 +320,45 @@ def test_the_dag_of_the_files_backend_is_triggered(
     )
 
 
+def test_a_file_is_run_as_the_team_that_is_named(
+    good: Path,
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    fake.dags = ("hpo_local", "hpo_vision.local")
+    (tmp_path / "deployment.yaml").write_text("teams: {vision: {backends: [local]}, nlp: {}}")
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    monkeypatch.setenv("HPO_EXPERIMENTS", str(tmp_path / "experiments"))
+    monkeypatch.setenv("HPO_TRIAL_DIR", str(tmp_path))
+    theirs = tmp_path / "experiments" / "vision" / "churn.yaml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(GOOD)
+    assert main.main(["run", str(good)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main.main(["run", str(theirs)]) == 0
+    note = "note: churn.yaml is of team vision; --team vision runs it as theirs\n"
+    assert capsys.readouterr().err == note
+    assert main.main(["run", str(theirs), "--team", "vision"]) == 0
+    assert capsys.readouterr().err == ""
+    assert [dag for dag, _ in fake.triggered] == ["hpo_local", "hpo_local", "hpo_vision.local"]
+    assert main.main(["run", str(theirs), "--team", "nope"]) == 1
+    assert capsys.readouterr().err == "there is no team nope; known: nlp, vision\n"
+
+
+def test_what_a_team_may_not_have_is_refused_before_its_run(
+    write: Any, fake: FakeAirflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "deployment.yaml").write_text(
+        "docker: {images: ['*']}\nteams: {vision: {docker: {images: [own/*]}}}"
+    )
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    path = str(write("command: [python, my train.py], timeout: 30m", DOCKER))
+    assert main.main(["run", path]) == 0
+    assert main.main(["run", path, "--team", "vision"]) == 2
+
+
 @pytest.mark.parametrize("command", ["up", "run", "demo"])
 def test_a_home_that_would_not_count_is_refused(
     good: Path,
