@@ -97,6 +97,24 @@ def test_people_read_tables_and_programs_json(
     assert json.loads(said(capsys, "status", "1", "--json"))["max_trials"] == 4
 
 
+def test_without_a_number_it_is_the_newest_run_which_is_said(
+    api: ApiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--airflow", URL, "best"]) == 1
+    assert capsys.readouterr().err == "there is no run yet\n"
+    run = begun(api.store)
+    wave(api.store, run, 1)
+    done(api.store, run, 1, 0.5)
+    api.store.stop_trial(run.id, 2, "no more")
+    api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
+    for words in (["best"], ["trials"], ["export"], ["report"], ["watch"]):
+        assert main(["--airflow", URL, *words]) == 0
+        out, told = capsys.readouterr()
+        assert told.splitlines()[0] == "run 1 of iris, the newest:"
+        assert main(["--airflow", URL, *words, "1"]) == 0
+        assert capsys.readouterr().out == out
+
+
 def test_a_list_longer_than_a_page_is_whole(
     api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
