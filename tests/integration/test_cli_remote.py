@@ -86,8 +86,9 @@ def test_people_read_tables_and_programs_json(
     assert json.loads(said(capsys, "runs", "--status", "failed", "--json")) == []
     assert said(capsys, "experiments").splitlines()[1].split() == ["iris", "1", "1"]
     head, first, second = said(capsys, "trials", "1").splitlines()
-    assert head.split() == ["TRIAL", "STATE", "VALUE", "X", "REASON"]
+    assert head.split() == ["TRIAL", "STATE", "VALUE", "X", "ATTEMPTS", "REASON"]
     assert (first.split()[:2], second.split()[:2]) == (["1", "complete"], ["2", "running"])
+    assert (first.split()[4], second.split()[4]) == ("1", "0")
     assert json.loads(said(capsys, "trials", "1", "--json"))[0]["value"] == 0.5
     assert said(capsys, "best", "1").splitlines()[0] == "trial 1: loss = 0.5"
     assert json.loads(said(capsys, "best", "1", "--json"))["metrics"] == ["loss"]
