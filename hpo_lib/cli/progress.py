@@ -81,10 +81,12 @@ def so_far(store: Store, run: Run) -> str:
     if run.status is not RunStatus.RUNNING:
         return progress(run.spec, history)
     stop, shown = store.stop_of(run.id), showing(run.spec, store.live.newest(run.id))
+    waits = store.slots.waiting(run.id)
     if stop is not None:
-        return " · ".join([progress(run.spec, history), f"stopping: {stop.reason}", *shown])
+        far = progress(run.spec, history, waits=waits)
+        return " · ".join([far, f"stopping: {stop.reason}", *shown])
     ahead = eta(run.spec, history, _since_an_end_s(store, run, history))
-    return " · ".join([progress(run.spec, history, ahead), *shown])
+    return " · ".join([progress(run.spec, history, ahead, waits=waits), *shown])
 
 
 def _since_an_end_s(store: Store, run: Run, history: History) -> float:
@@ -115,10 +117,11 @@ def final(spec: Spec, view: RunView) -> str:
     return " · ".join(parts)
 
 
-def progress(spec: Spec, history: History, ahead: Sequence[str] = ()) -> str:
+def progress(spec: Spec, history: History, ahead: Sequence[str] = (), *, waits: int = 0) -> str:
     """Say trials done of total, what is `ahead`, running, failed if any, and the best so far.
 
-    What people wait for comes first: a terminal cuts what is too long for its line.
+    Of the running ones so many as `waits` says wait for a place, and do not run yet. What people
+    wait for comes first: a terminal cuts what is too long for its line.
     """
     failed = len(history.of(TrialState.FAILED))
     running = len(history.of(TrialState.RUNNING))
@@ -126,7 +129,12 @@ def progress(spec: Spec, history: History, ahead: Sequence[str] = ()) -> str:
         len(history.of(state)) for state in (TrialState.WAITING, TrialState.STOPPED)
     )
     done = len(history.trials) - running - waiting
-    parts = [f"{done}/{spec.limits.max_trials} trials done", *ahead, f"{running} running"]
+    parts = [
+        f"{done}/{spec.limits.max_trials} trials done",
+        *ahead,
+        f"{max(0, running - waits)} running",
+    ]
+    parts += [f"{waits} {'waits' if waits == 1 else 'wait'} for a place"] if waits else []
     parts += [f"{waiting} waiting"] if waiting else []
     parts += [f"{stopped} stopped"] if stopped else []
     parts += [f"{failed} failed{_newest_failure(history)}"] if failed else []

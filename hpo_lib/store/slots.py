@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Reused, TrialState
 from hpo_lib.records import Run, RunStatus
-from hpo_lib.store import batches
+from hpo_lib.store import batches, places
 from hpo_lib.store.batches import Answer, Question
 from hpo_lib.store.database import Database
 from hpo_lib.store.decisions import keep_stops
@@ -104,6 +104,11 @@ class Slots:
             numbers = connection.execute(select(trials.c.number).where(*this)).scalars().all()
             found = {n: batches.newest_assignment(connection, run_id, n) for n in numbers}
         return {number: one[0] for number, one in found.items() if one is not None}
+
+    def waiting(self, run_id: int) -> int:
+        """Count the running trials of a run that wait for a place."""
+        with self.database.read() as connection:
+            return places.count_waiting(connection, run_id, self.now())
 
     def pulse(self, run_id: int) -> tuple[object, ...]:
         """Give something that differs when there may be another answer: cheap enough to poll."""

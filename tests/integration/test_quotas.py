@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.cli.progress import so_far
 from hpo_lib.core.shares import Shares
 from hpo_lib.core.teams import Quotas, Team
 from hpo_lib.core.trial import Trial, TrialState
@@ -195,6 +196,19 @@ class QuotasContract:
         closed(store, running)
         clock.advance(-300)
         assert opened(store, other, 0, Shares(1)), "the other asked five minutes from now"
+
+    def test_what_waits_for_a_place_is_not_said_to_run(self, store: Store, clock: Clock) -> None:
+        run = started(store)
+        running = opened(store, run, 0, Shares(1))
+        assert opened(store, run, 1, Shares(1)) is None
+        assert " · 2 running · 1 waits for a place" in so_far(store, run)
+        assert opened(store, run, 2, Shares(1)) is None
+        assert " · 1 running · 2 wait for a place" in so_far(store, run)
+        closed(store, running)
+        assert opened(store, run, 1, Shares(1)) is not None
+        assert " · 1 running · 1 waits for a place" in so_far(store, run)
+        clock.advance(60)
+        assert " · 2 running" in so_far(store, run), "who asks no more does not wait"
 
     def test_a_run_that_ends_lets_its_waiters_go(self, store: Store) -> None:
         run, other = started(store), started(store, name="2")
