@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, func, literal_column, or_, select, update
 
 from hpo_lib.core.shares import Shares, Waiting, may_begin
+from hpo_lib.core.shares import why_not as shares_why_not
 from hpo_lib.core.trial import TrialState
 from hpo_lib.records import Provenance, Run, RunStatus
 from hpo_lib.store.queries import seconds
@@ -51,6 +52,11 @@ def count_waiting(connection: Connection, run_id: int, now: datetime) -> int:
         .where(waiting.c.seen_at >= now - timedelta(seconds=_GONE_S))
     )
     return int(connection.execute(query).scalar_one())
+
+
+def why_not(connection: Connection, team: str, shares: Shares) -> str:
+    """Say why a trial of a team may not begin now."""
+    return shares_why_not(shares, _running(connection), team)
 
 
 def _forget_gone(connection: Connection, now: datetime) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Reused, TrialState
 from hpo_lib.records import Run, RunStatus
 from hpo_lib.store import batches, places
@@ -109,6 +110,11 @@ class Slots:
         """Count the running trials of a run that wait for a place."""
         with self.database.read() as connection:
             return places.count_waiting(connection, run_id, self.now())
+
+    def why_waits(self, team: str, shares: Shares) -> str:
+        """Say why a trial of a team has to wait for a place now."""
+        with self.database.read() as connection:
+            return places.why_not(connection, team, shares)
 
     def pulse(self, run_id: int) -> tuple[object, ...]:
         """Give something that differs when there may be another answer: cheap enough to poll."""

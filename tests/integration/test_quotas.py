@@ -237,7 +237,19 @@ class QuotasContract:
         attempt = runner._opened(store, run, trial, backend, said.append, Shares(1))
         assert isinstance(attempt, Attempt)
         assert (attempt.trial, len(slept), len(said)) == (1, 2, 1)
-        assert "trial 1 waits for a place" in said[0]
+        why = "the capacity of the installation is used up (1)"
+        assert said == [f"trial 1 waits for a place: {why}"]
+
+    def test_what_is_used_up_is_named(self, store: Store) -> None:
+        shares = Shares(2, {"vision": Team(quotas=Quotas(parallel_trials=1))})
+        assert store.slots.why_waits("vision", shares) == "others go first"
+        assert opened(store, started(store), 0, shares)
+        told = "the quota of team vision is used up (parallel_trials: 1)"
+        assert store.slots.why_waits("vision", shares) == told
+        assert store.slots.why_waits("nlp", shares) == "others go first"
+        assert opened(store, started(store, "nlp"), 0, shares)
+        full = "the capacity of the installation is used up (2)"
+        assert store.slots.why_waits("nlp", shares) == full
 
 
 class TestSqlite(QuotasContract, OnSqlite):
