@@ -106,6 +106,7 @@ lock:  ## renew the pins, with the hashes of their files (needs uv)
 
 wheel:  ## pack everything into a wheel, in dist/: docs/install.md
 	@"$(PYTHON)" -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls -t dist/hpo_lib-*.whl | sed -n 1p
 
 sbom:  ## write a software bill of materials for each file of pins, into build/sbom
 	@"$(PYTHON)" requirements/sbom.py build/sbom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli import contexts, remote_commands
-from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say
-from hpo_lib.cli.spec_file import read_conf, read_elsewhere
-from hpo_lib.errors import HpoError
+from hpo_lib.cli.console import NIGHTS, embedded, leave, moving, remark, say, site
+from hpo_lib.cli.spec_file import notes_elsewhere, read_conf, read_elsewhere, team_of
+from hpo_lib.core.teams import no_team
+from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.registry import backends
 
@@ -28,8 +30,24 @@ _KNOWN_S, _POLL_S = 10.0, 0.5
 
 def up(_: argparse.Namespace) -> int:
     """Start this folder's Airflow and say how to reach it."""
-    _say_address(_up(embedded()))
+    own = embedded()
+    _refuse_another_home(own)
+    _say_address(_up(own))
     return 0
+
+
+def _refuse_another_home(own: Embedded) -> None:
+    """Refuse an HPO_HOME that would not count: it may be that of another Airflow.
+
+    `hpo down` ends all trials in the folder of results. An Airflow that is up keeps to its own.
+    """
+    named = os.environ.get("HPO_HOME")
+    if named and Path(named).absolute() != own.results and not own.running():
+        raise SpecError(
+            "HPO_HOME: must not be set where an Airflow of this folder is to start, which has its "
+            f"attempts and reports in {own.results}, got {named}; to have them on another disk, "
+            "call this in a folder there"
+        )
 
 
 def _up(own: Embedded) -> Airflow:
@@ -52,20 +70,30 @@ def run(options: argparse.Namespace) -> int:
     """
     from hpo_lib.cli import submitting
 
+    team = options.team
+    if not team and (owner := team_of(options.file)):
+        name = options.file.name
+        remark(f"note: {name} is of team {owner}; --team {owner} runs it as theirs")
     if contexts.chosen(options) is not None:
         client = contexts.client(options)
         with moving(f"{options.file} is checked", remark):
             spec = read_elsewhere(options.file)
-        return submitting.run(client, spec, as_json=options.json)
-    spec, own = _checked(options.file), embedded()
+        for note in notes_elsewhere(options.file, spec):
+            remark(f"{options.file}: note: {note}")
+        return submitting.run(client, spec, team, as_json=options.json)
+    own = embedded()
+    _refuse_another_home(own)
+    if team and team not in (known := site().teams):
+        raise no_team(team, known)
+    spec = _checked(options.file, team)
     client = own.client() if own.running() else _begun(own)
-    key = _triggered(client, spec)
+    key = _triggered(client, spec, team)
     return submitting.interruptible(client, key, lambda: 0 if follow(own, client, key) else 1)
 
 
-def _checked(file: Path) -> Spec:
+def _checked(file: Path, team: str = "") -> Spec:
     with moving(f"{file} is checked", remark):
-        return read_conf(file)
+        return read_conf(file, team)
 
 
 def _begun(own: Embedded) -> Airflow:
@@ -83,7 +111,9 @@ def _begun(own: Embedded) -> Airflow:
 
 def demo(options: argparse.Namespace) -> int:
     """Start Airflow, run a spec, and stop Airflow again if it was started here."""
-    spec, own = _checked(options.file), embedded()
+    own = embedded()
+    _refuse_another_home(own)
+    spec = _checked(options.file)
     with started(own, keep=options.keep or own.running()) as client:
         return 0 if follow(own, client, _triggered(client, spec)) else 1
 
@@ -105,18 +135,18 @@ def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
                 own.down()
 
 
-def _triggered(client: Airflow, spec: Spec) -> RunKey:
+def _triggered(client: Airflow, spec: Spec, team: str = "") -> RunKey:
     with moving("Airflow is told"):
-        dag_id = _dag_of(client, spec)
+        dag_id = _dag_of(client, spec, team)
         return RunKey(dag_id, client.trigger(dag_id, spec.unscheduled().dump()))
 
 
-def _dag_of(client: Airflow, spec: Spec) -> str:
-    """Name the DAG that runs a spec; HpoError if this Airflow does not have it."""
+def _dag_of(client: Airflow, spec: Spec, team: str) -> str:
+    """Name the DAG that runs a spec for a team; HpoError if this Airflow does not have it."""
     from hpo_lib.runs.shape import dag_id_of
 
     backend, end = spec.trial.backend, time.monotonic() + _KNOWN_S
-    dag_id = dag_id_of(backend)
+    dag_id = dag_id_of(backend, team)
     while not client.has(dag_id):
         if time.monotonic() > end:
             raise HpoError(
@@ -132,10 +162,12 @@ def _dag_of(client: Airflow, spec: Spec) -> str:
 def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
     """Show a DAG run's progress and its end, and say whether all of it went well."""
     from hpo_lib.cli.progress import ending, watch
+    from hpo_lib.cli.submitting import wait_while_paused
     from hpo_lib.store import Store
 
     url = client.run_url(key.dag_id, key.dag_run_id)
     say(f"triggered {key.dag_id}: {url}")
+    wait_while_paused(client, key)
     with Store.open(own.store_url) as opened:
         ended = watch(client, opened, key, say, own.running)
         if ended is None:
@@ -178,6 +210,7 @@ def _add_run(commands: Any) -> None:
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a spec in YAML or JSON")
     remote_commands.add_where(parser)
+    parser.add_argument("--team", default="", metavar="NAME", help="run it as this team's")
     parser.add_argument("--json", action="store_true", help="write JSON, when the run has ended")
     parser.set_defaults(run=run)
 

@@ -65,6 +65,14 @@ class Airflow:
             return False
         return True
 
+    def is_paused(self, dag_id: str) -> bool:
+        """Say whether a DAG starts nothing until it is unpaused; not if that cannot be told."""
+        try:
+            found = self.call("GET", f"/dags/{dag_id}")
+        except HpoError:
+            return False
+        return bool(found.get("is_paused"))
+
     def import_errors(self) -> str:
         """Give the errors of DAG files; empty if there are none, or while Airflow is not up."""
         try:
@@ -194,6 +202,14 @@ class Airflow:
             )
         except httpx.HTTPError as error:
             raise TransientError(f"Airflow at {self.url} does not answer: {error}") from None
+
+
+def paused(dag_id: str) -> str:
+    """Say what it means that a DAG is paused, and how that ends."""
+    return (
+        f"{dag_id} is paused in Airflow: nothing starts until it is unpaused "
+        f"(airflow dags unpause {dag_id}, or the switch in the UI)"
+    )
 
 
 def _refusal(url: str, answer: httpx.Response) -> HpoError:

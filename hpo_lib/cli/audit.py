@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import opened_store
+from hpo_lib.cli.tables import table
 from hpo_lib.words import line, moment, utc
 
 if TYPE_CHECKING:
@@ -28,15 +29,20 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def _text(entries: Iterable[AuditEntry]) -> int:
-    found = 0
-    for one in entries:
-        found += 1
-        about = " ".join([one.experiment, f"run {one.run}" if one.run else ""]).strip()
-        words = [moment(one.time), str(one.deed), about, one.by, one.told]
-        print("  ".join(line(word, _WIDTH) for word in words if word))
-    if not found:
+    rows = [
+        [line(word, _WIDTH) for word in (moment(one.time), one.deed, _about(one), one.by, one.told)]
+        for one in entries
+    ]
+    if not rows:
         print("nothing in the audit trail")
-    return found
+        return 0
+    for text in table(("time", "deed", "about", "by", "details"), rows):
+        print(text)
+    return len(rows)
+
+
+def _about(one: AuditEntry) -> str:
+    return f"{one.experiment} run {one.run}".strip() if one.run else one.experiment
 
 
 def _json(entries: Iterable[AuditEntry]) -> int:

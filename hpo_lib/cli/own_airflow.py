@@ -107,7 +107,9 @@ def _add_airflow(commands: Any) -> None:
     )
     parser.add_argument("action", choices=["check"])
     parser.add_argument(
-        "--fix", action="store_true", help="write DAG files, make the pool, prepare the store"
+        "--fix",
+        action="store_true",
+        help="write DAG files, make the pool, prepare the store, unpause hpo_local",
     )
     parser.set_defaults(run=check)
 

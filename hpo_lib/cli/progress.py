@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -26,6 +27,7 @@ _POLL_S = 1.0
 _LINE_S = 9.0
 _SHOWN = 10
 _WHY, _KINDS, _RUNNING = 80, 3, 3
+_ETA = re.compile(r" · ETA [^·]*(?= ·)")
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -76,12 +78,21 @@ def line_of(store: Store, key: RunKey, state: str) -> str:
 def so_far(store: Store, run: Run) -> str:
     """Say how far a run's search is, and when it will end unless it has, or is being stopped."""
     history = store.slots.history(run)
-    parts = [progress(run.spec, history)]
-    if run.status is RunStatus.RUNNING:
-        stop = store.stop_of(run.id)
-        parts += eta(run.spec, history) if stop is None else [f"stopping: {stop.reason}"]
-        parts += showing(run.spec, store.live.newest(run.id))
-    return " · ".join(parts)
+    if run.status is not RunStatus.RUNNING:
+        return progress(run.spec, history)
+    stop, shown = store.stop_of(run.id), showing(run.spec, store.live.newest(run.id))
+    waits = store.slots.waiting(run.id)
+    if stop is not None:
+        far = progress(run.spec, history, waits=waits)
+        return " · ".join([far, f"stopping: {stop.reason}", *shown])
+    ahead = eta(run.spec, history, _since_an_end_s(store, run, history))
+    return " · ".join([progress(run.spec, history, ahead, waits=waits), *shown])
+
+
+def _since_an_end_s(store: Store, run: Run, history: History) -> float:
+    """Give how long ago an attempt has ended last; 0 before the first."""
+    last = store.listing.last_end(run.id)
+    return 0.0 if last is None else history.elapsed_s - (last - run.started_at).total_seconds()
 
 
 def showing(spec: Spec, shown: Mapping[int, Shown]) -> Iterator[str]:
@@ -106,28 +117,37 @@ def final(spec: Spec, view: RunView) -> str:
     return " · ".join(parts)
 
 
-def progress(spec: Spec, history: History) -> str:
-    """Say trials done of total, running, failed and the best so far."""
+def progress(spec: Spec, history: History, ahead: Sequence[str] = (), *, waits: int = 0) -> str:
+    """Say trials done of total, what is `ahead`, running, failed if any, and the best so far.
+
+    Of the running ones so many as `waits` says wait for a place, and do not run yet. What people
+    wait for comes first: a terminal cuts what is too long for its line.
+    """
     failed = len(history.of(TrialState.FAILED))
     running = len(history.of(TrialState.RUNNING))
     waiting, stopped = (
         len(history.of(state)) for state in (TrialState.WAITING, TrialState.STOPPED)
     )
     done = len(history.trials) - running - waiting
-    parts = [f"{done}/{spec.limits.max_trials} trials done", f"{running} running"]
+    parts = [
+        f"{done}/{spec.limits.max_trials} trials done",
+        *ahead,
+        f"{max(0, running - waits)} running",
+    ]
+    parts += [f"{waits} {'waits' if waits == 1 else 'wait'} for a place"] if waits else []
     parts += [f"{waiting} waiting"] if waiting else []
     parts += [f"{stopped} stopped"] if stopped else []
-    parts.append(f"{failed} failed{_newest_failure(history)}")
+    parts += [f"{failed} failed{_newest_failure(history)}"] if failed else []
     reused = sum(trial.reused is not None for trial in history.trials)
     parts += [f"{reused} reused"] if reused else []
     return " · ".join([*parts, *_standing(spec, history)])
 
 
-def eta(spec: Spec, history: History) -> list[str]:
+def eta(spec: Spec, history: History, passed_s: float = 0.0) -> list[str]:
     """Say how long all trials that have not ended take, if these take as long as those before.
 
-    Nothing before the first has ended, or once all have. It depends on no clock: while trials run
-    it stays as it is.
+    Nothing before the first has ended, or once all have. It is reckoned as one ends, and so much
+    less when `passed_s` have passed since then.
     """
     ended = [one for one in history.trials if one.state not in _OPEN]
     took_s = [one.duration_s for one in ended if one.duration_s is not None and not one.reused]
@@ -135,14 +155,13 @@ def eta(spec: Spec, history: History) -> list[str]:
     if not took_s or left <= 0:
         return []
     rounds = math.ceil(left / spec.limits.parallel_trials)
-    return [f"ETA {duration(rounds * math.fsum(took_s) / len(took_s))}"]
+    left_s = rounds * math.fsum(took_s) / len(took_s) - max(0.0, passed_s)
+    return [f"ETA {duration(max(0.0, left_s))}"]
 
 
 def _newest_failure(history: History) -> str:
     """Say why the newest failed trial has failed, short."""
     failed = history.of(TrialState.FAILED)
-    if not failed:
-        return ""
     said = textwrap.shorten(why(failed[-1]), _WHY, placeholder="…")
     return f" (trial {failed[-1].number}: {said})"
 
@@ -224,14 +243,18 @@ def _on_terminal(began: float) -> Callable[[str], None]:
     return show
 
 
+def _counts(line: str) -> str:
+    """Leave out of a line what changes while trials run: the ETA, and what these have shown."""
+    return _ETA.sub("", line).partition(" · trial ")[0]
+
+
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
     """Say a line when its counts have changed, else every 9 seconds."""
     last, when = "", 0.0
 
     def show(line: str) -> None:
         nonlocal last, when
-        changed = line.split(" · ETA")[0] != last.split(" · ETA")[0]
-        if changed or time.monotonic() - when > _LINE_S:
+        if _counts(line) != _counts(last) or time.monotonic() - when > _LINE_S:
             say(f"[{datetime.now().astimezone():%H:%M:%S}] {line}")
             last, when = line, time.monotonic()
 

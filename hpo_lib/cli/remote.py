@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import contexts, tables
 from hpo_lib.cli.console import put, remark, say
 from hpo_lib.cli.spec_file import read_conf, read_elsewhere
-from hpo_lib.errors import HpoError, SpecError, TransientError
+from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.cli.airflow_api import Airflow
@@ -50,9 +50,21 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _client_of_a_run(options: argparse.Namespace) -> Airflow:
+    """Give a client; where no run is named, name the newest one, and say which that is."""
+    client = contexts.client(options)
+    if options.number is None:
+        found = client.hpo("GET", "/runs", limit=1)["runs"]
+        if not found:
+            raise NotFound("there is no run yet")
+        options.number = found[0]["id"]
+        remark(f"run {options.number} of {found[0]['experiment']}, the newest:")
+    return client
+
+
 def watch(options: argparse.Namespace) -> int:
     """Follow a run to its end; 0 if it is complete."""
-    client = contexts.client(options)
+    client = _client_of_a_run(options)
     try:
         return follow(client, options.number, as_json=options.json)
     except KeyboardInterrupt:
@@ -96,7 +108,7 @@ def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
 
 def trials(options: argparse.Namespace) -> int:
     """List the trials of a run."""
-    client, final = contexts.client(options), "true" if options.final else None
+    client, final = _client_of_a_run(options), "true" if options.final else None
     found = list(pages(client, f"/runs/{options.number}/trials", "trials", final=final))
     lines = tables.trials(found, tables.width_of(wide=options.wide))
     tables.show(found, lines, as_json=options.json)
@@ -105,7 +117,7 @@ def trials(options: argparse.Namespace) -> int:
 
 def best(options: argparse.Namespace) -> int:
     """Show the best trial of a run; 1 if there is none."""
-    found = contexts.client(options).hpo("GET", f"/runs/{options.number}/best")
+    found = _client_of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
     tables.show(found, tables.best(found), as_json=options.json)
     return 0 if found["trials"] else 1
 
@@ -147,7 +159,7 @@ def conf(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Save the report of a run, and open it in a browser if that is wanted."""
-    answer = contexts.client(options).hpo_raw("GET", f"/runs/{options.number}/report")
+    answer = _client_of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
     place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
     place.write_bytes(answer.content)
     tables.show({"report": str(place)}, [str(place)], as_json=options.json)
@@ -158,7 +170,7 @@ def report(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the trials of a run as a table: CSV, JSON or Parquet."""
-    client = contexts.client(options)
+    client = _client_of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
     else:

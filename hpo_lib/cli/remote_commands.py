@@ -64,11 +64,19 @@ _OF_A_RUN: Sequence[tuple[str, Callable[..., int], str, bool]] = (
 )
 
 
+#: Those that change nothing, and may go without a number.
+_OF_THE_NEWEST = {"watch", "trials", "best", "report", "export"}
+
+
 def _add_of_a_run(commands: Any) -> None:
     made = {}
     for name, run, text, of_trial in _OF_A_RUN:
         parser = made[name] = _added(commands, name, run, text)
-        parser.add_argument("number", metavar="RUN", type=int, help="the number of a run")
+        if name in _OF_THE_NEWEST:
+            text = "the number of a run; without it, the newest one"
+            parser.add_argument("number", metavar="RUN", nargs="?", type=int, help=text)
+        else:
+            parser.add_argument("number", metavar="RUN", type=int, help="the number of a run")
         if of_trial:
             parser.add_argument("trial", metavar="TRIAL", type=int, help="the number of a trial")
     made["trials"].add_argument("--final", action="store_true", help="those of final training")

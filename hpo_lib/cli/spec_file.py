@@ -54,12 +54,15 @@ def read_file(path: Path) -> Spec:
         return made.found([*found, *for_dag]).checked()
 
 
-def read_conf(path: Path) -> Spec:
-    """Check a file for the DAG that is triggered with it as its conf; its schedule is left out."""
+def read_conf(path: Path, team: str = "") -> Spec:
+    """Check a file for the DAG that is triggered with it as its conf; its schedule is left out.
+
+    The DAG is that of a `team`, if one is named.
+    """
     with _naming(path):
         made = _draft(path)
         made = replace(made, spec=made.spec.unscheduled())
-        return made.found(_for_dag(made, by_file=False)).checked()
+        return made.found(_for_dag(made, team, by_file=False)).checked()
 
 
 def read_night(path: Path) -> Spec:
@@ -102,6 +105,13 @@ def is_operators(path: Path) -> bool:
     """Say whether a file is one of the installation's own: its paths are those of a conf."""
     own = [shipped.folder() / "config", site().experiments]
     return any(path.resolve().is_relative_to(one.resolve()) for one in own)
+
+
+def team_of(path: Path) -> str:
+    """Name the team in whose folder of the installation a file is; empty if it is in none."""
+    folder = path.resolve().parent
+    is_below = folder.parent == site().experiments.resolve()
+    return folder.name if is_below and folder.name in site().teams else ""
 
 
 def _lost_scripts(made: Draft) -> Iterator[str]:
@@ -151,11 +161,29 @@ def notes_on_flags(spec: Spec) -> list[str]:
     return list(told_flags.unfit(spec, read, command[word], word))
 
 
-def _for_dag(made: Draft, *, by_file: bool) -> Iterable[str]:
+def notes_elsewhere(path: Path, spec: Spec) -> list[str]:
+    """Say which script beside a file another machine's Airflow needs, which is not sent along."""
+    from hpo_lib.registry import BACKENDS
+    from hpo_lib.spec.own_paths import script
+
+    row, command = BACKENDS.get(spec.trial.backend), spec.trial.command or ()
+    word = script(command)
+    if row is None or not row.on_workers or word is None:
+        return []
+    placed = Path(spec.trial.dir or "", command[word]).is_absolute()
+    if placed or not (path.parent / command[word]).is_file():
+        return []
+    return [
+        f"{command[word]} is not sent along: it has to be where trials of that Airflow run "
+        "(trial.dir); see docs/spec.md#a-files-own-paths"
+    ]
+
+
+def _for_dag(made: Draft, team: str = "", *, by_file: bool) -> Iterable[str]:
     from hpo_lib.runs import admission
 
-    backend = made.spec.trial.backend
-    yield from admission.problems(made, installation(), backend=backend, by_file=by_file)
+    backend, here = made.spec.trial.backend, installation().of(team)
+    yield from admission.problems(made, here, backend=backend, by_file=by_file)
     yield from _lost_scripts(made)
 
 

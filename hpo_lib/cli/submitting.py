@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli.airflow_api import DONE
+from hpo_lib.cli.airflow_api import DONE, paused
 from hpo_lib.cli.console import moving, remark, say
 from hpo_lib.cli.remote import again, follow
 from hpo_lib.errors import HpoError
@@ -21,19 +21,32 @@ _POLL_S, _SECOND_S = 1.0, 3.0
 _INTERRUPTED = 130
 
 
-def run(client: Airflow, spec: Spec, *, as_json: bool = False) -> int:
-    """Submit a spec and follow its run; 0 if it is complete."""
+def run(client: Airflow, spec: Spec, team: str = "", *, as_json: bool = False) -> int:
+    """Submit a spec, as a team's if one is named, and follow its run; 0 if it is complete."""
     name = f"manual__{datetime.now(UTC).isoformat()}"
-    conf = spec.unscheduled().dump()
+    conf, query = spec.unscheduled().dump(), {"dag_run_id": name, "team": team or None}
     with moving("Airflow is told", remark):
-        told = again(lambda: client.hpo("POST", "/runs", conf, dag_run_id=name))
+        told = again(lambda: client.hpo("POST", "/runs", conf, **query))
     key = RunKey(told["dag_id"], told["dag_run_id"])
     if not as_json:
         say(f"triggered {key.dag_id}: {client.run_url(key.dag_id, key.dag_run_id)}")
     return interruptible(client, key, lambda: _followed(client, key, as_json=as_json))
 
 
+def wait_while_paused(client: Airflow, key: RunKey) -> None:
+    """Say that the DAG of a DAG run is paused, and wait as long as it is; else do nothing."""
+    if not client.is_paused(key.dag_id):
+        return
+    remark(paused(key.dag_id))
+    with moving(f"{key.dag_id} is paused", remark):
+        while client.is_paused(key.dag_id):
+            if client.state(key.dag_id, key.dag_run_id) in DONE:
+                return
+            time.sleep(_POLL_S)
+
+
 def _followed(client: Airflow, key: RunKey, *, as_json: bool) -> int:
+    wait_while_paused(client, key)
     with moving("the conf is being checked", remark):
         number = begun(client, key)
     return follow(client, number, as_json=as_json)
@@ -66,7 +79,7 @@ def interruptible(client: Airflow, key: RunKey, follows: Callable[[], int]) -> i
         number = number_of(client, key)
     if number is None:
         url = client.run_url(key.dag_id, key.dag_run_id)
-        say(f"\nthe run goes on, its conf is being checked: {url}")
+        say(f"\nthe run goes on as soon as Airflow has checked its conf: {url}")
         return _INTERRUPTED
     say(
         f"\nrun {number} goes on: `hpo watch {number}` follows it, `hpo stop {number}` stops it; "

@@ -75,15 +75,16 @@ def experiments(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def trials(found: Sequence[Mapping[str, Any]], width: int | None = None) -> Iterator[str]:
-    """List trials, with a column for each parameter that any of them has."""
+    """List trials, with a column for each parameter that any has, and how often each was tried."""
     names = list(dict.fromkeys(name for one in found for name in one["params"]))
-    heads = ("trial", "state", "value", *names, "reason")
+    heads = ("trial", "state", "value", *names, "attempts", "reason")
     rows = [
         (
             one["number"],
             one["state"],
             one["value"],
             *(one["params"].get(name) for name in names),
+            len(one["attempts"]),
             one["reason"] or _shown(one),
         )
         for one in found

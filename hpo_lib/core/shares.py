@@ -64,6 +64,16 @@ def may_begin(
     return chosen
 
 
+def why_not(shares: Shares, running: Mapping[str, int], team: str) -> str:
+    """Say why a trial of a team may not begin while so many `running` ones do."""
+    quota = shares.teams.get(team, Team()).quotas.parallel_trials
+    if quota is not None and running.get(team, 0) >= quota:
+        return f"the quota of team {team} is used up (parallel_trials: {quota})"
+    if not _has_room(shares, running):
+        return f"the capacity of the installation is used up ({shares.capacity})"
+    return "others go first"
+
+
 def _within_team(one: Waiting) -> tuple[bool, bool, float, int, int]:
     fresh = one.waited_s < STARVED_S
     return fresh, fresh and one.nightly, -one.waited_s, one.run, one.trial

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.validation import Strict, each, parse, refuse, rule, shown
 
 #: A DAG with the tag `team:NAME` is that team's.
@@ -30,6 +30,11 @@ def team_name(name: str) -> str:
             f"digit, got {shown(name)}"
         )
     return name
+
+
+def no_team(name: str, known: Iterable[str]) -> NotFound:
+    """Make the error of whoever names a team that there is none of."""
+    return NotFound(f"there is no team {name}; known: {', '.join(sorted(known)) or 'none'}")
 
 
 def within(team: str, name: str) -> str:

@@ -71,6 +71,12 @@ class Listing:
         with self.database.read() as connection:
             return _trials(connection, run_id, after, limit, finals=finals)
 
+    def last_end(self, run_id: int) -> datetime | None:
+        """Say when an attempt of a run has ended last; None before the first."""
+        query = select(func.max(attempts.c.ended_at)).where(attempts.c.run_id == run_id)
+        with self.database.read() as connection:
+            return connection.execute(query).scalar()
+
     def trial(self, run_id: int, number: int) -> TrialView:
         """Give one trial with its attempts, without its observations; NotFound."""
         with self.database.read() as connection:

@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, func, literal_column, or_, select, update
 
 from hpo_lib.core.shares import Shares, Waiting, may_begin
+from hpo_lib.core.shares import why_not as shares_why_not
+from hpo_lib.core.trial import TrialState
 from hpo_lib.records import Provenance, Run, RunStatus
 from hpo_lib.store.queries import seconds
-from hpo_lib.store.schema import attempts, identity, runs, waiting
+from hpo_lib.store.schema import attempts, identity, runs, trials, waiting
 from hpo_lib.store.writes import insert_unless_there
 
 #: Who has not asked for so long waits no more: its task was killed. It asks every few seconds.
@@ -38,6 +40,23 @@ def admit(connection: Connection, run: Run, trial: int, shares: Shares, now: dat
         return False
     connection.execute(delete(waiting).where(this))
     return True
+
+
+def count_waiting(connection: Connection, run_id: int, now: datetime) -> int:
+    """Count a run's trials that have asked for a place lately, and have none."""
+    query = (
+        select(func.count())
+        .select_from(waiting)
+        .join(trials, and_(trials.c.run_id == waiting.c.run_id, trials.c.number == waiting.c.trial))
+        .where(waiting.c.run_id == run_id, trials.c.state == TrialState.RUNNING)
+        .where(waiting.c.seen_at >= now - timedelta(seconds=_GONE_S))
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def why_not(connection: Connection, team: str, shares: Shares) -> str:
+    """Say why a trial of a team may not begin now."""
+    return shares_why_not(shares, _running(connection), team)
 
 
 def _forget_gone(connection: Connection, now: datetime) -> None:

@@ -11,9 +11,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
+from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Reused, TrialState
 from hpo_lib.records import Run, RunStatus
-from hpo_lib.store import batches
+from hpo_lib.store import batches, places
 from hpo_lib.store.batches import Answer, Question
 from hpo_lib.store.database import Database
 from hpo_lib.store.decisions import keep_stops
@@ -104,6 +105,16 @@ class Slots:
             numbers = connection.execute(select(trials.c.number).where(*this)).scalars().all()
             found = {n: batches.newest_assignment(connection, run_id, n) for n in numbers}
         return {number: one[0] for number, one in found.items() if one is not None}
+
+    def waiting(self, run_id: int) -> int:
+        """Count the running trials of a run that wait for a place."""
+        with self.database.read() as connection:
+            return places.count_waiting(connection, run_id, self.now())
+
+    def why_waits(self, team: str, shares: Shares) -> str:
+        """Say why a trial of a team has to wait for a place now."""
+        with self.database.read() as connection:
+            return places.why_not(connection, team, shares)
 
     def pulse(self, run_id: int) -> tuple[object, ...]:
         """Give something that differs when there may be another answer: cheap enough to poll."""

@@ -131,8 +131,8 @@ def _opened(
                 shares,
             )
         except NoPlace as error:
-            if not waits:
-                emit(f"{error}: the capacity or the team's quota is used up, or others go first")
+            if not waits and shares is not None:
+                emit(f"{error}: {store.slots.why_waits(run.team, shares)}")
             waits = True
             time.sleep(_WAIT_S)
 

@@ -53,7 +53,10 @@ def findings(*, fix: bool, write_dags: WriteDags) -> Iterator[Finding]:
     database = _database()
     yield database
     if database.state == OK:
-        yield _dags(write_dags if fix else None)
+        dags = _dags(write_dags if fix else None)
+        yield dags
+        if dags.state == OK:
+            yield _pause(fix=fix)
         yield _pool(fix=fix)
     yield _store(fix=fix)
     yield _folder()
@@ -117,6 +120,27 @@ def _no_dag(dag_id: str) -> str | None:
     except Exception as error:
         return f"Airflow's database cannot be read ({_first_line(error)})"
     return None
+
+
+def _pause(*, fix: bool) -> Finding:
+    """See whether `hpo_local` is paused, as Airflow has new DAGs by default."""
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+
+    from hpo_lib.cli.airflow_api import paused
+
+    name = "pause of hpo_local"
+    try:
+        with create_session() as session:
+            dag = session.get(DagModel, "hpo_local")
+            if dag is None or not dag.is_paused:
+                return Finding(name, OK, "it is not paused")
+            if not fix:
+                return Finding(name, MISSING, paused("hpo_local"))
+            dag.is_paused = False
+    except Exception as error:
+        return Finding(name, MISSING, f"Airflow's database cannot be read ({_first_line(error)})")
+    return Finding(name, MENDED, "it was paused, and is not any more")
 
 
 def _pool(*, fix: bool) -> Finding:

@@ -81,7 +81,9 @@ def test_a_run_is_shown_with_how_far_it_is(api: ApiClient) -> None:
     run = api.get("/runs/1")
     assert (run["experiment"], run["status"], run["max_trials"]) == ("iris", "running", 4)
     assert run["trials"] == dict.fromkeys(TrialState, 0) | {"complete": 2}
-    assert run["line"].startswith("2/4 trials done · 0 running · 0 failed · best loss 0.25")
+    done, ahead, *more = run["line"].split(" · ")
+    assert (done, ahead[:4], more[0]) == ("2/4 trials done", "ETA ", "0 running")
+    assert more[1].startswith("best loss 0.25")
 
 
 def test_numbers_that_json_has_not_are_null(api: ApiClient) -> None:

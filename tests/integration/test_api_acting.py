@@ -60,6 +60,23 @@ def test_a_conf_is_submitted_to_the_dag_of_its_backend(api: ApiClient) -> None:
     assert body == {"logical_date": None, "conf": SPEC, "dag_run_id": "mine"}
 
 
+def test_a_team_that_there_is_none_of_is_named_beside_those_that_one_may_run_for(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told(team: str) -> tuple[int, str]:
+        answer = api.ask("POST", "/runs", json=SPEC, params={"team": team})
+        return answer.status_code, answer.json().get("detail", "")
+
+    assert told("nope") == (404, "there is no team nope; known: none")
+    (tmp_path / "deployment.yaml").write_text("teams: {vision: {}, nlp: {}}")
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    api.who = FakeCaller("vera", on=("hpo_vision.local",))
+    api.airflow.answers = {("POST", "/dags/hpo_vision.local/dagRuns"): {"state": "queued"}}
+    assert told("nope") == (404, "there is no team nope; known: vision")
+    assert told("nlp")[0] == 403
+    assert told("vision") == (202, "")
+
+
 def test_whoever_submits_again_by_the_same_name_gets_the_same_run(api: ApiClient) -> None:
     api.airflow.answers = {
         ("POST", "/dags/hpo_local/dagRuns"): (409, {"detail": "it exists"}),

@@ -205,7 +205,10 @@ def test_the_command_shows_and_exports_it(address: str, capsys: pytest.CaptureFi
         store.start_run(KEY, SPEC, triggered_by="=cmd()\n", provenance=evil)
     assert main.main(["audit", "iris"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("2031-05-06 07:08:09 UTC  submitted  iris run 1  =cmd() (manual)  dag")
+    head, entry = shown.splitlines()
+    assert head.split() == ["TIME", "DEED", "ABOUT", "BY", "DETAILS"]
+    assert entry.startswith("2031-05-06 07:08:09 UTC  submitted  iris run 1  =cmd() (manual)  dag")
+    assert head.index("DETAILS") == entry.index("dag")
     assert main.main(["audit", "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
     assert (plain["who"], plain["run"], plain["details"]["dag"]) == ("=cmd()\n", 1, "hpo_local")

@@ -45,7 +45,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiClient]:
                 found = made.airflow.answers.get(
                     (request.method, path.removeprefix("/api/v2")), (404, {})
                 )
-                return httpx.Response(200, json=found)
+                status, told = found if isinstance(found, tuple) else (200, found)
+                return httpx.Response(status, json=told)
             query = dict(request.url.params)
             body = {"content": request.content, "headers": {"content-type": "application/json"}}
             told = made.ask(request.method, inner, params=query, **body)
@@ -85,8 +86,9 @@ def test_people_read_tables_and_programs_json(
     assert json.loads(said(capsys, "runs", "--status", "failed", "--json")) == []
     assert said(capsys, "experiments").splitlines()[1].split() == ["iris", "1", "1"]
     head, first, second = said(capsys, "trials", "1").splitlines()
-    assert head.split() == ["TRIAL", "STATE", "VALUE", "X", "REASON"]
+    assert head.split() == ["TRIAL", "STATE", "VALUE", "X", "ATTEMPTS", "REASON"]
     assert (first.split()[:2], second.split()[:2]) == (["1", "complete"], ["2", "running"])
+    assert (first.split()[4], second.split()[4]) == ("1", "0")
     assert json.loads(said(capsys, "trials", "1", "--json"))[0]["value"] == 0.5
     assert said(capsys, "best", "1").splitlines()[0] == "trial 1: loss = 0.5"
     assert json.loads(said(capsys, "best", "1", "--json"))["metrics"] == ["loss"]
@@ -94,6 +96,24 @@ def test_people_read_tables_and_programs_json(
     assert lines[0].startswith("run 1 of iris: running for ")
     assert lines[-1].strip() == f"{URL}/dags/hpo_local/runs/manual__1"
     assert json.loads(said(capsys, "status", "1", "--json"))["max_trials"] == 4
+
+
+def test_without_a_number_it_is_the_newest_run_which_is_said(
+    api: ApiClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--airflow", URL, "best"]) == 1
+    assert capsys.readouterr().err == "there is no run yet\n"
+    run = begun(api.store)
+    wave(api.store, run, 1)
+    done(api.store, run, 1, 0.5)
+    api.store.stop_trial(run.id, 2, "no more")
+    api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
+    for words in (["best"], ["trials"], ["export"], ["report"], ["watch"]):
+        assert main(["--airflow", URL, *words]) == 0
+        out, told = capsys.readouterr()
+        assert told.splitlines()[0] == "run 1 of iris, the newest:"
+        assert main(["--airflow", URL, *words, "1"]) == 0
+        assert capsys.readouterr().out == out
 
 
 def test_a_list_longer_than_a_page_is_whole(
@@ -259,17 +279,27 @@ def test_ctrl_c_leaves_a_run_to_itself_and_a_second_one_stops_it(
     assert api.store.stop_of(1) is not None
 
 
-def test_a_file_is_run_on_any_airflow(
-    api: ApiClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_a_file_is_run_on_any_airflow_once_its_dag_is_not_paused(
+    api: ApiClient,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "mine.json").write_text(json.dumps(SPEC))
 
+    pauses = [True, True, False]
+
     class Answers(dict[Any, Any]):
-        """Begins the run, and ends it, when the DAG run's state is asked for."""
+        """Begins the run, and ends it, when the DAG run's state is asked for.
+
+        Its DAG is paused when it is looked at first, and whoever waits for that looks again.
+        """
 
         def get(self, key: Any, default: Any = None) -> Any:
             method, path = key
-            if method == "POST":
+            if path == "/dags/hpo_local":
+                return {"is_paused": pauses.pop(0)}
+            if method == "POST" or pauses:
                 return {"state": "queued"}
             name = path.rpartition("/")[2]
             from hpo_lib.records import Provenance, RunKey
@@ -284,9 +314,52 @@ def test_a_file_is_run_on_any_airflow(
             return {"state": "running"}
 
     api.airflow.answers = Answers()
-    out = said(capsys, "run", "mine.json")
+    monkeypatch.setattr(submitting, "_POLL_S", 0.0)
+    assert main(["--airflow", URL, "run", "mine.json"]) == 0
+    out, told = capsys.readouterr()
     assert "triggered hpo_local" in out
     assert "run 1 of iris: complete after " in out
+    assert (
+        "hpo_local is paused in Airflow: nothing starts until it is unpaused "
+        "(airflow dags unpause hpo_local, or the switch in the UI)"
+    ) in told.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("trial", "told"),
+    [
+        ({"command": ["python", "train.py"]}, True),
+        ({"command": ["python", "train.py"], "dir": "mine"}, True),
+        ({"command": ["python", "train.py"], "dir": "/srv/mine"}, False),
+        ({"command": ["python", "other.py"]}, False),
+        ({"command": ["python", "-m", "train"]}, False),
+        ({"command": ["python", "train.py"], "backend": "docker", "image": "mine:1"}, False),
+    ],
+)
+def test_a_script_that_is_not_sent_along_is_told_before_the_run_begins(
+    api: ApiClient,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    trial: dict[str, Any],
+    told: bool,
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC | {"trial": trial}))
+    api.who = FakeCaller("vera", on=())
+    assert main(["--airflow", URL, "run", "mine.json"]) == 1, "it has no right on the DAG"
+    said = (
+        "mine.json: note: train.py is not sent along: it has to be where trials of that Airflow "
+        "run (trial.dir); see docs/spec.md#a-files-own-paths"
+    )
+    assert (said == capsys.readouterr().err.splitlines()[0]) == told
+
+
+def test_a_file_is_run_elsewhere_as_the_team_that_is_named(
+    api: ApiClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(SPEC))
+    assert main(["--airflow", URL, "run", "mine.json", "--team", "nope"]) == 1
+    assert capsys.readouterr().err == "there is no team nope; known: none\n"
 
 
 def test_contexts_are_saved_for_their_owner_and_hold_no_secret(

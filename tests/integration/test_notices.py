@@ -260,7 +260,7 @@ def test_the_note_says_how_a_run_stands_and_how_it_ended(notes: list[tuple[str, 
         tasks.report(given)
     path, first = notes[0]
     assert path == "/api/v2/dags/hpo_local/dagRuns/manual?update_mask=note"
-    assert first == {"note": "0/20 trials done · 1 running · 0 failed"}
+    assert first == {"note": "0/20 trials done · 1 running"}
     assert "**failed**: no trial is complete: 1 failed (lost 1)" in notes[-1][1]["note"]
     assert "report.html" in notes[-1][1]["note"]
 

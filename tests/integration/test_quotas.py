@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpo_lib.backends.local import LocalBackend
+from hpo_lib.cli.progress import so_far
 from hpo_lib.core.shares import Shares
 from hpo_lib.core.teams import Quotas, Team
 from hpo_lib.core.trial import Trial, TrialState
@@ -196,6 +197,19 @@ class QuotasContract:
         clock.advance(-300)
         assert opened(store, other, 0, Shares(1)), "the other asked five minutes from now"
 
+    def test_what_waits_for_a_place_is_not_said_to_run(self, store: Store, clock: Clock) -> None:
+        run = started(store)
+        running = opened(store, run, 0, Shares(1))
+        assert opened(store, run, 1, Shares(1)) is None
+        assert " · 2 running · 1 waits for a place" in so_far(store, run)
+        assert opened(store, run, 2, Shares(1)) is None
+        assert " · 1 running · 2 wait for a place" in so_far(store, run)
+        closed(store, running)
+        assert opened(store, run, 1, Shares(1)) is not None
+        assert " · 1 running · 1 waits for a place" in so_far(store, run)
+        clock.advance(60)
+        assert " · 2 running" in so_far(store, run), "who asks no more does not wait"
+
     def test_a_run_that_ends_lets_its_waiters_go(self, store: Store) -> None:
         run, other = started(store), started(store, name="2")
         opened(store, other, 0, Shares(1))
@@ -223,7 +237,19 @@ class QuotasContract:
         attempt = runner._opened(store, run, trial, backend, said.append, Shares(1))
         assert isinstance(attempt, Attempt)
         assert (attempt.trial, len(slept), len(said)) == (1, 2, 1)
-        assert "trial 1 waits for a place" in said[0]
+        why = "the capacity of the installation is used up (1)"
+        assert said == [f"trial 1 waits for a place: {why}"]
+
+    def test_what_is_used_up_is_named(self, store: Store) -> None:
+        shares = Shares(2, {"vision": Team(quotas=Quotas(parallel_trials=1))})
+        assert store.slots.why_waits("vision", shares) == "others go first"
+        assert opened(store, started(store), 0, shares)
+        told = "the quota of team vision is used up (parallel_trials: 1)"
+        assert store.slots.why_waits("vision", shares) == told
+        assert store.slots.why_waits("nlp", shares) == "others go first"
+        assert opened(store, started(store, "nlp"), 0, shares)
+        full = "the capacity of the installation is used up (2)"
+        assert store.slots.why_waits("nlp", shares) == full
 
 
 class TestSqlite(QuotasContract, OnSqlite):

@@ -320,6 +320,70 @@ def test_the_dag_of_the_files_backend_is_triggered(
     )
 
 
+def test_a_file_is_run_as_the_team_that_is_named(
+    good: Path,
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    fake.dags = ("hpo_local", "hpo_vision.local")
+    (tmp_path / "deployment.yaml").write_text("teams: {vision: {backends: [local]}, nlp: {}}")
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    monkeypatch.setenv("HPO_EXPERIMENTS", str(tmp_path / "experiments"))
+    monkeypatch.setenv("HPO_TRIAL_DIR", str(tmp_path))
+    theirs = tmp_path / "experiments" / "vision" / "churn.yaml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(GOOD)
+    assert main.main(["run", str(good)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main.main(["run", str(theirs)]) == 0
+    note = "note: churn.yaml is of team vision; --team vision runs it as theirs\n"
+    assert capsys.readouterr().err == note
+    assert main.main(["run", str(theirs), "--team", "vision"]) == 0
+    assert capsys.readouterr().err == ""
+    assert [dag for dag, _ in fake.triggered] == ["hpo_local", "hpo_local", "hpo_vision.local"]
+    assert main.main(["run", str(theirs), "--team", "nope"]) == 1
+    assert capsys.readouterr().err == "there is no team nope; known: nlp, vision\n"
+
+
+def test_what_a_team_may_not_have_is_refused_before_its_run(
+    write: Any, fake: FakeAirflow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "deployment.yaml").write_text(
+        "docker: {images: ['*']}\nteams: {vision: {docker: {images: [own/*]}}}"
+    )
+    monkeypatch.setenv("HPO_CONFIG", str(tmp_path / "deployment.yaml"))
+    path = str(write("command: [python, my train.py], timeout: 30m", DOCKER))
+    assert main.main(["run", path]) == 0
+    assert main.main(["run", path, "--team", "vision"]) == 2
+
+
+@pytest.mark.parametrize("command", ["up", "run", "demo"])
+def test_a_home_that_would_not_count_is_refused(
+    good: Path,
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    up = SimpleNamespace(running=lambda: True, client=lambda: fake, results=Path("/y"))
+    up.up = lambda say: fake
+    down = SimpleNamespace(running=lambda: False, results=Path("/y"))  # it cannot be started
+    words = [command] if command == "up" else [command, str(good)]
+    monkeypatch.setenv("HPO_HOME", "/x")
+    monkeypatch.setattr(airflow, "embedded", lambda: down)
+    assert main.main(words) == 2
+    assert capsys.readouterr().err == (
+        "HPO_HOME: must not be set where an Airflow of this folder is to start, which has its "
+        "attempts and reports in /y, got /x; to have them on another disk, call this in a folder "
+        "there\n"
+    )
+    monkeypatch.setattr(airflow, "embedded", lambda: up)
+    monkeypatch.setenv("HPO_TRIAL_ROOTS", "/")
+    assert main.main(words) == 0, "one that is up keeps to its own"
+
+
 def test_a_run_starts_an_airflow_where_none_is_up_and_leaves_it_up(
     good: Path,
     fake: FakeAirflow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import factories
@@ -51,7 +51,7 @@ SPEC = load(
 
 
 def test_progress_before_the_first_trial_promises_nothing() -> None:
-    assert progress(SPEC, History()) == "0/8 trials done · 0 running · 0 failed"
+    assert progress(SPEC, History()) == "0/8 trials done · 0 running"
 
 
 def test_progress_counts_and_predicts() -> None:
@@ -67,6 +67,23 @@ def test_progress_counts_and_predicts() -> None:
     )
     assert eta(SPEC, now) == ["ETA 3m 00s"], "three rounds of two are left, of a minute each"
     assert eta(SPEC, later) == eta(SPEC, now), "it does not grow while trials run"
+    assert eta(SPEC, later, 30.0) == ["ETA 2m 30s"], "it is less when time has passed"
+    assert eta(SPEC, later, 500.0) == ["ETA 0.0s"]
+    assert eta(SPEC, later, -5.0) == eta(SPEC, now), "a clock may have been set back"
+
+
+def test_what_people_wait_for_is_seen_on_80_columns() -> None:
+    trials = [
+        Trial(1, {"x": 0.5}, TrialState.COMPLETE, value=0.25, duration_s=50.0),
+        *(
+            Trial(n, {"x": n / 8}, TrialState.FAILED, cause=Cause.TIMEOUT, reason="s")
+            for n in (2, 3)
+        ),
+        Trial(4, {"x": 0.8}),
+    ]
+    known = History(trials)
+    said = progress(SPEC, known, eta(SPEC, known))
+    assert said.startswith("3/8 trials done · ETA 2m 30s · 1 running · 2 failed (trial 3: ")
 
 
 def test_what_was_not_trained_is_counted_and_predicts_nothing() -> None:
@@ -75,7 +92,7 @@ def test_what_was_not_trained_is_counted_and_predicts_nothing() -> None:
         for n in (1, 2)
     ]
     assert progress(SPEC, History(known, elapsed_s=6.0)) == (
-        "2/8 trials done · 0 running · 0 failed · 2 reused · best loss 0.5 (trial 1)"
+        "2/8 trials done · 0 running · 2 reused · best loss 0.5 (trial 1)"
     )
     assert eta(SPEC, History(known)) == []
     trained = [*known, Trial(3, {"x": 0.7}, TrialState.COMPLETE, value=2.0, duration_s=10.0)]
@@ -133,23 +150,25 @@ def complete(number: int, loss: float, size: float) -> Trial:
 
 def test_progress_of_several_objectives_tells_the_size_of_the_front() -> None:
     trials = [complete(1, 0.5, 10.0)]
-    assert progress(TWO, History(trials)) == (
-        "1/8 trials done · 0 running · 0 failed · none feasible"
-    )
+    assert progress(TWO, History(trials)) == "1/8 trials done · 0 running · none feasible"
     trials += [complete(2, 0.5, 3.0), complete(3, 0.4, 5.0), complete(4, 0.6, 4.0)]
-    assert progress(TWO, History(trials)).endswith(" · 0 failed · 2 on the Pareto front")
+    assert progress(TWO, History(trials)).endswith(" · 0 running · 2 on the Pareto front")
 
 
 def test_a_run_that_is_being_stopped_says_why_and_promises_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hpo.db"
     upgrade(url)
-    with Store.open(url) as store:
+    now = [datetime(2031, 5, 6, tzinfo=UTC)]
+    with Store.open(url, now=lambda: now[0]) as store:
         run = store.start_run(RunKey("d", "r"), SPEC, triggered_by="ada", provenance=Provenance())
         asked = engine.Step(tuple(Assignment(n, {"x": n / 100}) for n in (1, 2)))
         store.next_batch(run.id, "wave-01", lambda _: asked)
         attempt = store.open_attempt(run.id, 1, lambda _: {})
+        now[0] += timedelta(minutes=1)
         store.close_attempt(attempt.id, Outcome(AttemptState.SUCCEEDED, "done", 0.5), final=True)
-        assert " · ETA " in so_far(store, run)
+        assert " · ETA 4m 00s · " in so_far(store, run)
+        now[0] += timedelta(minutes=1)
+        assert " · ETA 3m 00s · " in so_far(store, run), "it counts down"
         store.interventions.stop_run(run.id, Decision.stop("ada stopped it"), Actor("ada", "cli"))
         assert so_far(store, run).endswith(" · stopping: ada stopped it")
         assert "ETA" not in so_far(store, run)

@@ -241,13 +241,16 @@ def test_after_a_night_that_failed_no_further_one_is_played(
 
 
 class EndedAirflow:
-    """Knows a DAG run that has ended."""
+    """Knows a DAG run that has ended, and whose DAG was paused after that."""
 
     def __init__(self, state: str) -> None:
         self.seen = state
 
     def state(self, dag_id: str, run_id: str) -> str:
         return self.seen
+
+    def is_paused(self, dag_id: str) -> bool:
+        return True
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         return f"http://airflow/{dag_id}/{run_id}"

@@ -14,12 +14,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from hpo_airflow import settings
 from hpo_airflow.api import models
 from hpo_airflow.api.airflow import Airflow, path_of
 from hpo_airflow.api.parts import Number, RunToChange, RunToExtend, RunWithTrialsToStop, StoreDep
 from hpo_airflow.api.rights import CallerDep, Right, actor, require
 from hpo_airflow.installation import this_installation
 from hpo_airflow.slot_tasks import SLOTS
+from hpo_lib.core.teams import no_team
 from hpo_lib.errors import AlreadyFinished
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.runs import changes
@@ -62,6 +64,9 @@ def _dag_for(who: CallerDep, conf: models.Spec, team: _Team = "") -> str:
     made, here = draft(conf.root), this_installation(team)
     backend = made.spec.trial.backend
     dag_id = dag_id_of(backend, team)
+    if team and team not in here.teams and (here.teams or not settings.several_teams()):
+        theirs = (one for one in here.teams if who.may(Right.START_RUNS, dag_id_of(backend, one)))
+        raise no_team(team, theirs)
     require(who, Right.START_RUNS, dag_id)
     made.found(admission.problems(made, here, backend=backend)).checked()
     return dag_id
