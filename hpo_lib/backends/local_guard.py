@@ -212,7 +212,11 @@ class _Log:
         if self._copying is not None:
             self._copying.join(_TERM_S)
         self._close_gap()
-        return f"{self._lost:,} bytes of its log were lost: {self._why}" if self._lost else ""
+        if not self._lost:
+            return ""
+        full = self._why in map(os.strerror, (errno.ENOSPC, errno.EDQUOT))
+        what = "the disk of its log was full" if full else f"its log, {self._why}"
+        return f"{what}: {self._lost:,} bytes of it are missing"
 
     def _copy(self, pipe: int) -> None:
         while chunk := os.read(pipe, _CHUNK):

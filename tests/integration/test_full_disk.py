@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -165,7 +166,8 @@ def test_a_log_without_room_neither_ends_the_trial_nor_tells_half_a_number(
     say(tmp_path, "room")
     _, found = end(backend, handle)
     assert (found.ending, found.code) == (Ending.EXITED, 0)
-    assert "bytes of its log were lost: No space left on device" in found.detail
+    gap = r"the disk of its log was full: [\d,]+ bytes of it are missing"
+    assert re.fullmatch(gap, found.detail)
     first, *kept, missing, last = backend.log(handle).read_text().splitlines()
     assert (first, last) == ("loss=0.75", "loss=0.25")
     assert missing.startswith("[hpo] lines are missing here, ")
@@ -173,7 +175,7 @@ def test_a_log_without_room_neither_ends_the_trial_nor_tells_half_a_number(
     assert set(kept) <= {"loss=0.5625", *(f"step={n} loss=0.125" for n in range(20_000))}
     judged = outcome(_spec(), found, Source(backend.log(handle), backend.output(handle)))
     assert judged.reason.startswith("loss = 0.25; ")
-    assert "bytes of its log were lost: No space left on device" in judged.reason
+    assert "; the disk of its log was full: " in judged.reason
 
 
 def _spec() -> Any:
@@ -192,8 +194,40 @@ def test_a_log_that_ends_without_room_says_so_in_the_outcome(
     disk.fill()
     say(tmp_path, "full")
     found = end(backend, handle)[1]
-    lost = "300,001 bytes of its log were lost: No space left on device"
-    assert found == Exit(Ending.EXITED, 1, lost)
+    lost = "the disk of its log was full: 300,001 bytes of it are missing"
+    assert found == Exit(Ending.EXITED, 1, lost, lost)
+
+
+def test_a_metric_that_the_disk_had_no_room_for_is_no_fault_of_the_trial(
+    disk: Disk, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    there = tmp_path / "there"
+    there.mkdir()
+    told = "print('loss=2', flush=True); told('go'); print('val_loss=1 size_mb=1 ' * 4_000)"
+    code = PROGRAM.replace("sys.argv[1]", repr(str(there))) + told
+    with Store.open(url) as store:
+        bench = Bench(store, disk.folder)
+        run = _run(bench, code)
+        number = lifecycle.next_wave(store, KEY, 1, bench.installation).assignments[0].trial
+
+        def full(attempt: Attempt, request: Request) -> Exit:
+            bench.backend.submit(attempt.handle, request)
+            waits(there, "go")
+            disk.fill()
+            say(there, "go")
+            return end(bench.backend, attempt.handle)[1]
+
+        def follow(attempt: Attempt, request: Request) -> Exit:
+            return runner.follow(bench.backend, attempt, request, quietly)
+
+        said = "lost: the disk of its log was full: 84,001 bytes of it are missing; there is"
+        with pytest.raises(TransientError, match=f"attempt 1 failed: {said} another$"):
+            runner.perform(store, run, number, bench.backend, quietly, full)
+        disk.empty()
+        runner.perform(store, run, number, bench.backend, quietly, follow)
+        assert [one.cause for one in store.attempts(run.id, number)] == [Cause.LOST, None]
 
 
 @pytest.mark.parametrize("want", [Disk.fill, Disk.take_names])
