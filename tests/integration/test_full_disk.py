@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,7 +151,7 @@ for number in range(20_000):
     print(f"step={number} loss=0.125")
 sys.stdout.flush()
 told("room")
-print("torn off", flush=True)
+print("whole again", flush=True)
 print("loss=0.25", flush=True)
 """
 
@@ -168,11 +170,11 @@ def test_a_log_without_room_neither_ends_the_trial_nor_tells_half_a_number(
     assert (found.ending, found.code) == (Ending.EXITED, 0)
     gap = r"the disk of its log was full: [\d,]+ bytes of it are missing"
     assert re.fullmatch(gap, found.detail)
-    first, *kept, missing, last = backend.log(handle).read_text().splitlines()
-    assert (first, last) == ("loss=0.75", "loss=0.25")
-    assert missing.startswith("[hpo] lines are missing here, ")
+    first, *kept, whole, last = backend.log(handle).read_text().splitlines()
+    assert (first, whole, last) == ("loss=0.75", "whole again", "loss=0.25")
+    (missing,) = (line for line in kept if line.startswith("[hpo] lines are missing here, "))
     assert missing.endswith(" bytes: No space left on device")
-    assert set(kept) <= {"loss=0.5625", *(f"step={n} loss=0.125" for n in range(20_000))}
+    assert {*kept} <= {missing, "loss=0.5625", *(f"step={n} loss=0.125" for n in range(20_000))}
     judged = outcome(_spec(), found, Source(backend.log(handle), backend.output(handle)))
     assert judged.reason.startswith("loss = 0.25; ")
     assert "; the disk of its log was full: " in judged.reason
@@ -196,6 +198,63 @@ def test_a_log_that_ends_without_room_says_so_in_the_outcome(
     found = end(backend, handle)[1]
     lost = "the disk of its log was full: 300,001 bytes of it are missing"
     assert found == Exit(Ending.EXITED, 1, lost, lost)
+
+
+def test_a_log_has_one_note_for_each_gap_that_has_ended(
+    disk: Disk, backend: LocalBackend, handle: dict[str, Any], tmp_path: Path
+) -> None:
+    code = (
+        "print(f'{0:0600}', flush=True); told('full')\n"
+        "for n in range(1, 200):\n    print(f'{n:0600}', flush=True); time.sleep(0.001)\n"
+        "told('room'); print('last')"
+    )
+    backend.submit(handle, program(tmp_path, code))
+    waits(tmp_path, "full")
+    disk.fill()
+    say(tmp_path, "full")
+    waits(tmp_path, "room")
+    time.sleep(0.2)
+    disk.empty()
+    say(tmp_path, "room")
+    end(backend, handle)
+    *kept, note, last = backend.log(handle).read_text().splitlines()
+    assert [int(line) for line in kept] == list(range(len(kept)))
+    missing = (200 - len(kept)) * 601
+    assert note == f"[hpo] lines are missing here, {missing:,} bytes: No space left on device"
+    assert last == "last"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_log_has_no_room_for_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Pieces of lines come while room comes and goes: the log has whole lines, and notes."""
+    chance, log, file = random.Random(seed), local_guard._Log(tmp_path), tmp_path / "log.txt"
+    write, most = os.write, 0
+
+    def limited(to: int, data: bytes) -> int:
+        if (room := most - file.stat().st_size) <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(to, data[:room])
+
+    monkeypatch.setattr(os, "write", limited)
+    lines = [b"%d" % n * chance.randint(1, 90) + b"\n" for n in range(1_000, 1_100)]
+    rest = b"".join(lines)
+    while rest:
+        most += chance.choice([0, 0, 50, 400])
+        size = chance.randint(1, 300)
+        log._keep(rest[:size])
+        rest = rest[size:]
+    most += 1_000
+    log._keep(b"end\n")
+    said, kept = log.close(), file.read_bytes().splitlines(keepends=True)
+    notes = [line for line in kept if line.startswith(b"[hpo]")]
+    whole = [line for line in kept if line not in notes]
+    told = [int(line.split()[5].replace(b",", b"")) for line in notes]
+    assert set(whole) <= {*lines, b"end\n"}
+    assert not any(one in notes and other in notes for one, other in itertools.pairwise(kept))
+    assert sum(told) == sum(map(len, [*lines, b"end\n"])) - sum(map(len, whole))
+    assert f"{sum(told):,} bytes" in said
 
 
 def test_a_metric_that_the_disk_had_no_room_for_is_no_fault_of_the_trial(
