@@ -79,8 +79,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def misspelt(name: str, known: Sequence[str]) -> str | None:
     """Give the known name that this one is by a slip of the finger; None if it may be another."""
     word = _letters(name[:_MOST_LETTERS])
-    close = [one for one in known if word and _letters(one) == word] or _closest(name, known)
+    slips = [one for one in _closest(name, known) if _is_slip(name, one)]
+    close = [one for one in known if word and _letters(one) == word] or slips
     return close[0] if close and meant(name, known) in ([], close) else None
+
+
+def _is_slip(one: str, other: str) -> bool:
+    """Say whether one letter is more, less or another, or two have changed places."""
+    same = (mine == theirs for mine, theirs in zip(one, other, strict=False))
+    at = next((n for n, alike in enumerate(same) if not alike), min(len(one), len(other)))
+    rest, wanted = one[at:], other[at:]
+    swapped = rest[1:2] + rest[:1] + rest[2:]
+    return wanted in (rest[1:], swapped) or wanted[1:] in (rest, rest[1:])
 
 
 def _closest(name: str, known: Sequence[str]) -> list[str]:

@@ -313,8 +313,9 @@ def _end_of(folder: Path) -> Exit | None:
     found = _written_end(folder)
     if found is None:
         return None
-    told = "; ".join(filter(None, [found["detail"], found.get("remark", "")]))
-    return Exit(Ending(found["ending"]), found["code"], told)
+    gap = found.get("remark", "")
+    told = "; ".join(filter(None, [found["detail"], gap]))
+    return Exit(Ending(found["ending"]), found["code"], told, gap)
 
 
 def _written_end(folder: Path) -> Any:

@@ -180,14 +180,16 @@ class _End:
 class _Log:
     """What an attempt prints, on its way to a file; what finds no room there is counted.
 
-    No line is kept in part: half of a number would be another number.
+    No line is kept in part: half of a number would be another number. `_lines` is how far whole
+    lines go; behind that are `_part` bytes of one, or `_gap` are missing, as the file has `_noted`.
     """
 
     def __init__(self, folder: Path) -> None:
         self._pipe = folder / "printed"
         self._file = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._kept = self._lines = os.fstat(self._file).st_size
-        self._gap, self._lost, self._why = 0, 0, ""
+        self._part, self._gap, self._lost, self._why = 0, 0, 0, ""
+        self._noted = self._torn = False  # torn: the next bytes are the rest of a lost line
         self._copying: threading.Thread | None = None
         self.printed = 0
 
@@ -211,8 +213,14 @@ class _Log:
             self._pipe.unlink()
         if self._copying is not None:
             self._copying.join(_TERM_S)
-        self._close_gap()
-        return f"{self._lost:,} bytes of its log were lost: {self._why}" if self._lost else ""
+        note = b"" if self._noted else self._note()
+        if self._write(note) < len(note):
+            self._cut()
+        if not self._lost:
+            return ""
+        full = self._why in map(os.strerror, (errno.ENOSPC, errno.EDQUOT))
+        where = "the disk of its log was full" if full else f"its log, {self._why}"
+        return f"{where}: {self._lost:,} bytes of it are missing"
 
     def _copy(self, pipe: int) -> None:
         while chunk := os.read(pipe, _CHUNK):
@@ -220,54 +228,51 @@ class _Log:
             self._keep(chunk)
 
     def _keep(self, chunk: bytes) -> None:
-        if self._gap:
-            _, newline, rest = chunk.partition(b"\n")
-            if not newline or not self._close_gap():
-                self._lose(len(chunk), self._why)
-                return
-            self._lose(len(chunk) - len(rest), self._why)
-            self._gap, chunk = 0, rest
+        """Write what has come, but the rest of a line whose beginning is lost."""
+        if self._torn:
+            rest = chunk.find(b"\n") + 1
+            self._lose(rest or len(chunk), torn=not rest)
+            chunk = chunk[rest or len(chunk) :]
+        if chunk:
+            self._put(chunk)
+
+    def _put(self, chunk: bytes) -> None:
+        """Write it, behind a note of the gap that ends here; it goes on where no line has room."""
+        note = b"" if self._noted else self._note()
+        found = note + chunk
+        written = self._write(found)
+        begun = max(found.rfind(b"\n", 0, written) + 1, len(note))
+        if begun > len(note):
+            self._lines, self._gap, self._part = self._kept + begun, 0, 0
+        self._part += len(found) - begun
+        if written == len(found):
+            self._kept, self._noted = self._kept + written, self._gap > 0
+            return
+        self._lose(self._part, torn=not chunk.endswith(b"\n"))
+        self._kept, self._noted, self._part = self._lines, False, 0
+        self._cut()
+
+    def _cut(self) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._file, self._lines)
+
+    def _write(self, found: bytes) -> int:
+        """Give how much of it could be written."""
         at = 0
         try:
-            while at < len(chunk):
-                at += os.write(self._file, chunk[at:])
+            while at < len(found):
+                at += os.write(self._file, found[at:])
         except OSError as error:
-            self._cut(chunk[:at])
-            self._lose(len(chunk) - at, error.strerror or str(error))
-        else:
-            self._kept += at
-            if (end := chunk.rfind(b"\n")) >= 0:
-                self._lines = self._kept - at + end + 1
+            self._why = error.strerror or str(error)
+        return at
 
-    def _cut(self, written: bytes) -> None:
-        """Take back the line that could be written in part only."""
-        end = written.rfind(b"\n")
-        whole = self._kept + end + 1 if end >= 0 else self._lines
-        self._lose(self._kept + len(written) - whole, "")
-        self._kept = self._lines = whole
-        try:
-            os.ftruncate(self._file, whole)
-        except OSError:
-            return
+    def _lose(self, size: int, *, torn: bool) -> None:
+        self._gap, self._lost, self._torn = self._gap + size, self._lost + size, torn
 
-    def _lose(self, size: int, why: str) -> None:
-        self._gap, self._lost, self._why = self._gap + size, self._lost + size, why or self._why
-
-    def _close_gap(self) -> bool:
-        """Say in the log what is missing there, if there is something and room for it."""
-        if not self._gap:
-            return True
-        said = f"[hpo] lines are missing here, {self._gap:,} bytes: {self._why}\n".encode()
-        try:
-            written = os.write(self._file, said)
-            if written < len(said):
-                os.ftruncate(self._file, self._kept)
-                return False
-        except OSError:
-            return False
-        self._kept += written
-        self._lines, self._gap = self._kept, 0
-        return True
+    def _note(self) -> bytes:
+        """Say what is missing here, if something is."""
+        said = f"[hpo] lines are missing here, {self._gap:,} bytes: {self._why}\n"
+        return said.encode() if self._gap else b""
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

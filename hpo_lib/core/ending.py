@@ -34,11 +34,15 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The end of an attempt; a negative code is the signal that ended it, as in subprocess."""
+    """The end of an attempt; a negative code is the signal that ended it, as in subprocess.
+
+    `log_gap` says what of its log is missing, if some of it could not be kept.
+    """
 
     ending: Ending
     code: int | None = None
     detail: str = ""
+    log_gap: str = ""
 
 
 #: The cause of failure that an ending means; EXITED alone means none.

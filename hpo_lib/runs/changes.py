@@ -148,7 +148,9 @@ def _check_can_go_on(store: Store, run: Run, spec: Spec, history: History) -> No
     elapsed_s = (datetime.now(UTC) - run.started_at).total_seconds()
     stops = engine.step(spec, replace(history, elapsed_s=elapsed_s), 1).stop
     if stops is not None:
-        raise AlreadyFinished(f"run {run.id} cannot go on: {stops.reason}")
+        mend = "; mend what made its trials fail, and run its spec anew"
+        hint = f"{mend}: `hpo spec {run.id}` gives it" if stops.failed else ""
+        raise AlreadyFinished(f"run {run.id} cannot go on: {stops.reason}{hint}")
 
 
 def _name(by: Actor) -> str:

@@ -44,6 +44,11 @@ _PLACES: tuple[tuple[str, type[Strict]], ...] = (
 #: Keys of many places, which say nothing of the one that is meant.
 _ANYWHERE = ("name", "description", "options", "type", "kind")
 _ALSO = {"timeout": " (of one trial; the run's is limits.max_duration)"}
+#: What other tools call the number of attempts, which is no setting here.
+_ATTEMPTS = ("retries", "max_retries", "num_retries", "retry", "attempts", "max_attempts")
+_BY_CAUSE = (
+    ", which is no setting: its cause decides if it is tried again (docs/operating.md#causes)"
+)
 _TYPES: dict[str, type[Strict]] = {
     model.model_fields["type"].default: model for model in get_args(get_args(Parameter)[0])
 }
@@ -54,6 +59,8 @@ def elsewhere(key: str) -> str:
     last = key.rpartition(".")[2]
     if last in _ANYWHERE:
         return ""
+    if last in _ATTEMPTS:
+        return _BY_CAUSE
     exact = [(place, last) for place, model in _PLACES if last in _keys(model)]
     called = ((place, one) for place, model in _PLACES for one in meant(last, _keys(model)))
     found = next(iter(exact), None) or next(called, None)

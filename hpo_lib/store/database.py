@@ -5,6 +5,7 @@ No message, repr or log line of this module holds a password.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ _SQLITE_HINTS = {
     sqlite3.SQLITE_FULL: "; its disk needs room",
     sqlite3.SQLITE_NOTADB: "; give the path of a new file",
 }
+_OF_THE_DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
 
 def address(url: str) -> URL:
@@ -206,8 +208,18 @@ class Database:
         why = self._why(said[0] if said else type(cause).__name__)
         if _is_transient(error, opening=opening):
             return TransientError(f"the store at {why}; try again")
-        hint = _SQLITE_HINTS.get(_sqlite_code(cause), "")
+        code = _sqlite_code(cause)
+        hint = _SQLITE_HINTS.get(code, "") + (self._room() if code in _OF_THE_DISK else "")
         return StoreError(f"cannot use the store at {why}{hint}")
+
+    def _room(self) -> str:
+        """Say how much room the disk of the file has, if it tells."""
+        folder = Path(self.url.database or "").parent
+        try:
+            disk = shutil.disk_usage(folder)
+        except OSError as error:
+            return f": {folder}: {error.strerror}"
+        return f": {folder} has {disk.free >> 20:,} of {disk.total >> 20:,} MiB free"
 
     def _why(self, reason: object) -> str:
         return f"{shown(self.url)}: {reason}"

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hpo_lib.registry import COLLECTOR_SETTINGS
 from hpo_lib.registry import load as load_part
 from hpo_lib.spec import Spec
 from hpo_lib.spec.sections import Objective
-from hpo_lib.trials.near_names import near, no_metric
+from hpo_lib.trials.near_names import names_seen, near, no_metric
 from hpo_lib.trials.outcome import judged, reliable, with_metrics
 from hpo_lib.words import NOTHING, count, number
 
@@ -102,7 +103,7 @@ def examine(spec: Spec, source: Source) -> Examination:
 
     kept, values = summary(noted(), spec.objectives)
     _, reduced, failure = reliable(collector, spec.goal, kept, values)
-    cause, reason = failure or judged(spec.goal, reduced)
+    cause, reason = failure or judged(spec.goal, reduced, partial(names_seen, spec, source))
     sightings = collector.sightings(source) if hasattr(collector, "sightings") else ()
     unread, others = _strangers(sightings, wanted(spec))
     tally = collector.tally(source, wanted(spec)) if hasattr(collector, "tally") else Counter()
@@ -121,7 +122,7 @@ def _strangers(
     others: dict[str, Stranger] = {}
     for seen in sightings:
         taken = seen.read and asked(seen.name, known)
-        if taken or (no_metric(seen.name) and seen.name not in known):
+        if taken or (seen.name not in known and no_metric(seen.name, known)):
             continue
         group = unread if seen.name in known else others
         group.setdefault(seen.name, Stranger(0, seen.line, seen.text)).times += 1

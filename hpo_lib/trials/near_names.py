@@ -27,14 +27,21 @@ _FILE = re.compile(
     r"|ya?ml|zip)",
     re.IGNORECASE,
 )
+#: Variables of the environment, which programs tell in their logs: TF_ENABLE_ONEDNN_OPTS=0.
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
 #: A hint is worth the end of a log, and so many values and names, cut at so many characters.
 _LOG_BYTES, _SIGHTINGS, _NAMES, _LONGEST = 1 << 20, 100_000, 1_000, 80
 _SHOWN = 10
 _ALIKE = 0.75
 
 
-def no_metric(name: str) -> bool:
-    """Say whether a name counts or dates what is beside it, or is a file's."""
+def no_metric(name: str, wanted: Collection[str]) -> bool:
+    """Say whether a name counts or dates what is beside it, or is a file's or a variable's.
+
+    One in capitals that is near a `wanted` metric is no variable.
+    """
+    if _VARIABLE.fullmatch(name):
+        return near(name, wanted) is None
     return name in NO_METRICS or _FILE.fullmatch(name) is not None
 
 
@@ -49,7 +56,7 @@ def names_seen(spec: Spec, source: Source) -> set[str]:
             if len(found) == _NAMES:
                 break
             found.add(line(name, _LONGEST))
-    return {name for name in found if not no_metric(name)}
+    return {name for name in found if not no_metric(name, spec.goal.metrics)}
 
 
 def _sighted(collector: Any, source: Source) -> Iterator[str]:

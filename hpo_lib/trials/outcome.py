@@ -43,6 +43,9 @@ def outcome(spec: Spec, end: Exit, source: Source) -> Outcome:
     found, metrics, trouble = collected(spec, collector, source)
     seen = partial(names_seen, spec, source)
     cause, reason = failed or trouble or judged(spec.goal, metrics, seen)
+    if cause is Cause.OBJECTIVE_MISSING and end.log_gap:
+        # What it printed may have been there: no fault of its own, and no name to guess at.
+        cause, reason = failed = Cause.LOST, end.log_gap
     if failed is None:
         told = [end.detail] if end.detail else []
         told += getattr(collector, "remarks", ()) if cause is None else ()

@@ -406,6 +406,18 @@ class ChangesContract:
             changes.extend(bench.store, bench.store.run(KEY), 8, ADA, waves=40)
         assert bench.store.run(KEY).status is RunStatus.COMPLETE
 
+    def test_a_run_whose_trials_failed_alike_is_told_what_to_do_instead(self, bench: Bench) -> None:
+        run = bench.begin()
+        for number in bench.wave(1):
+            attempt = bench.store.open_attempt(run.id, number, lambda _: {})
+            missing = Outcome(AttemptState.FAILED, "no loss", cause=Cause.OBJECTIVE_MISSING)
+            bench.store.close_attempt(attempt.id, missing, final=True)
+        bench.finish()
+        said = "all 2 trials of the first wave failed alike: objective_missing: no loss; mend what "
+        said += "made its trials fail, and run its spec anew: `hpo spec 1` gives it"
+        with pytest.raises(AlreadyFinished, match=f"^run 1 cannot go on: {said}$"):
+            changes.extend(bench.store, bench.store.run(KEY), 8, ADA, waves=40)
+
     @pytest.mark.parametrize(
         ("trials", "waves", "said"),
         [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +151,7 @@ for number in range(20_000):
     print(f"step={number} loss=0.125")
 sys.stdout.flush()
 told("room")
-print("torn off", flush=True)
+print("whole again", flush=True)
 print("loss=0.25", flush=True)
 """
 
@@ -165,15 +168,16 @@ def test_a_log_without_room_neither_ends_the_trial_nor_tells_half_a_number(
     say(tmp_path, "room")
     _, found = end(backend, handle)
     assert (found.ending, found.code) == (Ending.EXITED, 0)
-    assert "bytes of its log were lost: No space left on device" in found.detail
-    first, *kept, missing, last = backend.log(handle).read_text().splitlines()
-    assert (first, last) == ("loss=0.75", "loss=0.25")
-    assert missing.startswith("[hpo] lines are missing here, ")
+    gap = r"the disk of its log was full: [\d,]+ bytes of it are missing"
+    assert re.fullmatch(gap, found.detail)
+    first, *kept, whole, last = backend.log(handle).read_text().splitlines()
+    assert (first, whole, last) == ("loss=0.75", "whole again", "loss=0.25")
+    (missing,) = (line for line in kept if line.startswith("[hpo] lines are missing here, "))
     assert missing.endswith(" bytes: No space left on device")
-    assert set(kept) <= {"loss=0.5625", *(f"step={n} loss=0.125" for n in range(20_000))}
+    assert {*kept} <= {missing, "loss=0.5625", *(f"step={n} loss=0.125" for n in range(20_000))}
     judged = outcome(_spec(), found, Source(backend.log(handle), backend.output(handle)))
     assert judged.reason.startswith("loss = 0.25; ")
-    assert "bytes of its log were lost: No space left on device" in judged.reason
+    assert "; the disk of its log was full: " in judged.reason
 
 
 def _spec() -> Any:
@@ -192,8 +196,97 @@ def test_a_log_that_ends_without_room_says_so_in_the_outcome(
     disk.fill()
     say(tmp_path, "full")
     found = end(backend, handle)[1]
-    lost = "300,001 bytes of its log were lost: No space left on device"
-    assert found == Exit(Ending.EXITED, 1, lost)
+    lost = "the disk of its log was full: 300,001 bytes of it are missing"
+    assert found == Exit(Ending.EXITED, 1, lost, lost)
+
+
+def test_a_log_has_one_note_for_each_gap_that_has_ended(
+    disk: Disk, backend: LocalBackend, handle: dict[str, Any], tmp_path: Path
+) -> None:
+    code = (
+        "print(f'{0:0600}', flush=True); told('full')\n"
+        "for n in range(1, 200):\n    print(f'{n:0600}', flush=True); time.sleep(0.001)\n"
+        "told('room'); print('last')"
+    )
+    backend.submit(handle, program(tmp_path, code))
+    waits(tmp_path, "full")
+    disk.fill()
+    say(tmp_path, "full")
+    waits(tmp_path, "room")
+    time.sleep(0.2)
+    disk.empty()
+    say(tmp_path, "room")
+    end(backend, handle)
+    *kept, note, last = backend.log(handle).read_text().splitlines()
+    assert [int(line) for line in kept] == list(range(len(kept)))
+    missing = (200 - len(kept)) * 601
+    assert note == f"[hpo] lines are missing here, {missing:,} bytes: No space left on device"
+    assert last == "last"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_log_has_no_room_for_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Pieces of lines come while room comes and goes: the log has whole lines, and notes."""
+    chance, log, file = random.Random(seed), local_guard._Log(tmp_path), tmp_path / "log.txt"
+    write, most = os.write, 0
+
+    def limited(to: int, data: bytes) -> int:
+        if (room := most - file.stat().st_size) <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(to, data[:room])
+
+    monkeypatch.setattr(os, "write", limited)
+    lines = [b"%d" % n * chance.randint(1, 90) + b"\n" for n in range(1_000, 1_100)]
+    rest = b"".join(lines)
+    while rest:
+        most += chance.choice([0, 0, 50, 400])
+        size = chance.randint(1, 300)
+        log._keep(rest[:size])
+        rest = rest[size:]
+    most += 1_000
+    log._keep(b"end\n")
+    said, kept = log.close(), file.read_bytes().splitlines(keepends=True)
+    notes = [line for line in kept if line.startswith(b"[hpo]")]
+    whole = [line for line in kept if line not in notes]
+    told = [int(line.split()[5].replace(b",", b"")) for line in notes]
+    assert set(whole) <= {*lines, b"end\n"}
+    assert not any(one in notes and other in notes for one, other in itertools.pairwise(kept))
+    assert sum(told) == sum(map(len, [*lines, b"end\n"])) - sum(map(len, whole))
+    assert f"{sum(told):,} bytes" in said
+
+
+def test_a_metric_that_the_disk_had_no_room_for_is_no_fault_of_the_trial(
+    disk: Disk, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    upgrade(url)
+    there = tmp_path / "there"
+    there.mkdir()
+    told = "print('loss=2', flush=True); told('go'); print('val_loss=1 size_mb=1 ' * 4_000)"
+    code = PROGRAM.replace("sys.argv[1]", repr(str(there))) + told
+    with Store.open(url) as store:
+        bench = Bench(store, disk.folder)
+        run = _run(bench, code)
+        number = lifecycle.next_wave(store, KEY, 1, bench.installation).assignments[0].trial
+
+        def full(attempt: Attempt, request: Request) -> Exit:
+            bench.backend.submit(attempt.handle, request)
+            waits(there, "go")
+            disk.fill()
+            say(there, "go")
+            return end(bench.backend, attempt.handle)[1]
+
+        def follow(attempt: Attempt, request: Request) -> Exit:
+            return runner.follow(bench.backend, attempt, request, quietly)
+
+        said = "lost: the disk of its log was full: 84,001 bytes of it are missing; there is"
+        with pytest.raises(TransientError, match=f"attempt 1 failed: {said} another$"):
+            runner.perform(store, run, number, bench.backend, quietly, full)
+        disk.empty()
+        runner.perform(store, run, number, bench.backend, quietly, follow)
+        assert [one.cause for one in store.attempts(run.id, number)] == [Cause.LOST, None]
 
 
 @pytest.mark.parametrize("want", [Disk.fill, Disk.take_names])
@@ -341,6 +434,10 @@ def _run(bench: Loop, code: str) -> Run:
 # ------------------------------------------------------------------------------- our own writing
 
 
+def _no_room(folder: Path) -> str:
+    return rf"; its disk (may be full, or fail|needs room): {folder} has 0 of 4 MiB free$"
+
+
 def test_a_store_without_room_says_so_and_goes_on_when_there_is(disk: Disk) -> None:
     url = f"sqlite:///{disk.folder}/hpo.db"
     upgrade(url)
@@ -348,7 +445,7 @@ def test_a_store_without_room_says_so_and_goes_on_when_there_is(disk: Disk) -> N
         bench = Bench(store, disk.folder)
         _run(bench, "")
         disk.fill()
-        with pytest.raises(StoreError, match=r"; its disk (may be full|needs room)"):
+        with pytest.raises(StoreError, match=_no_room(disk.folder)):
             lifecycle.next_wave(store, KEY, 1, bench.installation)
         disk.empty()
         assert len(lifecycle.next_wave(store, KEY, 1, bench.installation).assignments) == 4

@@ -10,8 +10,11 @@ from test_tfevents import REAL
 
 from hpo_lib.cli import main
 from hpo_lib.collectors import Source, format_guard, own_format
+from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.spec.yaml_file import draft_file
 from hpo_lib.trials.check_metrics import examine
+from hpo_lib.trials.near_names import no_metric
+from hpo_lib.trials.outcome import outcome
 
 SPEC = """\
 name: demo
@@ -190,3 +193,22 @@ def test_where_nothing_is_that_is_said(
     assert (code, lines[-1]) == (1, "nothing that looks like a metric was found")
     assert main.main(["check-metrics", spec, str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err == f"{tmp_path / 'none'}: no such file or folder\n"
+
+
+def test_a_missing_metric_is_told_as_the_trial_tells_it_and_no_variable_is_offered(
+    tmp_path: Path, spec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("TF_ENABLE_ONEDNN_OPTS=0\nVALLOSS=1 size=3\n")
+    _, lines = check(capsys, spec, log)
+    checked = draft_file(Path(spec)).checked()
+    judged = outcome(checked, Exit(Ending.EXITED, 0), Source(log, tmp_path))
+    assert "only VALLOSS, size where val_loss was expected; is it VALLOSS?" in judged.reason
+    assert f"a trial with these metrics has failed, objective_missing: {judged.reason}" in lines
+    assert not [line for line in lines if "TF_ENABLE" in line]
+
+
+def test_a_metric_in_capitals_is_offered_where_it_is_near() -> None:
+    assert no_metric("TF_ENABLE_ONEDNN_OPTS", ["val_loss"])
+    assert not no_metric("VAL_LOSS", ["val_loss"])
+    assert not no_metric("BLEU", ["val_loss"])

@@ -68,6 +68,17 @@ def test_a_format_without_end_fails_the_trial_and_says_why(
     assert form in found.reason
 
 
+def test_an_objective_is_no_fault_of_a_trial_whose_log_has_a_gap(tmp_path: Path) -> None:
+    gap = "the disk of its log was full: 13,122 bytes of it are missing"
+    end, log = Exit(Ending.EXITED, 0, gap, gap), tmp_path / "log.txt"
+    log.write_text("val_loss=0.5\n")
+    found = outcome.outcome(spec(), end, Source(log, tmp_path))
+    assert (found.cause, found.reason) == (Cause.LOST, gap)
+    log.write_text("loss=0.5\n")
+    found = outcome.outcome(spec(), end, Source(log, tmp_path))
+    assert (found.cause, found.value, found.reason) == (None, 0.5, f"loss = 0.5; {gap}")
+
+
 def test_a_file_of_metrics_that_leads_out_is_the_cause_in_words(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     (tmp_path / "secret").write_text('{"loss": 1}')

@@ -304,6 +304,10 @@ SEVERAL: dict[str, tuple[dict[str, Any], list[str]]] = {
         changed("metrics", {"collector": "jsonl", "format": "(?P<name>.)(?P<value>.)", "paht": 1}),
         ['metrics: unknown key "paht"', "metrics.path: must be text", "metrics: format belongs to"],
     ),
+    "a key whose nearest is another, and no slip": (
+        changed("trial", {"command": ["train"], "retries": 3, "resorces": 4}),
+        ['trial: unknown key "retries"', 'trial: unknown key "resorces"', "trial.resources: must"],
+    ),
     "what stands below misspelt keys": (
         {("limtis" if name == "limits" else name): one for name, one in GOOD.items()}
         | {"limtis": {"max_trials": 0, "paralel_trials": 0}, "sampelr": {"name": "tpee"}},
