@@ -136,7 +136,7 @@ def _pause(*, fix: bool) -> Finding:
             if dag is None or not dag.is_paused:
                 return Finding(name, OK, "it is not paused")
             if not fix:
-                return Finding(name, MISSING, paused("hpo_local"))
+                return Finding(name, WRONG, paused("hpo_local"))
             dag.is_paused = False
     except Exception as error:
         return Finding(name, MISSING, f"Airflow's database cannot be read ({_first_line(error)})")

@@ -16,7 +16,7 @@ from hpo_airflow import checks
     ("paused", "fix", "state", "told"),
     [
         (False, False, checks.OK, "it is not paused"),
-        (True, False, checks.MISSING, "hpo_local is paused in Airflow: nothing starts until it is"),
+        (True, False, checks.WRONG, "hpo_local is paused in Airflow: nothing starts until it is"),
         (True, True, checks.MENDED, "it was paused, and is not any more"),
     ],
 )
