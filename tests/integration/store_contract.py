@@ -105,6 +105,20 @@ class Clock:
         self.time += timedelta(seconds=seconds)
 
 
+class OnAClock:
+    """A contract whose store goes by a clock of the test's."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def store(self, url: str, clock: Clock) -> Iterator[Store]:
+        upgrade(url)
+        with Store.open(url, now=clock) as opened:
+            yield opened
+
+
 @dataclass
 class Engineer:
     """Answers with the next `count` trial numbers and counts how often it was asked."""

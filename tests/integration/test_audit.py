@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.integration.store_contract import (
     SPEC,
     Clock,
     Engineer,
+    OnAClock,
     attempt_of,
     begin,
     execute,
@@ -44,18 +44,8 @@ def last(store: Store) -> AuditEntry:
     return list(store.audit.entries())[-1]
 
 
-class AuditContract:
+class AuditContract(OnAClock):
     """The audit trail on whatever database is under it."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
-
-    @pytest.fixture
-    def store(self, url: str, clock: Clock) -> Iterator[Store]:
-        upgrade(url)
-        with Store.open(url, now=clock) as opened:
-            yield opened
 
     def test_a_run_is_written_down_once_with_who_began_it_and_how(
         self, store: Store, clock: Clock

@@ -107,6 +107,17 @@ def test_a_champion_that_was_brought_back_is_told_by_housekeeping(
     assert housekeeping_tasks.announce(context({}, outlet_events=events)) == []
 
 
+def test_housekeeping_says_what_is_wrong_in_the_operators_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else may read that part of it for weeks; all else is done before."""
+    _configure(tmp_path, monkeypatch, retention_dayz=3)
+    (said,) = housekeeping_tasks.sweep(context({}), tmp_path / "no files")
+    assert said.startswith('config/deployment.yaml: unknown key "retention_dayz", did you mean')
+    _configure(tmp_path, monkeypatch, retention_days=3)
+    assert housekeeping_tasks.sweep(context({}), tmp_path / "no files") == []
+
+
 def test_a_question_is_told(told: Path) -> None:
     notices.tell_approval(context({}), MODEL, "Deploy?")
     assert lines(told) == ["approval|vision.churn: version 3 waits to be approved"]

@@ -879,7 +879,7 @@ def test_models_and_rollback_tell_what_is_lost(
     assert main(["models", "nightly"]) == 0
     newest, lost = capsys.readouterr().out.splitlines()
     assert lost.endswith(f"(no files at {bench.store.models.get('nightly', 1).files})")
-    assert "no files" not in newest
+    assert newest.endswith(f"  {bench.store.models.get('nightly', 2).files}")
     assert main(["rollback", "nightly"]) == 0
     told = capsys.readouterr().out
     assert "it is not served from here: " in told

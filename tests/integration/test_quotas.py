@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +19,14 @@ from hpo_lib.installation import Environment, Installation
 from hpo_lib.records import Attempt, Provenance, Run, RunKey, RunStatus
 from hpo_lib.runs import admission, lifecycle
 from hpo_lib.spec import Spec, load
-from hpo_lib.store import Store, upgrade
+from hpo_lib.store import Store
 from hpo_lib.trials import runner
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.store_contract import (
     SPEC,
     Clock,
     Engineer,
+    OnAClock,
     failed,
     handle_for,
     succeeded,
@@ -66,18 +66,12 @@ def closed(store: Store, attempt: Attempt | None) -> None:
     store.close_attempt(attempt.id, succeeded(), final=True)
 
 
-class QuotasContract:
+class QuotasContract(OnAClock):
     """One store, whatever database is under it."""
 
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock(datetime(2031, 5, 6, tzinfo=UTC))
-
-    @pytest.fixture
-    def store(self, url: str, clock: Clock) -> Iterator[Store]:
-        upgrade(url)
-        with Store.open(url, now=clock) as opened:
-            yield opened
 
     def test_gpu_hours_are_those_of_the_teams_attempts(self, store: Store, clock: Clock) -> None:
         ours, theirs = started(store, spec=ON_GPU), started(store, "nlp", spec=ON_GPU)

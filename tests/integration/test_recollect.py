@@ -14,8 +14,8 @@ from hpo_lib.cli import main
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError, SpecError
 from hpo_lib.installation import Installation
-from hpo_lib.records import Provenance, Run, RunStatus
-from hpo_lib.runs import admission, lifecycle, outputs
+from hpo_lib.records import Run, RunStatus
+from hpo_lib.runs import lifecycle, outputs
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials.recollect import recollect
 from tests.integration.test_runs import KEY, Bench
@@ -144,15 +144,7 @@ def test_a_run_that_was_stopped_by_its_failures_says_so_when_it_is_saved(bench: 
 
 
 def test_while_a_trial_runs_nothing_is_collected(bench: Bench) -> None:
-    run = admission.begin(
-        bench.store,
-        KEY,
-        CONF,
-        bench.installation,
-        backend="local",
-        triggered_by="ada",
-        provenance=Provenance(),
-    )
+    run = bench.begin(CONF)
     lifecycle.next_wave(bench.store, KEY, 1, bench.installation)
     bench.perform(run, 1)
     with pytest.raises(HpoError, match="run 1 is still running trial 2, 3, 4, 5; collect again"):

@@ -45,6 +45,7 @@ from tests.integration.models_contract import ask as ask_final
 from tests.integration.store_contract import (
     START,
     Clock,
+    OnAClock,
     execute,
     handle_for,
     killed_at,
@@ -175,18 +176,8 @@ def count(url: str, table: str) -> int:
         return connection.execute(query).scalar_one()
 
 
-class RetentionContract:
+class RetentionContract(OnAClock):
     """Retention on whatever database is under it."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return Clock()
-
-    @pytest.fixture
-    def store(self, url: str, clock: Clock) -> Iterator[Store]:
-        upgrade(url)
-        with Store.open(url, now=clock) as opened:
-            yield opened
 
     @pytest.fixture
     def past(self, store: Store, clock: Clock) -> Past:

@@ -55,16 +55,19 @@ CONF: dict[str, Any] = {
 class Bench(Loop):
     """Does whole runs."""
 
-    def run(self, **changes: Any) -> Run:
-        run = admission.begin(
+    def begin(self, conf: Any, key: RunKey = KEY) -> Run:
+        return admission.begin(
             self.store,
-            KEY,
-            CONF | changes,
+            key,
+            conf,
             self.installation,
             backend="local",
             triggered_by="ada",
             provenance=Provenance(),
         )
+
+    def run(self, **changes: Any) -> Run:
+        run = self.begin(CONF | changes)
         self.waves(run)
         return lifecycle.finish(self.store, KEY, self.installation)
 
@@ -242,8 +245,7 @@ def test_an_output_that_could_not_be_copied_is_no_fault_of_the_trial(bench: Benc
 
 def begun(bench: Bench, **trial: Any) -> tuple[Run, int]:
     """Begin a run, and name its first trial."""
-    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": Provenance()}
-    run = admission.begin(bench.store, KEY, CONF | trial, bench.installation, **facts)
+    run = bench.begin(CONF | trial)
     return run, lifecycle.next_wave(bench.store, KEY, 1, bench.installation).assignments[0].trial
 
 
@@ -333,8 +335,7 @@ SPENT = (
 
 def failing(bench: Bench, **changes: Any) -> tuple[Run, list[int]]:
     """Begin a run whose trials fail, and name those of its first wave."""
-    facts: dict[str, Any] = {"backend": "local", "triggered_by": "ada", "provenance": Provenance()}
-    run = admission.begin(bench.store, KEY, FAILING | changes, bench.installation, **facts)
+    run = bench.begin(FAILING | changes)
     wave = lifecycle.next_wave(bench.store, KEY, 1, bench.installation)
     return run, [one.trial for one in wave.assignments]
 
@@ -474,15 +475,7 @@ WARM: dict[str, Any] = {
 
 
 def warmed(bench: Bench, name: str, **changes: Any) -> Run:
-    return admission.begin(
-        bench.store,
-        RunKey("hpo_local", name),
-        WARM | changes,
-        bench.installation,
-        backend="local",
-        triggered_by="ada",
-        provenance=Provenance(),
-    )
+    return bench.begin(WARM | changes, RunKey("hpo_local", name))
 
 
 def ended(bench: Bench, name: str) -> Run:

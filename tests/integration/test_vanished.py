@@ -27,8 +27,8 @@ from hpo_lib.core.ending import Ending, Exit
 from hpo_lib.core.retry_policy import MAX_ATTEMPTS
 from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import TransientError
-from hpo_lib.records import Attempt, AttemptState, Provenance
-from hpo_lib.runs import admission, lifecycle
+from hpo_lib.records import Attempt, AttemptState
+from hpo_lib.runs import lifecycle
 from hpo_lib.store import Store, upgrade
 from hpo_lib.trials import runner
 from tests.integration.backend_contract import LABELS, STORE, VanishedContract
@@ -271,15 +271,7 @@ def test_a_container_that_vanished_between_two_tasks_is_a_counted_attempt(
     engine = FakeDocker()
     monkeypatch.setattr("docker.from_env", lambda: engine)
     backend = DockerBackend(tmp_path / "home")
-    run = admission.begin(
-        bench.store,
-        KEY,
-        CONF,
-        bench.installation,
-        backend="local",
-        triggered_by="ada",
-        provenance=Provenance(),
-    )
+    run = bench.begin(CONF)
     number = lifecycle.next_wave(bench.store, KEY, 1, bench.installation).assignments[0].trial
 
     def killed(attempt: Attempt, request: Request) -> Exit:

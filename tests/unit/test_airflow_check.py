@@ -1,9 +1,10 @@
-"""`hpo airflow check`: what is found of a DAG that is paused."""
+"""`hpo airflow check`: what is found of a DAG that is paused, and of the operator's file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,3 +35,17 @@ def test_a_paused_dag_is_told_and_unpaused_if_that_is_asked_for(
     assert found.state == state
     assert found.text.startswith(told)
     assert dag.is_paused == (paused and not fix)
+
+
+def test_a_mistake_in_the_operators_file_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "deployment.yaml"
+    monkeypatch.setenv("HPO_CONFIG", str(file))
+    assert checks._deployment().state == checks.ABSENT
+    file.write_text("retention_days: 3")
+    assert checks._deployment() == ("deployment.yaml", checks.OK, str(file))
+    file.write_text("retention_dayz: 3")
+    name, state, told = checks._deployment()
+    assert (name, state) == ("deployment.yaml", checks.WRONG)
+    assert told.startswith(f'{file}: config/deployment.yaml: unknown key "retention_dayz"')

@@ -588,6 +588,18 @@ def test_the_plan_says_what_a_run_would_do(good: Path, capsys: pytest.CaptureFix
     ]
 
 
+def test_a_mistake_in_the_operators_file_is_told_beside_a_file_that_is_right(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "deployment.yaml"
+    file.write_text("retention_days: a week")
+    monkeypatch.setenv("HPO_CONFIG", str(file))
+    assert main.main(["validate", str(good)]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{good}: ok")
+    assert err.startswith("config/deployment.yaml: retention_days: must be a whole number from 1")
+
+
 def test_a_program_that_is_not_there_is_noted(
     write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
