@@ -43,6 +43,11 @@ class Verdict:
     faults: tuple[str, ...] = ()
 
     @property
+    def is_slow(self) -> bool:
+        """Say whether it took more than a conf of its size may."""
+        return self.cpu_s > START_S + PER_SIZE_S * max(1.0, self.size / A_SIZE)
+
+    @property
     def cpu_per_size_s(self) -> float:
         """The CPU seconds for each 256 KB, of what is beyond the start."""
         return max(0.0, self.cpu_s - START_S) * A_SIZE / max(self.size, 1)
@@ -94,7 +99,18 @@ def admitted(given: Any) -> Spec:
 
 
 def judged(given: Any) -> Verdict:
-    """Admit a conf, and hold what comes of it to what must hold."""
+    """Admit a conf, and hold what comes of it to what must hold.
+
+    What took too long is judged twice more, and the least counts: what is slow is slow each time,
+    while a process that has run other tests may collect their garbage in between, for a second.
+    """
+    first = _judged(given)
+    if not first.is_slow:
+        return first
+    return min([first, _judged(given), _judged(given)], key=lambda found: found.cpu_s)
+
+
+def _judged(given: Any) -> Verdict:
     size = size_of(given)
     faults: list[str] = []
     spec = None
@@ -109,7 +125,7 @@ def judged(given: Any) -> Verdict:
         faults.append(f"{type(error).__name__}: {str(error)[:200]}")
     cpu_s = time.process_time() - began
     made = Verdict(spec is not None, cpu_s, size)
-    if cpu_s > START_S + PER_SIZE_S * max(1.0, size / A_SIZE):
+    if made.is_slow:
         faults.append(f"{cpu_s:.2f} s of CPU for {size:,} characters")
     if spec is not None:
         faults += _not_kept(spec)
