@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -186,9 +187,18 @@ def _s3(at: str) -> Iterator[Proxy]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Have whatever is opened below a folder from now on be read-only; needs leave to mount."""
-    for words in (["--bind", str(folder), str(folder)], ["-o", "remount,bind,ro", str(folder)]):
-        subprocess.run(["mount", *words], check=True, capture_output=True)
+    """Have whatever is opened below a folder from now on be read-only; needs leave to mount.
+
+    That cannot be said of a place where somebody has just begun to write, so it is said elsewhere.
+    """
+    with TemporaryDirectory() as made:
+        elsewhere = str(folder), made
+        subprocess.run(["mount", "--bind", *elsewhere], check=True, capture_output=True)
+        try:
+            for words in (["-o", "remount,bind,ro", made], ["--bind", made, str(folder)]):
+                subprocess.run(["mount", *words], check=True, capture_output=True)
+        finally:
+            called("umount", "-l", made)
     try:
         yield
     finally:
