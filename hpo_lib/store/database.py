@@ -5,6 +5,8 @@ No message, repr or log line of this module holds a password.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import sqlite3
 import time
@@ -15,13 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    OperationalError,
+)
 from sqlalchemy.pool import NullPool
 
 from hpo_lib.errors import HpoError, StoreError, TransientError, nearest
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 #: The revision that this code reads and writes.
 HEAD = "0010"
@@ -94,7 +103,8 @@ def shown(url: URL) -> str:
 class Database:
     """Transactions on one address, with errors of this project.
 
-    Nothing is kept open in between, so a forked process may go on using it.
+    A forked process may go on using it: nothing is kept open in between but connections to a file,
+    and each of these is used only by the process that opened it, while the file is the same.
     """
 
     url: URL
@@ -262,10 +272,40 @@ def _is_sqlite(url: URL) -> bool:
 def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
     """Make an engine for which we begin transactions: the driver begins its own too late."""
     arguments = {"timeout": lock_timeout_s, "isolation_level": None}
-    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    engine = create_engine(url, hide_parameters=True, connect_args=arguments, max_overflow=-1)
+    path = Path(url.database or "")
+
+    def remember(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["opened"] = _opened(path)
+
+    def check(connection: Any, record: ConnectionPoolEntry, kept: PoolProxiedConnection) -> None:
+        if record.info["opened"] != _opened(path):
+            _forget(connection)
+            record.dbapi_connection = kept.dbapi_connection = None  # type: ignore[misc]
+            raise DisconnectionError("opened by another process, or for another file")
+
     event.listen(engine, "connect", _enforce_foreign_keys)
+    event.listen(engine, "connect", remember)
+    event.listen(engine, "checkout", check)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _opened(path: Path) -> tuple[int, ...]:
+    """Name this process, and the file at a path with who may use it; it may be another, or gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (os.getpid(),)
+    return os.getpid(), found.st_dev, found.st_ino, found.st_mode, found.st_uid
+
+
+def _forget(connection: Any) -> None:
+    """Keep a connection from ever being closed: SQLite deletes a file's log by name on closing.
+
+    That would be the log of whoever has opened the file that is there now.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _enforce_foreign_keys(connection: Any, _: Any) -> None:
