@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from hpo_lib.backends import (
     local_fork,
     local_guard,
     local_processes,
+    local_starting,
     log_of,
 )
 from hpo_lib.backends.inherited import LocalRules, environment
@@ -32,7 +32,6 @@ from hpo_lib.backends.local_places import interpreter, strayed
 from hpo_lib.backends.trial_user import TrialUser
 from hpo_lib.backends.usage import Usage
 from hpo_lib.core.ending import Ending, Exit
-from hpo_lib.errors import TransientError
 from hpo_lib.files.lines import Growing
 from hpo_lib.files.places import reaching
 from hpo_lib.spec.trial_section import TrialSpec
@@ -160,9 +159,9 @@ class LocalBackend:
             local_guard.write(folder / "request.json", program)
         env = environment(os.environ, self.path) | _marks(os.environ)
         if self._may_fork(request) and local_fork.begin(folder, program, _GUARD, env):
-            _wait_while_locked(folder)
+            local_starting.wait_while_locked(folder, time.monotonic() + _START_S)
         if not (folder / "started").exists():
-            _wait_for_start(folder, _start_guard(folder, env))
+            local_starting.start(folder, env)
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
@@ -354,41 +353,3 @@ def _beat(folder: Path) -> None:
     """Show the guard that somebody looks after the attempt, where the disk can be written."""
     with suppress(OSError):
         os.utime(folder / "heartbeat")
-
-
-def _start_guard(folder: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    try:
-        with (folder / "guard.log").open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 - our own module
-                [*_GUARD, str(folder)],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-    except OSError as error:
-        raise TransientError(f"the guard of {folder} could not be started: {error}") from error
-
-
-def _wait_while_locked(folder: Path) -> None:
-    """Wait until a guard that a template has forked is there, or has ended before it was."""
-    end = time.monotonic() + _START_S
-    while not (folder / "started").exists() and time.monotonic() < end:
-        if not local_processes.is_locked(folder / "guard.lock"):
-            return
-        time.sleep(_POLL_S / 10)
-
-
-def _wait_for_start(folder: Path, guard: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _START_S
-    while not (folder / "started").exists():
-        if guard.poll() is not None and not local_processes.is_locked(folder / "guard.lock"):
-            if (folder / "started").exists():
-                return
-            why = os.strerror(guard.returncode) if guard.returncode > 1 else "see guard.log"
-            raise TransientError(f"the guard of {folder} ended at once: {why}")
-        if time.monotonic() > end:
-            guard.kill()
-            raise TransientError(f"the guard of {folder} did not start within {_START_S:.0f} s")
-        time.sleep(_POLL_S / 10)

@@ -1,9 +1,10 @@
 """The process that stands between Airflow and one local attempt.
 
-Run as `python -P local_guard.py FOLDER`: as a file, which starts sooner than a module. It outlives
-the Airflow task that started it, so that a retried task finds the attempt again instead of training
-a second time, and it makes sure that the attempt and all of its descendants end: on timeout, over
-the memory limit, when asked to, and when no Airflow task has looked after it for `grace_s`.
+A process of its task forks it (see `local_starter`); `python -P local_guard.py FOLDER` does the
+same. It outlives the Airflow task that started it, so that a retried task finds the attempt
+again instead of training a second time, and it makes sure that the attempt and all of its
+descendants end: on timeout, over the memory limit, when asked to, and when no Airflow task has
+looked after it for `grace_s`.
 
 It is two processes. The guard is the child of a keeper, which waits for the guard's end, and then
 ends what is left: the kernel gives it all that the guard had below it. Where a cgroup can be made,
@@ -38,12 +39,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
-#: The name of a keeper among the processes of a machine.
-KEEPER = "hpo-keeper"
+#: The names of the two among the processes of a machine.
+GUARD, KEEPER = "hpo-guard", "hpo-keeper"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
@@ -116,6 +118,7 @@ def _attend(
     forked: _Forked | None = None,
 ) -> int:
     """See the attempt through to its end, as the guard, and write that down."""
+    _prctl(_PR_SET_NAME, GUARD.encode())
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     stop_asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop_asked.append(number))
@@ -467,14 +470,22 @@ def _kernel_kills() -> int:
 
 def _memory(limit: int) -> int:
     """Sum the memory of all descendants; if that exceeds the limit, count shared pages once."""
-    processes = psutil.Process().children(recursive=True)
+    processes = _descendants()
     resident = sum(_bytes_of(process, shared=True) for process in processes)
     if resident <= limit:
         return resident
     return sum(_bytes_of(process, shared=False) for process in processes)
 
 
+def _descendants(*, all_of_them: bool = True) -> list[psutil.Process]:
+    import psutil
+
+    return list(psutil.Process().children(recursive=all_of_them))
+
+
 def _bytes_of(process: psutil.Process, *, shared: bool) -> int:
+    import psutil
+
     try:
         resident = int(process.memory_info().rss)
         return resident if shared else int(process.memory_full_info().pss)
@@ -509,7 +520,7 @@ def _end_all(group: Path | None, become: Sequence[str], grace_s: float) -> None:
     What cannot be killed for _KILL_S is left to the keeper.
     """
     end = time.monotonic() + grace_s
-    for number in (signal.SIGTERM, signal.SIGCONT):
+    for number in (signal.SIGTERM, signal.SIGCONT) if _any_left(group) else ():
         _signal_all(number, become)
     while _any_left(group) and time.monotonic() < end:
         time.sleep(_POLL_S / 2)
@@ -545,7 +556,7 @@ def _children() -> list[int]:
     try:
         return [int(word) for word in Path("/proc/thread-self/children").read_text().split()]
     except FileNotFoundError:  # a kernel that was built without it
-        return [child.pid for child in psutil.Process().children()]
+        return [child.pid for child in _descendants(all_of_them=False)]
 
 
 def _any_left(group: Path | None) -> bool:
@@ -563,8 +574,10 @@ def _any_left(group: Path | None) -> bool:
 
 def _signal_all(number: int, become: Sequence[str]) -> None:
     """Send a signal to every descendant; to those of another user by `become`."""
+    import psutil
+
     others = []
-    for process in psutil.Process().children(recursive=True):
+    for process in _descendants():
         try:
             process.send_signal(number)
         except psutil.AccessDenied:

@@ -47,7 +47,7 @@ _START_S = 300.0
 _STOP_S = 20.0
 _POLL_S = 0.25
 #: What guards trials, and what they are forked of.
-_OF_TRIALS = ("local_guard.py", "local_template.py")
+_OF_TRIALS = ("local_guard.py", "local_starter.py", "local_template.py")
 _MARK = "HPO_EMBEDDED"
 _POOL, _POOL_SLOTS = "hpo_trials", 6
 #: Two commands of Airflow's in one process, as most of the time of each goes into its imports.

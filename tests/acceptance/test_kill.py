@@ -89,8 +89,7 @@ def guards(stack: Stack) -> list[psutil.Process]:
     return [
         process
         for process in attempt_processes(stack.embedded.home)
-        if any(word.endswith("local_guard.py") for word in process.cmdline())
-        and process.name() != local_guard.KEEPER
+        if process.name() == local_guard.GUARD
     ]
 
 
@@ -104,7 +103,9 @@ def test_kill_of_a_trials_airflow_task(up: Stack, ledger: Path) -> None:
     spec = conf(ledger, seconds=6)
     key = up.trigger(spec, WAVES)
     until(lambda: begun(ledger, 2), "two attempts")
-    task = guards(up)[0].parent().parent()
+    starter = guards(up)[0].parent().parent()
+    assert any(word.endswith("local_starter.py") for word in starter.cmdline())
+    task = starter.parent()
     assert "airflow" in task.name()
     os.kill(task.pid, signal.SIGKILL)
     check(up, key, spec, ledger)

@@ -52,7 +52,7 @@ LEFT = """
 import psutil
 def marked(process):
     try:
-        guard = any(word.endswith("/local_guard.py") for word in process.cmdline())
+        guard = process.name() in ("hpo-guard", "hpo-keeper")
         return guard or "HPO_ATTEMPT_DIR" in process.environ()
     except psutil.Error:
         return False

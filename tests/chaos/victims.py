@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psutil
 
+from hpo_lib.backends import local_guard
 from tests.acceptance.conftest import attempt_processes, cmdline
 from tests.chaos.world import World
 
@@ -46,10 +47,11 @@ def guards(world: World) -> list[psutil.Process]:
 
 
 def folder(process: psutil.Process) -> str:
-    """Name the attempt's folder that a guard is given; empty if the process is none."""
-    words = cmdline(process)
-    guards = any(word.endswith("local_guard.py") for word in words)
-    return words[-1] if guards else ""
+    """Name the attempt's folder that a guard or its keeper prints to; empty if it is neither."""
+    with suppress(psutil.Error, OSError):
+        if process.name() in (local_guard.GUARD, local_guard.KEEPER):
+            return str(Path(f"/proc/{process.pid}/fd/1").readlink().parent)
+    return ""
 
 
 def _trial(process: psutil.Process) -> str:

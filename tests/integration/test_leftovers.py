@@ -256,7 +256,7 @@ def test_a_machine_without_room_for_a_process_loses_the_attempt(
     watch = local_guard._Watch(tmp_path, request, [], os.getppid(), log)
     found = local_guard._guard(tmp_path, request, None, watch, log)
     assert found["ending"] == "lost"
-    backend = LocalBackend(home=tmp_path, workdir=tmp_path)
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, path=str(tmp_path))
     with pytest.raises(TransientError, match="could not be started"):
         backend.submit(handle_of(backend), Request(["true"], {}, 60.0))
 
