@@ -41,7 +41,7 @@ def main(sizes: Sequence[int] = (100, 1_000, 5_760, 20_000)) -> None:
 def _cost_ms(size: int, folder: Path) -> float:
     url = f"sqlite:///{folder}/hpo.db"
     upgrade(url)
-    with Store.open(url) as store:
+    with Store.open(url, keep_open=True) as store:
         asking = _begun(store, size, folder)
         for one in asking:  # which reads what is there
             _play(store, one)

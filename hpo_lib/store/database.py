@@ -103,8 +103,8 @@ def shown(url: URL) -> str:
 class Database:
     """Transactions on one address, with errors of this project.
 
-    A forked process may go on using it: nothing is kept open in between but connections to a file,
-    and each of these is used only by the process that opened it, while the file is the same.
+    Nothing is kept open in between, so a forked process may go on using it; but for a file that is
+    to be kept open: its connections serve the process that opened them, while the file is the same.
     """
 
     url: URL
@@ -112,11 +112,18 @@ class Database:
     lock_timeout_s: float
 
     @classmethod
-    def at(cls, url: str, lock_timeout_s: float) -> Database:
-        """Prepare to talk to an address; nothing is connected yet."""
+    def at(cls, url: str, lock_timeout_s: float, *, keep_open: bool = False) -> Database:
+        """Prepare to talk to an address; nothing is connected yet.
+
+        A file that is kept open must not be read in another way by the same process: on closing it
+        there, the kernel lets go of SQLite's locks, and others delete the log that is still in use.
+        """
         parsed = address(url)
-        make = _sqlite if _is_sqlite(parsed) else _postgresql
-        return cls(parsed, make(parsed, lock_timeout_s), lock_timeout_s)
+        if not _is_sqlite(parsed):
+            engine = _postgresql(parsed)
+        else:
+            engine = _sqlite(parsed, lock_timeout_s, keep_open=keep_open)
+        return cls(parsed, engine, lock_timeout_s)
 
     def __repr__(self) -> str:
         """Show where, never the password."""
@@ -269,11 +276,20 @@ def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
-def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
+def _sqlite(url: URL, lock_timeout_s: float, *, keep_open: bool) -> Engine:
     """Make an engine for which we begin transactions: the driver begins its own too late."""
     arguments = {"timeout": lock_timeout_s, "isolation_level": None}
-    engine = create_engine(url, hide_parameters=True, connect_args=arguments, max_overflow=-1)
-    path = Path(url.database or "")
+    pool: dict[str, Any] = {"max_overflow": -1} if keep_open else {"poolclass": NullPool}
+    engine = create_engine(url, hide_parameters=True, connect_args=arguments, **pool)
+    event.listen(engine, "connect", _enforce_foreign_keys)
+    event.listen(engine, "begin", _begin_sqlite)
+    if keep_open:
+        _check_kept(engine, Path(url.database or ""))
+    return engine
+
+
+def _check_kept(engine: Engine, path: Path) -> None:
+    """Have kept connections checked before they are used again."""
 
     def remember(_: Any, record: ConnectionPoolEntry) -> None:
         record.info["opened"] = _opened(path)
@@ -284,11 +300,8 @@ def _sqlite(url: URL, lock_timeout_s: float) -> Engine:
             record.dbapi_connection = kept.dbapi_connection = None  # type: ignore[misc]
             raise DisconnectionError("opened by another process, or for another file")
 
-    event.listen(engine, "connect", _enforce_foreign_keys)
     event.listen(engine, "connect", remember)
     event.listen(engine, "checkout", check)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
 
 
 def _opened(path: Path) -> tuple[int, ...]:
@@ -317,7 +330,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _postgresql(url: URL, _: float) -> Engine:
+def _postgresql(url: URL) -> Engine:
     """Make an engine; without prepared statements it also works behind a connection pooler."""
     arguments = {"connect_timeout": _CONNECT_TIMEOUT_S, "prepare_threshold": None}
     asked = {name: value for name, value in arguments.items() if name not in url.query}

@@ -96,12 +96,13 @@ class Store:
         *,
         lock_timeout_s: float = _LOCK_TIMEOUT_S,
         now: Callable[[], datetime] = _utc_now,
+        keep_open: bool = False,
     ) -> Store:
         """Open a store that `upgrade` has prepared; StoreError says what to do otherwise.
 
-        Whoever waits for another writer longer than the timeout gets TransientError.
+        Who waits longer for another writer gets TransientError. `keep_open`: see `Database.at`.
         """
-        database = Database.at(url, lock_timeout_s)
+        database = Database.at(url, lock_timeout_s, keep_open=keep_open)
         database.check()
         return cls(database, now)
 
@@ -388,12 +389,7 @@ class Store:
             return attempts.stop(connection, run_id, number, reason, self._now())
 
     def fail_trial(
-        self,
-        run_id: int,
-        number: int,
-        cause: Cause,
-        reason: str,
-        stopped_by: Actor | None = None,
+        self, run_id: int, number: int, cause: Cause, reason: str, stopped_by: Actor | None = None
     ) -> Trial:
         """Fail a trial and its live attempt, which have no outcome; an ended one stays as it is."""
         with self._database.write() as connection:

@@ -59,13 +59,13 @@ def backend(name: str, team: str = "") -> Backend:
     return built(name, site)
 
 
-def open_store() -> Store:
-    """Open the store; StoreError says how to prepare it."""
+def open_store(*, keep_open: bool = False) -> Store:
+    """Open the store, as `Store.open` does; StoreError says how to prepare it."""
     from airflow.sdk import BaseHook
 
     from hpo_lib.store import Store
 
-    return Store.open(store_url(BaseHook.get_connection))
+    return Store.open(store_url(BaseHook.get_connection), keep_open=keep_open)
 
 
 def store_url(connection: Callable[[str], Any]) -> str:

@@ -72,7 +72,7 @@ def work(context: Mapping[str, Any], slot: Mapping[str, Any], operator: Operator
 
     number, done = int(slot["slot"]), 0
     shown = _Shown(context, number)
-    with errors(), open_store() as store:
+    with errors(), open_store(keep_open=True) as store:
         asking = Asking(store, key_of(context), number, this_installation(team_of(context)))
         while True:
             operator.check_goes_on()

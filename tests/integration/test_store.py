@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from hpo_lib.errors import HpoError, StoreError, TransientError
 from hpo_lib.records import Run, RunKey, RunStatus
 from hpo_lib.store import Store, revision, upgrade
-from tests.integration.store_contract import KEY, Answer, Engineer, StoreContract, assignment
+from tests.integration.store_contract import KEY, Answer, Clock, Engineer, StoreContract, assignment
 
 if TYPE_CHECKING:
     from tests.postgres import Server
@@ -59,46 +59,6 @@ class TestSqlite(StoreContract):
                 assert hurried.run(KEY) == run
                 with pytest.raises(TransientError, match="locked"):
                     hurried.next_batch(run.id, "wave-01", Engineer())
-
-    def test_a_file_that_is_put_in_its_place_is_used_from_then_on(
-        self, url: str, store: Store, run: Run, tmp_path: Path
-    ) -> None:
-        """As who restores a copy does: what is written afterwards is in the new file, and kept."""
-        path = Path(make_url(url).database or "")
-        with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(tmp_path / "b")) as new:
-            old.backup(new)
-        (tmp_path / "b").replace(path)
-        for old_one in (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm")):
-            old_one.unlink()
-        with closing(sqlite3.connect(path)) as another:  # whose log is not to be deleted under it
-            another.execute("PRAGMA journal_mode = WAL")
-            store.next_batch(run.id, "wave-01", lambda _: Answer((assignment(0),)))
-            store.close()
-            gc.collect()
-            assert another.execute("SELECT count(*) FROM trials").fetchone() == (1,)
-            assert path.with_name(f"{path.name}-wal").exists()
-        with closing(sqlite3.connect(path)) as later:
-            assert later.execute("SELECT count(*) FROM trials").fetchone() == (1,)
-
-    def test_a_forked_process_uses_connections_of_its_own(
-        self, url: str, store: Store, run: Run
-    ) -> None:
-        """And leaves those of the first as they are, also at its end."""
-        store.next_batch(run.id, "wave-01", lambda _: Answer((assignment(0),)))
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                store.next_batch(run.id, "wave-02", lambda _: Answer((assignment(1),)))
-                store.close()
-                gc.collect()
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert Path(f"{make_url(url).database}-wal").exists()
-        store.next_batch(run.id, "wave-03", lambda _: Answer((assignment(2),)))
-        assert len(store.history(run.id).trials) == 3
 
     @pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:", "sqlite://hpo.db"])
     @USES
@@ -145,6 +105,59 @@ class TestSqlite(StoreContract):
                 use(f"sqlite:///{tmp_path}/folder/hpo.db")
         finally:
             tmp_path.chmod(0o700)
+
+
+class TestSqliteKeptOpen(StoreContract):
+    """As slots use it."""
+
+    @pytest.fixture
+    def empty_url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/hpo.db"
+
+    @pytest.fixture
+    def store(self, url: str, clock: Clock) -> Iterator[Store]:
+        with Store.open(url, now=clock, keep_open=True) as store:
+            yield store
+
+    def test_a_file_that_is_put_in_its_place_is_used_from_then_on(
+        self, url: str, store: Store, run: Run, tmp_path: Path
+    ) -> None:
+        """As who restores a copy does: what is written afterwards is in the new file, and kept."""
+        path = Path(make_url(url).database or "")
+        with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(tmp_path / "b")) as new:
+            old.backup(new)
+        (tmp_path / "b").replace(path)
+        for old_one in (path.with_name(f"{path.name}-{end}") for end in ("wal", "shm")):
+            old_one.unlink()
+        with closing(sqlite3.connect(path)) as another:  # whose log is not to be deleted under it
+            another.execute("PRAGMA journal_mode = WAL")
+            store.next_batch(run.id, "wave-01", lambda _: Answer((assignment(0),)))
+            store.close()
+            gc.collect()
+            assert another.execute("SELECT count(*) FROM trials").fetchone() == (1,)
+            assert path.with_name(f"{path.name}-wal").exists()
+        with closing(sqlite3.connect(path)) as later:
+            assert later.execute("SELECT count(*) FROM trials").fetchone() == (1,)
+
+    def test_a_forked_process_uses_connections_of_its_own(
+        self, url: str, store: Store, run: Run
+    ) -> None:
+        """And leaves those of the first as they are, also at its end."""
+        store.next_batch(run.id, "wave-01", lambda _: Answer((assignment(0),)))
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                store.next_batch(run.id, "wave-02", lambda _: Answer((assignment(1),)))
+                store.close()
+                gc.collect()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert Path(f"{make_url(url).database}-wal").exists()
+        store.next_batch(run.id, "wave-03", lambda _: Answer((assignment(2),)))
+        assert len(store.history(run.id).trials) == 3
 
 
 class TestPostgres(StoreContract):
