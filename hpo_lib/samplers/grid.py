@@ -16,6 +16,8 @@ from hpo_lib.core.trial import History, Params, Suggestion
 from hpo_lib.samplers import Sampler, draws, shuffled
 from hpo_lib.validation import Strict
 
+_SHORTEST = 64
+
 
 class GridSettings(Strict):
     """`fraction` of the grid that is tried; `shuffle` for a random order, not the grid's own."""
@@ -45,8 +47,7 @@ class GridSampler(Sampler):
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the next points; fewer when the grid ends."""
         used = {trial.digest or key(trial.params) for trial in history.trials}
-        walk = (self._point(stretch) for stretch in self._order())
-        fresh = (index for index, digest in walk if digest not in used)
+        fresh = (index for index, digest in self._walk() if digest not in used)
         return [Suggestion(self._grid[index]) for index in itertools.islice(fresh, count)]
 
     def configurations(self, initial: Sequence[Params]) -> int:
@@ -54,25 +55,35 @@ class GridSampler(Sampler):
         extra = {key(params) for params in initial if not self._covers(params)}
         return self._points + len(extra)
 
-    def _order(self) -> Iterator[int]:
-        if self._shuffle:
-            return shuffled(self._points, self.seed)
-        return iter(range(self._points))
+    def _walk(self) -> Iterator[tuple[int, str]]:
+        """Go along the points of a run; who asks for the next one passes all that it has had.
 
-    def _point(self, stretch: int) -> tuple[int, str]:
-        """Give the grid index that stands for a stretch, and the key of its configuration."""
-        return _point(self.space, self.seed, self._points, stretch)
+        These are remembered, in pieces each of which is twice as long as the one before.
+        """
+        begun, length = 0, _SHORTEST
+        while begun < self._points:
+            known = _first(self.space, self.seed, self._points, length, shuffle=self._shuffle)
+            yield from itertools.islice(known, begun, None)
+            begun, length = len(known), 2 * length
 
     def _covers(self, params: Params) -> bool:
         index = self._grid.index(params)
         stretch = ((index + 1) * self._points - 1) // self._grid.size
-        return self._point(stretch)[0] == index
+        return _point(self.space, self.seed, self._points, stretch) == index
 
 
-@lru_cache(maxsize=1 << 17)
-def _point(space: Space, seed: int, points: int, stretch: int) -> tuple[int, str]:
-    """Draw the point of a stretch; who asks for a long run's next point passes all that it had."""
-    grid = space.grid
-    start, end = stretch * grid.size // points, (stretch + 1) * grid.size // points
-    index = draws(seed, stretch).randrange(start, end)
-    return index, key(grid[index])
+def _point(space: Space, seed: int, points: int, stretch: int) -> int:
+    """Draw the grid index that stands for a stretch."""
+    size = space.grid.size
+    start, end = stretch * size // points, (stretch + 1) * size // points
+    return draws(seed, stretch).randrange(start, end)
+
+
+@lru_cache(maxsize=128)
+def _first(
+    space: Space, seed: int, points: int, length: int, *, shuffle: bool
+) -> tuple[tuple[int, str], ...]:
+    """Give the first grid indices in the order of a run, with the keys of their configurations."""
+    order = shuffled(points, seed) if shuffle else iter(range(points))
+    indices = (_point(space, seed, points, one) for one in itertools.islice(order, length))
+    return tuple((index, key(space.grid[index])) for index in indices)

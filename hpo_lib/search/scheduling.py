@@ -46,6 +46,8 @@ def judged(scheduler: Scheduler, history: History, name: str) -> dict[int, Decis
 
 def after(history: History, decisions: Mapping[int, Decision]) -> History:
     """Give the history as it is once the trials that are to stop have stopped."""
+    if not any(one.action is Action.STOP for one in decisions.values()):
+        return history
     trials = tuple(_stopped(trial, decisions.get(trial.number)) for trial in history.trials)
     return replace(history, trials=trials)
 

@@ -144,6 +144,8 @@ def as_samplers_know(history: History) -> History:
     Their value at full resource is not known; a sampler that reads rungs learns from them.
     """
     open_ = (TrialState.WAITING, TrialState.STOPPED)
+    if not any(trial.state in open_ for trial in history.trials):
+        return history
     trials = tuple(
         replace(trial, state=TrialState.RUNNING) if trial.state in open_ else trial
         for trial in history.trials
