@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import fork, imports, long, overhead, pods, slots, warmstart, wine, writers
+from benchmarks import fork, idle, imports, long, overhead, pods, slots, warmstart, wine, writers
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
     "fork": fork.main,
+    "idle": idle.main,
     "imports": imports.main,
     "long": long.main,
     "nights": nights.main,

@@ -1,8 +1,8 @@
 """What this project adds to Airflow: 40 no-op trials in 10 waves of 4, beside a plain DAG.
 
-One Airflow runs in turn the plain DAG, ours with as many waves, and ours with 4 slots. CPU time is
-that of every process below this one, the ended ones included (orphans come to us as their reaper).
-Ratios are taken round by round.
+One Airflow runs in turn the plain DAG, ours with as many waves, and ours with 4 slots, which work
+in waves or without. CPU time is that of every process below this one, the ended ones included
+(orphans come to us as their reaper). Ratios are taken round by round.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from hpo_lib.cli.embedded import Embedded
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, TRIALS = 3, 40
-DAGS = ("plain", "hpo_local_waves", "hpo_local")
+#: Each DAG, and the mode of its run.
+SHAPES = (
+    ("plain", ""),
+    ("hpo_local_waves", "waves"),
+    ("hpo_local", "waves"),
+    ("hpo_local", "async"),
+)
 PR_SET_CHILD_SUBREAPER = 36
 
 CONF = {
@@ -48,7 +54,7 @@ def main() -> None:
         embedded = Embedded(ROOT, home, {"AIRFLOW__CORE__DAGS_FOLDER": str(dags / "dags")})
         try:
             client = embedded.up(print)
-            while not all(client.is_ready(dag_id) for dag_id in DAGS):
+            while not all(client.is_ready(dag_id) for dag_id, _ in SHAPES):
                 time.sleep(1)
             compare(client)
         finally:
@@ -58,20 +64,19 @@ def main() -> None:
 def compare(client: Airflow) -> None:
     """Run all in turn, once to warm up, and print medians and ratios to the plain DAG."""
     rounds = [
-        [measure(client, dag_id, conf_of(dag_id)) for dag_id in DAGS] for _ in range(ROUNDS + 1)
+        [measure(client, dag_id, conf_of(mode)) for dag_id, mode in SHAPES]
+        for _ in range(ROUNDS + 1)
     ][1:]
-    for place, dag_id in enumerate(DAGS):
+    for place, shape in enumerate(SHAPES):
         for index, what in enumerate(("wall", "CPU")):
             each = statistics.median(r[place][index] for r in rounds) / TRIALS
             ratio = statistics.median(r[place][index] / r[0][index] for r in rounds)
-            print(f"{dag_id:<15} {what:<5} {each:.3f} s per trial, ratio {ratio:.2f}")
+            print(f"{' '.join(shape):<22} {what:<5} {each:.3f} s per trial, ratio {ratio:.2f}")
 
 
-def conf_of(dag_id: str) -> dict[str, object]:
-    """Give what a DAG is triggered with."""
-    if dag_id == "plain":
-        return {}
-    return CONF | {"mode": "async" if dag_id == "hpo_local" else "waves"}
+def conf_of(mode: str) -> dict[str, object]:
+    """Give what a DAG is triggered with; nothing for one that is not ours."""
+    return CONF | {"mode": mode} if mode else {}
 
 
 def measure(client: Airflow, dag_id: str, conf: dict[str, object]) -> tuple[float, float]:
