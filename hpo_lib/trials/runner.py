@@ -77,17 +77,19 @@ def perform(
     if isinstance(attempt, str):
         emit(f"trial {number} is stopped: {attempt}")
         return _stopped(store, run, trial, backend, attempt)
-    tried = store.attempts(run.id, number)
-    _end_stopped([one for one in tried if one.number < attempt.number], backend)
+    earlier = [one for one in store.attempts(run.id, number) if one.number < attempt.number]
+    _end_stopped(earlier, backend)
+    alike = [one for one in earlier if one.resource == attempt.resource]  # a rung is tried anew
     emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
     emit(str(backend.log(attempt.handle)))
     live = Live(store, spec, attempt, backend, emit, tell)
     seen_through = partial(_seen_through, store, backend, emit, launch, live)
+    taken_over = attempt.id in before
     end = _launched(
-        store, run, trial, asked, attempt, backend, seen_through, taken_over=attempt.id in before
+        store, run, trial, asked, attempt, backend, seen_through, alike, taken_over=taken_over
     )
     found = outcome(spec, end, source_of(backend, attempt))
-    trial = _closed(store, attempt, found)
+    trial = _closed(store, attempt, found, alike)
     backend.discard(attempt.handle)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
@@ -145,6 +147,7 @@ def _launched(
     attempt: Attempt,
     backend: Backend,
     launch: Launch,
+    earlier: Sequence[Attempt],
     *,
     taken_over: bool,
 ) -> Exit:
@@ -157,7 +160,7 @@ def _launched(
             trial,
             asked,
             attempt=attempt.number,
-            earlier=_earlier(store, attempt),
+            earlier=earlier,
             output=output_within(backend, attempt.handle),
             resume_from=_resumed(store, run, asked, backend, spec),
             store=store.id,
@@ -190,13 +193,6 @@ def _not_begun(store: Store, run: Run, trial: Trial) -> str | None:
         return None
     spent = failure_budget_spent(run.spec, store.failed(run.id))
     return f"not begun{' again' if tried else ''}: {spent.reason}" if spent else None
-
-
-def _earlier(store: Store, attempt: Attempt) -> list[Attempt]:
-    """List the attempts before this one at the same resource: each rung is tried anew."""
-    tried = store.attempts(attempt.run_id, attempt.trial)
-    alike = [one for one in tried if one.resource == attempt.resource]
-    return [one for one in alike if one.number < attempt.number]
 
 
 def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: Spec) -> str | None:
@@ -301,7 +297,7 @@ def request(
     )
 
 
-def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
+def _closed(store: Store, attempt: Attempt, found: Outcome, earlier: Sequence[Attempt]) -> Trial:
     """Record an attempt's end, and the trial's if its cause allows no further attempt.
 
     A trial that was told to stop, and has not ended well before, is stopped.
@@ -309,7 +305,7 @@ def _closed(store: Store, attempt: Attempt, found: Outcome) -> Trial:
     told = store.told_to_stop(attempt.run_id, attempt.trial)
     if told is not None and found.state is not AttemptState.SUCCEEDED:
         return stopped_as_told(store, attempt, found, told)
-    before = [one.cause for one in _earlier(store, attempt)]
+    before = [one.cause for one in earlier]
     return store.close_attempt(attempt.id, found, final=not retry_policy.again(found.cause, before))
 
 
