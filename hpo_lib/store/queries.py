@@ -70,7 +70,7 @@ def history_of(connection: Connection, run: Run, now: datetime) -> History:
         trials=tuple(
             trial_of(row, duration_s(spans[row.number]), reached.get(row.number)) for row in rows
         ),
-        elapsed_s=seconds(run.started_at, run.ended_at or now),
+        elapsed_s=run.open_s(run.ended_at or now),
         earlier=run.advice.earlier,
     )
 

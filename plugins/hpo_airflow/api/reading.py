@@ -83,7 +83,6 @@ def get_run(run: RunToSee, store: StoreDep) -> models.RunDetail:
         max_trials=_max_trials(run),
         trials={state: len(history.of(state)) for state in TrialState},
         finals=len(finals),
-        elapsed_s=history.elapsed_s,
         line=line_of(store, run.key, str(run.status)) if finals else _line(store, run),
         stopping=None if stop is None else stop.reason,
     )
