@@ -159,7 +159,7 @@ told = st.builds(
 )
 
 
-@given(st.builds(Advice, st.lists(told, max_size=2).map(tuple), named))
+@given(st.builds(Advice, st.lists(told, max_size=2).map(tuple), named, texts))
 def test_advice_is_read_as_it_was_written(made: Advice) -> None:
     assert Advice.read(stored(made.dump())) == made
 
