@@ -117,6 +117,8 @@ def status(run: Mapping[str, Any], url: str) -> Iterator[str]:
     if run["reason"] or run["stopping"]:
         yield f"  {run['reason'] or run['stopping']}"
     yield f"  {run['line']}"
+    if run.get("other_mode"):
+        yield f"  {run['other_mode']}"
     yield f"  {url}"
 
 

@@ -110,6 +110,8 @@ class RunDetail(Run):
     """A run with how far it is: `trials` counts those of its search by state.
 
     `line` says it in words. `stopping` is why it begins no more trials, once that is decided.
+    `other_mode` says, once the run has ended, how long its trials would have taken in the other
+    mode; null where that is the same.
     """
 
     max_trials: int | None
@@ -117,6 +119,7 @@ class RunDetail(Run):
     finals: int
     line: str
     stopping: str | None
+    other_mode: str | None
 
 
 class Spec(RootModel[dict[str, Any]]):
