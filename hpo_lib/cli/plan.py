@@ -67,25 +67,28 @@ def _next_runs(spec: Spec) -> list[str]:
 
 def _chosen(spec: Spec) -> str:
     from hpo_lib.samplers.auto import chosen
+    from hpo_lib.search import mode
 
-    name, reason = chosen(spec)
-    return f" (sampler auto: {name}, {reason})" if reason else ""
+    told = [("sampler", *chosen(spec)), ("mode", *mode.chosen(spec))]
+    said = [f" ({part} auto: {name}, {reason})" for part, name, reason in told if reason]
+    return "".join(said)
 
 
 def _facts(spec: Spec, count: int) -> dict[str, Any]:
     from hpo_lib.samplers.auto import chosen
-    from hpo_lib.search import engine, suggesting
+    from hpo_lib.search import engine, mode, suggesting
 
     room, limits = suggesting.configurations(spec), spec.limits
-    sampler = suggesting.search(spec).sampler
     name, reason = chosen(spec)
+    mode_name, why_mode = mode.chosen(spec)
     shown = list(_first(spec, count))
     return {
         "experiment": spec.name,
         "objective": ", ".join(f"{one.direction} {one.metric}" for one in spec.objectives),
         "constraints": list(spec.constraints),
         "trials": limits.max_trials,
-        "mode": spec.mode,
+        "mode": mode_name,
+        "mode_chosen_because": why_mode,
         "waves": engine.waves(spec),
         "tasks": _tasks(spec),
         "parallel_trials": limits.parallel_trials,
@@ -97,7 +100,7 @@ def _facts(spec: Spec, count: int) -> dict[str, Any]:
         "sampler_chosen_because": reason,
         "seed": spec.sampler.seed,
         "warm_start": _advisers(spec),
-        "results_matter_after": _blind(spec, sampler.blind),
+        "results_matter_after": _blind(spec),
         "duplicates": _duplicates(spec, room),
         "worst_case_s": engine.waves(spec) * spec.trial.timeout_s,
         "max_duration": limits.max_duration,
@@ -158,8 +161,11 @@ def _advisers(spec: Spec) -> str | None:
     )
 
 
-def _blind(spec: Spec, blind: int | None) -> int | None:
+def _blind(spec: Spec) -> int | None:
     """Count the first trials that depend on no result, at least the first wave; None for all."""
+    from hpo_lib.search import suggesting
+
+    blind = suggesting.blind(spec)
     if blind is None:
         return None
     return min(max(blind, spec.limits.parallel_trials), spec.limits.max_trials)
@@ -168,9 +174,9 @@ def _blind(spec: Spec, blind: int | None) -> int | None:
 def _first(spec: Spec, count: int) -> Iterator[Assignment]:
     """Go through the first waves as far as they depend on no result."""
     from hpo_lib.core.trial import History, Trial
-    from hpo_lib.search import engine, suggesting
+    from hpo_lib.search import engine
 
-    blind = _blind(spec, suggesting.search(spec).sampler.blind)
+    blind = _blind(spec)
     most = min(count, spec.limits.max_trials if blind is None else blind)
     trials: list[Trial] = []
     while len(trials) < most:
@@ -217,6 +223,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["constraints"]:
         yield "constraints", ", ".join(facts["constraints"])
     yield "trials", _trials(facts)
+    yield from _mode(facts)
     yield "tasks", facts["tasks"]
     tolerated = count(facts["max_failed_trials"], "failed trial")
     yield "failures", f"{tolerated} tolerated, one more ends the run"
@@ -245,6 +252,12 @@ def _trials(facts: Mapping[str, Any]) -> str:
     if facts["mode"] == "async":
         return f"{facts['trials']}, {at_once}, the next one as soon as one has ended"
     return f"{facts['trials']} in {facts['waves']} waves, {at_once}"
+
+
+def _mode(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say which mode `auto` chooses."""
+    if reason := facts["mode_chosen_because"]:
+        yield "mode", f"auto: {facts['mode']} ({reason})"
 
 
 def _sampler(facts: Mapping[str, Any]) -> str:

@@ -92,7 +92,7 @@ def so_far(store: Store, run: Run) -> str:
 def _since_an_end_s(store: Store, run: Run, history: History) -> float:
     """Give how long ago an attempt has ended last; 0 before the first."""
     last = store.listing.last_end(run.id)
-    return 0.0 if last is None else history.elapsed_s - (last - run.started_at).total_seconds()
+    return 0.0 if last is None else history.elapsed_s - run.open_s(last)
 
 
 def showing(spec: Spec, shown: Mapping[int, Shown]) -> Iterator[str]:

@@ -62,7 +62,9 @@ def _run(run: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _took(run: Mapping[str, Any]) -> str:
-    """Say how long a run took, or has been going on."""
+    """Say how long a run took, or has been going on; an older Airflow does not tell."""
+    if (elapsed_s := run.get("elapsed_s")) is not None:
+        return duration(elapsed_s)
     began = datetime.fromisoformat(run["started_at"])
     ended = datetime.fromisoformat(run["ended_at"]) if run["ended_at"] else datetime.now(UTC)
     return duration(max(0.0, (ended - began).total_seconds()))
@@ -115,6 +117,8 @@ def status(run: Mapping[str, Any], url: str) -> Iterator[str]:
     if run["reason"] or run["stopping"]:
         yield f"  {run['reason'] or run['stopping']}"
     yield f"  {run['line']}"
+    if run.get("other_mode"):
+        yield f"  {run['other_mode']}"
     yield f"  {url}"
 
 

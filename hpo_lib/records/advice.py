@@ -22,10 +22,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The earlier runs that advise a run, and sentences on what was dropped and why."""
+    """The earlier runs that advise a run, and sentences on what was dropped and why.
+
+    `mode` is why the run has its mode, where its spec has left that to `auto`.
+    """
 
     runs: Sequence[Told] = ()
     dropped: Sequence[str] = ()
+    mode: str = ""
 
     @property
     def earlier(self) -> tuple[Earlier, ...]:
@@ -43,26 +47,30 @@ class Advice:
         return replace(self, dropped=(*self.dropped, sentence)) if sentence else self
 
     def lines(self) -> Iterator[str]:
-        """Say what advises, a run a line, then what was dropped; nothing if there is no advice."""
+        """Say what advises, a run a line, then what was dropped, and why it has its mode."""
         if self.runs:
             yield f"advised by {self.summary}"
         for run in self.runs:
             told = count(len(run.trials), "trial")
             yield f"run {run.run} of {run.experiment}: {told}, weight {number(run.weight, 2)}"
         yield from self.dropped
+        if self.mode:
+            yield f"mode auto: {self.mode}"
 
     def dump(self) -> dict[str, Any]:
         """Give the plain form; empty if there is nothing to say."""
-        if not self.runs and not self.dropped:
-            return {}
-        return {"runs": [_plain(run) for run in self.runs], "dropped": list(self.dropped)}
+        told: dict[str, Any] = {"mode": self.mode} if self.mode else {}
+        if self.runs or self.dropped:
+            told |= {"runs": [_plain(run) for run in self.runs], "dropped": list(self.dropped)}
+        return told
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Advice:
         """Read the plain form; if it is malformed, the advice says only that it cannot be read."""
         try:
             runs = tuple(_told(run) for run in plain.get("runs", ()))
-            return cls(runs, tuple(str(sentence) for sentence in plain.get("dropped", ())))
+            dropped = tuple(str(sentence) for sentence in plain.get("dropped", ()))
+            return cls(runs, dropped, str(plain.get("mode", "")))
         except (AttributeError, KeyError, TypeError):
             return cls(dropped=("what earlier runs told this one cannot be read any more",))
 

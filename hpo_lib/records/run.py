@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,7 +48,8 @@ class Run:
     `document` is the spec in its canonical plain form, empty when the run was refused: it is kept
     and shown; code reads `spec` or `outline`. `advice` is what earlier runs told this one when it
     began. Runs of one `fingerprint` share the results of their trials. `experiment` is the full
-    name, which begins with the `team` if there is one.
+    name, which begins with the `team` if there is one. `closed` says from when to when the run had
+    ended before it was extended.
     """
 
     id: int
@@ -63,6 +65,16 @@ class Run:
     advice: Advice = field(default_factory=Advice)
     fingerprint: str | None = None
     team: str = ""
+    closed: Sequence[tuple[datetime, datetime]] = ()
+
+    def open_s(self, at: datetime) -> float:
+        """Give for how many seconds the run had been open at a time.
+
+        What lay between an end and the extension that followed is no run time.
+        """
+        gone = [(min(at, until) - since).total_seconds() for since, until in self.closed]
+        shut_s = math.fsum(max(0.0, each) for each in gone)
+        return max(0.0, (at - self.started_at).total_seconds() - shut_s)
 
     @cached_property
     def spec(self) -> Spec:

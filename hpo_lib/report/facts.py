@@ -163,9 +163,8 @@ class Facts:
 
     @property
     def wall_s(self) -> float:
-        """How long the run has taken, in seconds."""
-        end = utc(self.run.ended_at) if self.run.ended_at else self.latest
-        return (end - utc(self.run.started_at)).total_seconds()
+        """For how long the run has been open, in seconds."""
+        return self.run.open_s(self.run.ended_at or self.latest)
 
 
 def value_of(view: TrialView) -> float | None:

@@ -13,6 +13,7 @@ from hpo_lib.report import (
     drift,
     final,
     front,
+    modes,
     overfitting,
     parameters,
     rungs,
@@ -279,7 +280,8 @@ def _timeline(facts: Facts) -> Section | None:
         return None
     chart = timeline.chart(facts, placed)
     found = timeline.idle(placed, facts.slots)
-    words = [found.meaning if found else None, sections.repeated(facts)]
+    told = [found.meaning if found else None, modes.told_of(facts.view), timeline.left_out(facts)]
+    words = [*told, sections.repeated(facts)]
     lead = " ".join(word for word in words if word)
     return Section("timeline", "Timeline", chart.place(), lead, (chart,))
 

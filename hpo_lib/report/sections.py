@@ -96,6 +96,7 @@ def provenance(facts: Facts) -> Markup:
         "started": moment(run.started_at),
         "ended": moment(run.ended_at),
         "sampler": f"{sampler}, seed {seed}" if sampler else NOTHING,
+        "mode": _mode(facts),
         "spec digest": facts.spec.digest if facts.spec else NOTHING,
     }
     rows = {name: said for name, said in rows.items() if said != NOTHING}
@@ -290,6 +291,13 @@ def _sampler(facts: Facts) -> object:
     said = facts.said.sampler
     name, reason = chosen(facts.spec) if facts.spec else (said, None)
     return f"{said}: {name} ({reason})" if reason else said
+
+
+def _mode(facts: Facts) -> str:
+    """Name the mode, and why `auto` chose it."""
+    if why := facts.run.advice.mode:
+        return f"auto: {why}"
+    return facts.spec.mode if facts.spec else NOTHING
 
 
 def _spec(facts: Facts) -> Markup:

@@ -10,7 +10,7 @@ from typing import Any
 from hpo_lib.records import AttemptState, TrialView
 from hpo_lib.report.charts import ATTEMPT, LEGEND, MUTED, PAGE, Chart, Trace, axis
 from hpo_lib.report.facts import Facts
-from hpo_lib.words import duration, percent, utc
+from hpo_lib.words import duration, percent
 
 _WAVE = re.compile(r"wave-0*(\d+)")
 _WORDS = {AttemptState.SUCCEEDED: "complete"}
@@ -60,12 +60,11 @@ class Idle:
 
 def bars(facts: Facts) -> list[Bar]:
     """Lay out all attempts by start; one that has not ended lasts as long as the record does."""
-    zero = utc(facts.run.started_at)
     found = []
     for view in facts.trials:
         for attempt in view.attempts:
-            start_s = (utc(attempt.started_at) - zero).total_seconds()
-            end_s = (utc(attempt.ended_at or facts.latest) - zero).total_seconds()
+            start_s = facts.run.open_s(attempt.started_at)
+            end_s = facts.run.open_s(attempt.ended_at or facts.latest)
             times = (start_s, max(start_s, end_s))
             found.append(
                 Bar(view.trial.number, attempt.number, attempt.state, wave_of(view), *times)
@@ -73,6 +72,14 @@ def bars(facts: Facts) -> list[Bar]:
     lanes: list[float] = []
     ordered = sorted(found, key=lambda bar: (bar.start_s, bar.trial))
     return [replace(bar, lane=_lane(lanes, bar)) for bar in ordered]
+
+
+def left_out(facts: Facts) -> str | None:
+    """Say that the time between an end and the extension that followed is not shown."""
+    shut_s = sum((until - since).total_seconds() for since, until in facts.run.closed)
+    if not facts.run.closed:
+        return None
+    return f"The run was extended: {duration(shut_s)} in which it had ended are left out."
 
 
 def idle(placed: Sequence[Bar], slots: int) -> Idle | None:

@@ -15,7 +15,7 @@ from hpo_lib.records import Advice, Provenance, Run, RunKey
 from hpo_lib.registry import OF_RETURNED, backends
 from hpo_lib.registry import load as load_part
 from hpo_lib.runs import fingerprint, quotas, shape
-from hpo_lib.search import engine, warm_start
+from hpo_lib.search import engine, mode, warm_start
 from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.airflow_section import AirflowSection
 from hpo_lib.spec.draft import draft
@@ -243,7 +243,8 @@ def begin(
     """Start the run, or give the one started before; of a bad conf only the refusal is stored.
 
     A run with final training tries the champion's parameters first. The advice of earlier runs is
-    fixed here, once. `by_file` says that the spec is from an operator's file, not from a conf.
+    fixed here, once, and so is the mode where the spec leaves it to `auto`. `by_file` says that the
+    spec is from an operator's file, not from a conf.
     """
     try:
         kind: dict[str, Any] = {"backend": backend, "by_file": by_file, "in_slots": in_slots}
@@ -261,6 +262,7 @@ def begin(
         raise
     asked = spec.digest
     spec, advice = _warmed(store, spec, installation.team)
+    spec, advice = _with_mode(store, spec, advice, experiment, in_slots=in_slots)
     return store.start_run(
         key,
         spec,
@@ -306,3 +308,13 @@ def _warmed(store: Store, spec: Spec, team: str) -> tuple[Spec, Advice]:
     named = [one if owner_of(one) else within(team, one) for one in spec.advised_by]
     past = store.past(named, asked.runs) if asked else []
     return spec, warm_start.advise(spec, past).noting(said)
+
+
+def _with_mode(
+    store: Store, spec: Spec, advice: Advice, experiment: str, *, in_slots: bool
+) -> tuple[Spec, Advice]:
+    """Choose the mode if that is left to `auto`: whoever goes on with the run finds it there."""
+    if spec.mode != mode.AUTO:
+        return spec, advice
+    name, why = mode.chosen(spec, store.past([experiment], mode.RUNS), in_slots=in_slots)
+    return spec.changed(mode=name), replace(advice, mode=f"{name} ({why})")

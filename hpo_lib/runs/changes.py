@@ -7,8 +7,6 @@ killed asks again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from hpo_lib.core.space import key as params_key
@@ -145,8 +143,7 @@ def _check_can_go_on(store: Store, run: Run, spec: Spec, history: History) -> No
             f"run {run.id} cannot go on: it has trained its winner for the last time; submit its "
             "spec again, with warm_start"
         )
-    elapsed_s = (datetime.now(UTC) - run.started_at).total_seconds()
-    stops = engine.step(spec, replace(history, elapsed_s=elapsed_s), 1).stop
+    stops = engine.step(spec, history, 1).stop
     if stops is not None:
         mend = "; mend what made its trials fail, and run its spec anew"
         hint = f"{mend}: `hpo spec {run.id}` gives it" if stops.failed else ""

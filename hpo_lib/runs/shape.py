@@ -27,5 +27,8 @@ def same_confs(one: str, other: str) -> bool:
 
 
 def needs_slots(spec: Spec, max_waves: int) -> bool:
-    """Say whether a run of a spec needs slots: by its mode, or for more waves than are unrolled."""
-    return spec.mode == "async" or engine.waves(spec) > max_waves
+    """Say whether a run of a spec needs slots: by its mode, or for more waves than are unrolled.
+
+    Where the mode is chosen as a run begins (`auto`), its DAG is there before.
+    """
+    return spec.mode != "waves" or engine.waves(spec) > max_waves

@@ -56,6 +56,16 @@ def configurations(spec: Spec) -> int | None:
     return room
 
 
+def blind(spec: Spec) -> int | None:
+    """Count the first trials that depend on no result; None if none does."""
+    made = search(spec).sampler
+    try:
+        with answering(f"sampler {spec.sampler.name}"):
+            return made.blind
+    except PartFailed as error:
+        raise SpecError(f"sampler.name: {error}") from None
+
+
 def search(spec: Spec) -> Search:
     """Build what a spec asks for; SpecError names a setting that its sampler does not take."""
     space = spec.search_space

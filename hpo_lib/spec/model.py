@@ -68,7 +68,7 @@ class Spec(Strict):
     sampler: SamplerSpec = SamplerSpec()
     scheduler: SchedulerSpec = SchedulerSpec()
     limits: Limits = Limits()
-    mode: Literal["waves", "async"] = "waves"
+    mode: Literal["waves", "async", "auto"] = "waves"
     trial: TrialSpec
     metrics: Metrics = Metrics()
     artifacts: Artifacts | None = None
@@ -120,10 +120,10 @@ class Spec(Strict):
     @field_validator("mode", mode="before")
     @classmethod
     def _check_mode(cls, value: Any) -> Any:
-        if value not in ("waves", "async"):
+        if value not in ("waves", "async", "auto"):
             way = meant(str(value), list(Direction))
             hint = f"; which way is better says objective.direction: {way[0]}" if way else ""
-            raise rule(f"must be waves or async, got {shown(value)}{hint}")
+            raise rule(f"must be waves, async or auto, got {shown(value)}{hint}")
         return value
 
     @field_validator("extra_metrics")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 #: The revision that this code reads and writes.
-HEAD = "0010"
+HEAD = "0011"
 #: A name of our own: the database may be shared with another application that uses alembic.
 VERSION_TABLE = "hpo_alembic_version"
 

@@ -23,7 +23,7 @@ from hpo_lib.store.batches import STOPPED, stopped
 from hpo_lib.store.database import Database
 from hpo_lib.store.decisions import keep_stops, told_to_stop
 from hpo_lib.store.queries import read_attempts, read_run, read_trial, searched_rows
-from hpo_lib.store.rows import decision_row
+from hpo_lib.store.rows import closed_row, decision_row
 from hpo_lib.store.runs import change
 from hpo_lib.store.schema import leases, trials
 from hpo_lib.store.writes import change_trial
@@ -84,11 +84,12 @@ class Interventions:
         TransientError if it is not as `before` any more.
         """
         with self.database.write() as connection:
-            run = _unchanged(connection, before)
+            run, now = _unchanged(connection, before), self.now()
             this = (leases.c.run_id == run.id, leases.c.action.is_not(None))
             connection.execute(delete(leases).where(*this))
-            audit.enter_of(connection, Deed.EXTENDED, by, self.now(), run, dict(told))
+            audit.enter_of(connection, Deed.EXTENDED, by, now, run, dict(told))
             going = {"status": RunStatus.RUNNING, "reason": None, "ended_at": None}
+            going |= closed_row([*run.closed, (run.ended_at or now, now)])
             return change(connection, run.id, spec=spec.dump(), digest=spec.digest, **going)
 
     def just_extended(self, run_id: int) -> bool:

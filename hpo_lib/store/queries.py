@@ -60,19 +60,24 @@ def _no_run(wanted: int | RunKey) -> str:
 
 def history_of(connection: Connection, run: Run, now: datetime) -> History:
     """Give all that a decision about a run may depend on."""
-    columns = (attempts.c.trial, attempts.c.started_at, attempts.c.ended_at)
-    query = select(*columns).where(attempts.c.run_id == run.id)
-    spans: dict[int, list[Span]] = defaultdict(list)
-    for row in connection.execute(query):
-        spans[row.trial].append((row.started_at, row.ended_at))
+    spans = read_spans(connection, run.id)
     rows, reached = searched_rows(connection, run.id), read_rungs(connection, run.id)
     return History(
         trials=tuple(
             trial_of(row, duration_s(spans[row.number]), reached.get(row.number)) for row in rows
         ),
-        elapsed_s=seconds(run.started_at, run.ended_at or now),
+        elapsed_s=run.open_s(run.ended_at or now),
         earlier=run.advice.earlier,
     )
+
+
+def read_spans(connection: Connection, run_id: int) -> dict[int, list[Span]]:
+    """Give from when to when each attempt of a run ran, by trial: nothing for any other."""
+    columns = (attempts.c.trial, attempts.c.started_at, attempts.c.ended_at)
+    found: dict[int, list[Span]] = defaultdict(list)
+    for row in connection.execute(select(*columns).where(attempts.c.run_id == run_id)):
+        found[row.trial].append((row.started_at, row.ended_at))
+    return found
 
 
 def failed_of(connection: Connection, run_id: int) -> History:

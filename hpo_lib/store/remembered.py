@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from hpo_lib.core.trial import History, Origin, Trial, TrialState
 from hpo_lib.records import Run
-from hpo_lib.store.queries import Span, duration_s, read_rungs, seconds
+from hpo_lib.store.queries import Span, duration_s, read_rungs
 from hpo_lib.store.rows import trial_of
 from hpo_lib.store.schema import attempts, audit, trials
 
@@ -42,7 +42,7 @@ class Remembered:
         self._trials.update(_changed(connection, run.id, is_open, max(self._trials, default=-1)))
         return History(
             trials=tuple(self._trials.values()),
-            elapsed_s=seconds(run.started_at, run.ended_at or now),
+            elapsed_s=run.open_s(run.ended_at or now),
             earlier=run.advice.earlier,
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.core.trial import (
@@ -59,7 +60,17 @@ def run_of(row: Row[Any]) -> Run:
         advice=Advice.read(row.earlier or {}),
         fingerprint=row.fingerprint,
         team=row.team,
+        closed=tuple((_time(since), _time(until)) for since, until in row.closed or ()),
     )
+
+
+def closed_row(closed: Sequence[tuple[datetime, datetime]]) -> dict[str, Any]:
+    """Write from when to when a run had ended before it was extended."""
+    return {"closed": [[since.isoformat(), until.isoformat()] for since, until in closed]}
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def trial_of(

@@ -9,13 +9,20 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from hpo_lib.core.teams import within
+from hpo_lib.core.trial import Trial
 from hpo_lib.records import Past, Provenance, Run, RunKey, RunStatus
 from hpo_lib.records.audit import Actor, Deed
 from hpo_lib.spec import Spec
 from hpo_lib.store import audit
 from hpo_lib.store.batches import stopped
 from hpo_lib.store.decisions import stop_waiting
-from hpo_lib.store.queries import read_run, searched_rows, seconds
+from hpo_lib.store.queries import (
+    duration_s,
+    read_run,
+    read_spans,
+    searched_rows,
+    seconds,
+)
 from hpo_lib.store.rows import run_of, trial_of
 from hpo_lib.store.schema import experiments, runs
 from hpo_lib.store.writes import insert_unless_there
@@ -166,10 +173,12 @@ def past(
     )
     found = [run_of(row) for row in connection.execute(query)]
     return [
-        Past(
-            run,
-            tuple(trial_of(row, None) for row in searched_rows(connection, run.id)),
-            seconds(run.ended_at or now, now),
-        )
-        for run in found
+        Past(run, _searched(connection, run.id), seconds(run.ended_at or now, now)) for run in found
     ]
+
+
+def _searched(connection: Connection, run_id: int) -> tuple[Trial, ...]:
+    """Give the trials of a run's search, with how long they took."""
+    spans = read_spans(connection, run_id)
+    rows = searched_rows(connection, run_id)
+    return tuple(trial_of(row, duration_s(spans[row.number])) for row in rows)

@@ -138,6 +138,7 @@ runs = Table(
     Column("earlier", Json),
     Column("fingerprint", Words),
     Column("team", Words, nullable=False, server_default=""),
+    Column("closed", Json),
     UniqueConstraint("dag_id", "dag_run_id", name="uq_runs_key"),
     CheckConstraint("spec IS NOT NULL OR status = 'refused'", name="ck_runs_spec"),
 )

@@ -78,7 +78,8 @@ _MODE = _Field(
     "mode",
     _HOW,
     "Mode",
-    "`async`: the next trial begins as soon as one has ended; `waves`: when all of a wave have",
+    "`async`: the next trial begins as soon as one has ended; `waves`: when all of a wave have; "
+    "`auto` chooses",
 )
 _REQUIRED = {"name", "objective", "space", "trial", "mode"}
 

@@ -411,8 +411,10 @@ class RunContract:
             spec = SPEC.model_copy(update={"name": name})
             run = begin(store, RunKey("hpo_local", str(len(ids))), spec)
             store.next_batch(run.id, "wave-01", Engineer(2))
-            store.close_attempt(attempt_of(store, run).id, succeeded(), final=True)
-            clock.advance(60)
+            attempt = attempt_of(store, run)
+            clock.advance(5)
+            store.close_attempt(attempt.id, succeeded(), final=True)
+            clock.advance(55)
             if status:
                 store.finish_run(run.id, status, "done")
             ids.append(run.id)
@@ -422,6 +424,8 @@ class RunContract:
         assert [one.age_s for one in found] == [180.0, 300.0]
         values = [[trial.value for trial in one.trials] for one in found]
         assert values == [[0.5, None], [0.5, None]]
+        lasted = [[trial.duration_s for trial in one.trials] for one in found]
+        assert lasted == [[5.0, None], [5.0, None]]
         assert [one.run.id for one in store.past(["iris", "rose"], 1)] == [ids[2]]
         assert store.past(["none"], 5) == []
 

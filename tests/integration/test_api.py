@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hpo_airflow.api.rights import Right
 from hpo_lib.core.trial import Decision, Observation, TrialState
-from hpo_lib.records import AttemptState, Outcome, Provenance, Run, RunKey
+from hpo_lib.records import AttemptState, Outcome, Provenance, Run, RunKey, RunStatus
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
@@ -84,6 +84,19 @@ def test_a_run_is_shown_with_how_far_it_is(api: ApiClient) -> None:
     done, ahead, *more = run["line"].split(" · ")
     assert (done, ahead[:4], more[0]) == ("2/4 trials done", "ETA ", "0 running")
     assert more[1].startswith("best loss 0.25")
+
+
+def test_a_run_that_has_ended_says_what_the_other_mode_would_have_cost(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        api, run = ApiClient(store), begun(store)
+        for number in (1, 2):
+            for trial in wave(store, run, number):
+                done(store, run, trial, 0.5)
+        assert api.get("/runs/1")["other_mode"] is None, "it goes on"
+        store.finish_run(run.id, RunStatus.COMPLETE, "done")
+        found = api.get("/runs/1")
+        assert found["other_mode"].startswith("With the same durations mode async would have taken")
+        assert found["elapsed_s"] == api.get("/runs")["runs"][0]["elapsed_s"] > 0
 
 
 def test_numbers_that_json_has_not_are_null(api: ApiClient) -> None:

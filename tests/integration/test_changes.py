@@ -34,6 +34,7 @@ from hpo_lib.store import Store, interventions, upgrade
 from hpo_lib.trials import runner, stopping
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop, quietly
+from tests.integration.store_contract import Clock
 
 ADA = Actor("ada", "api")
 KEY = RunKey("hpo_local", "manual__1")
@@ -359,6 +360,38 @@ class ChangesContract:
         )
         assert bench.params(run)[:4] == before
         assert bench.deeds() == [Deed.SUBMITTED, Deed.EXTENDED]
+
+    def test_the_time_between_an_end_and_its_extension_is_no_run_time(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        upgrade(url)
+        clock = Clock()
+        with Store.open(url, now=clock) as store:
+            bench = Bench(store, tmp_path)
+            run = bench.begin(limits=CONF["limits"] | {"max_duration": "10m"})
+
+            def open_s() -> set[float]:
+                now = store.run(KEY)
+                return {store.history(run.id).elapsed_s, store.slots.history(now).elapsed_s}
+
+            clock.advance(60)
+            bench.play(run)
+            for max_trials, minutes in ((6, 2), (8, 3)):
+                clock.advance(24 * 3_600)
+                assert open_s() == {60 * (minutes - 1)}, "it stands still"
+                changes.extend(store, store.run(KEY), max_trials, ADA, waves=40)
+                clock.advance(60)
+                assert open_s() == {60 * minutes}
+                ended = bench.play(store.run(KEY))
+                assert ended.reason == f"max trials reached: {max_trials} of {max_trials}"
+            assert len(ended.closed) == 2
+            clock.advance(24 * 3_600)
+            changes.extend(store, store.run(KEY), 10, ADA, waves=40)
+            clock.advance(8 * 60)
+            reason = bench.play(store.run(KEY)).reason or ""
+            assert reason.startswith("duration: 11m 00s have passed"), "what it was open counts"
+            with pytest.raises(AlreadyFinished, match="cannot go on: duration: 11m 00s"):
+                changes.extend(store, store.run(KEY), 12, ADA, waves=40)
 
     @pytest.mark.parametrize("ended_by", ["time", "a wave"])
     def test_an_extended_run_is_left_to_airflow_until_its_tasks_begin_again(

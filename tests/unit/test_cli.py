@@ -137,7 +137,7 @@ def test_every_problem_of_every_file_gets_its_line(
     assert err.splitlines() == [
         f"{wrong}: name: must be lower-case letters, digits and -, at most 63, not beginning or "
         'ending with -, got "Demo"',
-        f'{wrong}: mode: must be waves or async, got "fast"',
+        f'{wrong}: mode: must be waves, async or auto, got "fast"',
         f"{small}: limits.max_trials: must be <= 60, the number of configurations in the space, "
         "got 61",
     ]

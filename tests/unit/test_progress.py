@@ -9,6 +9,7 @@ from pathlib import Path
 
 import factories
 
+from hpo_lib.cli import tables
 from hpo_lib.cli.progress import ending, eta, final, progress, showing, so_far
 from hpo_lib.core.trial import (
     Assignment,
@@ -226,3 +227,17 @@ def _ended(store: Store, spec: Spec, values: list[tuple[float, float]], why: str
             found = Outcome(AttemptState.FAILED, why, cause=Cause.USER_ERROR, exit_code=2)
         store.close_attempt(attempt.id, found, final=True)
     return store.finish_run(run.id, RunStatus.COMPLETE, "all done")
+
+
+def test_a_run_takes_as_long_as_it_was_open() -> None:
+    """Of an Airflow that does not tell, between its first beginning and its last end."""
+    told = {"id": 7, "experiment": "iris", "status": "complete", "triggered_by": "ada"}
+    told |= {"started_at": "2026-03-01T10:00:00+00:00", "ended_at": "2026-03-01T15:00:00+00:00"}
+    told |= {"reason": "done", "stopping": None, "line": "8/8 trials done"}
+    head, *_, last = tables.status(told, "https://airflow")
+    assert (head, last) == ("run 7 of iris: complete after 5h 00m", "  https://airflow")
+    newer = told | {"elapsed_s": 600.0, "other_mode": "With the same durations, as long."}
+    head, *more = tables.status(newer, "https://airflow")
+    assert head == "run 7 of iris: complete after 10m 00s"
+    assert more[-2] == "  With the same durations, as long."
+    assert "10m 00s" in list(tables.runs([newer]))[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,6 +115,29 @@ def test_a_provenance_of_before_is_a_flat_mapping_and_stays_one() -> None:
     assert Provenance().dump() == {}
 
 
+# The time that a run was open
+
+
+def test_what_lies_between_an_end_and_its_extension_is_no_run_time() -> None:
+    def at(minute: int) -> datetime:
+        return factories.START + timedelta(minutes=minute)
+
+    run = factories.run(closed=((at(10), at(70)), (at(90), at(190))))
+    seen = {minute: run.open_s(at(minute)) / 60 for minute in (-5, 0, 10, 40, 70, 90, 150, 200)}
+    assert seen == {-5: 0, 0: 0, 10: 10, 40: 10, 70: 10, 90: 30, 150: 30, 200: 40}
+
+
+@given(
+    marks=st.lists(st.integers(0, 10_000), max_size=9),
+    asked=st.lists(st.integers(-100, 11_000), min_size=2, max_size=2).map(sorted),
+)
+def test_a_run_is_open_no_longer_than_time_passes(marks: list[int], asked: list[int]) -> None:
+    moments = [factories.START + timedelta(seconds=one) for one in sorted(marks)]
+    run = factories.run(closed=tuple(zip(moments[::2], moments[1::2], strict=False)))
+    earlier, later = (run.open_s(factories.START + timedelta(seconds=one)) for one in asked)
+    assert 0 <= later - earlier <= asked[1] - asked[0]
+
+
 # Advice
 
 told = st.builds(
@@ -136,7 +159,7 @@ told = st.builds(
 )
 
 
-@given(st.builds(Advice, st.lists(told, max_size=2).map(tuple), named))
+@given(st.builds(Advice, st.lists(told, max_size=2).map(tuple), named, texts))
 def test_advice_is_read_as_it_was_written(made: Advice) -> None:
     assert Advice.read(stored(made.dump())) == made
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import factories
 import pytest
-from factories import SPEC, attempt, good_run, run, trial, view
+from factories import SPEC, START, attempt, good_run, run, trial, view
 
 from hpo_lib import report, words
 from hpo_lib.core.trial import Assignment, Cause, Direction, Observation, Origin, Trial, TrialState
@@ -635,6 +635,22 @@ class TestTimeline:
         assert found.behind_slowest == pytest.approx(14 / 40)
         assert found.between_waves == pytest.approx(4 / 40)
         assert "Idle 45 %" in page(self.by_hand()).text
+
+    def test_the_time_in_which_a_run_had_ended_is_left_out(self) -> None:
+        closed = ((START + timedelta(seconds=16), START + timedelta(hours=5, seconds=16)),)
+        made = self.by_hand()
+        last = view(trial(2, 1.0), attempt(2, 5 * 3_600 + 17, 5 * 3_600 + 25), slot="wave-02")
+        ended = START + timedelta(hours=5, minutes=10)
+        extended = RunView(
+            replace(made.run, closed=closed, ended_at=ended), (*made.trials[:2], last)
+        )
+        before, after = Facts.of(made), Facts.of(extended)
+        assert timeline.bars(after) == timeline.bars(before)
+        assert timeline.idle(timeline.bars(after), 2) == timeline.idle(timeline.bars(before), 2)
+        assert after.wall_s == before.wall_s == 600
+        text = page(extended).text
+        assert "The run was extended: 5h 00m in which it had ended are left out." in text
+        assert "Idle 45 %" in text
 
     def test_attempts_never_overlap_in_a_slot(self) -> None:
         placed = timeline.bars(Facts.of(good_run()))

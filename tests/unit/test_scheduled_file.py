@@ -112,8 +112,9 @@ def test_a_file_of_many_waves_or_none_has_slots(put: Put, tmp_path: Path) -> Non
     put("most.yaml", limits={"max_trials": MAX_WAVES})
     put("more.yaml", limits={"max_trials": MAX_WAVES + 1})
     put("without.yaml", mode="async")
+    put("chosen_later.yaml", mode="auto")
     waves = {name: one.waves for name, one in by_id(tmp_path).items()}
-    assert waves == {"most": MAX_WAVES, "more": None, "without": None}
+    assert waves == {"most": MAX_WAVES, "more": None, "without": None, "chosen_later": None}
 
 
 def test_only_the_file_of_the_wanted_dag_is_read(put: Put, tmp_path: Path) -> None:

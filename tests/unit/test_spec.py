@@ -256,7 +256,7 @@ _LATER = "is not supported yet; leave it out"
         ("deploy", {"to": "pakage"},
          "deploy.to: unknown deployer 'pakage', did you mean 'package'?; "
          "known: kubernetes, mlflow, package, sagemaker"),
-        ("mode", "asink", 'mode: must be waves or async, got "asink"'),
+        ("mode", "asink", 'mode: must be waves, async or auto, got "asink"'),
         (
             "scheduler/name",
             "asha",

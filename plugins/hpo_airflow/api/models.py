@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, RootModel
@@ -61,7 +61,10 @@ class Experiments(BaseModel):
 
 
 class Run(BaseModel):
-    """A run as a list shows it; `dag_run_id` is its name in Airflow."""
+    """A run as a list shows it; `dag_run_id` is its name in Airflow.
+
+    `elapsed_s` is how long it has been open: not the time between an end and its extension.
+    """
 
     id: int
     experiment: str
@@ -74,6 +77,7 @@ class Run(BaseModel):
     triggered_by: str
     started_at: datetime
     ended_at: datetime | None
+    elapsed_s: float
 
     @classmethod
     def of(cls, run: StoredRun, **more: Any) -> Self:
@@ -90,6 +94,7 @@ class Run(BaseModel):
             triggered_by=run.triggered_by,
             started_at=run.started_at,
             ended_at=run.ended_at,
+            elapsed_s=run.open_s(run.ended_at or datetime.now(UTC)),
             **more,
         )
 
@@ -105,14 +110,16 @@ class RunDetail(Run):
     """A run with how far it is: `trials` counts those of its search by state.
 
     `line` says it in words. `stopping` is why it begins no more trials, once that is decided.
+    `other_mode` says, once the run has ended, how long its trials would have taken in the other
+    mode; null where that is the same.
     """
 
     max_trials: int | None
     trials: dict[TrialState, int]
     finals: int
-    elapsed_s: float
     line: str
     stopping: str | None
+    other_mode: str | None
 
 
 class Spec(RootModel[dict[str, Any]]):

@@ -24,7 +24,7 @@ from hpo_airflow.api.rights import Caller, CallerDep, Right, require
 from hpo_lib.cli.progress import line_of, so_far
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import NotFound, SpecError
-from hpo_lib.records import Run, RunKey, RunStatus
+from hpo_lib.records import Run, RunKey, RunStatus, RunView
 from hpo_lib.store import Store
 from hpo_lib.store.listing import Wanted
 
@@ -32,6 +32,8 @@ router = APIRouter(tags=["read"])
 _Before = Annotated[
     int | None, Query(ge=1, le=2**31 - 1, description="list runs below this number")
 ]
+#: No run has more trials.
+_ALL = 100_000
 #: A report has scripts of its own: they run apart from Airflow's cookies and pages.
 _APART = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff"}
 
@@ -83,9 +85,9 @@ def get_run(run: RunToSee, store: StoreDep) -> models.RunDetail:
         max_trials=_max_trials(run),
         trials={state: len(history.of(state)) for state in TrialState},
         finals=len(finals),
-        elapsed_s=history.elapsed_s,
         line=line_of(store, run.key, str(run.status)) if finals else _line(store, run),
         stopping=None if stop is None else stop.reason,
+        other_mode=_other_mode(store, run),
     )
 
 
@@ -182,6 +184,15 @@ def _max_trials(run: Run) -> int | None:
         return run.spec.limits.max_trials
     except SpecError:
         return None
+
+
+def _other_mode(store: Store, run: Run) -> str | None:
+    """Say what the other mode would have cost a run that has ended."""
+    from hpo_lib.report import modes
+
+    if run.ended_at is None:
+        return None
+    return modes.told_of(RunView(run, store.listing.trials(run.id, -1, _ALL)))
 
 
 def _line(store: Store, run: Run) -> str:
