@@ -51,7 +51,7 @@ def collect(options: argparse.Namespace) -> int:
         )
         for one in found:
             say(_told(one))
-        say(f"run {run.id} of {run.experiment}: {run.status} ({run.reason or 'running'})")
+        say(f"run {run.id} of {run.experiment}: {run.outcome} ({run.reason or 'running'})")
         say(f"report: {write_report(store, run, installation)}")
     return 1 if any(one.read.cause is not None for one in found) else 0
 

@@ -193,6 +193,10 @@ def test_what_people_ask_of_a_run_is_done(
     assert said(capsys, "stop", "1").strip() == "run 1 is being stopped (stopped by ada)"
     api.store.finish_run(1, RunStatus.COMPLETE, "stopped by ada")
     assert json.loads(said(capsys, "stop", "1", "--json"))["state"] == "complete"
+    assert said(capsys, "status", "1").startswith("run 1 of iris: stopped by ada after ")
+    assert "1    iris        stopped by ada  " in said(capsys, "runs")
+    (listed,) = json.loads(said(capsys, "runs", "--json"))
+    assert (listed["status"], listed["stopped_by"]) == ("complete", "ada")
 
 
 def test_a_run_is_extended_by_so_many(
@@ -215,7 +219,7 @@ def test_a_run_is_watched_to_its_end(
     api.store.stop_trial(run.id, 2, "no more")
     api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
     out = said(capsys, "watch", "1")
-    assert "run 1 of iris: complete after " in out
+    assert "run 1 of iris: stopped by ada after " in out
     assert "trial 1: loss = 0.5" in out
     assert out.splitlines()[-1] == "report: hpo report 1 --open"
     api.store.judge_run_again(run.id, RunStatus.FAILED, "it is bad")
@@ -318,7 +322,7 @@ def test_a_file_is_run_on_any_airflow_once_its_dag_is_not_paused(
     assert main(["--airflow", URL, "run", "mine.json"]) == 0
     out, told = capsys.readouterr()
     assert "triggered hpo_local" in out
-    assert "run 1 of iris: complete after " in out
+    assert "run 1 of iris: stopped by ada after " in out
     assert (
         "hpo_local is paused in Airflow: nothing starts until it is unpaused "
         "(airflow dags unpause hpo_local, or the switch in the UI)"

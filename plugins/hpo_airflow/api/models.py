@@ -68,6 +68,7 @@ class Run(BaseModel):
     team: str
     status: RunStatus
     reason: str | None
+    stopped_by: str | None = Field(description="who has stopped or cancelled it; null if nobody")
     dag_id: str
     dag_run_id: str
     backend: str | None
@@ -84,6 +85,7 @@ class Run(BaseModel):
             team=run.team,
             status=run.status,
             reason=run.reason,
+            stopped_by=run.stopped_by,
             dag_id=run.key.dag_id,
             dag_run_id=run.key.dag_run_id,
             backend=next(iter(run.outline.backends), None),
