@@ -89,6 +89,11 @@ class Embedded:
         return self.settings.get("HPO_STORE") or f"sqlite:///{self.results / 'hpo.db'}"
 
     @property
+    def has_store(self) -> bool:
+        """Say whether it has a store to ask, whether or not it is up."""
+        return "HPO_STORE" in self.settings or (self.results / "hpo.db").exists()
+
+    @property
     def passwords(self) -> Path:
         """The file of the password, for its owner alone; there from the first start on."""
         return self.home / "passwords.json"

@@ -19,6 +19,7 @@ from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.cli.airflow_api import Airflow
+    from hpo_lib.cli.without_airflow import Reader
 
 _POLL_S, _AGAIN_S, _TRIES = 2.0, 5.0, 10
 _PAGE = 200
@@ -28,7 +29,7 @@ _ENDS = {"complete": 0, "failed": 1, "refused": 2}
 def runs(options: argparse.Namespace) -> int:
     """List runs, the newest first."""
     query = {"experiment": options.experiment, "status": options.status, "limit": options.limit}
-    found = contexts.client(options).hpo("GET", "/runs", **query)
+    found = contexts.reader(options).hpo("GET", "/runs", **query)
     lines = tables.runs(found["runs"], tables.width_of(wide=options.wide))
     tables.show(found["runs"], lines, as_json=options.json)
     return 0
@@ -36,35 +37,40 @@ def runs(options: argparse.Namespace) -> int:
 
 def experiments(options: argparse.Namespace) -> int:
     """List experiments by name."""
-    found = list(pages(contexts.client(options), "/experiments", "experiments"))
+    found = list(pages(contexts.reader(options), "/experiments", "experiments"))
     tables.show(found, tables.experiments(found), as_json=options.json)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Say where a run is."""
-    client = contexts.client(options)
+    client = contexts.reader(options)
     run = client.hpo("GET", f"/runs/{options.number}")
     url = client.run_url(run["dag_id"], run["dag_run_id"])
     tables.show(run, tables.status(run, url), as_json=options.json)
     return 0
 
 
-def _client_of_a_run(options: argparse.Namespace) -> Airflow:
-    """Give a client; where no run is named, name the newest one, and say which that is."""
-    client = contexts.client(options)
+def _of_a_run(options: argparse.Namespace) -> Reader:
+    """Give whom to ask; where no run is named, name the newest one, and say which that is."""
+    reader = contexts.reader(options)
+    _name_newest(reader, options)
+    return reader
+
+
+def _name_newest(client: Reader, options: argparse.Namespace) -> None:
     if options.number is None:
         found = client.hpo("GET", "/runs", limit=1)["runs"]
         if not found:
             raise NotFound("there is no run yet")
         options.number = found[0]["id"]
         remark(f"run {options.number} of {found[0]['experiment']}, the newest:")
-    return client
 
 
 def watch(options: argparse.Namespace) -> int:
     """Follow a run to its end; 0 if it is complete."""
-    client = _client_of_a_run(options)
+    client = contexts.client(options)
+    _name_newest(client, options)
     try:
         return follow(client, options.number, as_json=options.json)
     except KeyboardInterrupt:
@@ -95,7 +101,7 @@ def follow(client: Airflow, number: int, *, as_json: bool = False) -> int:
     return _ENDS.get(run["status"], 1)
 
 
-def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
+def pages(client: Reader, path: str, name: str, **query: Any) -> Iterator[Any]:
     """Give all entries of a list, a page at a time."""
     after = None
     while True:
@@ -108,7 +114,7 @@ def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
 
 def trials(options: argparse.Namespace) -> int:
     """List the trials of a run."""
-    client, final = _client_of_a_run(options), "true" if options.final else None
+    client, final = _of_a_run(options), "true" if options.final else None
     found = list(pages(client, f"/runs/{options.number}/trials", "trials", final=final))
     lines = tables.trials(found, tables.width_of(wide=options.wide))
     tables.show(found, lines, as_json=options.json)
@@ -117,7 +123,7 @@ def trials(options: argparse.Namespace) -> int:
 
 def best(options: argparse.Namespace) -> int:
     """Show the best trial of a run; 1 if there is none."""
-    found = _client_of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
+    found = _of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
     tables.show(found, tables.best(found), as_json=options.json)
     return 0 if found["trials"] else 1
 
@@ -141,7 +147,7 @@ def spec(options: argparse.Namespace) -> int:
     """Print the spec of a run, as YAML."""
     import yaml
 
-    found = contexts.client(options).hpo("GET", f"/runs/{options.number}/spec")
+    found = contexts.reader(options).hpo("GET", f"/runs/{options.number}/spec")
     text = json.dumps(found) if options.json else yaml.safe_dump(found, sort_keys=False)
     say(text.rstrip())
     return 0
@@ -159,7 +165,7 @@ def conf(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Save the report of a run, and open it in a browser if that is wanted."""
-    answer = _client_of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
+    answer = _of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
     place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
     place.write_bytes(answer.content)
     tables.show({"report": str(place)}, [str(place)], as_json=options.json)
@@ -170,7 +176,7 @@ def report(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the trials of a run as a table: CSV, JSON or Parquet."""
-    client = _client_of_a_run(options)
+    client = _of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,65 @@ def test_without_a_number_it_is_the_newest_run_which_is_said(
         assert told.splitlines()[0] == "run 1 of iris, the newest:"
         assert main(["--airflow", URL, *words, "1"]) == 0
         assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["runs"], ["runs", "iris", "--status", "complete"], ["runs", "other"], ["experiments"],
+     ["status", "1"], ["trials", "1"], ["trials", "1", "--final"], ["best", "1"], ["best"],
+     ["spec", "1"], ["spec", "1", "--json"], ["report", "1"], ["export", "1"],
+     ["export", "1", "--json"], ["status", "9"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_only_reads_is_answered_by_the_store_where_airflow_is_down(
+    api: ApiClient,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
+    """It is answered as it is by that Airflow, but for the page, which nobody serves."""
+    api.store.stop_trial(run.id, 2, "no more")
+    api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
+    monkeypatch.setenv("HPO_ROOT", str(tmp_path))
+
+    def shown(*where: str) -> tuple[int, str]:
+        code = main([*where, *words])
+        out, err = capsys.readouterr()
+        page = Path("hpo-run-1.html").read_text() if words[0] == "report" else ""
+        told = re.sub(r"^  (http|hpo_local ).*manual__1.*", "", out, flags=re.MULTILINE)
+        return code, f"{told}{page}{err.removeprefix(REMARK)}"
+
+    for form in ([], ["--json"]):
+        words = [*words, *form]
+        by_airflow = shown("--airflow", URL)
+        monkeypatch.setenv("HPO_STORE", f"sqlite:///{tmp_path}/hpo.db")
+        assert shown() == by_airflow
+        monkeypatch.delenv("HPO_STORE")
+    assert main(words) == 1, "this folder has no store of its own"
+    assert "no Airflow runs here; `hpo up` starts one" in capsys.readouterr().err
+
+
+REMARK = "no Airflow runs here; this is what its store knows:\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["stop", "1"], ["watch", "1"], ["log", "1", "1"], ["extend", "1", "--trials", "2"]]
+)
+def test_what_needs_airflow_says_how_to_start_it(
+    api: ApiClient,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
+    monkeypatch.setenv("HPO_ROOT", str(tmp_path))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{tmp_path}/hpo.db")
+    monkeypatch.setattr(remote, "_TRIES", 1)
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith("no Airflow runs here; `hpo up` starts one")
 
 
 def test_a_list_longer_than_a_page_is_whole(
@@ -322,7 +382,7 @@ def test_a_file_is_run_on_any_airflow_once_its_dag_is_not_paused(
     assert main(["--airflow", URL, "run", "mine.json"]) == 0
     out, told = capsys.readouterr()
     assert "triggered hpo_local" in out
-    assert "run 1 of iris: stopped by ada after " in out
+    assert "run 1 of iris: complete after " in out
     assert (
         "hpo_local is paused in Airflow: nothing starts until it is unpaused "
         "(airflow dags unpause hpo_local, or the switch in the UI)"

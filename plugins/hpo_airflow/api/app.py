@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from hpo_airflow.api import acting, reading
-from hpo_airflow.api.models import Problem
 from hpo_airflow.api.rights import CallerDep
 from hpo_lib import __version__
+from hpo_lib.cli.answers import Problem
 from hpo_lib.errors import (
     AlreadyFinished,
     HpoError,

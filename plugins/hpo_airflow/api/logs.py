@@ -9,8 +9,8 @@ from urllib.parse import quote
 from fastapi.concurrency import run_in_threadpool
 
 from hpo_airflow.api.airflow import Airflow, path_of
-from hpo_airflow.api.models import Log
 from hpo_airflow.slot_tasks import SECTION, SLOT
+from hpo_lib.cli.answers import Log
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import NotFound
 from hpo_lib.promotion.challenger import SLOT as FINAL

@@ -1,4 +1,4 @@
-"""What the REST API answers: the models that its OpenAPI document is made of.
+"""What there is to say of runs: the models that the REST API's OpenAPI document is made of.
 
 JSON has no number for NaN and infinity: where a value is one of these, it is null.
 """
