@@ -129,18 +129,35 @@ def best(options: argparse.Namespace) -> int:
 
 
 def log(options: argparse.Namespace) -> int:
-    """Print the log of a trial; with `follow`, until the trial has ended."""
-    client, offset = contexts.client(options), 0
-    path = f"/runs/{options.number}/trials/{options.trial}/log"
+    """Print the log of a trial's newest attempt, or of another; with `follow`, until it has ended.
+
+    Whoever follows a trial that is tried again sees the attempts that come, too.
+    """
+    client = contexts.client(options)
+    path = f"/runs/{options.number}/trials/{options.trial}"
+    attempt, offset = options.attempt or _newest_attempt(client, path), 0
     while True:
-        page = client.hpo("GET", path, offset=offset, limit=1000)
+        page = client.hpo("GET", f"{path}/log", offset=offset, limit=1000, attempt=attempt)
         for text in page["lines"]:
             say(json.dumps(text) if options.json else text)
         offset = page["next"]
-        if page["ended"] or not (page["lines"] or options.follow):
+        if page["ended"]:
+            newest = _newest_attempt(client, path) if options.follow else attempt
+            if options.attempt or newest == attempt:
+                return 0
+            attempt, offset = newest, 0
+        elif not (page["lines"] or options.follow):
             return 0
-        if not page["lines"]:
+        elif not page["lines"]:
             time.sleep(_POLL_S)
+
+
+def _newest_attempt(client: Reader, path: str) -> int | None:
+    """Number a trial's newest attempt, and say that there were others; None before the first."""
+    numbers = [int(one["number"]) for one in client.hpo("GET", path)["attempts"]]
+    if numbers[1:]:
+        remark(f"attempt {numbers[-1]} of {len(numbers)}; --attempt N shows another")
+    return numbers[-1] if numbers else None
 
 
 def spec(options: argparse.Namespace) -> int:

@@ -84,6 +84,9 @@ def _add_of_a_run(commands: Any) -> None:
     made["log"].add_argument(
         "-f", "--follow", action="store_true", help="until the trial has ended"
     )
+    made["log"].add_argument(
+        "--attempt", metavar="N", type=_count, help="which of its attempts (default: the newest)"
+    )
     for name in ("report", "export"):
         made[name].add_argument("-o", "--output", type=Path, metavar="FILE", help="where to")
     made["report"].add_argument("--open", action="store_true", help="open it in a browser")

@@ -16,9 +16,10 @@ from hpo_airflow.api import PREFIX
 from hpo_lib.cli import contexts, remote, submitting
 from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.cli.main import main
-from hpo_lib.core.trial import TrialState
-from hpo_lib.records import Run, RunStatus
+from hpo_lib.core.trial import Cause, TrialState
+from hpo_lib.records import AttemptState, Outcome, Run, RunStatus
 from hpo_lib.spec import load
+from hpo_lib.trials.attempt_log import beginning
 from tests.integration.api_client import ApiClient, FakeCaller, new_store
 from tests.integration.test_api import SPEC, begun, done, wave
 
@@ -237,7 +238,67 @@ def test_a_log_is_followed_to_its_end(
         ("GET", f"{task}/0"): {"try_number": 1, "state": "success"},
         ("GET", f"{task}/logs/1"): {"content": [{"event": f"line {n}"} for n in range(1500)]},
     }
-    assert said(capsys, "log", "1", "1", "-f").splitlines() == [f"line {n}" for n in range(1500)]
+    begins = "attempt 1 of trial 1; everything it prints is kept in"
+    api.airflow.answers["GET", f"{task}/logs/1"]["content"].insert(0, {"event": begins})
+    lines = [begins, *(f"line {n}" for n in range(1500))]
+    assert said(capsys, "log", "1", "1", "-f").splitlines() == lines
+
+
+def test_a_log_is_that_of_the_newest_attempt_or_of_the_one_that_is_named(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first attempt was taken over by a second try of its task, the second begins in that."""
+    task = "/dags/hpo_local/dagRuns/manual__1/taskInstances/wave_01.trial"
+    first, second = (beginning(n, 2) for n in (1, 2))
+    tries = {
+        1: ["wheels turn", first, "one", "two"],
+        2: ["wheels turn", first, "three", "it failed", second, "four"],
+    }
+    api.airflow.answers = {
+        ("GET", f"{task}/1"): {"try_number": 2, "state": "success"},
+        **{
+            ("GET", f"{task}/logs/{number}"): {"content": [{"event": one} for one in lines]}
+            for number, lines in tries.items()
+        },
+    }
+    failed = Outcome(AttemptState.FAILED, "lost", cause=Cause.LOST)
+    attempt = api.store.open_attempt(run.id, 2, lambda _: {})
+    api.store.close_attempt(attempt.id, failed, final=False)
+    done(api.store, run, 2, 0.25)
+    for words in ([], ["-f"], ["--attempt", "2"]):
+        assert said(capsys, "log", "1", "2", *words).splitlines() == [second, "four"]
+    of_first = said(capsys, "log", "1", "2", "--attempt", "1").splitlines()
+    assert of_first == [first, "one", "two", first, "three", "it failed"]
+    assert main(["--airflow", URL, "log", "1", "2"]) == 0
+    assert capsys.readouterr().err == "attempt 2 of 2; --attempt N shows another\n"
+    assert main(["--airflow", URL, "log", "1", "2", "--attempt", "3"]) == 1
+    assert capsys.readouterr().err == "trial 2 of run 1 has no attempt 3; it has 1, 2\n"
+
+
+def test_who_follows_a_trial_sees_the_attempt_that_comes(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (beginning(n, 2) for n in (1, 2))
+    attempt = api.store.open_attempt(run.id, 2, lambda _: {})
+
+    class Answers(dict[Any, Any]):
+        """Once the first attempt has been read to its end, it fails, and the second goes well."""
+
+        asked = 0
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            if not key[1].endswith("/logs/1"):
+                return {"try_number": 1, "state": "running" if self.asked < 3 else "success"}
+            self.asked += 1
+            if self.asked == 2:
+                failed = Outcome(AttemptState.FAILED, "lost", cause=Cause.LOST)
+                api.store.close_attempt(attempt.id, failed, final=False)
+                done(api.store, run, 2, 0.25)
+            lines = [first, "one"] + ([second, "two"] if self.asked > 1 else [])
+            return {"content": [{"event": one} for one in lines]}
+
+    api.airflow.answers = Answers()
+    assert said(capsys, "log", "1", "2", "-f").splitlines() == [first, "one", second, "two"]
 
 
 def test_what_people_ask_of_a_run_is_done(

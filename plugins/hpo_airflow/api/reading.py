@@ -11,6 +11,7 @@ from hpo_airflow.api.airflow import Airflow
 from hpo_airflow.api.logs import log_of
 from hpo_airflow.api.parts import (
     After,
+    Attempt,
     Limit,
     Number,
     RunToSee,
@@ -113,9 +114,14 @@ async def get_log(
     store: StoreDep,
     offset: After = 0,
     limit: Limit = 1000,
+    attempt: Attempt = None,
 ) -> answers.Log:
-    """Give lines of the log of a trial's task in Airflow, from `offset`; also while it runs."""
-    return await log_of(Airflow(request), store, run, number, max(offset, 0), limit)
+    """Give lines of the log of a trial's task in Airflow, from `offset`; also while it runs.
+
+    They are those of all its attempts, or of one `attempt`.
+    """
+    airflow, begin = Airflow(request), max(offset, 0)
+    return await log_of(airflow, store, run, number, begin, limit, attempt=attempt)
 
 
 @router.get("/runs/{run_id}/best")
