@@ -234,6 +234,26 @@ class Observations(BaseModel):
     next: int | None
 
 
+class File(BaseModel):
+    """A file that a trial has left, by its name in the output folder, with its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Files(BaseModel):
+    """A page of what an attempt of a trial has left in `place`, by name.
+
+    The attempt is the last that went well, else the newest. `next` is the `after` of the next page.
+    """
+
+    trial: int
+    attempt: int
+    place: str
+    files: list[File]
+    next: str | None
+
+
 class Log(BaseModel):
     """Lines of a trial's log; ask on with `offset` = `next`. `ended` says that none will follow."""
 

@@ -10,6 +10,7 @@ from hpo_lib.cli.progress import line_of, so_far
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import NotFound, SpecError
 from hpo_lib.records import Run
+from hpo_lib.runs.trial_files import Left
 from hpo_lib.store import Store
 from hpo_lib.store.listing import Wanted
 
@@ -54,6 +55,19 @@ def best(store: Store, of: Run) -> answers.Best:
     leading = [answers.Trial.of(one) for one in view.trials if one.trial.number in view.front]
     names = [] if view.goal is None else [name for name, _ in view.goal.objectives]
     return answers.Best(metrics=names, trials=leading)
+
+
+def files(left: Left, after: str, limit: int) -> answers.Files:
+    """List what a trial has left, by name, a page at a time."""
+    names = [(name, size) for name, size in left.files() if name > after][:limit]
+    rows = [answers.File(name=name, size=size) for name, size in names]
+    return answers.Files(
+        trial=left.trial,
+        attempt=left.attempt,
+        place=str(left.folder),
+        files=rows,
+        next=next_of([one.name for one in rows], limit),
+    )
 
 
 def spec(of: Run) -> answers.Spec:

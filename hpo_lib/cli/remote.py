@@ -51,7 +51,7 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _of_a_run(options: argparse.Namespace) -> Reader:
+def of_a_run(options: argparse.Namespace) -> Reader:
     """Give whom to ask; where no run is named, name the newest one, and say which that is."""
     reader = contexts.reader(options)
     _name_newest(reader, options)
@@ -114,7 +114,7 @@ def pages(client: Reader, path: str, name: str, **query: Any) -> Iterator[Any]:
 
 def trials(options: argparse.Namespace) -> int:
     """List the trials of a run."""
-    client, final = _of_a_run(options), "true" if options.final else None
+    client, final = of_a_run(options), "true" if options.final else None
     found = list(pages(client, f"/runs/{options.number}/trials", "trials", final=final))
     lines = tables.trials(found, tables.width_of(wide=options.wide))
     tables.show(found, lines, as_json=options.json)
@@ -123,7 +123,7 @@ def trials(options: argparse.Namespace) -> int:
 
 def best(options: argparse.Namespace) -> int:
     """Show the best trial of a run; 1 if there is none."""
-    found = _of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
+    found = of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
     tables.show(found, tables.best(found), as_json=options.json)
     return 0 if found["trials"] else 1
 
@@ -182,7 +182,7 @@ def conf(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Save the report of a run, and open it in a browser if that is wanted."""
-    answer = _of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
+    answer = of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
     place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
     place.write_bytes(answer.content)
     tables.show({"report": str(place)}, [str(place)], as_json=options.json)
@@ -193,7 +193,7 @@ def report(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the trials of a run as a table: CSV, JSON or Parquet."""
-    client = _of_a_run(options)
+    client = of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
     else:

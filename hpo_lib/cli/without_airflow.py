@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote
 
 from hpo_lib.cli import of_store
 from hpo_lib.errors import HpoError
-from hpo_lib.records import RunStatus
+from hpo_lib.files.artifacts import Offers, offers
+from hpo_lib.records import Run, RunStatus
+from hpo_lib.runs.trial_files import Left, left_by
 from hpo_lib.store import Store
 from hpo_lib.store.listing import Wanted
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+
+_FILE = re.compile(r"/runs/(\d+)/trials/(\d+)/files/(.+)")
 
 
 class Content(Protocol):
@@ -34,6 +41,10 @@ class Reader(Protocol):
 
     def hpo_raw(self, method: str, path: str, **query: Any) -> Content:
         """Give an answer that is no JSON."""
+        ...
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Give an answer that is a file, in pieces."""
         ...
 
     def run_url(self, dag_id: str, run_id: str) -> str:
@@ -73,6 +84,15 @@ class OfStore:
         with Store.open(self.url) as store:
             return Bytes(make(store.view(int(number))).encode())
 
+    def download(self, path: str) -> Iterator[bytes]:
+        """Read a file that a trial has left."""
+        found = _FILE.fullmatch(path)
+        if found is None:
+            raise _needs_airflow("GET", path)
+        with Store.open(self.url) as store:
+            left = _left(store, store.run_by_id(int(found[1])), int(found[2]))
+            yield from left.read(unquote(found[3]))[1]
+
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Say why there is no page to look at."""
         return f"{dag_id} {run_id}; `hpo up` starts Airflow, which shows it"
@@ -95,11 +115,27 @@ def _answer(store: Store, path: str, query: Mapping[str, Any]) -> BaseModel | No
         case ["trials"]:
             after, finals = query.get("after"), query.get("final") == "true"
             return of_store.trials(store, run, -1 if after is None else after, limit, finals=finals)
+        case ["trials", number, "files"]:
+            left = _left(store, run, int(number))
+            return of_store.files(left, query.get("after") or "", limit)
         case ["best"]:
             return of_store.best(store, run)
         case ["spec"]:
             return of_store.spec(run)
     return None
+
+
+def _left(store: Store, run: Run, number: int) -> Left:
+    return left_by(store, run, number, own_artifacts(run))
+
+
+def own_artifacts(run: Run) -> Offers:
+    """Offer what a shell can reach: where a run's artifacts lie, with the shell's own keys.
+
+    That was allowed when the run began; the connections of Airflow are not known here.
+    """
+    kept = run.spec.artifacts
+    return offers({} if kept is None else {kept.uri: None}, lambda _: {})
 
 
 def _needs_airflow(method: str, path: str) -> HpoError:

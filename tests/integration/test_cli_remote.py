@@ -42,8 +42,9 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiClient]:
         def answer(request: httpx.Request) -> httpx.Response:
             assert request.headers["authorization"] == "Bearer sekret"
             assert str(request.url).startswith(URL)
-            path, inner = request.url.path, request.url.path.removeprefix(PREFIX)
-            if path == inner:
+            path, asked = request.url.path, request.url.raw_path.decode().partition("?")[0]
+            inner = asked.removeprefix(PREFIX)
+            if asked == inner:
                 found = made.airflow.answers.get(
                     (request.method, path.removeprefix("/api/v2")), (404, {})
                 )
