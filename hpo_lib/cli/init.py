@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import program, say, site
 from hpo_lib.cli.spec_file import read_text
+from hpo_lib.cli.umask import asked_for
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import shown, told
 
@@ -219,7 +220,7 @@ def _notes(place: Place, script: Script, asked: Asked) -> Iterator[str]:
 
 def _write(path: Path, text: str, *, force: bool) -> None:
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
+        with asked_for(), path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise SpecError(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from hpo_lib.cli import remote, tables
 from hpo_lib.cli.console import remark, say
+from hpo_lib.cli.umask import asked_for
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 from hpo_lib.words import size
 
@@ -109,7 +110,8 @@ def _copy(reader: Reader, path: str, folder: Path, name: str, size: int) -> None
     from hpo_lib.runtime.room import Refused, Room
 
     def copied() -> None:
-        room_changes.write(Room(str(folder)), name, _whole(reader.download(path), size, name))
+        with asked_for():
+            room_changes.write(Room(str(folder)), name, _whole(reader.download(path), size, name))
 
     try:
         remote.again(copied)

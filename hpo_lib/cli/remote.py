@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import contexts, tables
 from hpo_lib.cli.console import put, remark, say
 from hpo_lib.cli.spec_file import read_conf, read_elsewhere
+from hpo_lib.cli.umask import asked_for
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def report(options: argparse.Namespace) -> int:
     """Save the report of a run, and open it in a browser if that is wanted."""
     answer = of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
     place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
-    place.write_bytes(answer.content)
+    _write(place, answer.content)
     tables.show({"report": str(place)}, [str(place)], as_json=options.json)
     if options.open:
         webbrowser.open(place.as_uri())
@@ -200,13 +201,21 @@ def export(options: argparse.Namespace) -> int:
         found = list(pages(client, f"/runs/{options.number}/trials", "trials"))
         content = json.dumps(found).encode() if options.json else _parquet(found)
     if options.output is not None:
-        options.output.write_bytes(content)
+        _write(options.output, content)
         remark(f"wrote {options.output}")
         return 0
     if options.form == "parquet" and not options.json and sys.stdout.isatty():
         raise SpecError("--parquet: is no text; name a file with -o")
     put(content)
     return 0
+
+
+def _write(place: Path, content: bytes) -> None:
+    try:
+        with asked_for():
+            place.write_bytes(content)
+    except OSError as error:
+        raise SpecError(f"{place}: cannot be written: {error.strerror}") from None
 
 
 def _parquet(found: list[dict[str, Any]]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -271,3 +272,38 @@ def test_names_that_a_server_makes_up_stay_below_the_folder(
     got = tmp_path / "a" / "got"
     main(["--airflow", URL, "model", "1", "-o", str(got)])
     assert [one for one in tmp_path.rglob("up*") if not one.is_relative_to(got)] == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_what_somebody_asks_for_follows_their_umask(
+    where: list[str],
+    output: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mask: int,
+    mode: int,
+) -> None:
+    for name in ("HPO_HOME", "HPO_UMASK"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "train.py").write_text("import argparse")
+    before = os.umask(mask)
+    try:
+        for words in (
+            ["init", "train.py", "--metric", "loss", "--minimize", "lr=0.1..1", "--python", "true"],
+            [*where, "report", "1", "-o", "report.html"],
+            [*where, "export", "1", "-o", "trials.csv"],
+            [*where, "model", "1", "-o", "got"],
+            ["context", "add", "x", "http://localhost"],
+            ["context", "use", "-"],
+        ):
+            assert main(words) == 0
+    finally:
+        os.umask(before)
+    for name in ("train.yaml", "report.html", "trials.csv", "got/model.keras"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+    kept = tmp_path / "settings" / "contexts.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert main([*where, "report", "1", "-o", "no/where.html"]) == 2
+    told = f"{tmp_path}/no/where.html: cannot be written: No such file or directory\n"
+    assert capsys.readouterr().err.endswith(told)
