@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -838,6 +840,15 @@ def test_a_wrong_umask_is_told(
     monkeypatch.setenv("HPO_UMASK", "u=rwx")
     assert main.main(["validate", str(good)]) == 1
     assert "HPO_UMASK: must be 0 and two octal digits, such as 077" in capsys.readouterr().err
+
+
+def test_the_docs_list_every_command_in_the_words_of_its_help() -> None:
+    actions = main.parser()._actions
+    (commands,) = (one for one in actions if isinstance(one, argparse._SubParsersAction))
+    told = {one.dest: one.help for one in commands._choices_actions}
+    assert told.keys() == commands.choices.keys(), "every command has a help"
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert dict(re.findall(r"^\| `hpo ([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == told
 
 
 @pytest.mark.parametrize("words", ["models", "audit", "rollback iris", "collect 1"])
