@@ -137,6 +137,8 @@ def log(options: argparse.Namespace) -> int:
     client = contexts.client(options)
     path = f"/runs/{options.number}/trials/{options.trial}"
     attempt, offset = options.attempt or _newest_attempt(client, path), 0
+    if attempt and attempt > 1 and not options.attempt:
+        remark(f"attempt {attempt}; --attempt N shows another")
     while True:
         page = client.hpo("GET", f"{path}/log", offset=offset, limit=1000, attempt=attempt)
         for text in page["lines"]:
@@ -147,6 +149,7 @@ def log(options: argparse.Namespace) -> int:
             if options.attempt or newest == attempt:
                 return 0
             attempt, offset = newest, 0
+            remark(f"attempt {attempt}:")
         elif not (page["lines"] or options.follow):
             return 0
         elif not page["lines"]:
@@ -154,11 +157,8 @@ def log(options: argparse.Namespace) -> int:
 
 
 def _newest_attempt(client: Reader, path: str) -> int | None:
-    """Number a trial's newest attempt, and say that there were others; None before the first."""
-    numbers = [int(one["number"]) for one in client.hpo("GET", path)["attempts"]]
-    if numbers[1:]:
-        remark(f"attempt {numbers[-1]} of {len(numbers)}; --attempt N shows another")
-    return numbers[-1] if numbers else None
+    """Number a trial's newest attempt; None before the first."""
+    return max((int(one["number"]) for one in client.hpo("GET", path)["attempts"]), default=None)
 
 
 def spec(options: argparse.Namespace) -> int:

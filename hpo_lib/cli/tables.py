@@ -59,7 +59,8 @@ def runs(found: Sequence[Mapping[str, Any]], width: int | None = None) -> Iterat
 def _run(run: Mapping[str, Any]) -> Sequence[Any]:
     when = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
     named = (run["id"], run["experiment"], _outcome(run))
-    return (*named, when, _took(run), run["triggered_by"], run["reason"] or "")
+    why = "" if run["reason"] == _outcome(run) else run["reason"] or ""
+    return (*named, when, _took(run), run["triggered_by"], why)
 
 
 def _outcome(run: Mapping[str, Any]) -> str:
