@@ -67,6 +67,13 @@ def count(number_of: int, noun: str) -> str:
     return f"{number_of:,} {noun}{'' if number_of == 1 else 's'}"
 
 
+def size(bytes_: int) -> str:
+    """Write a size with its unit, e.g. `17 bytes` or `1.2 MiB`."""
+    unit = next((one for one in (30, 20, 10) if bytes_ >= 1 << one), 0)
+    names = {10: "KiB", 20: "MiB", 30: "GiB"}
+    return f"{bytes_ / (1 << unit):.3g} {names[unit]}" if unit else count(bytes_, "byte")
+
+
 def spoken(word: str) -> str:
     """Write a word of the spec as in a sentence: out_of_memory is "out of memory"."""
     return word.replace("_", " ")

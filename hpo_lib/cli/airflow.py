@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _KNOWN_S, _POLL_S = 10.0, 0.5
 
 
-def up(_: argparse.Namespace) -> int:
+def up(options: argparse.Namespace) -> int:
     """Start this folder's Airflow and say how to reach it."""
     own = embedded()
     _refuse_another_home(own)
-    _say_address(_up(own))
+    _up(own, show_password=options.show_password)
     return 0
 
 
@@ -50,9 +50,18 @@ def _refuse_another_home(own: Embedded) -> None:
         )
 
 
-def _up(own: Embedded) -> Airflow:
+def _up(own: Embedded, *, show_password: bool = False) -> Airflow:
+    """Start an Airflow and say its address, at its first start with the password."""
+    is_first = not own.passwords.exists()
     with moving("Airflow is coming up") as show:
-        return own.up(show)
+        client = own.up(show)
+    secret = client.password if is_first or show_password else _where(own.passwords)
+    say(f"Airflow is up: {client.url}   user {client.user}   password {secret}")
+    return client
+
+
+def _where(passwords: Path) -> str:
+    return f"in {passwords}, which hpo up --show-password shows"
 
 
 def down(_: argparse.Namespace) -> int:
@@ -104,7 +113,6 @@ def _begun(own: Embedded) -> Airflow:
     except BaseException:
         own.down()
         raise
-    _say_address(client)
     say("it stays up for the next run; hpo down stops it")
     return client
 
@@ -124,9 +132,7 @@ def started(own: Embedded, *, keep: bool) -> Iterator[Airflow]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     try:
-        client = _up(own)
-        _say_address(client)
-        yield client
+        yield _up(own)
     finally:
         if not keep:
             with suppress(BrokenPipeError):
@@ -182,13 +188,12 @@ def follow(own: Embedded, client: Airflow, key: RunKey) -> bool:
     return False
 
 
-def _say_address(client: Airflow) -> None:
-    say(f"Airflow is up: {client.url}   user {client.user}   password {client.password}")
-
-
 def _add_up(commands: Any) -> None:
     text = "start an Airflow of this folder's own: SQLite, LocalExecutor, loopback only"
-    commands.add_parser("up", help=text, description=text).set_defaults(run=up)
+    parser = commands.add_parser("up", help=text, description=text)
+    told = "say the password again, which only the first start says by itself"
+    parser.add_argument("--show-password", action="store_true", help=told)
+    parser.set_defaults(run=up)
 
 
 def _add_down(commands: Any) -> None:

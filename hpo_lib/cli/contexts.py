@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from hpo_lib.cli.console import embedded, say, still
+from hpo_lib.cli.console import embedded, remark, say, still
 from hpo_lib.errors import HpoError, NotFound, SpecError, nearest
 from hpo_lib.validation import Strict, parse, rule, shown
 
 if TYPE_CHECKING:
     from hpo_lib.cli.airflow_api import Airflow
+    from hpo_lib.cli.without_airflow import Reader
 
 _SERVICE = "hpo"
 
@@ -120,6 +121,17 @@ def client(options: argparse.Namespace) -> Airflow:
         return Airflow(context.airflow, "", "", token=token)
     user = context.user or _asked("user", input)
     return Airflow(context.airflow, user, _password(context.airflow, user))
+
+
+def reader(options: argparse.Namespace) -> Reader:
+    """Give whom a command asks that only reads: without Airflow, this folder's store."""
+    own = embedded()
+    if chosen(options) is not None or own.running() or not own.has_store:
+        return client(options)
+    from hpo_lib.cli.without_airflow import OfStore
+
+    remark("no Airflow runs here; this is what its store knows:")
+    return OfStore(own.store_url)
 
 
 def _password(url: str, user: str) -> str:

@@ -89,6 +89,16 @@ class Embedded:
         return self.settings.get("HPO_STORE") or f"sqlite:///{self.results / 'hpo.db'}"
 
     @property
+    def has_store(self) -> bool:
+        """Say whether it has a store to ask, whether or not it is up."""
+        return "HPO_STORE" in self.settings or (self.results / "hpo.db").exists()
+
+    @property
+    def passwords(self) -> Path:
+        """The file of the password, for its owner alone; there from the first start on."""
+        return self.home / "passwords.json"
+
+    @property
     def umask(self) -> int:
         """What all that it writes lacks for group and others: HPO_UMASK."""
         return umask(self.settings.get("HPO_UMASK", DEFAULT))
@@ -161,7 +171,7 @@ class Embedded:
             "AIRFLOW__CORE__DAGS_FOLDER": ours / "dags",
             "AIRFLOW__CORE__PLUGINS_FOLDER": ours / "plugins",
             "AIRFLOW__CORE__FERNET_KEY": facts["fernet"],
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.home / "passwords.json",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": self.passwords,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": (
                 f"http://127.0.0.1:{facts['port']}/execution/"
             ),
@@ -286,7 +296,7 @@ class Embedded:
             "secret": secrets.token_urlsafe(32),
             "jwt": secrets.token_urlsafe(64),
         }
-        _write_private(self.home / "passwords.json", {"admin": facts["password"]})
+        _write_private(self.passwords, {"admin": facts["password"]})
         _write_private(path, facts)
         return facts
 

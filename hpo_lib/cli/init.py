@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_lib.cli.console import program, say, site
 from hpo_lib.cli.spec_file import read_text
+from hpo_lib.cli.umask import asked_for
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import shown, told
 
@@ -46,7 +47,9 @@ def init(options: argparse.Namespace) -> int:
     place = Place(options.script, options.output or Path(f"{options.script.stem}.yaml"))
     script = _read(place.script)
     asked = _asked(options, place, script)
-    text = starter.written(starter.spec(asked, script), place.file, str(place.output))
+    made = starter.spec(asked, script)
+    notes = starter.on_space(made, script)
+    text = starter.written(made, place.file, str(place.output), notes)
     read_text(text, place.output)
     _write(place.output, text, force=options.force)
     say(f"{place.output}: written\n\n{text}")
@@ -98,7 +101,7 @@ def _asked(options: argparse.Namespace, place: Place, script: Script) -> Asked:
 
 def _lacking(said: Asked, script: Script) -> Iterator[str]:
     """Yield what nobody has said, and what is wrong with what was said."""
-    from hpo_lib.spec.starter import better, offer, spec
+    from hpo_lib.spec.starter import better, spec
 
     guess = f"; its Keras seems to print {script.metric}" if script.metric else ""
     if not said.metric:
@@ -106,10 +109,20 @@ def _lacking(said: Asked, script: Script) -> Iterator[str]:
     if not said.direction and not (not said.metric and better(script.metric)):
         yield "--maximize or --minimize is required, to say which way the metric is better"
     if not said.words:
-        known = (f"{one.name}={offer(one) or 'LOW..HIGH'}" for one in script.flags)
-        yield f"name what to search, such as {' '.join(known) or 'lr=1e-5..0.1:log'}"
+        yield f"name what to search, such as {' '.join(_words(script)) or 'lr=1e-5..0.1:log'}"
     else:
         yield from told(spec, said, script)
+
+
+def _words(script: Script) -> Iterator[str]:
+    """Offer a word for each flag that is searched, or has to be told."""
+    from hpo_lib.spec.starter import offer, stays
+
+    for flag in script.flags:
+        if not stays(flag):
+            yield f"{flag.name}={offer(flag) or 'LOW..HIGH'}"
+        elif flag.required:
+            yield f"{flag.name}=VALUE"
 
 
 def answered(said: Asked, script: Script, ask: Callable[[str], str]) -> Asked:
@@ -130,17 +143,27 @@ def _direction(ask: Callable[[str], str], guess: str) -> str:
 def _space(ask: Callable[[str], str], flags: Sequence[Flag]) -> Iterator[str]:
     """Ask for each flag, or, if none is known, for all parameters in one line."""
     from hpo_lib.spec.space_words import EXAMPLES
-    from hpo_lib.spec.starter import offer
 
     if not flags:
         yield from _answer(ask, f"parameters, such as {EXAMPLES}").split()
         return
     say("For each flag a range (1e-5..0.1:log), choices (adam,sgd), or one value; - leaves it out.")
     for flag in flags:
-        text = f"{flag.word or flag.name}{' (needed)' if flag.required else ''}"
-        word = _answer(ask, text, offer(flag) or ("" if flag.required else "-"))
+        word = _answer(ask, *_question(flag))
         if word != "-":
             yield f"{flag.name}={word}"
+
+
+def _question(flag: Flag) -> tuple[str, str]:
+    """Give what is asked of a flag, and the answer of who presses Enter."""
+    from hpo_lib.spec.starter import offer, stays
+
+    name, said, otherwise = flag.word or flag.name, offer(flag), "" if flag.required else "-"
+    needed = " (needed)" if flag.required else ""
+    if not stays(flag):
+        return f"{name}{needed}", said or otherwise
+    hint = f" ({said} searches it)" if said else ""
+    return f"{name}{needed}{hint}", otherwise
 
 
 def _answer(ask: Callable[[str], str], question: str, default: str = "") -> str:
@@ -197,7 +220,7 @@ def _notes(place: Place, script: Script, asked: Asked) -> Iterator[str]:
 
 def _write(path: Path, text: str, *, force: bool) -> None:
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
+        with asked_for(), path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise SpecError(

@@ -51,7 +51,7 @@ def collect(options: argparse.Namespace) -> int:
         )
         for one in found:
             say(_told(one))
-        say(f"run {run.id} of {run.experiment}: {run.status} ({run.reason or 'running'})")
+        say(f"run {run.id} of {run.experiment}: {run.outcome} ({run.reason or 'running'})")
         say(f"report: {write_report(store, run, installation)}")
     return 1 if any(one.read.cause is not None for one in found) else 0
 
@@ -64,16 +64,11 @@ def _told(one: Reread) -> str:
 
 
 def _installation(run: Run) -> Installation:
-    """Offer what a shell can reach: this machine's disk, and the run's artifacts with its own keys.
-
-    Where these lie was allowed when the run began; the connections of Airflow are not known here.
-    """
-    from hpo_lib.files.artifacts import offers
+    """Offer what a shell can reach: this machine's disk, and the run's artifacts."""
+    from hpo_lib.cli.without_airflow import own_artifacts
     from hpo_lib.installation import Installation
 
-    kept = run.spec.artifacts
-    places = {} if kept is None else {kept.uri: None}
-    return Installation(home(), {}, artifacts=offers(places, lambda _: {}))
+    return Installation(home(), {}, artifacts=own_artifacts(run))
 
 
 def settings(options: argparse.Namespace) -> dict[str, str]:

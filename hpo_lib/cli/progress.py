@@ -193,7 +193,8 @@ def ending(store: Store, run: Run, home: Path, url: str) -> str:
         return f"run {run.id} was refused: {run.reason}\nAirflow     {url}"
     if run.status is RunStatus.RUNNING:
         return f"run {run.id} of {run.experiment} was ended from outside\nAirflow     {url}"
-    lines = [f"run {run.id} of {run.experiment}: {run.status} ({run.reason})"]
+    why = "" if run.reason == run.outcome else f" ({run.reason})"
+    lines = [f"run {run.id} of {run.experiment}: {run.outcome}{why}"]
     spec = run.spec
     front = spec.goal.front(store.history(run.id).trials)
     lines += _front(spec.goal, front) if spec.goal.several else _best(spec.goal, front)

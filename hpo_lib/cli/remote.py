@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from hpo_lib.cli import contexts, tables
 from hpo_lib.cli.console import put, remark, say
 from hpo_lib.cli.spec_file import read_conf, read_elsewhere
+from hpo_lib.cli.umask import asked_for
 from hpo_lib.errors import HpoError, NotFound, SpecError, TransientError
 
 if TYPE_CHECKING:
     from hpo_lib.cli.airflow_api import Airflow
+    from hpo_lib.cli.without_airflow import Reader
 
 _POLL_S, _AGAIN_S, _TRIES = 2.0, 5.0, 10
 _PAGE = 200
@@ -28,7 +30,7 @@ _ENDS = {"complete": 0, "failed": 1, "refused": 2}
 def runs(options: argparse.Namespace) -> int:
     """List runs, the newest first."""
     query = {"experiment": options.experiment, "status": options.status, "limit": options.limit}
-    found = contexts.client(options).hpo("GET", "/runs", **query)
+    found = contexts.reader(options).hpo("GET", "/runs", **query)
     lines = tables.runs(found["runs"], tables.width_of(wide=options.wide))
     tables.show(found["runs"], lines, as_json=options.json)
     return 0
@@ -36,35 +38,40 @@ def runs(options: argparse.Namespace) -> int:
 
 def experiments(options: argparse.Namespace) -> int:
     """List experiments by name."""
-    found = list(pages(contexts.client(options), "/experiments", "experiments"))
+    found = list(pages(contexts.reader(options), "/experiments", "experiments"))
     tables.show(found, tables.experiments(found), as_json=options.json)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     """Say where a run is."""
-    client = contexts.client(options)
+    client = contexts.reader(options)
     run = client.hpo("GET", f"/runs/{options.number}")
     url = client.run_url(run["dag_id"], run["dag_run_id"])
     tables.show(run, tables.status(run, url), as_json=options.json)
     return 0
 
 
-def _client_of_a_run(options: argparse.Namespace) -> Airflow:
-    """Give a client; where no run is named, name the newest one, and say which that is."""
-    client = contexts.client(options)
+def of_a_run(options: argparse.Namespace) -> Reader:
+    """Give whom to ask; where no run is named, name the newest one, and say which that is."""
+    reader = contexts.reader(options)
+    _name_newest(reader, options)
+    return reader
+
+
+def _name_newest(client: Reader, options: argparse.Namespace) -> None:
     if options.number is None:
         found = client.hpo("GET", "/runs", limit=1)["runs"]
         if not found:
             raise NotFound("there is no run yet")
         options.number = found[0]["id"]
         remark(f"run {options.number} of {found[0]['experiment']}, the newest:")
-    return client
 
 
 def watch(options: argparse.Namespace) -> int:
     """Follow a run to its end; 0 if it is complete."""
-    client = _client_of_a_run(options)
+    client = contexts.client(options)
+    _name_newest(client, options)
     try:
         return follow(client, options.number, as_json=options.json)
     except KeyboardInterrupt:
@@ -95,7 +102,7 @@ def follow(client: Airflow, number: int, *, as_json: bool = False) -> int:
     return _ENDS.get(run["status"], 1)
 
 
-def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
+def pages(client: Reader, path: str, name: str, **query: Any) -> Iterator[Any]:
     """Give all entries of a list, a page at a time."""
     after = None
     while True:
@@ -108,7 +115,7 @@ def pages(client: Airflow, path: str, name: str, **query: Any) -> Iterator[Any]:
 
 def trials(options: argparse.Namespace) -> int:
     """List the trials of a run."""
-    client, final = _client_of_a_run(options), "true" if options.final else None
+    client, final = of_a_run(options), "true" if options.final else None
     found = list(pages(client, f"/runs/{options.number}/trials", "trials", final=final))
     lines = tables.trials(found, tables.width_of(wide=options.wide))
     tables.show(found, lines, as_json=options.json)
@@ -117,31 +124,48 @@ def trials(options: argparse.Namespace) -> int:
 
 def best(options: argparse.Namespace) -> int:
     """Show the best trial of a run; 1 if there is none."""
-    found = _client_of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
+    found = of_a_run(options).hpo("GET", f"/runs/{options.number}/best")
     tables.show(found, tables.best(found), as_json=options.json)
     return 0 if found["trials"] else 1
 
 
 def log(options: argparse.Namespace) -> int:
-    """Print the log of a trial; with `follow`, until the trial has ended."""
-    client, offset = contexts.client(options), 0
-    path = f"/runs/{options.number}/trials/{options.trial}/log"
+    """Print the log of a trial's newest attempt, or of another; with `follow`, until it has ended.
+
+    Whoever follows a trial that is tried again sees the attempts that come, too.
+    """
+    client = contexts.client(options)
+    path = f"/runs/{options.number}/trials/{options.trial}"
+    attempt, offset = options.attempt or _newest_attempt(client, path), 0
+    if attempt and attempt > 1 and not options.attempt:
+        remark(f"attempt {attempt}; --attempt N shows another")
     while True:
-        page = client.hpo("GET", path, offset=offset, limit=1000)
+        page = client.hpo("GET", f"{path}/log", offset=offset, limit=1000, attempt=attempt)
         for text in page["lines"]:
             say(json.dumps(text) if options.json else text)
         offset = page["next"]
-        if page["ended"] or not (page["lines"] or options.follow):
+        if page["ended"]:
+            newest = _newest_attempt(client, path) if options.follow else attempt
+            if options.attempt or newest == attempt:
+                return 0
+            attempt, offset = newest, 0
+            remark(f"attempt {attempt}:")
+        elif not (page["lines"] or options.follow):
             return 0
-        if not page["lines"]:
+        elif not page["lines"]:
             time.sleep(_POLL_S)
+
+
+def _newest_attempt(client: Reader, path: str) -> int | None:
+    """Number a trial's newest attempt; None before the first."""
+    return max((int(one["number"]) for one in client.hpo("GET", path)["attempts"]), default=None)
 
 
 def spec(options: argparse.Namespace) -> int:
     """Print the spec of a run, as YAML."""
     import yaml
 
-    found = contexts.client(options).hpo("GET", f"/runs/{options.number}/spec")
+    found = contexts.reader(options).hpo("GET", f"/runs/{options.number}/spec")
     text = json.dumps(found) if options.json else yaml.safe_dump(found, sort_keys=False)
     say(text.rstrip())
     return 0
@@ -159,9 +183,9 @@ def conf(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Save the report of a run, and open it in a browser if that is wanted."""
-    answer = _client_of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
+    answer = of_a_run(options).hpo_raw("GET", f"/runs/{options.number}/report")
     place = (options.output or Path(f"hpo-run-{options.number}.html")).absolute()
-    place.write_bytes(answer.content)
+    _write(place, answer.content)
     tables.show({"report": str(place)}, [str(place)], as_json=options.json)
     if options.open:
         webbrowser.open(place.as_uri())
@@ -170,20 +194,28 @@ def report(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the trials of a run as a table: CSV, JSON or Parquet."""
-    client = _client_of_a_run(options)
+    client = of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
     else:
         found = list(pages(client, f"/runs/{options.number}/trials", "trials"))
         content = json.dumps(found).encode() if options.json else _parquet(found)
     if options.output is not None:
-        options.output.write_bytes(content)
+        _write(options.output, content)
         remark(f"wrote {options.output}")
         return 0
     if options.form == "parquet" and not options.json and sys.stdout.isatty():
         raise SpecError("--parquet: is no text; name a file with -o")
     put(content)
     return 0
+
+
+def _write(place: Path, content: bytes) -> None:
+    try:
+        with asked_for():
+            place.write_bytes(content)
+    except OSError as error:
+        raise SpecError(f"{place}: cannot be written: {error.strerror}") from None
 
 
 def _parquet(found: list[dict[str, Any]]) -> bytes:

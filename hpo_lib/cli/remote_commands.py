@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpo_lib.cli import remote
+from hpo_lib.cli import model, remote
 
 _WHERE = """\
 Which Airflow: --airflow, HPO_AIRFLOW, --context, HPO_CONTEXT, what `hpo context use` has
@@ -47,6 +47,12 @@ _OF_A_RUN: Sequence[tuple[str, Callable[..., int], str, bool]] = (
     ("watch", remote.watch, "follow a run to its end; 0 if it is complete, 1 if it failed", False),
     ("trials", remote.trials, "list the trials of a run", False),
     ("best", remote.best, "show the best trial of a run, or its Pareto front", False),
+    (
+        "model",
+        model.model,
+        "list what the best trial has left, such as its model, or copy it",
+        False,
+    ),
     ("log", remote.log, "print the log of a trial", True),
     ("spec", remote.spec, "print the spec of a run, as YAML", False),
     ("report", remote.report, "save the report of a run as an HTML file", False),
@@ -65,7 +71,7 @@ _OF_A_RUN: Sequence[tuple[str, Callable[..., int], str, bool]] = (
 
 
 #: Those that change nothing, and may go without a number.
-_OF_THE_NEWEST = {"watch", "trials", "best", "report", "export"}
+_OF_THE_NEWEST = {"watch", "trials", "best", "model", "report", "export"}
 
 
 def _add_of_a_run(commands: Any) -> None:
@@ -84,6 +90,15 @@ def _add_of_a_run(commands: Any) -> None:
     made["log"].add_argument(
         "-f", "--follow", action="store_true", help="until the trial has ended"
     )
+    made["log"].add_argument(
+        "--attempt", metavar="N", type=_count, help="which of its attempts (default: the newest)"
+    )
+    made["model"].add_argument("--trial", type=int, metavar="N", help="of another trial")
+    made["model"].add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="copy what is in model/ there"
+    )
+    made["model"].add_argument("--all", action="store_true", help="copy all that it has left")
+    made["model"].add_argument("--force", action="store_true", help="replace files that are there")
     for name in ("report", "export"):
         made[name].add_argument("-o", "--output", type=Path, metavar="FILE", help="where to")
     made["report"].add_argument("--open", action="store_true", help="open it in a browser")

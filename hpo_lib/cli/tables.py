@@ -11,6 +11,7 @@ from typing import Any
 
 from hpo_lib.cli.console import say
 from hpo_lib.records.shown import Shown
+from hpo_lib.records.stopped import outcome
 from hpo_lib.words import cut, duration, line, number
 
 #: So many characters of a cell are shown at most; of the last cell at least so many, if it is cut.
@@ -57,8 +58,14 @@ def runs(found: Sequence[Mapping[str, Any]], width: int | None = None) -> Iterat
 
 def _run(run: Mapping[str, Any]) -> Sequence[Any]:
     when = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
-    named = (run["id"], run["experiment"], run["status"])
-    return (*named, when, _took(run), run["triggered_by"], run["reason"] or "")
+    named = (run["id"], run["experiment"], _outcome(run))
+    why = "" if run["reason"] == _outcome(run) else run["reason"] or ""
+    return (*named, when, _took(run), run["triggered_by"], why)
+
+
+def _outcome(run: Mapping[str, Any]) -> str:
+    """Give a run's status, or who has stopped it; an older Airflow does not tell."""
+    return outcome(run["status"], run.get("stopped_by"))
 
 
 def _took(run: Mapping[str, Any]) -> str:
@@ -113,9 +120,10 @@ def best(found: Mapping[str, Any]) -> Iterator[str]:
 def status(run: Mapping[str, Any], url: str) -> Iterator[str]:
     """Show where a run is."""
     so_far = f"{'after' if run['ended_at'] else 'for'} {_took(run)}"
-    yield f"run {run['id']} of {run['experiment']}: {run['status']} {so_far}"
-    if run["reason"] or run["stopping"]:
-        yield f"  {run['reason'] or run['stopping']}"
+    yield f"run {run['id']} of {run['experiment']}: {_outcome(run)} {so_far}"
+    why = run["reason"] or run["stopping"]
+    if why and why != _outcome(run):
+        yield f"  {why}"
     yield f"  {run['line']}"
     if run.get("other_mode"):
         yield f"  {run['other_mode']}"

@@ -159,6 +159,22 @@ def files(folder: Place) -> list[Place]:
         return sorted((place for place, _ in listed(folder)), key=str)
 
 
+def size(place: Place) -> int | None:
+    """Give a file's size in bytes, None if no file is there."""
+    with opened(place) as file:
+        return None if file is None else file.seek(0, os.SEEK_END)
+
+
+def sizes(folder: Place) -> list[tuple[str, int]]:
+    """List all files below a folder as `files` does, by their names there, with their sizes."""
+    with reaching(folder):
+        if is_on_disk(folder):
+            found = ((one.name, one.status) for one in _room(folder).entries())
+            return sorted((name, status.st_size) for name, status in found if status is not None)
+        names = ((str(place).removeprefix(f"{folder}/"), told) for place, told in listed(folder))
+        return sorted((name, int(told.get("size") or 0)) for name, told in names)
+
+
 def whole(folder: Place) -> list[Place]:
     """List all files below a folder that is to be used as a whole: TrialFailed if one leads out."""
     with reaching(folder):

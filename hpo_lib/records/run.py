@@ -20,6 +20,7 @@ from hpo_lib.records.audit import AuditEntry
 from hpo_lib.records.model import Model
 from hpo_lib.records.provenance import Provenance
 from hpo_lib.records.shown import NOTHING_SHOWN, Shown
+from hpo_lib.records.stopped import by_whom, outcome
 from hpo_lib.spec import Spec, stored
 from hpo_lib.spec.outline import Outline
 
@@ -82,6 +83,16 @@ class Run:
         if self.status is RunStatus.REFUSED:
             raise SpecError(f"run {self.id} was refused, it has no trials: {self.reason}")
         return stored(self.document)
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Who has stopped or cancelled the run; None while it runs, and if nobody has."""
+        return None if self.status is RunStatus.RUNNING else by_whom(self.reason)
+
+    @property
+    def outcome(self) -> str:
+        """Its status as people read it: `complete`, or who has stopped it before it was."""
+        return outcome(self.status, self.stopped_by)
 
     @cached_property
     def outline(self) -> Outline:

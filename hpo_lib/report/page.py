@@ -310,7 +310,7 @@ def _head(facts: Facts, codes: list[str]) -> Markup:
         el("meta", http_equiv="Content-Security-Policy", content=policy),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{facts.run.experiment} · run {facts.run.id} · {facts.run.status}"),
+        el("title", f"{facts.run.experiment} · run {facts.run.id} · {facts.run.outcome}"),
         el("style", Markup(CSS)),
     )
 

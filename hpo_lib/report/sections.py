@@ -22,7 +22,7 @@ _ARROW = {Direction.MINIMIZE: "↓ minimize", Direction.MAXIMIZE: "↑ maximize"
 def header(facts: Facts) -> Markup:
     """Say what ran, how it ended and why, and the figures that matter."""
     run = facts.run
-    status = el("span", run.status, class_=f"badge {run.status}")
+    status = el("span", run.outcome, class_=f"badge {run.status}")
     described = facts.said.description
     tiles = [] if run.status is RunStatus.REFUSED else _tiles(facts)
     return el(
@@ -30,7 +30,7 @@ def header(facts: Facts) -> Markup:
         el("p", "hyperparameter tuning · run ", str(run.id), class_="kicker"),
         el("div", el("h1", run.experiment or "unnamed experiment"), status, class_="title"),
         el("p", described, class_="muted") if described else None,
-        el("p", run.reason, class_="reason") if run.reason else None,
+        el("p", run.reason, class_="reason") if run.reason not in (None, run.outcome) else None,
         el("div", *tiles, class_="tiles") if tiles else None,
     )
 

@@ -14,6 +14,7 @@ from hpo_lib.core.trial import Decision, History, Params, Trial
 from hpo_lib.errors import AlreadyFinished, SpecError, TransientError
 from hpo_lib.records import Run, RunStatus
 from hpo_lib.records.audit import Actor, Deed
+from hpo_lib.records.stopped import cancelled, stopped
 from hpo_lib.runs.lifecycle import slot_of
 from hpo_lib.search import engine
 from hpo_lib.search.suggesting import used_keys
@@ -23,20 +24,20 @@ from hpo_lib.store import Store
 
 def stop(store: Store, run: Run, by: Actor) -> Run:
     """Let a run end now: it begins no more trials, those that run are stopped, a report follows."""
-    store.interventions.stop_run(run.id, Decision.stop(f"stopped by {_name(by)}"), by)
+    store.interventions.stop_run(run.id, Decision.stop(stopped(by.who)), by)
     return store.run_by_id(run.id)
 
 
 def cancel(store: Store, run: Run, by: Actor) -> Run:
     """Do as `stop` for a run whose DAG run is going to be ended: it has failed."""
-    why = Decision.stop(f"cancelled by {_name(by)}", failed=True)
+    why = Decision.stop(cancelled(by.who), failed=True)
     store.interventions.stop_run(run.id, why, by)
     return store.run_by_id(run.id)
 
 
 def stop_trial(store: Store, run: Run, number: int, by: Actor) -> Trial:
     """Stop one trial, which is no failure; NotFound."""
-    return store.interventions.stop_trial(run.id, number, f"stopped by {_name(by)}", by)
+    return store.interventions.stop_trial(run.id, number, stopped(by.who), by)
 
 
 def add_point(store: Store, run: Run, params: Mapping[str, Any], by: Actor) -> Run:
@@ -148,7 +149,3 @@ def _check_can_go_on(store: Store, run: Run, spec: Spec, history: History) -> No
         mend = "; mend what made its trials fail, and run its spec anew"
         hint = f"{mend}: `hpo spec {run.id}` gives it" if stops.failed else ""
         raise AlreadyFinished(f"run {run.id} cannot go on: {stops.reason}{hint}")
-
-
-def _name(by: Actor) -> str:
-    return by.who or "somebody"

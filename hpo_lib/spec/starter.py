@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,15 @@ from hpo_lib.validation import shown, told
 _MORE = ("acc", "auc", "f1", "precision", "recall", "r2", "mcc", "score", "iou", "dice", "bleu")
 _LESS = ("loss", "err", "mse", "mae", "rmse", "mape", "nll", "perplexity", "deviance")
 _PLAIN = re.compile(r"[A-Za-z_./][\w./+-]*")
+#: Words in names of what a search would make of more, or of elsewhere, and not of better: how long
+#: a script trains, where things lie, how it runs and what it says.
+_NOT_THE_MODELS = re.compile(
+    "(epoch|step|iter|iteration|round|budget|interval|every|seed|verbose|verbosity|quiet|silent|"
+    "debug|progress|plot|show|save|resume|worker|job|thread|process|processes|cpu|gpu|cuda|mps|"
+    "device|host|port|dir|directory|path|folder|file|filename|root|cache|dataset|checkpoint|ckpt)s?"
+)
+#: Words beside those that make a parameter of the model of it after all.
+_ALL_THE_SAME = {"warmup", "decay", "accumulation", "patience", "size"}
 #: Words that some reader of YAML takes for something else than text.
 _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 
@@ -55,11 +65,20 @@ def offer(flag: Flag) -> str:
     if flag.kind is bool:
         return "true,false"
     default = flag.default
-    if type(default) not in (int, float) or default <= 0:
+    if type(default) not in (int, float) or not 0 < default < math.inf:
         return ""
     if flag.kind is int and type(default) is int:
         return f"{max(1, default // 2)}..{default * 2}"
     return f"{default / 10:.4g}..{default * 10:.4g}:log" if flag.kind is float else ""
+
+
+def stays(flag: Flag) -> bool:
+    """Say whether a flag keeps the script's own value unless somebody asks for it: epochs, say."""
+    name = flag.key.lower()
+    words = name.split("_")
+    if name in ("random_state", "data", "local_rank", "dry_run"):
+        return True
+    return any(map(_NOT_THE_MODELS.fullmatch, words)) and not _ALL_THE_SAME.intersection(words)
 
 
 def needed(script: Script, words: Sequence[str]) -> list[Flag]:
@@ -123,11 +142,11 @@ def _check_choices(name: str, made: Any, flag: Flag, file: str) -> None:
 
 
 def _missing(flag: Flag, file: str) -> str:
+    begin = f"space: {file} needs {flag.word or flag.name}; add"
+    if stays(flag):
+        return f"{begin} {flag.name}=VALUE"
     said = offer(flag) or "LOW..HIGH"
-    return (
-        f"space: {file} needs {flag.word or flag.name}; add {flag.name}={said}, "
-        f"or {flag.name}=VALUE for a constant"
-    )
+    return f"{begin} {flag.name}={said}, or {flag.name}=VALUE for a constant"
 
 
 def _document(
@@ -181,18 +200,39 @@ def _spellings(script: Script, names: Sequence[str]) -> dict[str, str]:
 # The file
 
 
-def written(document: Mapping[str, Any], script: str, file: str) -> str:
-    """Write a spec as a short file with comments, which reads as the same spec."""
-    return "\n".join([*_lines(document, script, file), ""])
+def written(document: Mapping[str, Any], script: str, file: str, notes: Sequence[str] = ()) -> str:
+    """Write a spec as a short file with comments, `notes` on its space, that reads as that spec."""
+    return "\n".join([*_lines(document, script, file, notes), ""])
 
 
-def _lines(document: Mapping[str, Any], script: str, file: str) -> Iterator[str]:
+def on_space(document: Mapping[str, Any], script: Script) -> list[str]:
+    """Say which flags keep the script's own value, and how one of them would be searched."""
+    named = {joined(name) for part in ("space", "fixed") for name in document.get(part, ())}
+    left = [one for one in script.flags if stays(one) and one.key not in named]
+    ranges = [one for one in left if type(one.default) in (int, float) and offer(one)]
+    if not ranges:
+        return []
+    first = ranges[0]
+    told = f"{first.word}=" if first.word else ""
+    word = _flow(f"{told}${{params.{first.name}}}")
+    more = f"  # and in trial.args: {word}" if "args" in document["trial"] else ""
+    kept = ", ".join(f"{_text(one.name)} {_flow(one.default)}" for one in ranges)
+    return [
+        f"left as the script has it: {kept}; to search one, put it here like this:",
+        f"{_text(first.name)}: {_flow(parameter(first.name, offer(first), first.kind))}{more}",
+    ]
+
+
+def _lines(
+    document: Mapping[str, Any], script: str, file: str, notes: Sequence[str]
+) -> Iterator[str]:
     yield f"# Made by hpo init for {script}. Next: hpo try {file}, then hpo run {file}"
     yield f"name: {_text(document['name'])}"
     yield f"objective: {_flow(document['objective'])}  # as the script prints it"
     yield "space:  # what is searched: float, int, categorical (any choices), ordinal (numbers)"
     for name, one in document["space"].items():
         yield f"  {_text(name)}: {_flow(one)}"
+    yield from (f"  # {note}" for note in notes)
     if "fixed" in document:
         yield f"fixed: {_flow(document['fixed'])}  # the same for every trial"
     yield f"limits: {_flow(document['limits'])}"

@@ -26,6 +26,7 @@ from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
 from hpo_lib.store import Store
+from hpo_lib.trials.attempt_log import beginning
 from hpo_lib.trials.live import Live, Tell, source_of, to_nobody, watched
 from hpo_lib.trials.outcome import outcome
 from hpo_lib.trials.stopping import ended_when_told, stopped_as_told
@@ -80,7 +81,7 @@ def perform(
     earlier = [one for one in store.attempts(run.id, number) if one.number < attempt.number]
     _end_stopped(earlier, backend)
     alike = [one for one in earlier if one.resource == attempt.resource]  # a rung is tried anew
-    emit(f"attempt {attempt.number} of trial {number}; everything it prints is kept in")
+    emit(beginning(attempt.number, number))
     emit(str(backend.log(attempt.handle)))
     live = Live(store, spec, attempt, backend, emit, tell)
     seen_through = partial(_seen_through, store, backend, emit, launch, live)

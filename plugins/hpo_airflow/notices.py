@@ -79,7 +79,7 @@ def tell_end(context: Mapping[str, Any], run: Run, report: str) -> None:
     from hpo_lib.records import RunStatus
 
     event = Event.FAILED if run.status is RunStatus.FAILED else Event.ENDED
-    subject = f"run {run.id} of {run.experiment}: {run.status}"
+    subject = f"run {run.id} of {run.experiment}: {run.outcome}"
     tell(context, Notice(event, run.experiment, subject, run.reason or "", report, {"run": run.id}))
 
 

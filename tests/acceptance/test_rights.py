@@ -263,6 +263,7 @@ ACTIONS: dict[str, Ask] = {
     "read a connection": lambda t, who: t.ask(who, "GET", "/connections/known"),
     "`hpo run` a file on it": _by_command,
     "`hpo status`, `trials`, `best`, `spec`, `report`, `export`": _shown,
+    "`hpo model`": lambda t, who: t.hpo(who, "GET", f"{_run_of_hpo(t)}/trials/1/files"),
     "`hpo log`": lambda t, who: t.hpo(who, "GET", f"{_run_of_hpo(t)}/trials/1/log"),
     "`hpo run --airflow`": lambda t, who: t.hpo(who, "POST", "/runs?team=vision", conf()),
     "`hpo stop`": lambda t, who: t.hpo(who, "POST", f"{_run_of_hpo(t)}/stop"),

@@ -189,6 +189,8 @@ ROUTES = [
     "/runs/1/trials/1",
     "/runs/1/trials/1/observations",
     "/runs/1/trials/1/log",
+    "/runs/1/trials/1/files",
+    "/runs/1/trials/1/files/model.keras",
     "/runs/1/best",
     "/runs/1/spec",
     "/runs/1/report",
@@ -217,12 +219,18 @@ def test_every_route_that_reads_is_tried(api: ApiClient) -> None:
     reads = {path for path, methods in document["paths"].items() if "get" in methods}
     tried = {path.replace("/1/", "/{run_id}/", 1) for path in ROUTES}
     tried = {path.replace("trials/1", "trials/{number}") for path in tried}
+    tried = {path.replace("model.keras", "{name}") for path in tried}
     assert reads <= {path.replace("/runs/1", "/runs/{run_id}") for path in tried}
 
 
 @pytest.mark.parametrize(
     ("path", "right"),
-    [("/runs/1/trials", Right.SEE_TRIALS), ("/runs/1/trials/1/log", Right.READ_LOGS)],
+    [
+        ("/runs/1/trials", Right.SEE_TRIALS),
+        ("/runs/1/trials/1/files", Right.SEE_TRIALS),
+        ("/runs/1/trials/1/files/model.keras", Right.SEE_TRIALS),
+        ("/runs/1/trials/1/log", Right.READ_LOGS),
+    ],
 )
 def test_each_right_is_airflows_own(api: ApiClient, path: str, right: Right) -> None:
     api.who = FakeCaller(rights=(Right.SEE_RUNS,))

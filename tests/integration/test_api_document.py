@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode, checks, openapi
 
-from hpo_airflow.api import PREFIX, acting, reading
+from hpo_airflow.api import PREFIX, acting, files, reading
 from tests.integration.api_client import ApiClient, new_store
 from tests.integration.test_api import SPEC, begun, done, wave
 
-OPERATIONS = [route.name for one in (reading, acting) for route in one.router.routes]
+OPERATIONS = [route.name for one in (reading, files, acting) for route in one.router.routes]
 #: That all which the document allows is accepted is not asked: a spec has rules of its own.
 CHECKS = [
     checks.not_a_server_error,
@@ -65,7 +65,14 @@ def test_a_body_that_cannot_be_read_is_refused(api: ApiClient, body: bytes) -> N
     assert answer.json()["detail"]
 
 
-@pytest.mark.parametrize(("path", "kind"), [("report", "text/html"), ("trials.csv", "text/csv")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("report", "text/html"),
+        ("trials.csv", "text/csv"),
+        ("trials/{number}/files/{name}", "application/octet-stream"),
+    ],
+)
 def test_what_is_text_has_errors_that_are_json(api: ApiClient, path: str, kind: str) -> None:
     answers = api.get("/openapi.json")["paths"][f"/runs/{{run_id}}/{path}"]["get"]["responses"]
     kinds = {status: list(one["content"]) for status, one in answers.items()}

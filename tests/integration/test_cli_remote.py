@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from hpo_airflow.api import PREFIX
 from hpo_lib.cli import contexts, remote, submitting
 from hpo_lib.cli.airflow_api import Airflow
 from hpo_lib.cli.main import main
-from hpo_lib.core.trial import TrialState
-from hpo_lib.records import Run, RunStatus
+from hpo_lib.core.trial import Cause, TrialState
+from hpo_lib.records import AttemptState, Outcome, Run, RunStatus
 from hpo_lib.spec import load
+from hpo_lib.trials.attempt_log import beginning
 from tests.integration.api_client import ApiClient, FakeCaller, new_store
 from tests.integration.test_api import SPEC, begun, done, wave
 
@@ -40,8 +42,9 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiClient]:
         def answer(request: httpx.Request) -> httpx.Response:
             assert request.headers["authorization"] == "Bearer sekret"
             assert str(request.url).startswith(URL)
-            path, inner = request.url.path, request.url.path.removeprefix(PREFIX)
-            if path == inner:
+            path, asked = request.url.path, request.url.raw_path.decode().partition("?")[0]
+            inner = asked.removeprefix(PREFIX)
+            if asked == inner:
                 found = made.airflow.answers.get(
                     (request.method, path.removeprefix("/api/v2")), (404, {})
                 )
@@ -116,6 +119,65 @@ def test_without_a_number_it_is_the_newest_run_which_is_said(
         assert capsys.readouterr().out == out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["runs"], ["runs", "iris", "--status", "complete"], ["runs", "other"], ["experiments"],
+     ["status", "1"], ["trials", "1"], ["trials", "1", "--final"], ["best", "1"], ["best"],
+     ["spec", "1"], ["spec", "1", "--json"], ["report", "1"], ["export", "1"],
+     ["export", "1", "--json"], ["status", "9"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_only_reads_is_answered_by_the_store_where_airflow_is_down(
+    api: ApiClient,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
+    """It is answered as it is by that Airflow, but for the page, which nobody serves."""
+    api.store.stop_trial(run.id, 2, "no more")
+    api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
+    monkeypatch.setenv("HPO_ROOT", str(tmp_path))
+
+    def shown(*where: str) -> tuple[int, str]:
+        code = main([*where, *words])
+        out, err = capsys.readouterr()
+        page = Path("hpo-run-1.html").read_text() if words[0] == "report" else ""
+        told = re.sub(r"^  (http|hpo_local ).*manual__1.*", "", out, flags=re.MULTILINE)
+        return code, f"{told}{page}{err.removeprefix(REMARK)}"
+
+    for form in ([], ["--json"]):
+        words = [*words, *form]
+        by_airflow = shown("--airflow", URL)
+        monkeypatch.setenv("HPO_STORE", f"sqlite:///{tmp_path}/hpo.db")
+        assert shown() == by_airflow
+        monkeypatch.delenv("HPO_STORE")
+    assert main(words) == 1, "this folder has no store of its own"
+    assert "no Airflow runs here; `hpo up` starts one" in capsys.readouterr().err
+
+
+REMARK = "no Airflow runs here; this is what its store knows:\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["stop", "1"], ["watch", "1"], ["log", "1", "1"], ["extend", "1", "--trials", "2"]]
+)
+def test_what_needs_airflow_says_how_to_start_it(
+    api: ApiClient,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
+    monkeypatch.setenv("HPO_ROOT", str(tmp_path))
+    monkeypatch.setenv("HPO_STORE", f"sqlite:///{tmp_path}/hpo.db")
+    monkeypatch.setattr(remote, "_TRIES", 1)
+    assert main(words) == 1
+    assert capsys.readouterr().err.startswith("no Airflow runs here; `hpo up` starts one")
+
+
 def test_a_list_longer_than_a_page_is_whole(
     api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +239,67 @@ def test_a_log_is_followed_to_its_end(
         ("GET", f"{task}/0"): {"try_number": 1, "state": "success"},
         ("GET", f"{task}/logs/1"): {"content": [{"event": f"line {n}"} for n in range(1500)]},
     }
-    assert said(capsys, "log", "1", "1", "-f").splitlines() == [f"line {n}" for n in range(1500)]
+    begins = "attempt 1 of trial 1; everything it prints is kept in"
+    api.airflow.answers["GET", f"{task}/logs/1"]["content"].insert(0, {"event": begins})
+    lines = [begins, *(f"line {n}" for n in range(1500))]
+    assert said(capsys, "log", "1", "1", "-f").splitlines() == lines
+
+
+def test_a_log_is_that_of_the_newest_attempt_or_of_the_one_that_is_named(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first attempt was taken over by a second try of its task, the second begins in that."""
+    task = "/dags/hpo_local/dagRuns/manual__1/taskInstances/wave_01.trial"
+    first, second = (beginning(n, 2) for n in (1, 2))
+    tries = {
+        1: ["wheels turn", first, "one", "two"],
+        2: ["wheels turn", first, "three", "it failed", second, "four"],
+    }
+    api.airflow.answers = {
+        ("GET", f"{task}/1"): {"try_number": 2, "state": "success"},
+        **{
+            ("GET", f"{task}/logs/{number}"): {"content": [{"event": one} for one in lines]}
+            for number, lines in tries.items()
+        },
+    }
+    failed = Outcome(AttemptState.FAILED, "lost", cause=Cause.LOST)
+    attempt = api.store.open_attempt(run.id, 2, lambda _: {})
+    api.store.close_attempt(attempt.id, failed, final=False)
+    done(api.store, run, 2, 0.25)
+    for words in ([], ["-f"], ["--attempt", "2"]):
+        assert said(capsys, "log", "1", "2", *words).splitlines() == [second, "four"]
+    of_first = said(capsys, "log", "1", "2", "--attempt", "1").splitlines()
+    assert of_first == [first, "one", "two", first, "three", "it failed"]
+    assert main(["--airflow", URL, "log", "1", "2"]) == 0
+    assert capsys.readouterr().err == "attempt 2; --attempt N shows another\n"
+    assert main(["--airflow", URL, "log", "1", "2", "--attempt", "3"]) == 1
+    assert capsys.readouterr().err == "trial 2 of run 1 has no attempt 3; it has 1, 2\n"
+
+
+def test_who_follows_a_trial_sees_the_attempt_that_comes(
+    api: ApiClient, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (beginning(n, 2) for n in (1, 2))
+    attempt = api.store.open_attempt(run.id, 2, lambda _: {})
+
+    class Answers(dict[Any, Any]):
+        """Once the first attempt has been read to its end, it fails, and the second goes well."""
+
+        asked = 0
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            if not key[1].endswith("/logs/1"):
+                return {"try_number": 1, "state": "running" if self.asked < 3 else "success"}
+            self.asked += 1
+            if self.asked == 2:
+                failed = Outcome(AttemptState.FAILED, "lost", cause=Cause.LOST)
+                api.store.close_attempt(attempt.id, failed, final=False)
+                done(api.store, run, 2, 0.25)
+            lines = [first, "one"] + ([second, "two"] if self.asked > 1 else [])
+            return {"content": [{"event": one} for one in lines]}
+
+    api.airflow.answers = Answers()
+    assert said(capsys, "log", "1", "2", "-f").splitlines() == [first, "one", second, "two"]
 
 
 def test_what_people_ask_of_a_run_is_done(
@@ -193,6 +315,12 @@ def test_what_people_ask_of_a_run_is_done(
     assert said(capsys, "stop", "1").strip() == "run 1 is being stopped (stopped by ada)"
     api.store.finish_run(1, RunStatus.COMPLETE, "stopped by ada")
     assert json.loads(said(capsys, "stop", "1", "--json"))["state"] == "complete"
+    assert said(capsys, "status", "1").startswith("run 1 of iris: stopped by ada after ")
+    line = said(capsys, "runs").splitlines()[1]
+    assert line.startswith("1    iris        stopped by ada  ")
+    assert line.count("stopped by ada") == 1
+    (listed,) = json.loads(said(capsys, "runs", "--json"))
+    assert (listed["status"], listed["stopped_by"]) == ("complete", "ada")
 
 
 def test_a_run_is_extended_by_so_many(
@@ -215,7 +343,7 @@ def test_a_run_is_watched_to_its_end(
     api.store.stop_trial(run.id, 2, "no more")
     api.store.finish_run(run.id, RunStatus.COMPLETE, "stopped by ada")
     out = said(capsys, "watch", "1")
-    assert "run 1 of iris: complete after " in out
+    assert "run 1 of iris: stopped by ada after " in out
     assert "trial 1: loss = 0.5" in out
     assert out.splitlines()[-1] == "report: hpo report 1 --open"
     api.store.judge_run_again(run.id, RunStatus.FAILED, "it is bad")

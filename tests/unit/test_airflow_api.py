@@ -10,7 +10,7 @@ import pytest
 
 from hpo_lib.cli import airflow_api
 from hpo_lib.cli.airflow_api import Airflow
-from hpo_lib.errors import TransientError
+from hpo_lib.errors import NotFound, TransientError
 
 
 class FakeAirflow(httpx.MockTransport):
@@ -54,3 +54,27 @@ def test_an_airflow_that_never_can_is_an_outage(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(TransientError, match="POST /dags/hpo_local/dagRuns: 500"):
         client(monkeypatch, fake).trigger("hpo_local", {})
     assert fake.runs == []
+
+
+def test_a_file_comes_in_pieces_also_after_the_token_has_expired() -> None:
+    tokens = iter("ab")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": next(tokens)})
+        known = request.headers["authorization"] == "Bearer b"
+        return httpx.Response(200 if known else 401, content=b"x" * 100_000 if known else b"")
+
+    airflow = Airflow("http://airflow", "ada", "sekret")
+    airflow._client = httpx.Client(transport=httpx.MockTransport(answer))
+    assert b"".join(airflow.download("/file")) == b"x" * 100_000
+
+
+def test_why_there_is_no_file_is_told() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"detail": "trial 1 has left no file a"})
+
+    airflow = Airflow("http://airflow", "", "", token="x")
+    airflow._client = httpx.Client(transport=httpx.MockTransport(answer))
+    with pytest.raises(NotFound, match="trial 1 has left no file a"):
+        list(airflow.download("/file"))

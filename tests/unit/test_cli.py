@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -279,7 +281,7 @@ def test_a_winner_that_is_trained_elsewhere_needs_a_dag_of_its_own(
 class FakeAirflow:
     """One that has the DAGs of some backends."""
 
-    url = "http://airflow"
+    url, user, password = "http://airflow", "admin", "hush"
 
     def __init__(self, *dags: str) -> None:
         self.dags, self.triggered = dags, []
@@ -296,8 +298,8 @@ class FakeAirflow:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeAirflow:
     made = FakeAirflow("hpo_local", "hpo_docker")
     own = SimpleNamespace(running=lambda: True, client=lambda: made, up=lambda say: made)
+    own.passwords = Path("passwords.json")
     monkeypatch.setattr(airflow, "embedded", lambda: own)
-    monkeypatch.setattr(airflow, "_say_address", lambda client: None)
     monkeypatch.setattr(airflow, "follow", lambda own, client, key: True)
     monkeypatch.setattr(airflow, "_KNOWN_S", 0.0)
     return made
@@ -368,7 +370,7 @@ def test_a_home_that_would_not_count_is_refused(
     command: str,
 ) -> None:
     up = SimpleNamespace(running=lambda: True, client=lambda: fake, results=Path("/y"))
-    up.up = lambda say: fake
+    up.up, up.passwords = (lambda say: fake), Path("passwords.json")
     down = SimpleNamespace(running=lambda: False, results=Path("/y"))  # it cannot be started
     words = [command] if command == "up" else [command, str(good)]
     monkeypatch.setenv("HPO_HOME", "/x")
@@ -394,13 +396,35 @@ def test_a_run_starts_an_airflow_where_none_is_up_and_leaves_it_up(
         say("preparing")
         return fake
 
-    own = SimpleNamespace(running=lambda: False, up=up)  # it has no `down`: it is not stopped
+    # It has no `down`: it is not stopped.
+    own = SimpleNamespace(running=lambda: False, up=up, passwords=Path("passwords.json"))
     monkeypatch.setattr(airflow, "embedded", lambda: own)
     assert main.main(["run", str(good)]) == 0
     assert fake.triggered == [("hpo_local", "local")]
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("no Airflow runs here: starting one")
-    assert said[1:] == ["preparing", "it stays up for the next run; hpo down stops it"]
+    assert said[1:] == [
+        "preparing",
+        "Airflow is up: http://airflow   user admin   password hush",
+        "it stays up for the next run; hpo down stops it",
+    ]
+
+
+def test_a_password_is_shown_once_unless_it_is_asked_for(
+    fake: FakeAirflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "passwords.json"
+    up = SimpleNamespace(running=lambda: True, passwords=file)
+    up.up = lambda say: (file.touch(), fake)[1]
+    monkeypatch.setattr(airflow, "embedded", lambda: up)
+    said = []
+    for words in (["up"], ["up"], ["up", "--show-password"]):
+        assert main.main(words) == 0
+        said.append(capsys.readouterr().out.rpartition("   password ")[2].strip())
+    assert said == ["hush", f"in {file}, which hpo up --show-password shows", "hush"]
 
 
 def test_an_airflow_that_does_not_come_up_is_stopped(
@@ -411,6 +435,7 @@ def test_an_airflow_that_does_not_come_up_is_stopped(
 
     stopped: list[str] = []
     own = SimpleNamespace(running=lambda: False, up=up, down=lambda: stopped.append("down"))
+    own.passwords = Path("passwords.json")
     monkeypatch.setattr(airflow, "embedded", lambda: own)
     assert main.main(["run", str(good)]) == 1
     assert (capsys.readouterr().err, stopped) == ("it did not come up\n", ["down"])
@@ -815,6 +840,15 @@ def test_a_wrong_umask_is_told(
     monkeypatch.setenv("HPO_UMASK", "u=rwx")
     assert main.main(["validate", str(good)]) == 1
     assert "HPO_UMASK: must be 0 and two octal digits, such as 077" in capsys.readouterr().err
+
+
+def test_the_docs_list_every_command_in_the_words_of_its_help() -> None:
+    actions = main.parser()._actions
+    (commands,) = (one for one in actions if isinstance(one, argparse._SubParsersAction))
+    told = {one.dest: one.help for one in commands._choices_actions}
+    assert told.keys() == commands.choices.keys(), "every command has a help"
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert dict(re.findall(r"^\| `hpo ([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == told
 
 
 @pytest.mark.parametrize("words", ["models", "audit", "rollback iris", "collect 1"])

@@ -16,6 +16,7 @@ from hpo_lib.core.trial import Action, Cause, Decision, History, Origin, Trial, 
 from hpo_lib.errors import SpecError
 from hpo_lib.search import engine, stopping, suggesting
 from hpo_lib.spec import Spec, load
+from hpo_lib.spec.command_line import seed
 
 
 def spec(limits: dict[str, Any] | None = None, **parts: Any) -> Spec:
@@ -543,3 +544,19 @@ def test_a_first_wave_that_fails_alike_ends_the_run(
         )
         assert step.stop.failed
         assert engine.conclude(made, History(tuple(trials)), step.stop) == step.stop
+
+
+@pytest.mark.parametrize("name", ["auto", "bayesian", "random", "sobol", "qmc"])
+def test_runs_with_the_same_seed_begin_with_the_same_trials_and_with_another_do_not(
+    name: str,
+) -> None:
+    """As docs/spec.md says; seed and environment of a trial are the same, too."""
+
+    def begin(**sampler: Any) -> list[tuple[Any, int]]:
+        space = {"x": {"type": "float", "low": 0.0, "high": 1.0}}
+        made = spec(space=space, sampler={"name": name, **sampler})
+        given = engine.step(made, History(), 4).assignments
+        return [(one.params, seed(made, Trial(one.trial, one.params))) for one in given]
+
+    assert begin() == begin(seed=0)
+    assert {str(one) for one in begin()}.isdisjoint(str(one) for one in begin(seed=1))

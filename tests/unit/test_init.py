@@ -21,7 +21,7 @@ from hpo_lib.spec.command_line import preview
 from hpo_lib.spec.flags import Spelling
 from hpo_lib.spec.script_flags import Flag, Script
 from hpo_lib.spec.space_words import parameter
-from hpo_lib.spec.starter import Asked, better, offer, spec, written
+from hpo_lib.spec.starter import Asked, better, offer, on_space, spec, stays, written
 from hpo_lib.spec.told_flags import unfit
 from hpo_lib.spec.yaml_file import from_yaml
 
@@ -231,7 +231,7 @@ def test_every_mistake_is_told_at_once() -> None:
         "space.nesterov: must be LOW..HIGH, LOW..HIGH:log, LOW..HIGH:STEP, choices such as "
         'adam,sgd, or one value, got "1.."',
         "space: train.py needs --units; add units=LOW..HIGH, or units=VALUE for a constant",
-        "space: train.py needs data; add data=LOW..HIGH, or data=VALUE for a constant",
+        "space: train.py needs data; add data=VALUE",
     ]
 
 
@@ -242,6 +242,56 @@ def test_what_a_script_offers_comes_of_its_defaults() -> None:
     assert offer(found["nesterov"]) == "true,false"
     assert offer(found["units"]) == ""
     assert offer(Flag("n", "--n", int, default=64)) == "32..128"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["epochs", "num-epochs", "max_steps", "n_iterations", "budget", "seed", "random_state",
+     "verbose", "num-workers", "n_jobs", "data-dir", "log_interval", "device", "dataset", "debug"],
+)  # fmt: skip
+def test_what_makes_no_better_model_is_not_offered(name: str) -> None:
+    assert stays(Flag(name, f"--{name}"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lr", "batch_size", "step_size", "warmup_steps", "decay_epochs", "n_estimators", "units",
+     "data_augmentation", "lora_rank", "output_dim", "logits"],
+)  # fmt: skip
+def test_what_may_make_a_better_model_is_offered(name: str) -> None:
+    assert not stays(Flag(name, f"--{name}"))
+
+
+@pytest.mark.parametrize("told", ["", "p.add_argument('--the-momentum', dest='momentum')\n"])
+def test_the_file_says_what_stays_and_how_it_is_searched(told: str) -> None:
+    """Also where each flag is in the arguments: what the comment says is right as it stands."""
+    text = f"{LONG}{told}"
+    script = script_flags.read(text, "train.py")
+    made = spec(asked("lr=0.1..0.2", *(["momentum=0..0.9"] if told else [])), script)
+    lines = written(made, "train.py", "train.yaml", on_space(made, script)).splitlines()
+    left = "left as the script has it: epochs 10, seed 3"
+    assert f"  # {left}; to search one, put it here like this:" in lines
+    (hint,) = (one for one in lines if one.startswith("  # epochs: "))
+    line, _, word = hint.removeprefix("  # ").partition("  # and in trial.args: ")
+    lines[lines.index(hint)] = f"  {line}"
+    lines = [one.replace("args: [", f"args: [{word}, ") for one in lines]
+    searched = from_yaml("\n".join(lines))
+    assert (searched.space["epochs"].low, searched.space["epochs"].high) == (5, 20)
+    assert any(one.startswith("--epochs=") for one in trial_1(searched.dump()))
+    asked_for = spec(asked("lr=0.1..0.2", "epochs", "seed=1"), script)
+    assert list(asked_for["space"]) == ["lr", "epochs"]
+    assert on_space(asked_for, script) == []
+
+
+LONG = """\
+import argparse
+p = argparse.ArgumentParser()
+p.add_argument("--lr", type=float, default=0.01)
+p.add_argument("--epochs", type=int, default=10)
+p.add_argument("--seed", type=int, default=3)
+p.add_argument("--verbose", action="store_true")
+p.add_argument("--dataset", choices=["a", "b"])
+"""
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}([_-][a-z]{1,4})?", fullmatch=True)
@@ -389,6 +439,31 @@ def test_on_a_terminal_enter_takes_what_is_offered(script: Path) -> None:
         "--learning-rate [0.0001..0.01:log]: ",
     ]
     assert "--units (needed): " in asked_for
+
+
+def test_on_a_terminal_enter_leaves_what_makes_no_better_model() -> None:
+    asked_for: list[str] = []
+
+    def answer(question: str) -> str:
+        asked_for.append(question)
+        return ""
+
+    made = answered(
+        Asked("mine", "train.py", "loss", "minimize", ()), script_flags.read(LONG, "x"), answer
+    )
+    assert made.words == ["lr=0.001..0.1:log"]
+    assert "--epochs (5..20 searches it) [-]: " in asked_for
+    assert "--dataset (a,b searches it) [-]: " in asked_for
+
+
+def test_without_a_terminal_only_what_may_be_searched_is_offered(
+    script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script.write_text(f"{LONG}p.add_argument('--max-steps', type=int, required=True)\n")
+    assert main.main(["init", "train.py", "--metric", "loss"]) == 2
+    assert "such as lr=0.001..0.1:log max_steps=VALUE\n" in capsys.readouterr().err
+    assert main.main(["init", "train.py", "--metric", "loss", "--minimize", "lr=1..2"]) == 2
+    assert "train.py needs --max-steps; add max_steps=VALUE\n" in capsys.readouterr().err
 
 
 def test_the_environment_beside_a_script_is_its_own(

@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from hpo_lib.errors import TransientError, TrialFailed
-from hpo_lib.files.places import Place, below, chunks, files, left_alone, opened, tail
+from hpo_lib.files.places import Place, below, chunks, files, left_alone, opened, size, sizes, tail
 
 READERS: list[Callable[[Place], Any]] = [
     lambda place: list(chunks(place)),
@@ -121,3 +121,14 @@ def _fail(error: Exception) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+@pytest.mark.parametrize("kind", ["disk", "memory"])
+def test_sizes_are_those_of_the_files_below_a_folder(tmp_path: Path, kind: str) -> None:
+    folder: Any = tmp_path if kind == "disk" else UPath(f"memory://{tmp_path}")
+    (folder / "deep").mkdir(parents=True, exist_ok=True)
+    (folder / "b").write_bytes(b"")
+    (folder / "deep" / "a").write_bytes(b"123")
+    assert sizes(folder) == [("b", 0), ("deep/a", 3)]
+    assert [size(below(folder, name)) for name in ("b", "deep/a", "no")] == [0, 3, None]
+    assert sizes(folder / "nowhere") == []

@@ -27,6 +27,7 @@ from hpo_lib.records import (
     RunView,
     Told,
 )
+from hpo_lib.records.stopped import by_whom, cancelled, outcome, stopped
 from hpo_lib.spec import load
 from hpo_lib.spec.outline import Dimension, Measure, Outline
 from hpo_lib.store.rows import judgement_of, judgement_row, model_of
@@ -443,3 +444,21 @@ def test_an_outline_of_a_spec_with_one_part_of_nonsense_keeps_the_others(
         assert said.space == kept.space
     if part != "limits":
         assert said.max_trials == 24
+
+
+@given(
+    st.text().filter(bool),
+    st.sampled_from(["", "no trial is complete: 2 failed; ", "the best trial breaks a < 1; "]),
+)
+def test_who_has_stopped_a_run_is_read_of_its_reason(who: str, before: str) -> None:
+    if "; stopped by " not in who and "; cancelled by " not in who:
+        assert by_whom(before + stopped(who)) == who
+        assert by_whom(before + cancelled(who)) == who
+    assert outcome("complete", who) == f"stopped by {who}"
+
+
+@pytest.mark.parametrize("reason", [None, "", "3 of 3 trials", "patience: stopped by 3 trials"])
+def test_a_run_that_nobody_has_stopped_is_called_by_its_status(reason: str | None) -> None:
+    assert by_whom(reason) is None
+    assert outcome("complete", by_whom(reason)) == "complete"
+    assert outcome("failed", "ada") == "failed", "its reason says by whom"

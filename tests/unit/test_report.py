@@ -1031,3 +1031,11 @@ def test_a_champion_that_left_no_value_is_not_drawn() -> None:
     shown = report.html(replace(made, champion=champion_with(check_of(made.run.id, now=None))))
     assert "has left no auc" in shown
     assert "chart-drift" not in shown
+
+
+def test_a_run_that_somebody_has_stopped_is_not_called_complete() -> None:
+    made = good_run(4)
+    stopped = replace(made, run=replace(made.run, reason="stopped by <ada>"))
+    assert "wine-quality · run 12 · stopped by &lt;ada&gt;</title>" in report.html(stopped)
+    assert report.html(stopped).count("stopped by &lt;ada&gt;</span>") == 1
+    assert "wine-quality · run 12 · complete</title>" in report.html(made)

@@ -15,12 +15,12 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from hpo_airflow import settings
-from hpo_airflow.api import models
 from hpo_airflow.api.airflow import Airflow, path_of
 from hpo_airflow.api.parts import Number, RunToChange, RunToExtend, RunWithTrialsToStop, StoreDep
 from hpo_airflow.api.rights import CallerDep, Right, actor, require
 from hpo_airflow.installation import this_installation
 from hpo_airflow.slot_tasks import SLOTS
+from hpo_lib.cli import answers
 from hpo_lib.core.teams import no_team
 from hpo_lib.errors import AlreadyFinished
 from hpo_lib.records import RunKey, RunStatus
@@ -55,7 +55,7 @@ class Extension(BaseModel):
     max_trials: int = Field(ge=1, le=100_000)
 
 
-def _dag_for(who: CallerDep, conf: models.Spec, team: _Team = "") -> str:
+def _dag_for(who: CallerDep, conf: answers.Spec, team: _Team = "") -> str:
     """Check a conf as its DAG will, and name the DAG."""
     from hpo_lib.runs import admission
     from hpo_lib.runs.shape import dag_id_of
@@ -75,10 +75,10 @@ def _dag_for(who: CallerDep, conf: models.Spec, team: _Team = "") -> str:
 @router.post("/runs", status_code=202)
 async def submit_run(
     request: Request,
-    conf: models.Spec,
+    conf: answers.Spec,
     dag_id: Annotated[str, Depends(_dag_for)],
     dag_run_id: _Name = None,
-) -> models.Submitted:
+) -> answers.Submitted:
     """Start a run of a spec, the body, on the DAG of its backend, of a `team` if there is one.
 
     The spec is checked now, and again by the DAG. With a `dag_run_id` of your own, a run is started
@@ -92,13 +92,13 @@ async def submit_run(
         started = await airflow.call("POST", path, body)
     except AlreadyFinished:
         started = await airflow.call("GET", path_of(key))
-    return models.Submitted(
+    return answers.Submitted(
         dag_id=key.dag_id, dag_run_id=key.dag_run_id, state=str(started["state"])
     )
 
 
 @router.post("/runs/{run_id}/stop")
-def stop_run(run: RunToChange, who: CallerDep, store: StoreDep) -> models.Stopped:
+def stop_run(run: RunToChange, who: CallerDep, store: StoreDep) -> answers.Stopped:
     """End a run gracefully: no trial begins any more, those that run are stopped, a report follows.
 
     A run that has ended stays as it is.
@@ -106,53 +106,53 @@ def stop_run(run: RunToChange, who: CallerDep, store: StoreDep) -> models.Stoppe
     ended = changes.stop(store, run, actor(who))
     stop = store.stop_of(run.id)
     reason = ended.reason or (None if stop is None else stop.reason)
-    return models.Stopped(run=run.id, state=ended.status, reason=reason)
+    return answers.Stopped(run=run.id, state=ended.status, reason=reason)
 
 
 @router.post("/runs/{run_id}/cancel")
 async def cancel_run(
     request: Request, run: RunToChange, who: CallerDep, store: StoreDep
-) -> models.Stopped:
+) -> answers.Stopped:
     """End a run at once, as marking its DAG run as failed does; housekeeping writes its report.
 
     A run that has ended stays as it is.
     """
     if run.status is not RunStatus.RUNNING:
-        return models.Stopped(run=run.id, state=run.status, reason=run.reason)
+        return answers.Stopped(run=run.id, state=run.status, reason=run.reason)
     await run_in_threadpool(changes.cancel, store, run, actor(who))
     airflow = Airflow(request)
     if (await airflow.call("GET", path_of(run.key)))["state"] in _UNDER_WAY:
         await airflow.call("PATCH", path_of(run.key), {"state": "failed"})
     stop = await run_in_threadpool(store.stop_of, run.id)
-    return models.Stopped(run=run.id, state="failed", reason=stop.reason if stop else None)
+    return answers.Stopped(run=run.id, state="failed", reason=stop.reason if stop else None)
 
 
 @router.post("/runs/{run_id}/trials/{number}/stop")
 def stop_trial(
     run: RunWithTrialsToStop, number: Number, who: CallerDep, store: StoreDep
-) -> models.Stopped:
+) -> answers.Stopped:
     """Stop a trial within seconds: it counts as stopped, not as a failure; the run goes on.
 
     A trial that has ended stays as it is.
     """
     trial = changes.stop_trial(store, run, number, actor(who))
     told = store.told_to_stop(run.id, number)
-    return models.Stopped(run=run.id, trial=number, state=trial.state, reason=trial.reason or told)
+    return answers.Stopped(run=run.id, trial=number, state=trial.state, reason=trial.reason or told)
 
 
 @router.post("/runs/{run_id}/points")
-def add_point(run: RunToChange, point: Point, who: CallerDep, store: StoreDep) -> models.Run:
+def add_point(run: RunToChange, point: Point, who: CallerDep, store: StoreDep) -> answers.Run:
     """Have a run try a configuration next, as one of its limits.max_trials.
 
     A configuration that was tried, or is going to be, changes nothing.
     """
-    return models.Run.of(changes.add_point(store, run, point.params, actor(who)))
+    return answers.Run.of(changes.add_point(store, run, point.params, actor(who)))
 
 
 @router.post("/runs/{run_id}/extend")
 async def extend_run(
     request: Request, run: RunToExtend, wanted: Extension, who: CallerDep, store: StoreDep
-) -> models.Run:
+) -> answers.Run:
     """Let a run have more trials, with its history; one that has ended goes on.
 
     A run that was stopped, and has fewer trials than it may, goes on with the same `max_trials`.
@@ -170,7 +170,7 @@ async def extend_run(
         wave = await run_in_threadpool(changes.next_wave, store, extended)
         next_task = f"wave_{wave:02d}.suggest"
     await _begin_again(airflow, extended.key, next_task)
-    return models.Run.of(extended)
+    return answers.Run.of(extended)
 
 
 async def _begin_again(airflow: Airflow, key: RunKey, task_id: str) -> None:

@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from hpo_airflow.api import acting, reading
-from hpo_airflow.api.models import Problem
+from hpo_airflow.api import acting, files, reading
 from hpo_airflow.api.rights import CallerDep
 from hpo_lib import __version__
+from hpo_lib.cli.answers import Problem
 from hpo_lib.errors import (
     AlreadyFinished,
     HpoError,
@@ -60,6 +60,7 @@ def application() -> FastAPI:
         },
     )
     app.include_router(reading.router)
+    app.include_router(files.router)
     app.include_router(acting.router)
 
     @app.get("/openapi.json", include_in_schema=False)

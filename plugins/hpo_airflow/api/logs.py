@@ -9,14 +9,15 @@ from urllib.parse import quote
 from fastapi.concurrency import run_in_threadpool
 
 from hpo_airflow.api.airflow import Airflow, path_of
-from hpo_airflow.api.models import Log
 from hpo_airflow.slot_tasks import SECTION, SLOT
+from hpo_lib.cli.answers import Log
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import NotFound
 from hpo_lib.promotion.challenger import SLOT as FINAL
 from hpo_lib.records import Run
 from hpo_lib.runs.slots import number_of
 from hpo_lib.store import Store
+from hpo_lib.trials.attempt_log import lines_of
 
 #: States of a task to whose log nothing is added.
 _OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
@@ -25,10 +26,18 @@ _FRAME = ("::group::", "::endgroup::")
 
 
 async def log_of(
-    airflow: Airflow, store: Store, run: Run, number: int, offset: int, limit: int
+    airflow: Airflow,
+    store: Store,
+    run: Run,
+    number: int,
+    offset: int,
+    limit: int,
+    *,
+    attempt: int | None = None,
 ) -> Log:
-    """Give lines of a trial's log; none before its task has begun."""
+    """Give lines of a trial's log, or of one of its attempts; none before its task has begun."""
     trial = await run_in_threadpool(store.trial, run.id, number)
+    newest = await run_in_threadpool(_newest, store, run, number, attempt)
     if trial.reused is not None:
         raise NotFound(f"trial {number} was not run: it is reused from {trial.reused}")
     task_id, index = await run_in_threadpool(task_of, store, run, number)
@@ -38,15 +47,26 @@ async def log_of(
     except NotFound:
         return Log(lines=[], next=offset, ended=trial.state is not TrialState.RUNNING)
     lines: list[str] = []
-    for attempt in range(1, int(task["try_number"]) + 1):
-        found = await _try(airflow, path, attempt, index)
-        lines += section_of(found, number) if task_id == SLOT else _unframed(found)
+    for one in range(1, int(task["try_number"]) + 1):
+        found = await _try(airflow, path, one, index)
+        own = section_of(found, number) if task_id == SLOT else _unframed(found)
+        lines += own if attempt is None else lines_of(own, number, attempt)
     page = lines[offset : offset + limit]
     ended = trial.state is not TrialState.RUNNING
-    over = (task["state"] in _OVER or (task_id == SLOT and ended)) and offset + len(page) >= len(
-        lines
-    )
-    return Log(lines=page, next=offset + len(page), ended=over)
+    over = task["state"] in _OVER or (task_id == SLOT and ended) or not newest
+    last = offset + len(page) >= len(lines)
+    return Log(lines=page, next=offset + len(page), ended=over and last)
+
+
+def _newest(store: Store, run: Run, number: int, attempt: int | None) -> bool:
+    """Say whether an attempt is a trial's newest, to which lines may be added; NotFound."""
+    if attempt is None:
+        return True
+    known = [one.number for one in store.attempts(run.id, number)]
+    if attempt not in known:
+        told = ", ".join(map(str, known)) or "none"
+        raise NotFound(f"trial {number} of run {run.id} has no attempt {attempt}; it has {told}")
+    return attempt == known[-1]
 
 
 def task_of(store: Store, run: Run, number: int) -> tuple[str, int]:

@@ -27,6 +27,9 @@ RunId = Annotated[int, Path(ge=1, le=_MOST, description="the number of a run")]
 Number = Annotated[int, Path(ge=0, le=_MOST, description="the number of a trial")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
 After = Annotated[int, Query(ge=-1, le=_MOST, description="the `next` of the page before")]
+Attempt = Annotated[
+    int | None, Query(ge=1, le=_MOST, description="the number of an attempt of the trial")
+]
 
 
 def run_with(*rights: Right) -> Any:

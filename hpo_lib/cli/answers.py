@@ -1,4 +1,4 @@
-"""What the REST API answers: the models that its OpenAPI document is made of.
+"""What there is to say of runs: the models that the REST API's OpenAPI document is made of.
 
 JSON has no number for NaN and infinity: where a value is one of these, it is null.
 """
@@ -71,6 +71,7 @@ class Run(BaseModel):
     team: str
     status: RunStatus
     reason: str | None
+    stopped_by: str | None = Field(description="who has stopped or cancelled it; null if nobody")
     dag_id: str
     dag_run_id: str
     backend: str | None
@@ -88,6 +89,7 @@ class Run(BaseModel):
             team=run.team,
             status=run.status,
             reason=run.reason,
+            stopped_by=run.stopped_by,
             dag_id=run.key.dag_id,
             dag_run_id=run.key.dag_run_id,
             backend=next(iter(run.outline.backends), None),
@@ -237,6 +239,26 @@ class Observations(BaseModel):
 
     observations: list[Observation]
     next: int | None
+
+
+class File(BaseModel):
+    """A file that a trial has left, by its name in the output folder, with its size in bytes."""
+
+    name: str
+    size: int
+
+
+class Files(BaseModel):
+    """A page of what an attempt of a trial has left in `place`, by name.
+
+    The attempt is the last that went well, else the newest. `next` is the `after` of the next page.
+    """
+
+    trial: int
+    attempt: int
+    place: str
+    files: list[File]
+    next: str | None
 
 
 class Log(BaseModel):
