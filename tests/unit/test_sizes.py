@@ -122,11 +122,16 @@ def read(conf: Any) -> None:
 
 
 def is_cheap(work: Callable[[Any], object], make: Callable[[int], Any]) -> None:
-    """Fail if it takes long, or if four times as much takes more than some four times as long."""
+    """Fail if it takes long, or if four times as much takes more than some four times as long.
+
+    Each time of three: what is slow is, while the garbage of other tests is collected now and then.
+    """
     cpu_s(work, make(4_000))  # what is imported
-    quarter, whole = cpu_s(work, make(LARGE // 4)), cpu_s(work, make(LARGE))
-    assert whole < MOST_S
-    assert whole < 8 * quarter + START_S
+    for _ in range(3):
+        quarter, whole = cpu_s(work, make(LARGE // 4)), cpu_s(work, make(LARGE))
+        if whole < min(MOST_S, 8 * quarter + START_S):
+            return
+    pytest.fail(f"{whole:.2f} s of CPU, {quarter:.2f} s for a quarter of it")
 
 
 @pytest.mark.parametrize("name", CONFS)
