@@ -165,7 +165,7 @@ class LocalBackend:
 
     def follow(self, handle: Mapping[str, Any]) -> Iterator[str | Exit]:
         """Yield the attempt's lines as they come, keep its heart beating, end with the Exit."""
-        folder = _folder(handle)
+        folder, guard = _folder(handle), _guard_of(handle)
         log, pause_s = _from_near_its_end(folder / "log.txt"), _FIRST_POLL_S
         while True:
             if _is_seen(handle):
@@ -175,7 +175,8 @@ class LocalBackend:
             if found is not None:
                 yield found
                 return
-            time.sleep(pause_s)
+            if local_processes.wait(guard, pause_s):
+                guard = None  # what it has left, or not told, is its keeper's business
             pause_s = min(pause_s * 1.1, _POLL_S)
 
     def poll(self, handle: Mapping[str, Any]) -> Exit | None:
@@ -279,6 +280,15 @@ def _folder(handle: Mapping[str, Any]) -> Path:
     return Path(handle["folder"])
 
 
+def _guard_of(handle: Mapping[str, Any]) -> int | None:
+    """Number the guard of an attempt of this host; None if there is none."""
+    if handle["host"] != socket.gethostname():
+        return None
+    with suppress(OSError, ValueError):
+        return local_processes.guard_of(_folder(handle) / "started")
+    return None
+
+
 def _ask(handle: Mapping[str, Any], what: str) -> None:
     """Make the file that asks the guard for this; an attempt that never started has no guard.
 
@@ -304,7 +314,7 @@ def _grace_s(folder: Path) -> float:
 def _signal_guard(folder: Path) -> None:
     """Tell the guard to stop; it is running, for it holds the lock of its folder."""
     if local_processes.is_locked(folder / "guard.lock"):
-        os.kill(int(json.loads((folder / "started").read_text())["pid"]), signal.SIGTERM)
+        os.kill(local_processes.guard_of(folder / "started"), signal.SIGTERM)
 
 
 def _end_of(folder: Path) -> Exit | None:

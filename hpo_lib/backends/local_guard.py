@@ -352,7 +352,7 @@ class _Forked:
     """The trial to be, if a template has forked it: this guard's child, which waits."""
 
     def __init__(self, pid: int, telling: socket.socket) -> None:
-        self._pid, self._telling = pid, telling
+        self.pid, self._telling = pid, telling
         self._code: int | None = None
 
     def begin(self, request: dict[str, Any], group: Path | None, log: _Log) -> _Forked:
@@ -370,15 +370,9 @@ class _Forked:
     def poll(self) -> int | None:
         """Give its exit code, as `Popen` does; None while it runs."""
         if self._code is None:
-            ended, status = os.waitpid(self._pid, os.WNOHANG)
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
             self._code = os.waitstatus_to_exitcode(status) if ended else None
         return self._code
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait for its end, but not for long."""
-        ended = os.pidfd_open(self._pid)
-        select.select([ended], [], [], timeout_s)
-        os.close(ended)
 
 
 def _contain(group: Path | None) -> None:
@@ -390,10 +384,12 @@ def _contain(group: Path | None) -> None:
 
 
 def _wait(child: subprocess.Popen[bytes] | _Forked) -> None:
+    """Wait for a child's end, but not for long."""
+    ended = os.pidfd_open(child.pid)
     try:
-        child.wait(_POLL_S)
-    except subprocess.TimeoutExpired:
-        return
+        select.select([ended], [], [], _POLL_S)
+    finally:
+        os.close(ended)
 
 
 class _Watch:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -35,6 +37,19 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def wait(guard: int | None, timeout_s: float) -> bool:
+    """Wait for a guard's end, or for a time where it has none any more; say whether it has."""
+    try:
+        ended = os.pidfd_open(guard or 0)
+    except OSError:
+        time.sleep(timeout_s)
+        return False
+    try:
+        return bool(select.select([ended], [], [], timeout_s)[0])
+    finally:
+        os.close(ended)
+
+
 def running(home: Path) -> Iterator[tuple[Path, psutil.Process]]:
     """Give the processes of a home's attempts, their guards included, each with its folder.
 
@@ -51,12 +66,17 @@ def running(home: Path) -> Iterator[tuple[Path, psutil.Process]]:
             yield folder, process
 
 
+def guard_of(started: Path) -> int:
+    """Number a guard that has started; OSError or ValueError if it has written nothing."""
+    return int(json.loads(started.read_text())["pid"])
+
+
 def usage(started: Path) -> Usage | None:
     """Add up what all below a guard uses, which has written its number; None if it is not there."""
     import psutil
 
     try:
-        guard = psutil.Process(int(json.loads(started.read_text())["pid"]))
+        guard = psutil.Process(guard_of(started))
         seen = [_used(one) for one in guard.children(recursive=True)]
     except (OSError, ValueError, psutil.Error):
         return None
