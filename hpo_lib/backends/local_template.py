@@ -188,7 +188,8 @@ class _Imports:
             self._groups.append(group)
         self._files = {path: _stamp(path) for path in self._paths()}
         _try_fork()
-        _let_go_of_files()
+        with suppress(OSError):  # on a kernel that does not tell what is in memory
+            _let_go_of_files()
         gc.freeze()  # no trial looks through it again
         return ""
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from hpo_lib.backends import AttemptName, Request, local_template
+from hpo_lib.backends.inherited import LocalRules
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.ending import Ending, Exit
@@ -359,6 +360,24 @@ def test_keras_trains_bit_by_bit_as_without_a_template(
         found.append((losses, sizes))
     assert found[0] == found[1]
     assert (len(found[0][0]), len(found[0][1])) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "forks"),
+    [
+        (LocalRules(), {}, True),
+        (LocalRules(), {"fork": False}, False),
+        (LocalRules(fork=False), {"fork": True}, False),
+    ],
+)
+def test_one_word_turns_it_off(
+    tmp_path: Path, rules: LocalRules, options: dict[str, Any], *, forks: bool
+) -> None:
+    """For a spec, or for all of them."""
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0, rules=rules)
+    handle = begin(backend, "import numpy", options=options)
+    assert end(backend, handle)[1] == Exit(Ending.EXITED, 0)
+    assert (is_forked(handle), len(running(tmp_path))) == (forks, int(forks))
 
 
 def test_a_template_lets_go_of_what_is_in_files(backend: LocalBackend, tmp_path: Path) -> None:
