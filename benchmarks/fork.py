@@ -110,14 +110,15 @@ def one_by_one(folder: Path) -> None:
 def at_once(folder: Path) -> None:
     """Run trials at the same time, and look at the memory of all that is there."""
     for forked in (False, True):
+        begun, most = time.monotonic(), 0
         handles = [begin(folder, 100 + one, forked=forked) for one in range(PARALLEL)]
-        most = 0
         while any(_backend(folder, forked=forked).poll(handle) is None for handle in handles):
             most = max(most, proportional())
             time.sleep(LOOK_S)
+        wall_s = time.monotonic() - begun
         end_templates()
-        name = "forked" if forked else "alone"
-        print(f"{name}: {PARALLEL} at once, at most {most / 2**20:.0f} MiB of proportional memory")
+        name, used = "forked" if forked else "alone", f"{most / 2**20:.0f} MiB"
+        print(f"{name}: {PARALLEL} at once, {wall_s:.1f} s, at most {used} of proportional memory")
 
 
 def _backend(folder: Path, *, forked: bool) -> LocalBackend:

@@ -57,7 +57,8 @@ _PR_SET_MM, _PR_SET_MM_MAP = 35, 14
 _PR_SET_CHILD_SUBREAPER = 36
 _MADV_DONTNEED = 4
 #: What is taken apart at a trial's end all the same: it holds what TensorFlow's runtime has open.
-_RUNTIME = ("tensorflow.python.eager.", "tensorflow.python.ops.summary_ops_v2.")
+_RUNTIME = ("tensorflow.python.eager", "tensorflow.python.ops.summary_ops_v2")
+_TAKEN_APART = (*_RUNTIME, "__main__", "__mp_main__", "builtins", "sys")
 #: What types have that may have to be closed, and those that have it but need it not.
 _CLOSING = ("__del__", "close", "flush")
 _NEED_NOT = (*_RUNTIME, "mmap.mmap", "logging.StreamHandler")
@@ -160,6 +161,7 @@ class _Imports:
         self._groups: list[_Group] = []
         self._files: dict[str, tuple[int, int]] = {}
         self._found: dict[str, types.ModuleType] = {}
+        self._spared: dict[str, types.ModuleType] = {}
 
     def prepare(self, asked: Mapping[str, Any]) -> str:
         """Import what the program imports, as it would; say why nothing can be forked, if so."""
@@ -187,6 +189,7 @@ class _Imports:
             known.update(group.modules)
             self._groups.append(group)
         self._files = {path: _stamp(path) for path in self._paths()}
+        self._spared = {n: m for n, m in sys.modules.items() if not n.startswith(_TAKEN_APART)}
         _try_fork()
         with suppress(OSError):  # on a kernel that does not tell what is in memory
             _let_go_of_files()
@@ -228,17 +231,16 @@ class _Imports:
         sys.meta_path.insert(0, self)
 
     def leave(self) -> None:
-        """Spare a trial's end the taking apart of libraries, which writes to most of its memory.
+        """Spare a trial's end the taking apart of what was imported before, most of its memory.
 
-        What the program has made ends as ever. So do libraries if anything is left that may have to
-        be closed, for they may hold it.
+        What the program has made ends as ever. So does all else if anything is left that may have
+        to be closed, for it may be held there.
         """
         if any(map(_may_be_open, {type(one) for one in gc.get_objects()})):
             return
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-        for name in [name for group in self._groups for name in group.modules]:
-            if not f"{name}.".startswith(_RUNTIME):
-                sys.modules.pop(name, None)
+        for name in self._spared:
+            sys.modules.pop(name, None)
 
     def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
         """Show what a module that is imported for the first time belongs to.
