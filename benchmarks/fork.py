@@ -1,12 +1,15 @@
 """What a template saves: trials that it forks beside trials that import their libraries themselves.
 
 The program is `docker/trial/train.py` on digits, which besides says what its `fit` alone has cost.
-CPU is that of all processes, guards, keepers and the template's own imports included.
+CPU is that of all processes, guards, keepers and the template's own imports included. Libraries
+should be there as byte code, as pip leaves them: an import that compiles them anew costs three
+times as much, which a template saves, too.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import resource
@@ -78,8 +81,13 @@ def one_by_one(folder: Path) -> None:
             cpu_s, wall_s = used_s() - before_s, time.monotonic() - begun
             fit_s = next(float(hit[1]) for line in lines if (hit := _FIT.search(line)))
             metrics = [line for line in lines if "loss=" in line]
-            found[forked].append({"cpu": cpu_s, "wall": wall_s, "fit": fit_s, "metrics": metrics})
-            print(number, "forked" if forked else "alone", f"{cpu_s:.2f} {fit_s:.2f}", flush=True)
+            guards_s = (
+                cpu_s - json.loads((Path(handle["folder"]) / "exit.json").read_text())["cpu_s"]
+            )
+            told = {"cpu": cpu_s, "fit": fit_s, "guards": guards_s, "wall": wall_s}
+            found[forked].append(told | {"metrics": metrics})
+            words = (f"{name} {value:.2f}" for name, value in told.items())
+            print(number, "forked" if forked else "alone", *words, flush=True)
     before_s = used_s()
     end_templates()
     template_s = used_s() - before_s
@@ -88,25 +96,29 @@ def one_by_one(folder: Path) -> None:
         f"{sum(alike)} of {TRIALS} trials print the same metrics; template {template_s:.2f} CPU s"
     )
     for forked, ones in found.items():
-        share = template_s / TRIALS if forked else 0.0
-        cpu = statistics.median(one["cpu"] for one in ones) + share
-        fit = statistics.median(one["fit"] for one in ones)
-        wall = statistics.median(one["wall"] for one in ones)
-        name = "forked" if forked else "alone"
-        print(f"{name}: CPU {cpu:.2f} s, fit {fit:.2f}, beyond {cpu - fit:.2f}, wall {wall:.2f} s")
+        cpu, fit, guards = (
+            statistics.median(one[name] for one in ones) for name in ("cpu", "fit", "guards")
+        )
+        cpu += template_s / TRIALS if forked else 0.0
+        wall = sum(one["wall"] for one in ones)
+        print(
+            f"{'forked' if forked else 'alone'}: CPU {cpu:.2f} s, fit {fit:.2f}, "
+            f"beyond {cpu - fit:.2f}, of that guards {guards:.2f}; wall of all {wall:.1f} s"
+        )
 
 
 def at_once(folder: Path) -> None:
     """Run trials at the same time, and look at the memory of all that is there."""
     for forked in (False, True):
+        begun, most = time.monotonic(), 0
         handles = [begin(folder, 100 + one, forked=forked) for one in range(PARALLEL)]
-        most = 0
         while any(_backend(folder, forked=forked).poll(handle) is None for handle in handles):
             most = max(most, proportional())
             time.sleep(LOOK_S)
+        wall_s = time.monotonic() - begun
         end_templates()
-        name = "forked" if forked else "alone"
-        print(f"{name}: {PARALLEL} at once, at most {most / 2**20:.0f} MiB of proportional memory")
+        name, used = "forked" if forked else "alone", f"{most / 2**20:.0f} MiB"
+        print(f"{name}: {PARALLEL} at once, {wall_s:.1f} s, at most {used} of proportional memory")
 
 
 def _backend(folder: Path, *, forked: bool) -> LocalBackend:

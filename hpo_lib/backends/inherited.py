@@ -64,11 +64,13 @@ def _user(name: str) -> str:
 class LocalRules(Strict):
     """What `config/deployment.yaml` says of local trials.
 
-    `environment` are further variables that they get, `user` is who they run as.
+    `environment` are further variables that they get, `user` is who they run as. With `fork` false
+    none is forked of a template (see `local_template`), whatever its spec says.
     """
 
     environment: tuple[Annotated[str, AfterValidator(_one)], ...] = Field(default=(), strict=False)
     user: Annotated[str, AfterValidator(_user)] | None = None
+    fork: bool = True
 
     @property
     def trial_user(self) -> TrialUser | None:

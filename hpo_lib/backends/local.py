@@ -48,7 +48,7 @@ _GUARD = (sys.executable, "-P", local_guard.__file__)
 class LocalOptions(Strict):
     """`trial.options`: `fork` lets a process that has imported its libraries fork a program."""
 
-    fork: bool = False
+    fork: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,9 @@ class LocalBackend:
         return self.rules.trial_user
 
     def _may_fork(self, request: Request) -> bool:
-        """Say whether a template may begin an attempt: not as another user, and only if told so."""
-        return self._user is None and bool(request.options.get("fork", False))
+        """Say whether a template may begin an attempt: not as another user, nor if told not to."""
+        allowed = self._user is None and self.rules.fork
+        return allowed and parse(LocalOptions, request.options).fork
 
     def _as_user(
         self, user: TrialUser, folder: Path, command: list[str], env: Mapping[str, str], cwd: str

@@ -128,11 +128,12 @@ class _Seen:
     def _set(self, node: ast.stmt, *, certain: bool) -> None:
         """Take a variable that is set before libraries are imported, if it is known to what."""
         for name, value, always in _settings(node):
-            if is_ours(name) or not reads(name, frameworks=True):
+            if is_ours(name) or (name and not reads(name, frameworks=True)):
                 continue
             late = bool(self.imports) and reads(name, frameworks=False)
-            if value is None or late or not certain:
-                self.doubt = f"its program sets {name}, and it is not known when, or to what"
+            if not name or value is None or late or not certain:
+                set_ = name or "variables"
+                self.doubt = f"its program sets {set_}, and it is not known which, when, or to what"
             else:
                 self.variables.append((name, value, always))
 
@@ -167,21 +168,36 @@ def _imports(node: ast.stmt) -> Iterator[tuple[str, list[str]]]:
 
 
 def _settings(node: ast.stmt) -> Iterator[tuple[str, str | None, bool]]:
-    """Give the variables that a statement sets or removes; None for a value that is not known."""
+    """Give the variables that a statement sets or removes.
+
+    None stands for a value that is not known, and an empty text for such a name.
+    """
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Delete):
         targets = [node.target] if hasattr(node, "target") else node.targets
         value = getattr(node, "value", None) if isinstance(node, ast.Assign) else None
         for target in targets:
             if isinstance(target, ast.Subscript) and _is_environ(target.value):
                 yield _text(target.slice) or "", _text(value), True
+            elif _is_environ(target):
+                yield "", None, True
     for call in ast.walk(node) if isinstance(node, ast.Expr | ast.Assign) else ():
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
-            first, *rest = call.args
-            by = call.func.attr
-            if by == "setdefault" and _is_environ(call.func.value):
-                yield _text(first) or "", _text(rest[0]) if rest else None, False
-            elif by in ("putenv", "unsetenv") or (by == "pop" and _is_environ(call.func.value)):
-                yield _text(first) or "", None, True
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            yield from _called(call, call.func)
+
+
+def _called(call: ast.Call, method: ast.Attribute) -> Iterator[tuple[str, str | None, bool]]:
+    first, second, *_ = (*call.args, None, None)
+    name, by = _text(first) or "", method.attr
+    if by in ("putenv", "unsetenv"):
+        yield name, None, True
+    elif not _is_environ(method.value):
+        return
+    elif by == "setdefault":
+        yield name, _text(second), False
+    elif by == "update" and not call.args:
+        yield from ((one.arg or "", _text(one.value), True) for one in call.keywords)
+    elif by in ("update", "clear", "pop", "popitem"):
+        yield name, None, True
 
 
 def _is_environ(node: ast.expr) -> bool:

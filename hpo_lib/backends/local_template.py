@@ -19,6 +19,7 @@ import sys
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # modules beside this file must not shadow others of the same name
 
+import atexit
 import ctypes
 import fcntl
 import gc
@@ -26,6 +27,7 @@ import importlib.machinery
 import json
 import mmap
 import os
+import re
 import runpy
 import signal
 import socket
@@ -46,26 +48,26 @@ _READ_BY_ALL = (
     *("PANDAS_", "ARROW_", "SKLEARN_", "JOBLIB_", "LOKY_"),
 )
 _READ_BY_FRAMEWORKS = (
-    *(
-        "CUDA",
-        "CUDNN",
-        "NVIDIA",
-        "NCCL_",
-        "HIP_",
-        "ROCR_",
-        "TF_",
-        "TF2_",
-        "XLA_",
-        "KERAS_",
-        "TORCH",
-    ),
-    *("PYTORCH_", "JAX_", "AUTOGRAPH_", "GRPC_", "ABSL_", "PROTOCOL_BUFFERS_", "TENSORBOARD_"),
+    *("CUDA", "CUDNN", "NVIDIA", "NCCL_", "HIP_", "ROCR_", "TF_", "TF2_", "XLA_", "KERAS_"),
+    *("TORCH", "PYTORCH_", "JAX_", "AUTOGRAPH_", "GRPC_", "ABSL_", "PROTOCOL_BUFFERS_"),
+    *("TENSORBOARD_",),
 )
 _PR_SET_PDEATHSIG = 1
 _PR_SET_MM, _PR_SET_MM_MAP = 35, 14
 _PR_SET_CHILD_SUBREAPER = 36
+_MADV_DONTNEED = 4
+#: What is taken apart at a trial's end all the same: it holds what TensorFlow's runtime has open.
+_RUNTIME = ("tensorflow.python.eager", "tensorflow.python.ops.summary_ops_v2")
+_TAKEN_APART = (*_RUNTIME, "__main__", "__mp_main__", "builtins", "sys")
+#: What types have that may have to be closed, and those that have it but need it not.
+_CLOSING = ("__del__", "close", "flush")
+_NEED_NOT = (*_RUNTIME, "mmap.mmap", "logging.StreamHandler")
 #: How often the template looks whether it is still needed.
 _LOOK_S = 2.0
+#: A part of a file that is mapped to be read, and how much of it is this process's own.
+_MAPPED = re.compile(
+    r"^(\w+)-(\w+) r-[x-]p \S+ \S+ [1-9].*?^Anonymous: +(\d+).*?^Swap: +(\d+)", re.M | re.S
+)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -159,6 +161,7 @@ class _Imports:
         self._groups: list[_Group] = []
         self._files: dict[str, tuple[int, int]] = {}
         self._found: dict[str, types.ModuleType] = {}
+        self._spared: dict[str, types.ModuleType] = {}
 
     def prepare(self, asked: Mapping[str, Any]) -> str:
         """Import what the program imports, as it would; say why nothing can be forked, if so."""
@@ -172,6 +175,8 @@ class _Imports:
         for name, value, always in asked["variables"]:
             if always or name not in os.environ:
                 os.environ[name] = value
+        gc.disable()  # until a trial runs, for what is imported is no garbage
+        atexit.register(self.leave)  # as the first, which runs last
         known = set(sys.modules)
         for roots in (LIGHT, FRAMEWORKS):
             group = _Group()
@@ -184,9 +189,11 @@ class _Imports:
             known.update(group.modules)
             self._groups.append(group)
         self._files = {path: _stamp(path) for path in self._paths()}
+        self._spared = {n: m for n, m in sys.modules.items() if not n.startswith(_TAKEN_APART)}
         _try_fork()
-        gc.collect()
-        gc.freeze()  # what was imported is no garbage: no trial looks through it again
+        with suppress(OSError):  # on a kernel that does not tell what is in memory
+            _let_go_of_files()
+        gc.freeze()  # no trial looks through it again
         return ""
 
     def _paths(self) -> Iterator[str]:
@@ -222,6 +229,18 @@ class _Imports:
         for group in self._groups:
             group.hide()
         sys.meta_path.insert(0, self)
+
+    def leave(self) -> None:
+        """Spare a trial's end the taking apart of what was imported before, most of its memory.
+
+        What the program has made ends as ever. So does all else if anything is left that may have
+        to be closed, for it may be held there.
+        """
+        if any(map(_may_be_open, {type(one) for one in gc.get_objects()})):
+            return
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        for name in self._spared:
+            sys.modules.pop(name, None)
 
     def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
         """Show what a module that is imported for the first time belongs to.
@@ -319,9 +338,15 @@ class _Group:
             self.shown = True
 
 
+def _may_be_open(kind: type) -> bool:
+    """Say whether what is of a type, and was made since the fork, may have to be closed."""
+    closes = any(name in vars(base) for base in kind.__mro__ for name in _CLOSING)
+    return closes and not f"{kind.__module__}.{kind.__qualname__}".startswith(_NEED_NOT)
+
+
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 - of thousands of files, for each trial
     except OSError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)
@@ -333,6 +358,14 @@ def _try_fork() -> None:
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
+
+
+def _let_go_of_files() -> None:
+    """Unmap the pages that are as in their files: what is needed of them is mapped again."""
+    for begin, end, *own in _MAPPED.findall(Path("/proc/self/smaps").read_text()):
+        if own == ["0", "0"]:
+            begins, size = int(begin, 16), int(end, 16) - int(begin, 16)
+            _LIBC.madvise(ctypes.c_void_p(begins), ctypes.c_size_t(size), _MADV_DONTNEED)
 
 
 def _open_files(sockets: set[int]) -> Iterator[str]:
@@ -428,7 +461,14 @@ class _Trial:
 
     def run(self) -> None:
         """Wait for the guard's word, then run the program as if it had just been started."""
-        with self._told as told, told.makefile("rb") as lines:
+        self._wait(self._told)
+        del self._told
+        self._imports.hide()
+        gc.enable()
+        _run(self._words)
+
+    def _wait(self, told: socket.socket) -> None:
+        with told, told.makefile("rb") as lines:
             said = lines.readline()
             if not said.endswith(b"\n"):
                 os._exit(1)
@@ -438,8 +478,6 @@ class _Trial:
                 told.sendall(json.dumps([error.errno, error.filename]).encode())
                 os._exit(127)
             told.sendall(b"null")
-        self._imports.hide()
-        _run(self._words)
 
     def _become(self, said: Mapping[str, Any]) -> None:
         """Take on a trial's session, cgroup, standard streams, folder, variables and words."""
@@ -527,5 +565,6 @@ _ROOM: list[mmap.mmap] = []
 
 if __name__ == "__main__":
     forked = main()
-    if forked is not None:
-        forked.run()
+    if forked is None:
+        os._exit(0)  # there is nothing that it would have to take apart
+    forked.run()

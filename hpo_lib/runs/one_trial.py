@@ -69,6 +69,9 @@ def alone(spec: Spec, given: Mapping[str, Any]) -> Spec:
         "limits": spec.limits.model_copy(update=limits),
         "scheduler": SchedulerSpec(),
     }
+    if spec.trial.backend == "local":  # whose template would serve further trials
+        options = {**spec.trial.options, "fork": False}
+        changes["trial"] = spec.trial.model_copy(update={"options": options})
     return spec.changed(**changes, **dict.fromkeys(left_out))
 
 

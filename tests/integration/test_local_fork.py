@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from hpo_lib.backends import AttemptName, Request, local_template
+from hpo_lib.backends.inherited import LocalRules
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.ending import Ending, Exit
@@ -25,6 +26,8 @@ from tests.integration.test_leftovers import HIDES, Hidden
 from tests.leftovers import bearing, leftovers, none_left, until
 
 STORE = "0123456789ab"
+#: A Python that has Keras.
+KERAS = Path(__file__).resolve().parents[2] / ".venv-trial" / "bin" / "python"
 #: Runs a shell script as its child, and ends as that does.
 SHELL = """
 import numpy, subprocess, sys
@@ -102,7 +105,7 @@ def end(backend: LocalBackend, handle: dict[str, Any]) -> tuple[list[str], Exit]
 
 #: All that a program can see of how it was started.
 FACTS = """
-import json, os, re, signal, sys, threading, time, logging, multiprocessing
+import gc, json, os, re, signal, sys, threading, time, logging, multiprocessing
 def read(name):
     with open(f"/proc/self/{name}") as file:
         return file.read()
@@ -118,6 +121,7 @@ facts = {
     "fds": {f: os.readlink(f"/proc/self/fd/{f}") for f in ("0", "1", "2")},
     "open": len(os.listdir("/proc/self/fd")),
     "own": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid(), os.getcwd()],
+    "garbage": [gc.isenabled(), gc.get_threshold()],
     "threads": threading.active_count(), "children": multiprocessing.active_children(),
     "out": [sys.stdout.encoding, sys.stdout.line_buffering, sys.stdin.read(), time.tzname],
 }
@@ -259,11 +263,128 @@ def test_a_variable_that_was_not_foreseen_is_not_ignored(
 ) -> None:
     """The attempt ends as one that was killed from outside, which is tried again."""
     (tmp_path / "numpy.py").write_text("import os\nthreads = os.environ.get('OMP_X')")
-    text = "import os\nos.environ.update(OMP_X='3')\nimport numpy\nprint(numpy.threads)"
+    text = "import os\nhidden = os.environ\nhidden['OMP_X'] = '3'\n"
+    text += "import numpy\nprint(numpy.threads)"
     lines, found = end(backend, begin(backend, text))
     assert (len(lines), found.code) == (1, -signal.SIGKILL)
     assert "sets OMP_X in a way that is not seen beforehand" in lines[0]
     assert end(backend, begin(backend, text, number=2)) == (["3"], Exit(Ending.EXITED, 0))
+
+
+#: A library of which one sees that it is taken apart at the end.
+ENDS = """
+class End:
+    def __del__(self, say=print):
+        say("taken apart", flush=True)
+end = End()
+"""
+
+
+def test_a_library_is_not_taken_apart_at_the_end(backend: LocalBackend, tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text(ENDS)
+    for number, forks, lines in ((1, True, ["done"]), (2, False, ["done", "taken apart"])):
+        handle = begin(
+            backend, "import keras\nprint('done')", number=number, options={"fork": forks}
+        )
+        assert end(backend, handle) == (lines, Exit(Ending.EXITED, 0))
+        assert is_forked(handle) == forks
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "keras.kept = open('kept', 'w')\nkeras.kept.write('all')",
+        "mine = open('kept', 'w')\nmine.write('all')",
+        "keras.kept = Closing()",
+        "import atexit\natexit.register(lambda: keras.keep(Closing()))",
+    ],
+)
+def test_what_a_program_leaves_open_is_closed_at_its_end(
+    backend: LocalBackend, tmp_path: Path, opened: str
+) -> None:
+    """Also where a library that it has imported holds it."""
+    (tmp_path / "keras.py").write_text("held = []\nkeep = held.append")
+    text = f"""
+import keras
+class Closing:
+    def __del__(self, opened=open):
+        with opened("kept", "w") as file:
+            file.write("all")
+{opened}
+"""
+    handle = begin(backend, text)
+    assert end(backend, handle) == ([], Exit(Ending.EXITED, 0))
+    assert is_forked(handle)
+    assert (tmp_path / "kept").read_text() == "all"
+
+
+#: Trains, and leaves a writer open that TensorFlow's runtime alone would close.
+TRAINS = """
+import sys
+import numpy as np
+import keras
+import tensorflow as tf
+
+keras.utils.set_random_seed(7)
+x, y = np.random.random((256, 8)), np.random.random((256, 1))
+model = keras.Sequential([keras.layers.Dense(16, "relu"), keras.layers.Dropout(0.2),
+                          keras.layers.Dense(1)])
+model.compile("adam", "mse")
+for epoch in range(3):
+    print(model.fit(x, y, verbose=0).history["loss"][0].hex())
+tf.summary.create_file_writer(sys.argv[1]).set_as_default(step=1)
+tf.summary.write("x", tf.constant(1.0))
+keras.backend.kept = tf.summary.create_file_writer(sys.argv[1] + "-kept")
+with keras.backend.kept.as_default(step=1):
+    tf.summary.write("x", tf.constant(1.0))
+"""
+
+
+@pytest.mark.skipif(not KERAS.exists(), reason="needs the environment of trials")
+def test_keras_trains_bit_by_bit_as_without_a_template(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    found = []
+    for number, forks in ((1, True), (2, False)):
+        events = tmp_path / f"events-{number}"
+        (tmp_path / "train.py").write_text(TRAINS)
+        handle = handle_of(backend, number)
+        command = [str(KERAS), "train.py", str(events)]
+        options, env = {"fork": forks}, {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        backend.submit(handle, Request(command, env, 600.0, options=options))
+        lines, last = end(backend, handle)
+        assert last == Exit(Ending.EXITED, 0), lines
+        assert is_forked(handle) == forks
+        losses = [line for line in lines if line.startswith("0x")]
+        sizes = [one.stat().st_size for one in sorted(tmp_path.glob(f"{events.name}*/*"))]
+        found.append((losses, sizes))
+    assert found[0] == found[1]
+    assert (len(found[0][0]), len(found[0][1])) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("rules", "options", "forks"),
+    [
+        (LocalRules(), {}, True),
+        (LocalRules(), {"fork": False}, False),
+        (LocalRules(fork=False), {"fork": True}, False),
+    ],
+)
+def test_one_word_turns_it_off(
+    tmp_path: Path, rules: LocalRules, options: dict[str, Any], *, forks: bool
+) -> None:
+    """For a spec, or for all of them."""
+    backend = LocalBackend(home=tmp_path, workdir=tmp_path, grace_s=60.0, rules=rules)
+    handle = begin(backend, "import numpy", options=options)
+    assert end(backend, handle)[1] == Exit(Ending.EXITED, 0)
+    assert (is_forked(handle), len(running(tmp_path))) == (forks, int(forks))
+
+
+def test_a_template_lets_go_of_what_is_in_files(backend: LocalBackend, tmp_path: Path) -> None:
+    assert end(backend, begin(backend, "import numpy"))[1].code == 0
+    (template,) = running(tmp_path)
+    found = template.memory_full_info()
+    assert found.shared < found.rss / 2, found
 
 
 def test_a_template_serves_one_run_and_one_set_of_variables(

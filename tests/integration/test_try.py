@@ -170,6 +170,7 @@ def test_a_choice_is_said_as_a_program_is_told_it(file: Path) -> None:
     (point,) = made.initial_points
     assert (point["opt"], "momentum" in point, made.fixed) == (1, False, {"steps": 2})
     assert (made.final, made.for_final, made.limits.max_trials) == (None, made, 1)
+    assert made.trial.options == {"fork": False}
 
 
 def test_an_environment_without_the_module_is_named(

@@ -79,6 +79,11 @@ def test_a_programs_own_modules_are_read_too(tmp_path: Path) -> None:
         ("os.environ['HPO_OUTPUT'] = some()\nimport numpy", []),
         ("os.environ['WANDB_MODE'] = some()\nimport numpy", []),
         ("import numpy\nos.environ['TF_X'] = '1'\nimport keras", [("TF_X", "1", True)]),
+        (
+            "os.environ.update(TF_X='1', MINE=some(), OMP_X='2')\nimport keras",
+            [("TF_X", "1", True), ("OMP_X", "2", True)],
+        ),
+        ("known = os.environ.get(some(), 'x')\nmine.update(some())\nimport keras", []),
     ],
 )
 def test_what_is_set_for_certain_is_set_before(
@@ -104,7 +109,26 @@ def test_what_is_set_for_certain_is_set_before(
 def test_what_is_not_certain_is_refused(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, SETS + text)
     assert found is not None
-    assert "_X, and it is not known when, or to what" in found.refused
+    assert "_X, and it is not known which, when, or to what" in found.refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "for one in some():\n    os.environ[one] = '1'\nimport keras",
+        "os.environ.update(some())\nimport keras",
+        "os.environ.update(**some())\nimport keras",
+        "os.environ |= some()\nimport keras",
+        "os.environ = some()\nimport keras",
+        "os.environ.clear()\nimport keras",
+        "os.environ.pop(some())\nimport keras",
+        "os.environ.setdefault(some(), '1')\nimport keras",
+    ],
+)
+def test_names_that_are_not_in_the_text_are_refused(tmp_path: Path, text: str) -> None:
+    found = read(tmp_path, SETS + text)
+    assert found is not None
+    assert found.refused.startswith("its program sets variables, and it is not known")
 
 
 def test_what_shadows_pythons_own_is_refused(tmp_path: Path) -> None:
