@@ -27,7 +27,7 @@ from hpo_lib.backends.local_imports import Plan, plan
 
 log = logging.getLogger(__name__)
 #: How long a template waits for its next attempt, and one that asks for its imports.
-_IDLE_S, _IMPORT_S = 180.0, 300.0
+_IDLE_S, _IMPORT_S = 60.0, 300.0
 _POLL_S = 0.02
 #: So many templates of one home may there be.
 _MOST = 4
