@@ -385,7 +385,11 @@ def _contain(group: Path | None) -> None:
 
 def _wait(child: subprocess.Popen[bytes] | _Forked) -> None:
     """Wait for a child's end, but not for long."""
-    ended = os.pidfd_open(child.pid)
+    try:
+        ended = os.pidfd_open(child.pid)
+    except OSError:  # a sandbox that does not know it, or a machine without room
+        time.sleep(_POLL_S)
+        return
     try:
         select.select([ended], [], [], _POLL_S)
     finally:

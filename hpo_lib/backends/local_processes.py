@@ -45,9 +45,16 @@ def wait(guard: int | None, timeout_s: float) -> bool:
         time.sleep(timeout_s)
         return False
     try:
-        return bool(select.select([ended], [], [], timeout_s)[0])
+        return is_ready(ended, timeout_s)
     finally:
         os.close(ended)
+
+
+def is_ready(file: int, timeout_s: float) -> bool:
+    """Wait for something to be read, or for a time; `select` takes no number over 1023."""
+    asked = select.poll()
+    asked.register(file, select.POLLIN)
+    return bool(asked.poll(timeout_s * 1000))
 
 
 def running(home: Path) -> Iterator[tuple[Path, psutil.Process]]:

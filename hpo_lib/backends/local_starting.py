@@ -6,7 +6,6 @@ A guard that starts as a new process spends more on Python and its imports than 
 from __future__ import annotations
 
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from hpo_lib.backends import local_processes, local_starter
 from hpo_lib.errors import TransientError
 
-_START_S = 60.0
+_START_S, _END_S = 60.0, 5.0
 _POLL_S, _FIRST_POLL_S = 0.02, 0.002
 #: How often a starter is asked; the second time it is another, as the first has ended.
 _TRIES = 2
@@ -34,7 +33,8 @@ def start(folder: Path, env: Mapping[str, str]) -> None:
     end = time.monotonic() + _START_S
     for _ in range(_TRIES):
         try:
-            answering = _starter(env).ask(folder)
+            starter = _starter(env)
+            answering = starter.ask(folder)
         except OSError as error:
             said = f"the guard of {folder} could not be started: {error}"
             raise TransientError(said) from error
@@ -45,6 +45,7 @@ def start(folder: Path, env: Mapping[str, str]) -> None:
         if code is not None:
             why = os.strerror(code) if code > 1 else "see guard.log"
             raise TransientError(f"the guard of {folder} ended at once: {why}")
+        starter.end()
         if time.monotonic() > end:
             raise TransientError(f"the guard of {folder} did not start within {_START_S:.0f} s")
     raise TransientError(f"the guard of {folder} did not start: what starts it was killed")
@@ -65,7 +66,7 @@ def _wait(folder: Path, answering: socket.socket, end: float) -> int | None:
     """
     pause_s = _FIRST_POLL_S
     while not _has_started(folder) and time.monotonic() < end:
-        if select.select([answering], [], [], pause_s)[0]:
+        if local_processes.is_ready(answering.fileno(), pause_s):
             said = answering.recv(16)
             wait_while_locked(folder, end)
             return int(said) if said else None
@@ -105,6 +106,12 @@ class _Starter:
         with answers, suppress(ConnectionError):  # it was killed: the next one is another
             socket.send_fds(self.asking, [os.fsencode(folder)], [answers.fileno()])
         return answering
+
+    def end(self) -> None:
+        """Kill it, as it does not answer: one that goes on later must not begin what is over."""
+        self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_END_S)
 
 
 _LOCK = threading.Lock()

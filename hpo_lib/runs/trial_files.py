@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from hpo_lib.store import Store
 #: A larger file is fetched from where it lies.
 MOST_BYTES = 16 << 30
 _NO_NAMES = {"", ".", ".."}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Left:
     def files(self) -> list[tuple[str, int]]:
         """List the files by name, with their sizes in bytes.
 
-        Links that lead out are left out, and names that are no text.
+        Links that lead out are left out, and names that are no text, or have control characters: no
+        route leads to a name of two lines, and a terminal would do what another one says.
         """
         with _told():
             return [(name, found) for name, found in sizes(self.folder) if _is_text(name)]
@@ -39,7 +42,7 @@ class Left:
 
         NotFound if it is not there, or leads out; SpecError if it is too large to be sent.
         """
-        if _NO_NAMES.intersection(name.split("/")) or "\0" in name or not _is_text(name):
+        if _NO_NAMES.intersection(name.split("/")) or not _is_text(name):
             raise NotFound(f"{name!r} is no file's name")
         place = below(self.folder, name)
         with _told():
@@ -87,7 +90,7 @@ def _is_text(name: str) -> bool:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return not _CONTROL.search(name)
 
 
 def _first(pieces: Iterable[bytes], size: int, name: str) -> Iterator[bytes]:

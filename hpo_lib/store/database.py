@@ -104,7 +104,7 @@ class Database:
     """Transactions on one address, with errors of this project.
 
     Nothing is kept open in between, so a forked process may go on using it; but for a file that is
-    to be kept open: its connections serve the process that opened them, while the file is the same.
+    to be kept open: that serves the process that has prepared it, while the file is the same.
     """
 
     url: URL
@@ -117,6 +117,7 @@ class Database:
 
         A file that is kept open must not be read in another way by the same process: on closing it
         there, the kernel lets go of SQLite's locks, and others delete the log that is still in use.
+        Nor by a process that it forks, which inherits no locks but SQLite's belief to have them.
         """
         parsed = address(url)
         if not _is_sqlite(parsed):
@@ -289,7 +290,15 @@ def _sqlite(url: URL, lock_timeout_s: float, *, keep_open: bool) -> Engine:
 
 
 def _check_kept(engine: Engine, path: Path) -> None:
-    """Have kept connections checked before they are used again."""
+    """Have kept connections checked before they are used again, and none opened by a fork."""
+    owner = os.getpid()
+
+    def refuse(*_: Any) -> None:
+        if os.getpid() != owner:
+            raise StoreError(
+                f"the store at {path} is kept open by process {owner}: a fork of it "
+                "would lose what it writes; let it start a new process instead"
+            )
 
     def remember(_: Any, record: ConnectionPoolEntry) -> None:
         record.info["opened"] = _opened(path)
@@ -300,6 +309,7 @@ def _check_kept(engine: Engine, path: Path) -> None:
             record.dbapi_connection = kept.dbapi_connection = None  # type: ignore[misc]
             raise DisconnectionError("opened by another process, or for another file")
 
+    event.listen(engine, "do_connect", refuse)
     event.listen(engine, "connect", remember)
     event.listen(engine, "checkout", check)
 

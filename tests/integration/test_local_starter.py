@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import resource
 import socket
 import subprocess
 import sys
@@ -75,6 +77,47 @@ def test_attempts_outlive_their_starter_and_the_next_one_has_another(backend: Lo
     assert starter_of(other).pid != before.pid
     backend.stop(handle)
     assert backend.poll(handle) == Exit(Ending.STOPPED, None, "asked to stop")
+
+
+def test_a_starter_that_hangs_is_ended_and_begins_nothing_later(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, guard = started(backend)
+    hanging = starter_of(guard)
+    hanging.suspend()
+    monkeypatch.setattr(local_starting, "_START_S", 0.2)
+    with pytest.raises(TransientError, match="did not start within"):
+        backend.submit(place(backend, 2), GOES_ON)
+    monkeypatch.undo()
+    assert not hanging.is_running()
+    assert not (Path(place(backend, 2)["folder"]) / "started").exists()
+    _, another = started(backend, 2)
+    assert starter_of(another).pid != hanging.pid
+
+
+def test_a_task_may_have_many_files_open(backend: LocalBackend) -> None:
+    """More than `select` can name."""
+    lowest, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(lowest, min(most, 2048)), most))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        backend.submit(place(backend), Request(["true"], {}, 60.0))
+        assert list(backend.follow(place(backend)))[-1] == Exit(Ending.EXITED, 0)
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, most))
+
+
+def test_a_guard_needs_no_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some sandboxes refuse it, and a machine may have no room for it."""
+
+    def refused(_: int) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    with subprocess.Popen(["true"]) as child:
+        until(lambda: local_guard._wait(child) or child.poll() is not None)
 
 
 def test_what_has_other_variables_has_another_starter(backend: LocalBackend) -> None:

@@ -192,6 +192,20 @@ def test_a_model_is_copied_to_a_folder(
     assert Path(f"{target}2", "model", "model.keras").read_bytes() == LARGE
 
 
+@pytest.mark.parametrize("name", ["a\x1b]0;owned\x07", "a\nwrote b", "a\x9bH"])
+def test_a_name_with_control_characters_is_left_out(
+    where: list[str], output: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    """All else is copied, and nothing is said to the terminal."""
+    (output / "model" / name).write_text("x")
+    assert main([*where, "model", "1"]) == 0
+    assert main([*where, "model", "1", "-o", str(tmp_path / "got")]) == 0
+    out = capsys.readouterr().out
+    assert all(told.isprintable() for told in out.splitlines())
+    assert "wrote b" not in out
+    assert sorted(one.name for one in (tmp_path / "got").iterdir()) == ["deep", "model.keras"]
+
+
 def test_what_is_there_is_replaced_only_by_force(
     where: list[str], output: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
