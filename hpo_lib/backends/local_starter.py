@@ -94,11 +94,10 @@ def _become_guard(guard: ModuleType, folder: Path) -> NoReturn:
         code = guard.main(folder)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-    except OSError as error:
-        code = error.errno or 1
+    except BaseException as error:
+        traceback.print_exc()
+        code = (error.errno if isinstance(error, OSError) else None) or 1
     finally:
-        if code:
-            traceback.print_exc()
         os._exit(code)
 
 
