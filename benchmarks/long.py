@@ -63,9 +63,11 @@ def _side_by_side(client: Airflow, store: sqlite3.Connection, count: int, parall
     bare = _bare(client, min(_BARE, count), parallel)
     print(f"bare mapped tasks, {parallel} at a time: {_each(bare)}", flush=True)
     ours = _ours(client, store, count, parallel)
-    print(f"{count} trials in {parallel} slots: {_each(ours)}; last {_each(ours[-2:])}")
+    print(f"{count} trials in {parallel} slots: {_each(ours)}")
     for what, mine, theirs in zip(("wall", "CPU"), _cost(ours), _cost(bare), strict=True):
         print(f"  {what} a trial beside a bare task's: {mine / theirs:.2f}")
+    if len(ours) > 4:  # the first hundred has the slots' start, what is after the last the report
+        print(f"  second hundred: {_each(ours[1:3])}; last full one: {_each(ours[-3:-1])}")
     early = next((one for one in ours[1:] if one.trials >= _EACH), ours[-1])
     print(f"  memory at the end beside that after {early.trials} trials: ", end="")
     print(f"{ours[-1].memory / early.memory:.2f}", flush=True)

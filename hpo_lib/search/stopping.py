@@ -77,9 +77,14 @@ def failure_budget_spent(spec: Spec, history: History) -> Decision | None:
     )
 
 
+_FAILED_OR_NOT_YET = (TrialState.RUNNING, TrialState.FAILED)
+
+
 def _first_wave_failed(spec: Spec, history: History) -> Decision | None:
     """Stop if the first trials, several at once, have all failed alike: so would the others."""
     at_once, trials = spec.limits.parallel_trials, history.trials
+    if any(one.state not in _FAILED_OR_NOT_YET for one in trials):
+        return None
     which = "trials of the first wave"
     if spec.mode == "async":
         trials = [one for one in trials if one.state is not TrialState.RUNNING]

@@ -238,6 +238,7 @@ leases = Table(
     ),
 )
 Index("ix_leases_trial", leases.c.run_id, leases.c.trial)
+Index("ix_leases_run", leases.c.run_id, leases.c.id)
 Index(
     "ix_leases_stop",
     leases.c.run_id,
