@@ -60,7 +60,8 @@ def opened(
         run = store.run(key)
         limits = run.spec.limits
     count = min(limits.parallel_trials, limits.max_trials)
-    return [{"slot": one, "label": f"slot {one}"} for one in range(1, count + 1)], None
+    slots = range(1, count + 1)
+    return [{"slot": one, "of": count, "label": f"slot {one}"} for one in slots], None
 
 
 def work(context: Mapping[str, Any], slot: Mapping[str, Any], operator: Operator) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def work(context: Mapping[str, Any], slot: Mapping[str, Any], operator: Operator
     from hpo_lib.runs.slots import Asking
 
     number, done = int(slot["slot"]), 0
-    shown = _Shown(context, number)
+    shown = _Shown(context, number, int(slot.get("of", 1)))
     with errors(), open_store(keep_open=True) as store:
         asking = Asking(store, key_of(context), number, this_installation(team_of(context)))
         while True:
@@ -176,10 +177,11 @@ def section(number: int, params: Mapping[str, Any]) -> Iterator[None]:
 class _Shown:
     """What Airflow shows of a slot while it works, no more often than people look."""
 
-    def __init__(self, context: Mapping[str, Any], slot: int) -> None:
-        """Take the slot's number."""
-        self._context, self._slot = context, slot
-        self._shown = self._noted = 0.0
+    def __init__(self, context: Mapping[str, Any], slot: int, slots: int) -> None:
+        """Take the slot's number; its run's note is written by one after the other."""
+        self._context, self._slot, self._shown = context, slot, 0.0
+        self._note_s = _NOTE_S * slots
+        self._noted = time.monotonic() - _NOTE_S * (slots - slot + 1)
 
     def trial(self, one: Assignment) -> None:
         """Name the trial beside the slot, in Airflow's grid."""
@@ -191,7 +193,7 @@ class _Shown:
 
     def standing(self, store: Store) -> None:
         """Write in the run's note how it stands."""
-        if time.monotonic() - self._noted < _NOTE_S:
+        if time.monotonic() - self._noted < self._note_s:
             return
         self._noted = time.monotonic()
         run_note.write(self._context, lambda: standing(store, key_of(self._context)))

@@ -70,7 +70,7 @@ def test_a_slot_runs_trial_after_trial_and_goes_on_after_a_failure(
     given: dict[str, Any], store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened, stop = slot_tasks.opened(given)
-    assert (opened, stop) == ([{"slot": n, "label": f"slot {n}"} for n in (1, 2)], None)
+    assert (opened, stop) == ([{"slot": n, "of": 2, "label": f"slot {n}"} for n in (1, 2)], None)
     worker = slot(lambda _, trial: Exit(Ending.EXITED, 3 if trial == 2 else 0))
     with caplog.at_level(logging.INFO):
         assert worker.execute(given) == {"slot": 1, "trials": 4}
@@ -140,3 +140,17 @@ def test_a_lost_attempt_is_followed_by_another_in_the_same_task(
 
 def test_a_run_that_was_refused_needs_no_slots(given: dict[str, Any]) -> None:
     assert slot_tasks.opened(given | context(CONF, "other"))[1] == "the run was never started"
+
+
+def test_one_slot_after_the_other_writes_the_runs_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reads the whole run for it: every half minute one does, however many they are."""
+    now, written = [1_000.0], []
+    monkeypatch.setattr(slot_tasks.time, "monotonic", lambda: now[0])
+    shown = {number: slot_tasks._Shown({}, number, 3) for number in (1, 2, 3)}
+    for second in range(181):
+        now[0] = 1_000.0 + second
+        for number, one in shown.items():
+            told = (second, number)
+            monkeypatch.setattr(slot_tasks.run_note, "write", lambda *_, t=told: written.append(t))
+            one.standing(None)  # type: ignore[arg-type]
+    assert written == [(0, 1), (30, 2), (60, 3), (90, 1), (120, 2), (150, 3), (180, 1)]
