@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 #: Where the folders of tests are, if there is room for all of them: most tests wait for a disk.
 _MEMORY, _ROOM = "/dev/shm", 8 * 2**30
+#: What the folders begin with whose tests share an Airflow.
+_SHARING = "tests/acceptance/"
 if (
     os.access(_MEMORY, os.W_OK | os.X_OK)
     and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
@@ -56,6 +59,24 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
         config.pluginmanager.register(_Failures(terminal))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, and whole folders below tests/acceptance.
+
+    The tests of such a folder share an Airflow: a second one in the other process would take a
+    fifth of a core while it waits.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByAirflow(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            folder = file.rpartition("/")[0]
+            return folder if folder.startswith(_SHARING) else file
+
+    return ByAirflow(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -277,9 +277,9 @@ def undisturbed(conf: dict[str, Any]) -> dict[int, dict[str, Any]]:
         ]
 
 
-@pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running Airflow with a store of its own."""
+@contextmanager
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run the Airflow that all tests of a folder have as `stack`, which ends with the last one."""
     home = tmp_path_factory.mktemp("airflow")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     with airflow(home, DEPLOYMENT, inherited) as started:

@@ -14,9 +14,9 @@ import yaml
 from hpo_lib.core.notices import Event
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
-from tests.acceptance import test_promotion
 from tests.acceptance.conftest import ROOT, WAVES, Stack, airflow, until
-from tests.acceptance.test_run import conf
+from tests.acceptance.promotion import test_promotion
+from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from hpo_lib.core.trial import TrialState
+from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.records import ModelStatus, RunKey, RunStatus, RunView
 from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
 from tests.ministack import client, needs_ecs
@@ -177,12 +177,13 @@ def stack(s3: S3, experiments: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def conf(backend: str, place: str, **trial: Any) -> dict[str, Any]:
-    """Take the backend's example, with artifacts, and fewer and shorter trials."""
+    """Take the backend's example without waves, with artifacts, and fewer and shorter trials."""
     path = ROOT / "config" / "experiments" / f"digits-{backend}.yaml"
     example = yaml.safe_load(path.read_text())
     fewer = {"max_trials": 4, "parallel_trials": 2, "max_failed_trials": 0}
     real = {"image": os.environ["HPO_TRIAL_IMAGE"], "command": COMMAND}
     return example | {
+        "mode": "async",
         "limits": fewer,
         "fixed": example["fixed"] | {"epochs": 6},
         "trial": example["trial"] | real | trial,
@@ -237,6 +238,32 @@ def test_digits_are_tuned_through_s3_also_when_it_is_away_for_a_while(stack: Sta
     time.sleep(60)  # As long as the outage is to be.
     s3.up()
     check(stack, s3, key)
+
+
+@needs_cluster
+@pytest.mark.usefixtures("secret")
+def test_digits_in_slots_survive_a_killed_pod(stack: Stack, s3: S3) -> None:
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(client_configuration=configuration)
+    core = client.CoreV1Api(client.ApiClient(configuration))
+    key = stack.trigger(conf("kubernetes", "right"), "hpo_kubernetes")
+    run = until(lambda: stack.find(key), "the run")
+    of_run, metrics = f"/run-{run.id:06d}-", "/trial-0002/attempt-1/metrics.jsonl"
+
+    def has_reported() -> bool:
+        names = [name for name in s3.names("right/") if of_run in name]
+        return any(name.endswith(metrics) for name in names)
+
+    until(has_reported, "its first epoch")
+    (attempt,) = stack.store.attempts(run.id, 2)
+    handle = attempt.handle
+    core.delete_namespaced_pod(handle["pod"], handle["namespace"], grace_period_seconds=0)
+    view = check(stack, s3, key)
+    assert {v.trial.number: len(v.attempts) for v in view.trials} == {1: 1, 2: 2, 3: 1, 4: 1}
+    assert view.trials[1].attempts[0].cause in {Cause.LOST, Cause.PREEMPTED, Cause.NODE_LOST}
+    assert stack.states(key, "slot") == ["success"] * 2
 
 
 @needs_cluster

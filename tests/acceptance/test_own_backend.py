@@ -11,7 +11,7 @@ from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunStatus
 from tests.acceptance.conftest import ROOT, Stack, airflow, until
-from tests.acceptance.test_run import conf
+from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 

@@ -20,7 +20,7 @@ from hpo_lib.errors import HpoError, TransientError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.store import Store
 from tests.acceptance.conftest import ROOT, SETTINGS, Stack, no_housekeeping, until
-from tests.acceptance.test_run import conf
+from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 

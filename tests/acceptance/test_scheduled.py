@@ -18,7 +18,7 @@ from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
 from hpo_lib.store import Store
 from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
-from tests.acceptance.test_run import conf
+from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 

@@ -13,7 +13,7 @@ from hpo_lib.cli.embedded import Embedded
 from hpo_lib.records import RunView
 from hpo_lib.store import Store
 from tests.acceptance.conftest import Stack, until
-from tests.acceptance.test_promotion import UNASKED, champion, served
+from tests.acceptance.promotion.test_promotion import UNASKED, champion, served
 from tests.wheel import built, called, installed, sources, surroundings
 
 pytestmark = [pytest.mark.airflow]

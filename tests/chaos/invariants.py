@@ -12,7 +12,7 @@ from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.errors import NotFound
 from hpo_lib.records import AttemptState, Model, ModelStatus, RunStatus, RunView, TrialView
 from tests.acceptance.conftest import attempt_processes, cmdline
-from tests.acceptance.test_kill_promotion import serving
+from tests.acceptance.promotion.test_kill_promotion import serving
 from tests.chaos import on_containers, on_pods
 from tests.chaos.experiments import Marks, Undisturbed, table
 from tests.chaos.places import secrets

@@ -16,7 +16,7 @@ from hpo_lib.records.audit import Deed
 from hpo_lib.runs.outputs import slug_of
 from hpo_lib.words import utc
 from tests.acceptance.conftest import Stack, attempt_processes, undisturbed, until
-from tests.acceptance.test_run import conf
+from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 
