@@ -1,6 +1,7 @@
 """What an attempt shows while it runs: read now and then by the collector that will read its end.
 
-Nothing is decided by it but one thing: an attempt that shows nothing new for long is ended.
+An attempt that shows nothing new for long is ended. Else only a scheduler that watches trials
+decides anything by it (`hpo_lib.trials.judging`).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Live:
         tell: Tell = to_nobody,
     ) -> None:
         """Have seen nothing yet."""
-        self._store, self._spec, self._attempt, self._backend = store, spec, attempt, backend
+        self._store, self.spec, self._attempt, self._backend = store, spec, attempt, backend
         self._emit, self._tell, self._told_at = emit, tell, 0.0
         self._copying: Iterator[None] | None = None
         self._shown: Sequence[Observation] = ()
@@ -93,14 +94,14 @@ class Live:
     def look(self) -> None:
         """Read what it has shown, keep and tell what is new, and end it if nothing has been."""
         self._bring()
-        collector = load_part("collector", self._spec.metrics.collector)(self._spec.metrics)
+        collector = load_part("collector", self.spec.metrics.collector)(self.spec.metrics)
         source = replace(source_of(self._backend, self._attempt), growing=True)
-        shown, _, _ = collected(self._spec, collector, source)
+        shown, _, _ = collected(self.spec, collector, source)
         if list(shown) != list(self._shown):
             self._keep(shown)
         log = self._backend.log(self._attempt.handle)
         mark = (log.stat().st_size, len(shown), list(shown[-1:])) if log.exists() else None
-        limit_s = self._spec.trial.stalled_after_s
+        limit_s = self.spec.trial.stalled_after_s
         if self._silence.lasts(mark) and limit_s is not None:
             self._why = _stalled(limit_s, tail(log, _TAIL_BYTES))
         if self._why:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,3 +276,38 @@ def test_a_run_whose_scheduler_is_allowed_no_more_is_ended(
     assert "its spec cannot be used any more: scheduler.name: " in ended.reason
     assert {one.trial.state for one in bench.store.view(run.id).trials} == {TrialState.STOPPED}
     outputs.write_report(bench.store, ended, bench.installation)
+
+
+#: Is worse, the larger x is; the last one says so, and would go on for a minute.
+SLOW = """
+import sys, time
+x = float(sys.argv[1])
+for epoch in range(1, 61):
+    print(f"step={epoch} loss={x + 1 / epoch}", flush=True)
+    if x < 3 and epoch == 4:
+        break
+    time.sleep(1.0 if x == 3 else 0.0)
+"""
+
+
+def test_a_hopeless_trial_is_stopped_while_nobody_asks_for_another(bench: Bench) -> None:
+    trial = CONF["trial"] | {"command": [sys.executable, "-c", SLOW], "args": ["${params.x}"]}
+    run = bench.begin(
+        space={"x": {"type": "ordinal", "choices": [1, 2, 3]}},
+        scheduler={"name": "median", "min_trials_required": 2, "start_step": 2},
+        limits={"max_trials": 3, "parallel_trials": 3},
+        trial=trial,
+    )
+    numbers = [one.trial for one in bench.wave(1).assignments]
+    by_x = {bench.store.trial(run.id, number).params["x"]: number for number in numbers}
+    bench.perform(run, by_x[1], by_x[2])
+    began = time.monotonic()
+    bench.perform(run, by_x[3])
+    assert time.monotonic() - began < 40
+    stopped = bench.store.trial(run.id, by_x[3])
+    assert (stopped.state, stopped.value, stopped.cause) == (TrialState.STOPPED, None, None)
+    assert stopped.reason is not None
+    assert re.fullmatch(r"step \d+: 3\.\d+ is above the median 2\.\d+ of 2 trials", stopped.reason)
+    ended = bench.finish()
+    assert ended.status is RunStatus.COMPLETE
+    assert ended.reason == "max trials reached: 3 of 3"
