@@ -51,6 +51,10 @@ class Slots:
         with self.database.read() as connection:
             return self._history(connection, run)
 
+    def forget(self, run_id: int) -> None:
+        """Forget what is remembered of a run, as a process that begins anew knows nothing."""
+        self._remembered.pop(run_id, None)
+
     def held(self, run_id: int, slot: str) -> Assignment | None:
         """Give the trial that a slot was given last, if it still runs there."""
         with self.database.read() as connection:

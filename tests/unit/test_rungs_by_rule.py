@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.core.trial import Action, Assignment, History, Trial, TrialState
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
+from hpo_lib.core.trial import Action, Assignment, Direction, History, Trial, TrialState
 from hpo_lib.errors import SpecError
+from hpo_lib.samplers import NoSettings, Sampler
 from hpo_lib.schedulers.hyperband import bracket_size
 from hpo_lib.schedulers.rungs import ladder, value_at
 from hpo_lib.search import engine
 from hpo_lib.search.scheduling import judged, scheduler_of
+from hpo_lib.search.suggesting import as_samplers_know
 from hpo_lib.spec import Spec, load
 from tests.unit.scheduler_contract import Played, never, spec
 
@@ -312,3 +316,52 @@ def test_pbt_without_room_for_heirs_lets_the_worst_go_on() -> None:
     made = spec({"name": "pbt", "population": 4, "max": 3}, trials=4, parallel=4)
     trials = [waiting(n, r1=n / 10) for n in range(1, 5)]
     assert sorted(one.trial for one in due(made, *trials, capacity=4)) == [1, 2, 3, 4]
+
+
+class Reads(Sampler):
+    """A sampler that reads values, or what else a test says."""
+
+    Settings = NoSettings
+
+
+def told(reads: str, *trials: Trial, parameters: int = 1) -> dict[int, tuple[str, float | None]]:
+    space = Space.parse(
+        {f"x{n}": {"type": "float", "low": 0, "high": 1} for n in range(parameters)}
+    )
+    kind = type("Kind", (Reads,), {"reads": reads})
+    sampler = kind(space, Goal.of(Direction.MINIMIZE), 0, NoSettings())
+    known = as_samplers_know(History(trials), sampler)
+    return {trial.number: (trial.state.value, trial.value) for trial in known.trials}
+
+
+COMPLETE = replace(waiting(1, r1=0.9, r3=0.1), state=TrialState.COMPLETE, value=0.1)
+
+
+def test_a_sampler_of_values_is_told_the_highest_rung_with_enough_trials() -> None:
+    low = [waiting(n, r1=n / 10) for n in (2, 3)]
+    stopped = replace(waiting(4, r1=0.4), state=STOPPED)
+    way = Trial(5, {"x": 0.5})
+    assert told("values", COMPLETE, *low, stopped, way) == {
+        1: ("complete", 0.9),
+        2: ("complete", 0.2),
+        3: ("complete", 0.3),
+        4: ("complete", 0.4),
+        5: ("running", None),
+    }
+
+
+def test_with_enough_complete_trials_only_these_have_values() -> None:
+    done = [replace(COMPLETE, number=n) for n in range(1, 5)]
+    assert told("values", *done, waiting(5, r1=0.0))[5] == ("running", None)
+    assert told("values", *done, waiting(5, r1=0.0))[1] == ("complete", 0.1)
+
+
+def test_a_sampler_of_rungs_sees_trials_that_wait_as_running() -> None:
+    low = [waiting(n, r1=n / 10) for n in (2, 3, 4, 5)]
+    assert told("rungs", COMPLETE, *low)[1] == ("complete", 0.1)
+    assert {told("rungs", COMPLETE, *low)[n] for n in (2, 3, 4, 5)} == {("running", None)}
+    assert told("number", *low)[2] == ("waiting", None), "it does not look"
+
+
+def test_too_few_trials_at_a_rung_tell_nothing() -> None:
+    assert told("values", waiting(1, r1=0.5), parameters=2) == {1: ("running", None)}
