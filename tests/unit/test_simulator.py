@@ -1,4 +1,4 @@
-"""The simulator: the same log for the same arguments; nothing is lost or twice, whoever is killed."""
+"""The simulator: same arguments, same log; nothing is lost or twice, whoever is killed."""
 
 from __future__ import annotations
 
