@@ -21,13 +21,15 @@ from hpo_lib.files.places import tail
 from hpo_lib.records import Attempt
 from hpo_lib.records.shown import Shown
 from hpo_lib.registry import load as load_part
+from hpo_lib.search.scheduling import watches
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.trials.last_words import last_line
 from hpo_lib.trials.outcome import collected
 from hpo_lib.words import duration
 
-#: Between two looks at files of this machine, and at what lies elsewhere.
+#: Between two looks at files of this machine or for a scheduler that watches, and at what lies
+#: elsewhere.
 _LOOK_S, _AFAR_S = 5.0, 15.0
 #: A look is followed by a pause of so many times its CPU time, and its own time, up to a limit.
 _TIMES_CPU, _TIMES, _LONGEST_S = 33, 5, 300.0
@@ -84,7 +86,7 @@ class Live:
         """Look now and then until it is over."""
         afar = "://" in str(self._attempt.handle.get("output", ""))
         afar = afar or hasattr(self._backend, "copying")
-        least_s = pause_s = _AFAR_S if afar else _LOOK_S
+        least_s = pause_s = _AFAR_S if afar and not watches(self.spec) else _LOOK_S
         while self.ended is None and not over.wait(pause_s):
             began, used = time.monotonic(), time.thread_time()
             self._look_or_say()
