@@ -66,8 +66,8 @@ def test_a_budget_ends_a_run() -> None:
     assert 20 <= play({"name": "fifo"}, budget=20).steps <= 20 + 3 * 9
 
 
-@pytest.mark.parametrize("section", SECTIONS[:4], ids=lambda one: one["name"])
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda one: "-".join(map(str, one.values())))
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 9_999), often=st.sampled_from([0.1, 0.5]))
 def test_whoever_is_killed_wherever_the_run_goes_on_as_it_would_have(
     tmp_path: Path, section: dict[str, Any], seed: int, often: float
