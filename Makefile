@@ -7,7 +7,7 @@ PIP = -m pip install --quiet --disable-pip-version-check --no-deps
 LOCKED = requirements/install.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers chaos fuzz images clean
+.PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers bench-schedulers chaos fuzz images clean
 .PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom wheel
 
 help:  ## show this
@@ -69,6 +69,9 @@ PEERS = hebo hyperopt optuna skopt smac
 ifeq ($(filter-out 0,$(FAST)),)
 PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
 endif
+bench-schedulers: .venv/dev  ## compare schedulers on recorded curves
+	@.venv/bin/python -m benchmarks.schedulers
+
 bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
 	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
 

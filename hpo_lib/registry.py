@@ -31,7 +31,13 @@ SAMPLERS = {
 #: Samplers that learn from earlier runs.
 TAKE_EARLIER = ("bayesian",)
 SCHEDULERS = {
+    "asha": "hpo_lib.schedulers.asha:AshaScheduler",
     "fifo": "hpo_lib.schedulers.fifo:FifoScheduler",
+    "hyperband": "hpo_lib.schedulers.hyperband:HyperbandScheduler",
+    "median": "hpo_lib.schedulers.median:MedianScheduler",
+    "pbt": "hpo_lib.schedulers.pbt:PbtScheduler",
+    "screen": "hpo_lib.schedulers.screen:ScreenScheduler",
+    "successive_halving": "hpo_lib.schedulers.successive_halving:SuccessiveHalvingScheduler",
 }
 COLLECTORS = {
     "file": "hpo_lib.collectors.file:FileCollector",
@@ -147,13 +153,17 @@ _KINDS: dict[str, Mapping[str, str]] = {
 }
 
 #: Named in the design, not built yet: refused with these words rather than as unknown.
-NOT_YET = {
+NOT_YET: dict[str, set[str]] = {
     "sampler": set(),
-    "scheduler": {"asha", "hyperband", "median", "pbt"},
+    "scheduler": set(),
     "collector": set(),
     "backend": set(),
     "deployer": set(),
     "format": set(),
+}
+#: What others have as a part, and what is in its place here.
+INSTEAD = {
+    ("scheduler", "plateau"): "limits.patience ends a run whose best trial no longer improves",
 }
 
 
@@ -201,7 +211,9 @@ def check(kind: str, name: str) -> str:
         return _check_own(kind, name, listing)
     if name in NOT_YET[kind]:
         raise SpecError(f"{kind} {name!r} is not supported yet; {listing}")
-    raise SpecError(f"unknown {kind} {name!r}{nearest(name, known)}; {listing}")
+    hint = INSTEAD.get((kind, name))
+    said = f": {hint}" if hint else nearest(name, known)
+    raise SpecError(f"unknown {kind} {name!r}{said}; {listing}")
 
 
 def _check_own(kind: str, name: str, listing: str) -> str:

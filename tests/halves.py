@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -23,7 +22,7 @@ class HalvesScheduler(Scheduler):
     """Promotes the better half, when every trial has reached the low rung or failed."""
 
     Settings = HalvesSettings
-    promotes: ClassVar[bool] = True
+    promotes = True
     settings: HalvesSettings
 
     def waves(self, trials: int, capacity: int) -> int:

@@ -95,6 +95,8 @@ class Trial:
 
     `rungs` holds the first objective by the resource at which it was reached. `repeat` is 0
     in the search; a run's final trials train a configuration again, with their repeat as seed.
+    `curve` holds the first objective by step as it was reported, also while the trial runs, and is
+    there only if the run's scheduler watches trials; steps count from 1.
     `reused` names the trial that was trained, if it was not this one. `digest` is the key of its
     canonical parameters where the store has it already, to spare who compares thousands of them.
     """
@@ -112,6 +114,7 @@ class Trial:
     repeat: int = 0
     reused: Reused | None = None
     digest: str = field(default="", compare=False, repr=False)
+    curve: Mapping[int, float] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Space
@@ -47,9 +47,13 @@ class Sampler(Protocol):
 
     `Settings` is the model of the sampler's own keys in `sampler:`; __init__ raises SpecError for
     a space that the sampler cannot search or a goal that it cannot pursue.
+
+    `reads` says what of a history it makes use of: `values` of complete trials, besides these
+    `rungs` of others, or nothing but the `number` of trials and their parameters.
     """
 
     Settings: ClassVar[type[Strict]]
+    reads: ClassVar[Literal["values", "rungs", "number"]] = "values"
     space: Space
     goal: Goal
     seed: int

@@ -34,6 +34,7 @@ class BayesianSampler(Sampler):
     """
 
     Settings = BayesianSettings
+    reads = "rungs"
 
     def __init__(self, space: Space, goal: Goal, seed: int, settings: Strict) -> None:
         """Take BayesianSettings."""

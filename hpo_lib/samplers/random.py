@@ -10,6 +10,7 @@ class RandomSampler(Sampler):
     """Draws trial n from (seed, n) alone, whatever came before."""
 
     Settings = NoSettings
+    reads = "number"
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Draw the trials that follow the history."""

@@ -10,6 +10,7 @@ class SobolSampler(Sampler):
     """Gives trial n point n of the sequence scrambled by the seed, whatever came before."""
 
     Settings = NoSettings
+    reads = "number"
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the points that follow the history."""

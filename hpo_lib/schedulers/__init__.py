@@ -33,6 +33,7 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
 from hpo_lib.core.trial import Assignment, Decision, History, Suggestion, Trial
 from hpo_lib.validation import Strict
 
@@ -49,10 +50,14 @@ class Scheduler(Protocol):
 
     `Settings` is the model of the scheduler's own keys in `scheduler:`. `promotes` says whether
     trials may go on after they have waited: a run then ends only when nothing is left to promote.
+    `watches` says that it judges running trials by what they report: only then the history has
+    their `curve`. `space` is the run's, and there once the scheduler has been built.
     """
 
     Settings: ClassVar[type[Strict]]
-    promotes: ClassVar[bool] = False
+    promotes: bool = False
+    watches: bool = False
+    space: Space
     goal: Goal
     seed: int
     settings: Strict
@@ -77,7 +82,9 @@ class Scheduler(Protocol):
     def judge(self, trial: Trial, history: History) -> Decision:
         """Say whether a trial that runs or waits may go on, or stops, and why.
 
-        It is called for each such trial at every decision. The history holds what is known so
-        far, the trial's own rungs included.
+        It is called for each such trial at every decision, and of one that `watches` also while
+        nobody asks for a trial, when the running one has reported anew. The history holds what is
+        known so far, the trial's own rungs included. The sampler is told of a trial that waits or
+        was stopped as `hpo_lib.search.suggesting.as_samplers_know` says.
         """
         ...

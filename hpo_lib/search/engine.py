@@ -152,6 +152,13 @@ def _step(spec: Spec, history: History, capacity: int) -> Step:
     return _ended(known, decisions, ends)
 
 
+def judge_running(spec: Spec, history: History) -> Mapping[int, Decision]:
+    """Say which of the trials that run are to stop, while nobody asks for another; PartFailed."""
+    running = {trial.number for trial in history.of(TrialState.RUNNING)}
+    said = judged(scheduler_of(spec), history, spec.scheduler.name)
+    return {number: one for number, one in said.items() if number in running}
+
+
 @dataclass
 class _Suggestions:
     """What a scheduler takes new configurations from: as many as the run may still have."""

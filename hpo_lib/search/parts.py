@@ -14,6 +14,7 @@ from typing import Any
 
 from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.registry import load
+from hpo_lib.schedulers.names import in_our_words
 from hpo_lib.spec.hints import elsewhere
 from hpo_lib.validation import MOST, Strict, as_error, parse, shown, unknown_key
 
@@ -45,6 +46,8 @@ def settings_of(
             f"{kind}.name: {name} must have Settings, a model that inherits "
             f"hpo_lib.validation.Strict, got {shown(str(model))}"
         )
+    if kind == "scheduler":
+        settings = in_our_words(settings, model.model_fields)
     known = [*besides, *model.model_fields]
     unknown = [one for one in settings if one not in known]
     wrong = [

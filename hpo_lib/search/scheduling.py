@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Origin, Trial, TrialState
-from hpo_lib.errors import PartFailed, SpecError
+from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.spec import Spec
@@ -24,7 +24,16 @@ def scheduler_of(spec: Spec) -> Scheduler:
     built: Scheduler = made(
         "scheduler", asked.name, asked.settings, spec.goal, spec.sampler.seed, besides=["name"]
     )
+    built.space = spec.search_space
     return built
+
+
+def watches(spec: Spec) -> bool:
+    """Say whether a spec's scheduler judges running trials by what they report."""
+    try:
+        return bool(scheduler_of(spec).watches)
+    except HpoError:
+        return False
 
 
 def wrong_settings(spec: Spec) -> list[str]:

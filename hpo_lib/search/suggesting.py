@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -131,7 +132,7 @@ def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
     in a finite space, by whatever is unused. Fewer come only when the space (or the part of it
     that the sampler wants) is used up.
     """
-    used, history = used_keys(search.space, history), as_samplers_know(history)
+    used, history = used_keys(search.space, history), as_samplers_know(history, search.sampler)
     batch = list(_fresh(search, _initial(search), used, count))
     for _ in range(_ASKS):
         wanted = count - len(batch)
@@ -148,19 +149,52 @@ def suggest(search: Search, history: History, count: int) -> list[Suggestion]:
     return batch + list(_fresh(search, _fallback(search, number), used, count - len(batch)))
 
 
-def as_samplers_know(history: History) -> History:
+def as_samplers_know(history: History, sampler: Sampler) -> History:
     """Show trials that wait at a rung, or were stopped there, as running: with their rungs.
 
-    Their value at full resource is not known; a sampler that reads rungs learns from them.
+    Their value at full resource is not known. A sampler that reads values only is told those of one
+    rung, as if trials had ended there: of the highest at which enough trials are for a model. That
+    is the rule of BOHB (Falkner, Klein and Hutter, ICML 2018), so that any sampler is of its kind.
     """
     open_ = (TrialState.WAITING, TrialState.STOPPED)
-    if not any(trial.state in open_ for trial in history.trials):
+    waits = any(trial.state in open_ for trial in history.trials)
+    if sampler.reads == "number" or not (waits or any(t.rungs for t in history.trials)):
         return history
+    rung = _telling_rung(history, sampler) if sampler.reads == "values" else None
+    if rung is not None:
+        return replace(history, trials=tuple(_at_rung(trial, rung) for trial in history.trials))
     trials = tuple(
         replace(trial, state=TrialState.RUNNING) if trial.state in open_ else trial
         for trial in history.trials
     )
     return replace(history, trials=trials)
+
+
+def _telling_rung(history: History, sampler: Sampler) -> float | None:
+    """Name the highest rung with enough trials; None if that is the end, or if values are several.
+
+    Enough are three more than there are parameters, the least that BOHB builds a model of.
+    """
+    if sampler.goal.several:
+        return None
+    at = Counter(rung for trial in history.trials for rung in trial.rungs)
+    enough = [rung for rung, trials in at.items() if trials >= len(sampler.space) + 3]
+    rung = max(enough, default=None)
+    return None if rung == max(at, default=None) and _is_end(history, rung) else rung
+
+
+def _is_end(history: History, rung: float | None) -> bool:
+    """Say whether trials that have reached a rung are complete."""
+    return any(rung in t.rungs and t.state is TrialState.COMPLETE for t in history.trials)
+
+
+def _at_rung(trial: Trial, rung: float) -> Trial:
+    """Show a trial as it was at a rung: complete, failed, or on its way there."""
+    if rung in trial.rungs:
+        return replace(trial, state=TrialState.COMPLETE, value=trial.rungs[rung])
+    if trial.state is TrialState.FAILED:
+        return trial
+    return replace(trial, state=TrialState.RUNNING, value=None)
 
 
 def _offered(search: Search, history: History, count: int) -> list[Suggestion]:

@@ -1,7 +1,7 @@
 """What attempts have shown: while they run it is kept as far as it is known, then as a whole.
 
-Nothing is decided by what a running attempt has shown. Its end is read anew, and takes the place of
-all that was kept before.
+A scheduler that watches trials may stop one by what it has shown; nothing else is decided by it.
+Its end is read anew, and takes the place of all that was kept before.
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ class Live:
                 return False
             keep_series(connection, attempt_id, series, known=known)
             return True
+
+    def told(self, attempt_id: int) -> int:
+        """Count what is kept of an attempt: another number means that it has reported anew."""
+        query = select(func.count()).where(observations.c.attempt_id == attempt_id)
+        with self.database.read() as connection:
+            return int(connection.execute(query).scalar() or 0)
 
     def newest(self, run_id: int) -> dict[int, Shown]:
         """Give what each running trial of a run has shown last, by number, if it has."""

@@ -11,7 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from hpo_lib.core.trial import History, Origin, Trial, TrialState
+from hpo_lib.errors import SpecError
 from hpo_lib.records import Run
+from hpo_lib.search.scheduling import watches
+from hpo_lib.store.curves import read_curves
 from hpo_lib.store.queries import Span, duration_s, read_rungs
 from hpo_lib.store.rows import trial_of
 from hpo_lib.store.schema import attempts, audit, trials
@@ -30,6 +33,9 @@ class Remembered:
     """
 
     _seen: Any = None
+    _asked: Any = None
+    #: The metric whose curves the run's scheduler watches; None if it watches none.
+    _watched: str | None = None
     _trials: dict[int, Trial] = field(default_factory=dict)
 
     def history(self, connection: Connection, run: Run, now: datetime) -> History:
@@ -39,12 +45,24 @@ class Remembered:
         if seen != self._seen or len(is_open) > _MOST:
             self._trials, is_open = {}, []
         self._seen = seen
-        self._trials.update(_changed(connection, run.id, is_open, max(self._trials, default=-1)))
+        if run.document != self._asked:
+            self._asked, self._watched = run.document, _watched(run)
+        newest = max(self._trials, default=-1)
+        self._trials.update(_changed(connection, run.id, is_open, newest, self._watched))
         return History(
             trials=tuple(self._trials.values()),
             elapsed_s=run.open_s(run.ended_at or now),
             earlier=run.advice.earlier,
         )
+
+
+def _watched(run: Run) -> str | None:
+    """Name the metric whose curves are wanted; a document that is no spec wants none."""
+    try:
+        spec = run.spec
+    except SpecError:
+        return None
+    return spec.objective.metric if watches(spec) else None
 
 
 def _newest_deed(connection: Connection, run_id: int) -> int:
@@ -53,7 +71,11 @@ def _newest_deed(connection: Connection, run_id: int) -> int:
 
 
 def _changed(
-    connection: Connection, run_id: int, is_open: Collection[int], newest: int
+    connection: Connection,
+    run_id: int,
+    is_open: Collection[int],
+    newest: int,
+    watched: str | None,
 ) -> dict[int, Trial]:
     """Read the trials of a search that were open when last read, or are newer, by number."""
     rows = [
@@ -62,8 +84,11 @@ def _changed(
     ]
     spans = _spans(connection, run_id, rows, newest)
     reached = read_rungs(connection, run_id) if rows else {}
+    curves = read_curves(connection, run_id, watched, is_open, newest) if rows and watched else {}
     return {
-        row.number: trial_of(row, duration_s(spans[row.number]), reached.get(row.number))
+        row.number: trial_of(
+            row, duration_s(spans[row.number]), reached.get(row.number), curves.get(row.number)
+        )
         for row in rows
     }
 

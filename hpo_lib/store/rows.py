@@ -74,9 +74,12 @@ def _time(text: str) -> datetime:
 
 
 def trial_of(
-    row: Row[Any], duration_s: float | None, rungs: Mapping[float, float] | None = None
+    row: Row[Any],
+    duration_s: float | None,
+    rungs: Mapping[float, float] | None = None,
+    curve: Mapping[int, float] | None = None,
 ) -> Trial:
-    """Read a row of `trials`, with the rungs that it has reached."""
+    """Read a row of `trials`, with the rungs that it has reached, and its curve if one is asked."""
     return Trial(
         number=row.number,
         params=row.params,
@@ -88,6 +91,7 @@ def trial_of(
         metrics=row.metrics,
         duration_s=duration_s,
         rungs=dict(rungs or {}),
+        curve=dict(curve or {}),
         repeat=row.repeat,
         reused=reused_of(row),
         digest="" if row.repeat else row.params_hash,

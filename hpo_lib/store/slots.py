@@ -5,7 +5,7 @@ A slot's turns are its answers by position: a task that was killed finds its tri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from hpo_lib.core.shares import Shares
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Reused, TrialState
 from hpo_lib.records import Run, RunStatus
+from hpo_lib.spec import Spec
 from hpo_lib.store import batches, places
 from hpo_lib.store.batches import Answer, Question
 from hpo_lib.store.database import Database
@@ -50,6 +51,10 @@ class Slots:
         with self.database.read() as connection:
             return self._history(connection, run)
 
+    def forget(self, run_id: int) -> None:
+        """Forget what is remembered of a run, as a process that begins anew knows nothing."""
+        self._remembered.pop(run_id, None)
+
     def held(self, run_id: int, slot: str) -> Assignment | None:
         """Give the trial that a slot was given last, if it still runs there."""
         with self.database.read() as connection:
@@ -76,6 +81,25 @@ class Slots:
                 run = read_run(connection, run_id, lock=True)
                 if batches.is_open(connection, run, asked):
                     return self._kept(connection, run, slot, answer, asked.history)
+
+    def judge(self, run_id: int, ask: Callable[[Spec, History], Mapping[int, Decision]]) -> None:
+        """Ask about trials while no slot asks for one, and keep which of them are to stop.
+
+        As with `ask`, it is asked outside of any transaction; its answer counts only if the run
+        still goes on with the same spec.
+        """
+        with self.database.read() as connection:
+            run = read_run(connection, run_id)
+            if run.status is not RunStatus.RUNNING:
+                return
+            history = self._history(connection, run)
+        said = ask(run.spec, history)
+        if not any(one.action is Action.STOP for one in said.values()):
+            return
+        with self.database.write() as connection:
+            now = read_run(connection, run_id, lock=True)
+            if now.status is RunStatus.RUNNING and now.document == run.document:
+                keep_stops(connection, run_id, None, said, self.now())
 
     def claim(self, run_id: int, slot: str, batch: str) -> Assignment | None:
         """Give a slot the first trial of a batch that runs and that no slot has been given.

@@ -1,6 +1,7 @@
 """What an attempt shows while it runs: read now and then by the collector that will read its end.
 
-Nothing is decided by it but one thing: an attempt that shows nothing new for long is ended.
+An attempt that shows nothing new for long is ended. Else only a scheduler that watches trials
+decides anything by it (`hpo_lib.trials.judging`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from hpo_lib.files.places import tail
 from hpo_lib.records import Attempt
 from hpo_lib.records.shown import Shown
 from hpo_lib.registry import load as load_part
+from hpo_lib.search.scheduling import watches
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store
 from hpo_lib.trials.last_words import last_line
 from hpo_lib.trials.outcome import collected
 from hpo_lib.words import duration
 
-#: Between two looks at files of this machine, and at what lies elsewhere.
+#: Between two looks at files of this machine or for a scheduler that watches, and at what lies
+#: elsewhere.
 _LOOK_S, _AFAR_S = 5.0, 15.0
 #: A look is followed by a pause of so many times its CPU time, and its own time, up to a limit.
 _TIMES_CPU, _TIMES, _LONGEST_S = 33, 5, 300.0
@@ -71,7 +74,7 @@ class Live:
         tell: Tell = to_nobody,
     ) -> None:
         """Have seen nothing yet."""
-        self._store, self._spec, self._attempt, self._backend = store, spec, attempt, backend
+        self._store, self.spec, self._attempt, self._backend = store, spec, attempt, backend
         self._emit, self._tell, self._told_at = emit, tell, 0.0
         self._copying: Iterator[None] | None = None
         self._shown: Sequence[Observation] = ()
@@ -83,7 +86,7 @@ class Live:
         """Look now and then until it is over."""
         afar = "://" in str(self._attempt.handle.get("output", ""))
         afar = afar or hasattr(self._backend, "copying")
-        least_s = pause_s = _AFAR_S if afar else _LOOK_S
+        least_s = pause_s = _AFAR_S if afar and not watches(self.spec) else _LOOK_S
         while self.ended is None and not over.wait(pause_s):
             began, used = time.monotonic(), time.thread_time()
             self._look_or_say()
@@ -93,14 +96,14 @@ class Live:
     def look(self) -> None:
         """Read what it has shown, keep and tell what is new, and end it if nothing has been."""
         self._bring()
-        collector = load_part("collector", self._spec.metrics.collector)(self._spec.metrics)
+        collector = load_part("collector", self.spec.metrics.collector)(self.spec.metrics)
         source = replace(source_of(self._backend, self._attempt), growing=True)
-        shown, _, _ = collected(self._spec, collector, source)
+        shown, _, _ = collected(self.spec, collector, source)
         if list(shown) != list(self._shown):
             self._keep(shown)
         log = self._backend.log(self._attempt.handle)
         mark = (log.stat().st_size, len(shown), list(shown[-1:])) if log.exists() else None
-        limit_s = self._spec.trial.stalled_after_s
+        limit_s = self.spec.trial.stalled_after_s
         if self._silence.lasts(mark) and limit_s is not None:
             self._why = _stalled(limit_s, tail(log, _TAIL_BYTES))
         if self._why:

@@ -27,6 +27,7 @@ from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
 from hpo_lib.store import Store
 from hpo_lib.trials.attempt_log import beginning
+from hpo_lib.trials.judging import Judging
 from hpo_lib.trials.live import Live, Tell, source_of, to_nobody, watched
 from hpo_lib.trials.outcome import outcome
 from hpo_lib.trials.stopping import ended_when_told, stopped_as_told
@@ -108,7 +109,8 @@ def _seen_through(
 ) -> Exit:
     """Launch an attempt; it is ended when its trial is told to stop, or shows nothing for long."""
     try:
-        with ended_when_told(store, attempt, backend, emit), watched(live):
+        judging = Judging(store, attempt, live.spec)
+        with ended_when_told(store, attempt, backend, emit, judging), watched(live):
             end = launch(attempt, request)
     except TransientError:
         if live.ended is None:
@@ -201,8 +203,17 @@ def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: 
     if asked.resume_from is None or not (backend.keeps_output or spec.artifacts):
         return None
     tried = store.attempts(run.id, asked.resume_from)
-    done = [one for one in tried if one.state is AttemptState.SUCCEEDED]
+    done = [
+        one
+        for one in tried
+        if one.state is AttemptState.SUCCEEDED and _is_before(one.resource, asked.resource)
+    ]
     return str(backend.output(done[-1].handle)) if done else None
+
+
+def _is_before(reached: float | None, aim: float | None) -> bool:
+    """Say whether there is more to train to an aim; another trial may have gone beyond it."""
+    return reached is None or aim is None or reached < aim
 
 
 def give_up(store: Store, attempt: Attempt, *, over: bool) -> None:

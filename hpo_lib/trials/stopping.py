@@ -11,24 +11,29 @@ from hpo_lib.backends import Backend
 from hpo_lib.core.trial import Cause, Trial
 from hpo_lib.records import Attempt, AttemptState, Outcome
 from hpo_lib.store import Store
-
-_ASK_S = 5.0
+from hpo_lib.trials.judging import Judging
 
 
 @contextmanager
 def ended_when_told(
-    store: Store, attempt: Attempt, backend: Backend, emit: Callable[[str], None]
+    store: Store,
+    attempt: Attempt,
+    backend: Backend,
+    emit: Callable[[str], None],
+    judging: Judging,
 ) -> Iterator[None]:
     """Look, while an attempt is seen through, whether its trial is told to stop; end it then.
 
     What looks after the attempt waits for its end, so another thread does this. It asks the store
-    every five seconds, and tries again where store or backend are out of reach.
+    every five seconds, and tries again where store or backend are out of reach. A scheduler that
+    watches trials is asked before, when the attempt has reported anew, and every two seconds.
     """
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(_ASK_S):
+        while not over.wait(judging.pause_s):
             try:
+                judging.look()
                 if (why := store.told_to_stop(attempt.run_id, attempt.trial)) is not None:
                     emit(f"trial {attempt.trial} is told to stop: {why}")
                     backend.stop(attempt.handle)

@@ -10,12 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpo_lib.core.trial import Action, Assignment, Cause, Decision, History, TrialState
+from hpo_lib.core.trial import (
+    Action,
+    Assignment,
+    Cause,
+    Decision,
+    Direction,
+    History,
+    Observation,
+    TrialState,
+)
 from hpo_lib.records import AttemptState, Run, RunStatus
+from hpo_lib.search import engine
+from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
 from hpo_lib.store.batches import Batch
 from tests.integration.store_contract import (
     INHERITED,
+    SPEC,
     RunKey,
     assignment,
     attempt_of,
@@ -172,3 +184,45 @@ class RungContract:
         asked: list[History] = []
         store.next_batch(run.id, "b", lambda history: asked.append(history) or Said())
         assert asked[0].trials == store.history(run.id).trials
+
+    def test_who_watches_is_told_the_curves_of_trials_that_run_and_that_have_ended(
+        self, store: Store
+    ) -> None:
+        run = begin(store, spec=watching(SPEC))
+        give(store, run, "a", assignment(1), assignment(2), assignment(3))
+        metric = run.spec.objective.metric
+        shown = [Observation(metric, 0.5, 1), Observation("other", 9.0, 1)]
+        store.live.keep(attempt_of(store, run, 1).id, shown)
+        from_zero = [Observation(metric, 0.4, 0), Observation(metric, 0.3)]
+        ended = succeeded(0.3, observations=from_zero)
+        store.close_attempt(attempt_of(store, run, 2).id, ended, final=True)
+        curves = {one.number: one.curve for one in store.slots.history(run).trials}
+        assert curves == {1: {1: 0.5}, 2: {1: 0.4, 2: 0.3}, 3: {}}
+        store.live.keep(attempt_of(store, run, 1).id, [*shown, Observation(metric, 0.2, 3)])
+        assert store.slots.history(run).trials[0].curve == {1: 0.5, 3: 0.2}
+        plain = begin(store, RunKey("hpo_local", "plain"))
+        give(store, plain, "a", assignment(1))
+        store.live.keep(attempt_of(store, plain, 1).id, shown)
+        assert store.slots.history(plain).trials[0].curve == {}
+
+    def test_a_running_trial_is_judged_while_no_slot_asks(self, store: Store) -> None:
+        run = begin(store, spec=watching(SPEC))
+        give(store, run, "a", *(assignment(number) for number in (1, 2, 3)))
+        for number in (1, 2, 3):
+            seen = [Observation(run.spec.objective.metric, number / 10, 1)]
+            store.live.keep(attempt_of(store, run, number).id, seen)
+            store.slots.judge(run.id, engine.judge_running)
+        worse = [store.told_to_stop(run.id, number) for number in (1, 2, 3)]
+        direction = run.spec.objective.direction
+        best = 1 if direction is Direction.MINIMIZE else 3
+        assert [n for n, why in enumerate(worse, 1) if why is None] == [best]
+        assert worse[1] == "epoch 1: 0.2 is not among the best 1 of 3 trials"
+        store.slots.judge(run.id, engine.judge_running)
+        assert len(store.view(run.id).decisions) == 2, "each is decided once"
+        store.finish_run(run.id, RunStatus.COMPLETE, "enough")
+        store.slots.judge(run.id, engine.judge_running)
+
+
+def watching(made: Spec) -> Spec:
+    section = {"name": "asha", "type": "stopping", "max": 9, "resource": "epoch"}
+    return load(made.dump() | {"scheduler": section})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,3 +276,84 @@ def test_a_run_whose_scheduler_is_allowed_no_more_is_ended(
     assert "its spec cannot be used any more: scheduler.name: " in ended.reason
     assert {one.trial.state for one in bench.store.view(run.id).trials} == {TrialState.STOPPED}
     outputs.write_report(bench.store, ended, bench.installation)
+
+
+#: Is worse, the larger x is; the last one says so, and would go on for a minute.
+SLOW = """
+import sys, time
+x = float(sys.argv[1])
+for epoch in range(1, 61):
+    print(f"step={epoch} loss={x + 1 / epoch}", flush=True)
+    if x < 3 and epoch == 4:
+        break
+    time.sleep(1.0 if x == 3 else 0.0)
+"""
+
+
+def test_a_hopeless_trial_is_stopped_while_nobody_asks_for_another(bench: Bench) -> None:
+    trial = CONF["trial"] | {"command": [sys.executable, "-c", SLOW], "args": ["${params.x}"]}
+    run = bench.begin(
+        space={"x": {"type": "ordinal", "choices": [1, 2, 3]}},
+        scheduler={"name": "median", "min_trials_required": 2, "start_step": 2},
+        limits={"max_trials": 3, "parallel_trials": 3},
+        trial=trial,
+    )
+    numbers = [one.trial for one in bench.wave(1).assignments]
+    by_x = {bench.store.trial(run.id, number).params["x"]: number for number in numbers}
+    bench.perform(run, by_x[1], by_x[2])
+    began = time.monotonic()
+    bench.perform(run, by_x[3])
+    assert time.monotonic() - began < 40
+    stopped = bench.store.trial(run.id, by_x[3])
+    assert (stopped.state, stopped.value, stopped.cause) == (TrialState.STOPPED, None, None)
+    assert stopped.reason is not None
+    assert re.fullmatch(r"step \d+: 3\.\d+ is above the median 2\.\d+ of 2 trials", stopped.reason)
+    ended = bench.finish()
+    assert ended.status is RunStatus.COMPLETE
+    assert ended.reason == "max trials reached: 3 of 3"
+
+
+def test_an_heir_goes_on_from_where_its_parent_was_however_far_that_has_come(bench: Bench) -> None:
+    scheduler = {"name": "pbt", "population": 2, "max": 2, "quantile": 0.5}
+    limits = {"max_trials": 3, "parallel_trials": 3}
+    run = bench.begin(scheduler=scheduler, limits=limits)
+    bench.perform(run, *(one.trial for one in bench.wave(1).assignments))
+    heir, parent = bench.wave(2).assignments
+    assert (heir.trial, heir.resume_from, parent.resource) == (3, parent.trial, 2)
+    bench.perform(run, parent.trial, heir.trial)
+    view = bench.store.view(run.id)
+    attempts = {one.trial.number: one.attempts for one in view.trials}
+    told = json.loads((bench.backend.output(attempts[3][0].handle) / "told.json").read_text())
+    assert told == {
+        "HPO_RESOURCE": "2",
+        "HPO_RESUME_FROM": str(bench.backend.output(attempts[parent.trial][0].handle)),
+        "begun_at": 1,
+    }
+    bench.waves(run)
+    assert bench.finish().status is RunStatus.COMPLETE
+    (lost,) = [one.trial for one in bench.store.view(run.id).trials if one.trial.value is None]
+    assert lost.state is TrialState.STOPPED
+    assert lost.reason is not None
+    assert lost.reason.endswith("is among the worst 1 of 2 trials; trial 3 takes its place")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "to_the_end"),
+    [
+        ({"name": "asha", "max": 9}, {1}),
+        ({"name": "successive_halving", "max": 9}, {1}),
+        ({"name": "screen", "max": 9, "keep": 2}, {1, 2}),
+    ],
+)
+def test_the_best_are_trained_to_their_end_without_repeating_an_epoch(
+    bench: Bench, scheduler: dict[str, Any], to_the_end: set[int]
+) -> None:
+    run = bench.begin(scheduler=scheduler)
+    bench.waves(run)
+    assert bench.finish().status is RunStatus.COMPLETE
+    views = {one.trial.params["x"]: one for one in bench.store.view(run.id).trials}
+    assert {x for x, one in views.items() if one.trial.value is not None} == to_the_end
+    for one in views.values():
+        outputs = [bench.backend.output(attempt.handle) / "told.json" for attempt in one.attempts]
+        begun = [json.loads(file.read_text())["begun_at"] for file in outputs]
+        assert begun == [0, *(attempt.resource for attempt in one.attempts[:-1])]

@@ -37,8 +37,53 @@ class TestHalves(SchedulerContract):
         return {"name": HALVES, "low": 2, "high": 9}
 
 
+class TestAsha(SchedulerContract):
+    @pytest.fixture(params=[1, 2])
+    def section(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return {"name": "asha", "max": 9, "brackets": request.param}
+
+
+class TestAshaThatStops(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "asha", "max": 9, "type": "stopping"}
+
+
+class TestHyperband(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "hyperband", "max": 9}
+
+
+class TestSuccessiveHalving(SchedulerContract):
+    @pytest.fixture(params=[None, 4])
+    def section(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        trials = {} if request.param is None else {"trials": request.param}
+        return {"name": "successive_halving", "max": 9, **trials}
+
+
+class TestMedian(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "median"}
+
+
+class TestScreen(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "screen", "max": 9, "keep": 3}
+
+
+class TestPbt(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "pbt", "population": 4, "max": 3}
+
+
 def test_every_registered_scheduler_has_a_contract_class() -> None:
-    assert set(SCHEDULERS) == {"fifo"}
+    here = [one for one in globals().values() if isinstance(one, type)]
+    classes = {one.__name__ for one in here if issubclass(one, SchedulerContract)}
+    assert {f"Test{name.title().replace('_', '')}" for name in SCHEDULERS} <= classes
 
 
 def test_the_better_half_is_promoted_and_the_rest_stopped() -> None:

@@ -259,8 +259,9 @@ _LATER = "is not supported yet; leave it out"
         ("mode", "asink", 'mode: must be waves, async or auto, got "asink"'),
         (
             "scheduler/name",
-            "asha",
-            "scheduler.name: scheduler 'asha' is not supported yet; known: fifo",
+            "ashaa",
+            "scheduler.name: unknown scheduler 'ashaa', did you mean 'asha'?; known: asha, fifo, "
+            "hyperband, median, pbt, screen, successive_halving",
         ),
         (
             "trial/backend",
