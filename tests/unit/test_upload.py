@@ -173,9 +173,9 @@ def test_checkpoints_that_are_rotated_away_leave_the_store_too(
         mirror.copy()
     (tmp_path / "log").unlink()
     mirror.copy()
-    steps = [f"/place/checkpoint/training/0000000{step}" for step in (2, 3)]
+    steps = [f"flaky://place/checkpoint/training/0000000{step}" for step in (2, 3)]
     kept = [f"{step}/{name}" for step in steps for name in ("checkpoint.json", "state")]
-    assert sorted(flaky.store) == [*kept, "/place/log"]
+    assert sorted(flaky.store) == [*kept, "flaky://place/log"]
 
 
 def test_links_to_files_are_followed_and_other_things_are_left_out(tmp_path: Path) -> None:
