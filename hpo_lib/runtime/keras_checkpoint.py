@@ -97,8 +97,11 @@ class _Training:
 
     def replay(self, epochs: int) -> Any:
         """Draw the data of so many epochs; gives the first batch."""
-        firsts = [self._drawn() for _ in range(epochs)]
-        return firsts[0] if firsts else None
+        first = None
+        for _ in range(epochs):
+            batch = self._drawn()
+            first = batch if first is None else first
+        return first
 
     def first_batch(self) -> Any:
         """Give a batch of the data, and begin them anew."""

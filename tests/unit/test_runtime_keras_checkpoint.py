@@ -88,9 +88,8 @@ def test_the_newest_two_checkpoints_stay(told: Told) -> None:
 
 
 def test_another_models_checkpoint_is_refused(told: Told) -> None:
-    assert told.found["refused"] == (
-        "the checkpoint must be of this model: dense/kernel has the shape (6, 9), got (6, 5)"
-    )
+    assert told.found["refused"].startswith("the checkpoint must be of this model: ")
+    assert told.found["refused"].endswith("/dense/kernel has the shape (6, 9), got (6, 5)")
 
 
 def test_outside_of_fit_it_is_refused(told: Told) -> None:
