@@ -4,10 +4,10 @@
 
 If HPO_OUTPUT is a URI that fsspec carries, such as s3://bucket/prefix, COMMAND gets a local folder
 (below TMPDIR) as its HPO_OUTPUT. What changes there is copied every 30 seconds and at the end, also
-when COMMAND fails or is asked to stop; nothing is fetched from there, and nothing deleted. The
-store's package (s3fs for s3://) finds credentials as it always does. If HPO_OUTPUT is a folder or
-not set, COMMAND takes the place of this process. A link that leads out of the folder is not copied,
-nor is what is no file; stderr says so.
+when COMMAND fails or is asked to stop; nothing is fetched from there, and nothing deleted but what
+was copied of `checkpoint/` and has been deleted there. The store's package (s3fs for s3://) finds
+credentials as it always does. If HPO_OUTPUT is a folder or not set, COMMAND takes the place of this
+process. A link that leads out of the folder is not copied, nor is what is no file; stderr says so.
 
 The exit code is COMMAND's (128 + n when signal n ended it), 127 if it could not be started, 2 if
 the URI cannot be carried, and 74 if COMMAND ended with 0 but its output could not be copied.
@@ -25,9 +25,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
+from hpo_lib.runtime.checkpoints import MANIFEST
 from hpo_lib.runtime.room import Refused, Room
 
 GIVE_UP_S = 300.0
@@ -66,15 +68,16 @@ class Mirror:
         self._store, self._root = url_to_fs(uri)
         self._is_local = isinstance(self._store, LocalFileSystem)
         self._copied: dict[str, tuple[int, int, int]] = {}
+        self._there: set[str] = set()
         self._failed: set[str] = set()
         self._told: set[str] = set()
 
     def copy(self) -> None:
         """Copy what has changed; stop at the first failure, and copy that file last next time."""
-        now = time.time()
+        now, found = time.time(), dict(self._files())
         changed = {
             name: status
-            for name, status in self._files()
+            for name, status in found.items()
             if self._copied.get(name) != _signature(status)
         }
         for name in sorted(changed, key=lambda n: (n in self._failed, changed[n].st_mtime_ns)):
@@ -84,6 +87,18 @@ class Mirror:
             # Clocks of file systems are coarse: a younger file may change and look the same.
             if changed[name].st_ctime < now - _SETTLED_S:
                 self._copied[name] = _signature(changed[name])
+        self._forget(self._there - found.keys())
+
+    def _forget(self, gone: set[str]) -> None:
+        """Delete checkpoints that were rotated away; first what says that one is whole."""
+        for name in sorted(gone, key=lambda n: (not n.endswith(f"/{MANIFEST}"), n)):
+            if name.startswith("checkpoint/"):
+                with suppress(FileNotFoundError):
+                    self._store.rm_file(self._target(name))
+            self._there.remove(name)
+
+    def _target(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
         for found in self._room.entries():
@@ -93,7 +108,7 @@ class Mirror:
                 self._tell(found.refused)
 
     def _put(self, name: str) -> None:
-        target = f"{self._root.rstrip('/')}/{name}"
+        target = self._target(name)
         try:
             descriptor = self._room.open(name)
         except FileNotFoundError:  # deleted meanwhile
@@ -107,6 +122,7 @@ class Mirror:
             else:
                 # By its descriptor, for the name may lead elsewhere by now.
                 self._store.put_file(f"/proc/self/fd/{source.fileno()}", target)
+        self._there.add(name)
 
     def _tell(self, why: Refused) -> None:
         if str(why) not in self._told:

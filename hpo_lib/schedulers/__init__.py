@@ -51,12 +51,14 @@ class Scheduler(Protocol):
     `Settings` is the model of the scheduler's own keys in `scheduler:`. `promotes` says whether
     trials may go on after they have waited: a run then ends only when nothing is left to promote.
     `watches` says that it judges running trials by what they report: only then the history has
-    their `curve`. `space` is the run's, and there once the scheduler has been built.
+    their `curve`. `inherits` says that trials may go on from others' checkpoints, which then stay.
+    `space` is the run's, and there once the scheduler has been built.
     """
 
     Settings: ClassVar[type[Strict]]
     promotes: bool = False
     watches: bool = False
+    inherits: bool = False
     space: Space
     goal: Goal
     seed: int

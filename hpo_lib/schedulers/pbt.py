@@ -92,6 +92,7 @@ class PbtScheduler(Scheduler):
 
     Settings = PbtSettings
     promotes = True
+    inherits = True
 
     def __init__(self, goal: Goal, seed: int, settings: Strict) -> None:
         """Take PbtSettings."""

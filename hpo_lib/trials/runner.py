@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -18,14 +19,17 @@ from hpo_lib.errors import (
     NoPlace,
     SpecError,
     TransientError,
+    TrialFailed,
 )
 from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
 from hpo_lib.records.audit import SOMEBODY
 from hpo_lib.registry import OF_RETURNED
+from hpo_lib.registry import load as load_part
 from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
 from hpo_lib.store import Store
+from hpo_lib.trials import resuming
 from hpo_lib.trials.attempt_log import beginning
 from hpo_lib.trials.judging import Judging
 from hpo_lib.trials.live import Live, Tell, source_of, to_nobody, watched
@@ -93,6 +97,8 @@ def perform(
     found = outcome(spec, end, source_of(backend, attempt))
     trial = _closed(store, attempt, found, alike)
     backend.discard(attempt.handle)
+    if _keeps(backend, spec):
+        _forget_checkpoints(store, run, trial, backend)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
@@ -165,7 +171,7 @@ def _launched(
             attempt=attempt.number,
             earlier=earlier,
             output=output_within(backend, attempt.handle),
-            resume_from=_resumed(store, run, asked, backend, spec),
+            resume_from=_resumed(store, run, trial.number, asked, backend, spec),
             store=store.id,
             taken_over=taken_over,
         )
@@ -198,17 +204,30 @@ def _not_begun(store: Store, run: Run, trial: Trial) -> str | None:
     return f"not begun{' again' if tried else ''}: {spent.reason}" if spent else None
 
 
-def _resumed(store: Store, run: Run, asked: Assignment, backend: Backend, spec: Spec) -> str | None:
+def _resumed(
+    store: Store, run: Run, number: int, asked: Assignment, backend: Backend, spec: Spec
+) -> str | None:
     """Name the output of the attempt whose checkpoint a trial goes on from, if there is one."""
-    if asked.resume_from is None or not (backend.keeps_output or spec.artifacts):
+    if not _keeps(backend, spec):
         return None
-    tried = store.attempts(run.id, asked.resume_from)
-    done = [
-        one
-        for one in tried
-        if one.state is AttemptState.SUCCEEDED and _is_before(one.resource, asked.resource)
-    ]
-    return str(backend.output(done[-1].handle)) if done else None
+    source = number if asked.resume_from is None else asked.resume_from
+    tried = store.attempts(run.id, source)
+    if source != number:
+        tried = [one for one in tried if _is_before(one.resource, asked.resource)]
+    found = resuming.goes_on_from(asked, tried, backend)
+    return None if found is None else str(backend.output(found.handle))
+
+
+def _keeps(backend: Backend, spec: Spec) -> bool:
+    return bool(backend.keeps_output or spec.artifacts)
+
+
+def _forget_checkpoints(store: Store, run: Run, trial: Trial, backend: Backend) -> None:
+    """Delete what no attempt goes on from; what cannot be deleted now goes with the run."""
+    if load_part("scheduler", run.spec.scheduler.name).inherits:
+        return
+    with suppress(TransientError, TrialFailed):
+        resuming.forget(trial, store.attempts(run.id, trial.number), backend)
 
 
 def _is_before(reached: float | None, aim: float | None) -> bool:

@@ -357,3 +357,104 @@ def test_the_best_are_trained_to_their_end_without_repeating_an_epoch(
         outputs = [bench.backend.output(attempt.handle) / "told.json" for attempt in one.attempts]
         begun = [json.loads(file.read_text())["begun_at"] for file in outputs]
         assert begun == [0, *(attempt.resource for attempt in one.attempts[:-1])]
+
+
+#: Counts its epochs in real checkpoints, and is preempted in the epochs that it is told.
+RESUMES = """
+import json, os, sys
+from hpo_lib import runtime
+from hpo_lib.runtime import checkpoints
+
+found = checkpoints.newest()
+done = 0 if found is None else found.step
+x, falls = float(sys.argv[1]), int(os.environ["HPO_ATTEMPT"]) in (1, 2)
+for epoch in range(done + 1, int(runtime.resource() or 5) + 1):
+    with open(os.environ["TRAINED"], "a") as file:
+        file.write(json.dumps([int(os.environ["HPO_TRIAL"]), epoch]) + "\\n")
+    runtime.report(epoch, loss=x + 1 / epoch)
+    if falls and epoch == done + 2:
+        os._exit(1)
+    with checkpoints.saving(epoch) as folder:
+        (folder / "state").write_text(str(epoch))
+"""
+
+
+def _resuming(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    env = {"TRAINED": str(tmp_path / "trained"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    trial = {
+        "command": [sys.executable, "-c", RESUMES],
+        "args": ["${params.x}"],
+        "env": env,
+        "timeout": "1m",
+    }
+    return {"trial": trial, "metrics": {"collector": "jsonl"}, **changes}
+
+
+def _lost(bench: Bench, run: Run, number: int) -> None:
+    """Try a trial whose attempt ends by itself, as one that its machine takes with it."""
+
+    def launch(attempt: Any, request: Any) -> Exit:
+        runner.follow(bench.backend, attempt, request, quietly)
+        return Exit(runner.Ending.LOST, detail="gone")
+
+    with pytest.raises(runner.TransientError):
+        runner.perform(bench.store, run, number, bench.backend, quietly, launch)
+
+
+def _folders(bench: Bench, run: Run, number: int) -> list[list[str]]:
+    outputs_ = [bench.backend.output(one.handle) for one in bench.store.attempts(run.id, number)]
+    return [
+        sorted(p.name for p in Path(str(one)).glob("checkpoint/training/*")) for one in outputs_
+    ]
+
+
+def test_an_attempt_that_is_lost_is_gone_on_with(bench: Bench, tmp_path: Path) -> None:
+    """Twice, and with the metrics of one that nobody has disturbed."""
+    conf = _resuming(tmp_path, scheduler={"name": "fifo"}, limits={"max_trials": 1})
+    run = bench.begin(**conf)
+    (one,) = bench.wave(1).assignments
+    _lost(bench, run, one.trial)
+    assert _folders(bench, run, one.trial) == [["00000001"]]
+    _lost(bench, run, one.trial)
+    assert _folders(bench, run, one.trial) == [[], ["00000001", "00000002"]]
+    bench.perform(run, one.trial)
+    (view,) = bench.store.view(run.id).trials
+    assert view.trial.state is TrialState.COMPLETE
+    x = view.trial.params["x"]
+    assert [(o.step, o.value) for o in view.observations if o.metric == "loss"] == [
+        (epoch, pytest.approx(x + 1 / epoch)) for epoch in range(1, 6)
+    ]
+    trained = [json.loads(line)[1] for line in (tmp_path / "trained").read_text().splitlines()]
+    assert trained == [1, 2, 2, 3, 3, 4, 5]
+    assert _folders(bench, run, one.trial) == [[], [], []], "nobody needs them any more"
+
+
+def test_a_trial_that_waits_keeps_what_it_will_go_on_from(bench: Bench, tmp_path: Path) -> None:
+    run = bench.begin(**_resuming(tmp_path, limits={"max_trials": 1, "parallel_trials": 1}))
+    (one,) = bench.wave(1).assignments
+    _lost(bench, run, one.trial)
+    _lost(bench, run, one.trial)
+    bench.perform(run, one.trial)
+    assert bench.store.trial(run.id, one.trial).state is TrialState.WAITING
+    kept = _folders(bench, run, one.trial)
+    assert kept[:-1] == [[], []]
+    assert kept[-1][-1] == "00000002"
+    bench.waves(run)
+    assert bench.store.trial(run.id, one.trial).state is TrialState.COMPLETE
+    assert not any(_folders(bench, run, one.trial))
+    trained = [json.loads(line)[1] for line in (tmp_path / "trained").read_text().splitlines()]
+    assert trained == [1, 2, 2, 3, 4, 5]
+
+
+def test_files_of_the_programs_own_in_the_folder_of_checkpoints_stay(
+    bench: Bench, tmp_path: Path
+) -> None:
+    program = "import os, pathlib\nc = pathlib.Path(os.environ['HPO_OUTPUT']) / 'checkpoint'\n"
+    program += "c.mkdir()\n(c / 'best.keras').touch()\nprint('loss=1')\n"
+    trial = {"command": [sys.executable, "-c", program], "args": [], "timeout": "1m"}
+    limits = {"max_trials": 1, "parallel_trials": 1}
+    run = bench.begin(trial=trial, scheduler={"name": "fifo"}, limits=limits)
+    (one,) = bench.wave(1).assignments
+    bench.perform(run, one.trial)
+    (attempt,) = bench.store.attempts(run.id, one.trial)
+    assert (Path(str(bench.backend.output(attempt.handle))) / "checkpoint" / "best.keras").exists()

@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo_lib.runtime import upload
+from hpo_lib.runtime import checkpoints, upload
 
 ROOT = Path(upload.__file__).parents[2]
 
@@ -70,7 +70,7 @@ def upload_of(
     new_session: bool = False,
 ) -> subprocess.Popen[str]:
     script = (
-        "import sys; from hpo_lib.runtime import upload; "
+        "import sys; from hpo_lib.runtime import checkpoints, upload; "
         f"upload.GIVE_UP_S = {give_up_s}; sys.exit(upload.main(sys.argv[1:]))"
     )
     return subprocess.Popen(
@@ -158,6 +158,24 @@ def test_files_go_in_the_order_in_which_they_were_written(tmp_path, flaky: type[
         os.utime(tmp_path / name, (1_000 - age, 1_000 - age))
     upload.Mirror(tmp_path, "flaky://place").copy()
     assert flaky.order == ["a.data", "b.data", "checkpoint"]
+
+
+def test_checkpoints_that_are_rotated_away_leave_the_store_too(
+    tmp_path: Path, flaky: type[Flaky], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_OUTPUT", str(tmp_path))
+    mirror = upload.Mirror(tmp_path, "flaky://place")
+    (tmp_path / "log").touch()
+    for step in (1, 2, 3):
+        with checkpoints.saving(step) as folder:
+            (folder / "state").touch()
+            mirror.copy()
+        mirror.copy()
+    (tmp_path / "log").unlink()
+    mirror.copy()
+    steps = [f"flaky://place/checkpoint/training/0000000{step}" for step in (2, 3)]
+    kept = [f"{step}/{name}" for step in steps for name in ("checkpoint.json", "state")]
+    assert sorted(flaky.store) == [*kept, "flaky://place/log"]
 
 
 def test_links_to_files_are_followed_and_other_things_are_left_out(tmp_path: Path) -> None:
@@ -388,7 +406,7 @@ def test_without_a_uri_fsspec_is_not_needed() -> None:
     script = """
 import sys
 sys.modules["fsspec"] = None
-from hpo_lib.runtime import upload
+from hpo_lib.runtime import checkpoints, upload
 upload.main(["--", "true"])
 """
     env = {name: value for name, value in os.environ.items() if name != "HPO_OUTPUT"}

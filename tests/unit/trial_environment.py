@@ -20,7 +20,7 @@ def python() -> str:
     return given or str(usual)
 
 
-def run(program: str, output: Path) -> str:
+def run(program: str, output: Path, timeout_s: float = 300) -> str:
     """Run a program, which must end well, in its HPO_OUTPUT; give what it prints."""
     output.mkdir(parents=True, exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HPO_")}
@@ -31,7 +31,7 @@ def run(program: str, output: Path) -> str:
         env=clean | quiet | {"PYTHONPATH": str(ROOT), "HPO_OUTPUT": str(output)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3_000:]
