@@ -30,8 +30,17 @@ def scheduler_of(spec: Spec) -> Scheduler:
 
 def watches(spec: Spec) -> bool:
     """Say whether a spec's scheduler judges running trials by what they report."""
+    return _is_one_that(spec, "watches")
+
+
+def inherits(spec: Spec) -> bool:
+    """Say whether a spec's scheduler has trials go on from the checkpoints of others."""
+    return _is_one_that(spec, "inherits")
+
+
+def _is_one_that(spec: Spec, does: str) -> bool:
     try:
-        return bool(scheduler_of(spec).watches)
+        return bool(getattr(scheduler_of(spec), does))
     except HpoError:
         return False
 

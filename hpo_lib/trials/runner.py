@@ -24,7 +24,7 @@ from hpo_lib.errors import (
 from hpo_lib.records import Attempt, AttemptState, Outcome, Run, attempt_uri, slug_of, spec_of
 from hpo_lib.records.audit import SOMEBODY
 from hpo_lib.registry import OF_RETURNED
-from hpo_lib.registry import load as load_part
+from hpo_lib.search.scheduling import inherits
 from hpo_lib.search.stopping import failure_budget_spent
 from hpo_lib.spec import Spec
 from hpo_lib.spec.command_line import invocation
@@ -224,7 +224,7 @@ def _keeps(backend: Backend, spec: Spec) -> bool:
 
 def _forget_checkpoints(store: Store, run: Run, trial: Trial, backend: Backend) -> None:
     """Delete what no attempt goes on from; what cannot be deleted now goes with the run."""
-    if load_part("scheduler", run.spec.scheduler.name).inherits:
+    if inherits(run.spec):
         return
     with suppress(TransientError, TrialFailed):
         resuming.forget(trial, store.attempts(run.id, trial.number), backend)

@@ -43,7 +43,7 @@ class Told:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("resumed")
-    printed = trial_environment.run(PROGRAM, folder, timeout_s=900)
+    printed = trial_environment.run(PROGRAM, folder, timeout_s=1800)
     return Told(json.loads((folder / "found.json").read_text()), printed)
 
 
