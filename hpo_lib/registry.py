@@ -31,6 +31,7 @@ SAMPLERS = {
 #: Samplers that learn from earlier runs.
 TAKE_EARLIER = ("bayesian",)
 SCHEDULERS = {
+    "auto": "hpo_lib.schedulers.auto:AutoScheduler",
     "fifo": "hpo_lib.schedulers.fifo:FifoScheduler",
 }
 COLLECTORS = {

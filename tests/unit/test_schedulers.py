@@ -31,6 +31,12 @@ class TestFifo(SchedulerContract):
         return {"name": "fifo"}
 
 
+class TestAuto(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "auto", "max": 9}
+
+
 class TestHalves(SchedulerContract):
     @pytest.fixture
     def section(self) -> dict[str, Any]:
@@ -38,7 +44,7 @@ class TestHalves(SchedulerContract):
 
 
 def test_every_registered_scheduler_has_a_contract_class() -> None:
-    assert set(SCHEDULERS) == {"fifo"}
+    assert set(SCHEDULERS) == {"auto", "fifo"}
 
 
 def test_the_better_half_is_promoted_and_the_rest_stopped() -> None:

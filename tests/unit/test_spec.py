@@ -260,7 +260,7 @@ _LATER = "is not supported yet; leave it out"
         (
             "scheduler/name",
             "asha",
-            "scheduler.name: scheduler 'asha' is not supported yet; known: fifo",
+            "scheduler.name: scheduler 'asha' is not supported yet; known: auto, fifo",
         ),
         (
             "trial/backend",
