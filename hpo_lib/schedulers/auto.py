@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 #: So many trials are begun before anything is forecast.
 _FIRST = 6
-#: So many new configurations are looked at for each that may begin.
-_LOOKED_AT = 8
 #: This share of the steps goes to trials that are trained to the end whatever their losses.
 _PROBED = 0.2
 #: A trial that is less likely than this to become the best is not trained on.
@@ -101,7 +99,7 @@ class AutoScheduler(Scheduler):
             fresh = suggest(history, capacity)
             if fresh or not waiting:
                 return [self._begun(history, n, one, "") for n, one in enumerate(fresh)]
-        fresh = suggest(history, capacity * _LOOKED_AT)
+        fresh = suggest(history, capacity)
         asked = [one for one in fresh if one.origin is Origin.INITIAL][:capacity]
         due = [self._begun(history, n, one, "") for n, one in enumerate(asked)]
         due += [self._probed(trial) for trial in self._probes(history)][: capacity - len(due)]
@@ -109,11 +107,12 @@ class AutoScheduler(Scheduler):
         waiting = [trial for trial in waiting if trial.number not in probed]
         if len(due) == capacity or not (waiting or fresh):
             return due
-        for place in self._places(history, waiting, [one for one in fresh if one not in asked]):
+        left = [one for one in fresh if one not in asked]
+        for place in self._places(history, waiting, left):
             if len(due) == capacity:
                 break
             begun = sum(1 for one in due if one.resume_from is None)
-            due.append(self._taken(history, place, begun))
+            due.append(self._taken(history, place, begun, left))
         return due
 
     def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
@@ -198,11 +197,16 @@ class AutoScheduler(Scheduler):
         partial = len(self.rungs) > 1
         return Assignment(number, one.params, one.origin, rung, partial=partial, reason=reason)
 
-    def _taken(self, history: History, place: _Place, begun: int) -> Assignment:
-        """Make the assignment of a place."""
+    def _taken(
+        self, history: History, place: _Place, begun: int, left: list[Suggestion]
+    ) -> Assignment:
+        """Make the assignment of a place.
+
+        New configurations begin in their order: a sampler that counts trials loses none.
+        """
         trial, reason = place.of, self._reason(history, place)
         if isinstance(trial, Suggestion):
-            return self._begun(history, begun, trial, reason)
+            return self._begun(history, begun, left.pop(0), reason)
         return self._promoted(trial, reason)
 
     def _promoted(self, trial: Trial, reason: str) -> Assignment:

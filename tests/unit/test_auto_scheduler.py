@@ -248,6 +248,14 @@ def test_what_the_user_asks_for_goes_first() -> None:
     assert one.origin is Origin.INITIAL
 
 
+def test_new_configurations_begin_in_the_samplers_order() -> None:
+    history, _ = played(telling, 60)
+    offered = suggested(history, 5)
+    due = scheduler().admit(history, lambda *_: list(offered), 5)
+    begun = [one.params for one in due if one.resume_from is None]
+    assert begun == [one.params for one in offered[: len(begun)]]
+
+
 def test_a_trial_without_hope_is_not_trained_on() -> None:
     good = {n: {1.0: 0.1 + n / 100, 3.0: 0.05 + n / 100} for n in range(2, 9)}
     history = waiting({1: {1.0: 50.0, 3.0: 50.0}, **good})
