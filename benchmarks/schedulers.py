@@ -23,6 +23,7 @@ def rules(steps: int) -> dict[str, Rule]:
     """Give the schedulers that are compared, for curves of so many steps."""
     return {
         "full training": {"name": "fifo"},
+        "auto": {"name": "auto", "max": steps},
         "asha, grace 1": {"name": "asha", "max": steps},
         "asha, grace 9": {"name": "asha", "max": steps, "grace_period": min(9, steps)},
         "asha, stopping": {"name": "asha", "max": steps, "type": "stopping"},

@@ -32,6 +32,7 @@ SAMPLERS = {
 TAKE_EARLIER = ("bayesian",)
 SCHEDULERS = {
     "asha": "hpo_lib.schedulers.asha:AshaScheduler",
+    "auto": "hpo_lib.schedulers.auto:AutoScheduler",
     "fifo": "hpo_lib.schedulers.fifo:FifoScheduler",
     "hyperband": "hpo_lib.schedulers.hyperband:HyperbandScheduler",
     "median": "hpo_lib.schedulers.median:MedianScheduler",

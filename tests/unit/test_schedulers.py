@@ -31,6 +31,12 @@ class TestFifo(SchedulerContract):
         return {"name": "fifo"}
 
 
+class TestAuto(SchedulerContract):
+    @pytest.fixture
+    def section(self) -> dict[str, Any]:
+        return {"name": "auto", "max": 9}
+
+
 class TestHalves(SchedulerContract):
     @pytest.fixture
     def section(self) -> dict[str, Any]:

@@ -260,8 +260,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "scheduler/name",
             "ashaa",
-            "scheduler.name: unknown scheduler 'ashaa', did you mean 'asha'?; known: asha, fifo, "
-            "hyperband, median, pbt, screen, successive_halving",
+            "scheduler.name: unknown scheduler 'ashaa', did you mean 'asha'?; known: asha, auto, "
+            "fifo, hyperband, median, pbt, screen, successive_halving",
         ),
         (
             "trial/backend",

@@ -1,0 +1,240 @@
+"""The scheduler `auto`: a trial goes on while its curve, as this run's curves tell, promises most.
+
+Freeze and thaw: trials wait at rungs, and every free place goes to the next steps that are worth
+most, of a trial that waits or of a new configuration. Worth is the improvement of the best that
+is expected for a step spent, by a forecast (`hpo_lib.schedulers.forecast`) of where curves end.
+A fifth of the steps goes to trials that are trained to the end whatever their losses, so that the
+run finds out whether early losses mislead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from hpo_lib.core.trial import (
+    Assignment,
+    Decision,
+    History,
+    Origin,
+    Params,
+    Suggestion,
+    Trial,
+    TrialState,
+)
+from hpo_lib.schedulers import Scheduler, Suggest
+from hpo_lib.schedulers.features import features_of
+from hpo_lib.schedulers.forecast import Forecast
+from hpo_lib.schedulers.worth import chance_below, rates
+from hpo_lib.validation import Strict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: So many trials are begun before anything is forecast.
+_FIRST = 6
+#: This share of the steps goes to trials that are trained to the end whatever their losses.
+_PROBED = 0.2
+#: A trial that is less likely than this to become the best is not trained on.
+_HOPELESS = 0.005
+
+
+class AutoSettings(Strict):
+    """`max` is the full resource; rungs are that, divided by the factor again and again.
+
+    `resource` is the word for the unit in reasons: epoch, round, sample.
+    """
+
+    max: int = Field(ge=1, le=10**12)
+    reduction_factor: int = Field(default=3, ge=2, le=1_000)
+    resource: str = Field(default="step", min_length=1, max_length=40)
+    STAND_INS: ClassVar = {"max": 1}
+
+
+def rungs_to(most: int, factor: int) -> list[int]:
+    """List the rungs up to `most`: each is the one above divided by the factor, rounded."""
+    found, part = [most], factor
+    while (rung := (2 * most + part) // (2 * part)) >= 1 and rung < found[0]:
+        found.insert(0, rung)
+        part *= factor
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a free place may be given to, and what is expected of it."""
+
+    of: Trial | Suggestion
+    worth: float
+    loss: float
+    chance: float
+
+
+class AutoScheduler(Scheduler):
+    """Gives every free place to what promises most for a step; several objectives by the first."""
+
+    Settings = AutoSettings
+    promotes = True
+    settings: AutoSettings
+
+    @property
+    def rungs(self) -> list[int]:
+        """The amounts at which trials wait; the last one is the end."""
+        return rungs_to(self.settings.max, self.settings.reduction_factor)
+
+    def waves(self, trials: int, capacity: int) -> int:
+        """Count as if every trial went to the end by every rung."""
+        return math.ceil(trials * len(self.rungs) / capacity) + 2 * len(self.rungs)
+
+    def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
+        """Begin the first trials; then give each place to what is worth most."""
+        waiting = history.of(TrialState.WAITING)
+        seen = sum(1 for trial in history.trials if self._losses(trial))
+        if len(self.rungs) == 1 or seen < _FIRST:
+            fresh = suggest(history, capacity)
+            if fresh or not waiting:
+                return [self._begun(history, n, one, "") for n, one in enumerate(fresh)]
+        fresh = suggest(history, capacity)
+        asked = [one for one in fresh if one.origin is Origin.INITIAL][:capacity]
+        due = [self._begun(history, n, one, "") for n, one in enumerate(asked)]
+        due += [self._probed(trial) for trial in self._probes(history)][: capacity - len(due)]
+        probed = {one.trial for one in due}
+        waiting = [trial for trial in waiting if trial.number not in probed]
+        if len(due) == capacity or not (waiting or fresh):
+            return due
+        left = [one for one in fresh if one not in asked]
+        for place in self._places(history, waiting, left):
+            if len(due) == capacity:
+                break
+            begun = sum(1 for one in due if one.resume_from is None)
+            due.append(self._taken(history, place, begun, left))
+        return due
+
+    def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
+        """Stop nothing: what waits may go on as long as the run does."""
+        return Decision.go_on(f"auto lets trial {trial.number} wait for its turn")
+
+    def _places(
+        self, history: History, waiting: Sequence[Trial], fresh: Sequence[Suggestion]
+    ) -> list[_Place]:
+        """List what a place may be given to, the most worth first."""
+        import numpy as np
+
+        known = [trial for trial in history.trials if self._losses(trial)]
+        rows = {trial.number: row for row, trial in enumerate(known)}
+        thawed = [trial for trial in waiting if trial.number in rows]
+        params: list[Params] = [trial.params for trial in known]
+        params += [one.params for one in fresh]
+        rungs = np.array(self.rungs, dtype=float)
+        seen = self._seen(known, len(fresh))
+        forecast = Forecast(features_of(params), rungs, seen)
+        who = np.array([rows[trial.number] for trial in thawed] + [*range(len(known), len(params))])
+        if not len(who):
+            return []
+        reached = np.array([self._reached(trial) for trial in thawed] + [-1] * len(fresh))
+        mean, variance = forecast.ends(who)
+        ended = seen[~np.isnan(seen[:, -1]), -1]
+        best = float(forecast.scale.put(ended.min(keepdims=True))[0]) if len(ended) else 0.0
+        told = forecast.told_by(who, reached)
+        worth = rates(mean, variance, told, reached, rungs, best)
+        chance = chance_below((best - mean) / np.sqrt(variance))
+        whose: list[Trial | Suggestion] = [*thawed, *fresh]
+        found = [
+            _Place(of, float(worth[n]), forecast.scale.back(float(mean[n])), float(chance[n]))
+            for n, of in enumerate(whose)
+            if isinstance(of, Suggestion) or not len(ended) or chance[n] >= _HOPELESS
+        ]
+        return sorted(found, key=lambda place: -place.worth)
+
+    def _seen(self, known: Sequence[Trial], more: int) -> NDArray[np.float64]:
+        """Give losses at rungs, a row a trial; rows of NaN for `more` that have not begun."""
+        import numpy as np
+
+        seen = np.full((len(known) + more, len(self.rungs)), np.nan)
+        for row, trial in enumerate(known):
+            for column, loss in self._losses(trial).items():
+                seen[row, column] = loss
+        worst = float(np.nanmax(np.where(np.isfinite(seen), seen, np.nan), initial=-math.inf))
+        finite = worst if math.isfinite(worst) else 0.0
+        return np.where(np.isinf(seen), finite, seen)
+
+    def _losses(self, trial: Trial) -> dict[int, float]:
+        """Give a trial's losses by the index of their rung; what is no number is infinite."""
+        places = {float(rung): place for place, rung in enumerate(self.rungs)}
+        values = {places[at]: value for at, value in trial.rungs.items() if at in places}
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            values[len(self.rungs) - 1] = trial.value
+        losses = {at: self.goal.direction.loss(value) for at, value in values.items()}
+        return {at: loss if math.isfinite(loss) else math.inf for at, loss in losses.items()}
+
+    def _reached(self, trial: Trial) -> int:
+        """Give the index of the highest rung that a trial has reached, -1 if none."""
+        reached = max(trial.rungs, default=0.0)
+        return sum(1 for rung in self.rungs[:-1] if rung <= reached) - 1
+
+    def _probes(self, history: History) -> list[Trial]:
+        """List the earliest trials that it is time to train to the end, whatever their losses."""
+        spent = sum(max(trial.rungs, default=0.0) for trial in history.trials)
+        due = int(_PROBED * spent / self.settings.max)
+        gone = (TrialState.FAILED, TrialState.STOPPED)
+        there = [trial for trial in history.trials if trial.state not in gone][:due]
+        return [one for one in there if one.state is TrialState.WAITING]
+
+    def _probed(self, trial: Trial) -> Assignment:
+        return self._promoted(
+            trial,
+            f"{self._where(trial)} goes to the end whatever it promises, "
+            "to learn whether early losses mislead",
+        )
+
+    def _begun(self, history: History, nth: int, one: Suggestion, reason: str) -> Assignment:
+        number, rung = len(history.trials) + 1 + nth, self.rungs[0]
+        partial = len(self.rungs) > 1
+        return Assignment(number, one.params, one.origin, rung, partial=partial, reason=reason)
+
+    def _taken(
+        self, history: History, place: _Place, begun: int, left: list[Suggestion]
+    ) -> Assignment:
+        """Make the assignment of a place.
+
+        New configurations begin in their order: a sampler that counts trials loses none.
+        """
+        trial, reason = place.of, self._reason(history, place)
+        if isinstance(trial, Suggestion):
+            return self._begun(history, begun, left.pop(0), reason)
+        return self._promoted(trial, reason)
+
+    def _promoted(self, trial: Trial, reason: str) -> Assignment:
+        """Let a trial go on to its next rung."""
+        rung = self.rungs[self._reached(trial) + 1]
+        return Assignment(
+            trial.number,
+            trial.params,
+            trial.origin,
+            rung,
+            resume_from=trial.number,
+            partial=rung < self.settings.max,
+            reason=reason,
+        )
+
+    def _where(self, trial: Trial) -> str:
+        """Say what a trial has come to: "epoch 9: 0.41"."""
+        at = max(trial.rungs, default=0.0)
+        value = f"{trial.rungs[at]:.4g}" if trial.rungs else "nothing seen"
+        return f"{self.settings.resource} {at:g}: {value}"
+
+    def _reason(self, history: History, place: _Place) -> str:
+        """Say what is expected: "epoch 9: 0.41 is forecast to end at 0.36, …"."""
+        loss = self.goal.direction.loss
+        what = self._where(place.of) if isinstance(place.of, Trial) else "a new configuration"
+        best = self.goal.best(history.trials)
+        than = "the middle" if best is None else f"the best, {best.value:.4g}"
+        return (
+            f"{what} is forecast to end at {loss(place.loss):.4g}, "
+            f"by {place.chance:.0%} better than {than}: the most for a step"
+        )

@@ -1,0 +1,309 @@
+"""The scheduler `auto`: its forecast, what steps are worth, and what it does of both."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpo_lib.core.objective import Goal
+from hpo_lib.core.trial import (
+    Assignment,
+    Direction,
+    History,
+    Origin,
+    Params,
+    Suggestion,
+    Trial,
+    TrialState,
+)
+from hpo_lib.schedulers.auto import AutoScheduler, AutoSettings, rungs_to
+from hpo_lib.schedulers.features import features_of
+from hpo_lib.schedulers.forecast import Forecast, scale_of
+from hpo_lib.schedulers.worth import chance_below, improvement, rates
+
+#: Gives the loss of a configuration, a number from 0 to 1, after a step.
+Curve = Callable[[float, float], float]
+
+
+def telling(x: float, step: float) -> float:
+    """Learn alike, to ends of which 0.3 is the best: early ranks are the last ones."""
+    return abs(x - 0.3) + 1.0 / (1.0 + step)
+
+
+def misleading(x: float, step: float) -> float:
+    """Learn at rate x: the fast ones lead at first, and the best of the end is at 0.25."""
+    rate = 0.01 * 100.0**x
+    return math.exp(-rate * step) + 0.4 * x
+
+
+def scheduler(most: int = 27, direction: Direction = Direction.MINIMIZE) -> AutoScheduler:
+    return AutoScheduler(Goal.of(direction), 0, AutoSettings(max=most, resource="epoch"))
+
+
+def suggested(history: History, count: int) -> list[Suggestion]:
+    """Give what is random, but the same for the same history."""
+    rng = np.random.default_rng(len(history.trials))
+    return [Suggestion({"x": float(x)}) for x in rng.random(count)]
+
+
+def none(history: History, count: int) -> list[Suggestion]:
+    return []
+
+
+def done(history: History, asked: Assignment, curve: Curve, sign: float = 1.0) -> History:
+    """Train what is asked for, and give the history after it."""
+    trials = {trial.number: trial for trial in history.trials}
+    known = trials.get(asked.trial, Trial(asked.trial, asked.params))
+    step = asked.resource or 0.0
+    value = sign * curve(float(asked.params["x"]), step)
+    rungs = {**known.rungs, step: value}
+    state = TrialState.WAITING if asked.partial else TrialState.COMPLETE
+    trials[asked.trial] = Trial(
+        asked.trial,
+        asked.params,
+        state=state,
+        value=None if asked.partial else value,
+        rungs=rungs,
+    )
+    return History(tuple(trials[number] for number in sorted(trials)))
+
+
+def played(curve: Curve, steps: float, most: int = 27) -> tuple[History, list[Assignment]]:
+    """Run it with one place until so many steps are spent."""
+    made, history, asked = scheduler(most), History(), []
+    while steps > 0:
+        (one,) = made.admit(history, suggested, 1)
+        before = next((t.rungs for t in history.trials if t.number == one.trial), {})
+        steps -= (one.resource or 0.0) - max(before, default=0.0)
+        history = done(history, one, curve)
+        asked.append(one)
+    return history, asked
+
+
+def best_end(history: History) -> float:
+    return min(trial.value for trial in history.of(TrialState.COMPLETE) if trial.value is not None)
+
+
+def waiting(values: dict[int, dict[float, float]]) -> History:
+    """Give trials that wait, by number, from their values by rung."""
+    return History(
+        tuple(
+            Trial(number, {"x": number / 10}, state=TrialState.WAITING, rungs=rungs)
+            for number, rungs in values.items()
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("most", "factor", "rungs"),
+    [
+        (243, 3, [1, 3, 9, 27, 81, 243]),
+        (1000, 10, [1, 10, 100, 1000]),
+        (100, 3, [1, 4, 11, 33, 100]),
+        (2, 3, [1, 2]),
+        (1, 3, [1]),
+        (1, 2, [1]),
+    ],
+)
+def test_rungs_are_whole_and_end_at_the_full_resource(
+    most: int, factor: int, rungs: list[int]
+) -> None:
+    assert rungs_to(most, factor) == rungs
+
+
+@given(st.integers(1, 10**9), st.integers(2, 1000))
+def test_rungs_rise(most: int, factor: int) -> None:
+    rungs = rungs_to(most, factor)
+    assert rungs[0] >= 1
+    assert rungs[-1] == most
+    assert all(low < high for low, high in pairwise(rungs))
+
+
+def test_numbers_are_scaled_and_words_have_a_column_each() -> None:
+    params: list[Params] = [
+        {"rate": 0.001, "units": 8, "kind": "adam"},
+        {"rate": 0.1, "units": 16, "kind": "sgd", "momentum": 0.5},
+        {"rate": 0.01, "units": 24, "kind": "adam"},
+    ]
+    # kind=sgd, momentum, rate by its logarithm, units
+    told = [[0.0, 0.5, 0.0, 0.0], [1.0, 0.5, 1.0, 0.5], [0.0, 0.5, 0.5, 1.0]]
+    assert features_of(params) == pytest.approx(np.array(told))
+
+
+def test_configurations_without_parameters_have_no_columns() -> None:
+    assert features_of([{}, {}]).shape == (2, 0)
+
+
+def test_a_scale_goes_there_and_back() -> None:
+    scale = scale_of(np.array([[3.0, 1.0], [2.0, np.nan], [90.0, np.nan]]))
+    for loss in (0.5, 1.0, 2.0, 90.0):
+        assert scale.back(float(scale.put(np.array([loss]))[0])) == pytest.approx(loss)
+
+
+@given(st.floats(-6, 6))
+def test_the_normal_distribution_is_right_to_seven_digits(z: float) -> None:
+    exact = 0.5 * math.erfc(-z / math.sqrt(2))
+    assert chance_below(np.array([z]))[0] == pytest.approx(exact, abs=1e-7)
+
+
+@given(st.floats(-3, 3), st.floats(0.05, 3), st.floats(-2, 2))
+@settings(deadline=None)
+def test_improvement_is_the_mean_of_what_is_below_the_best(
+    mean: float, spread: float, best: float
+) -> None:
+    drawn = mean + spread * np.random.default_rng(0).standard_normal(20_000)
+    found = improvement(np.array([mean]), np.array([spread]), best)[0]
+    assert found == pytest.approx(np.maximum(best - drawn, 0).mean(), abs=0.05 * spread)
+
+
+def test_a_look_that_tells_is_worth_more_than_training_blindly() -> None:
+    rungs, where = np.array([1.0, 27.0]), np.array([-1])
+    of = {told: rates(np.zeros(1), np.ones(1), np.full((1, 1), told), where, rungs, -0.5)[0]
+          for told in (0.0, 0.5, 0.9)}  # fmt: skip
+    assert of[0.0] < of[0.5] < of[0.9]
+
+
+def test_what_has_ended_is_known() -> None:
+    seen = np.array([[1.0, 0.5], [1.2, 0.6], [1.1, np.nan], [1.3, 0.9]])
+    forecast = Forecast(np.zeros((4, 1)), np.array([1.0, 9.0]), seen)
+    mean, variance = forecast.ends(np.arange(4))
+    ended = np.array([0, 1, 3])
+    known = forecast.scale.put(seen[ended, 1])
+    assert np.abs(mean[ended] - known).max() < 0.1
+    assert variance[2] > 2 * variance[ended].max()
+
+
+def test_a_fast_learner_tells_what_a_slow_one_comes_to() -> None:
+    rungs = np.array([1.0, 3.0, 9.0, 27.0])
+    x = np.linspace(0, 1, 12)
+    seen = np.array([[misleading(one, step) for step in rungs] for one in x])
+    slow = 3
+    ahead = seen.copy()
+    ahead[slow, 2:] = np.nan
+    forecast = Forecast(x[:, None], rungs, ahead)
+    mean, _ = forecast.ends(np.array([slow]))
+    assert abs(forecast.scale.back(float(mean[0])) - seen[slow, 3]) < 0.1
+    assert seen[slow, 1] - seen[slow, 3] > 0.2
+
+
+@pytest.mark.parametrize("curve", [telling, misleading])
+def test_it_finds_a_good_end_with_the_steps_of_ten_trials(curve: Curve) -> None:
+    history, _ = played(curve, 10 * 27)
+    ends = sorted(curve(x, 27) for x in np.linspace(0, 1, 200))
+    regret = (best_end(history) - ends[0]) / (ends[100] - ends[0])
+    assert regret < 0.1
+
+
+def test_where_early_losses_tell_most_trials_stay_at_a_low_rung() -> None:
+    history, asked = played(telling, 8 * 27)
+    assert len(history.trials) > 12
+    assert len(history.of(TrialState.COMPLETE)) < 8
+    assert any(one.resume_from == one.trial for one in asked)
+
+
+def test_every_promotion_is_explained_in_a_sentence() -> None:
+    _, asked = played(misleading, 4 * 27)
+    reasons = [one.reason for one in asked if one.resume_from is not None]
+    assert reasons
+    for reason in reasons:
+        assert reason.startswith("epoch ")
+        forecast = " is forecast to end at " in reason and reason.endswith("the most for a step")
+        assert forecast or reason.endswith("to learn whether early losses mislead")
+
+
+def test_a_fifth_of_the_steps_goes_to_trials_whatever_their_losses() -> None:
+    history = waiting({n: {1.0: 0.1, 3.0: 0.1, 9.0: 0.1} for n in range(2, 32)} | {1: {1.0: 9.0}})
+    history = History(tuple(sorted(history.trials, key=lambda trial: trial.number)))
+    due = scheduler().admit(history, suggested, 3)
+    assert [one.trial for one in due[:2]] == [1, 2]
+    assert due[0].reason == (
+        "epoch 1: 9 goes to the end whatever it promises, to learn whether early losses mislead"
+    )
+
+
+def test_it_does_the_same_in_either_direction() -> None:
+    low, high = scheduler(), scheduler(direction=Direction.MAXIMIZE)
+    down = up = History()
+    for _ in range(12):
+        (one,), (other,) = low.admit(down, suggested, 1), high.admit(up, suggested, 1)
+        assert (one.trial, one.resource) == (other.trial, other.resource)
+        down, up = done(down, one, misleading), done(up, other, misleading, -1.0)
+
+
+def test_what_the_user_asks_for_goes_first() -> None:
+    history, _ = played(telling, 60)
+
+    def asks(history: History, count: int) -> list[Suggestion]:
+        own = Suggestion({"x": 0.99}, Origin.INITIAL)
+        return [own, *suggested(history, count - 1)]
+
+    (one,) = scheduler().admit(history, asks, 1)
+    assert one.origin is Origin.INITIAL
+
+
+def test_new_configurations_begin_in_the_samplers_order() -> None:
+    history, _ = played(telling, 60)
+    offered = suggested(history, 5)
+    due = scheduler().admit(history, lambda *_: list(offered), 5)
+    begun = [one.params for one in due if one.resume_from is None]
+    assert begun == [one.params for one in offered[: len(begun)]]
+
+
+def test_a_trial_without_hope_is_not_trained_on() -> None:
+    good = {n: {1.0: 0.1 + n / 100, 3.0: 0.05 + n / 100} for n in range(2, 9)}
+    history = waiting({1: {1.0: 50.0, 3.0: 50.0}, **good})
+    ended = Trial(9, {"x": 0.9}, state=TrialState.COMPLETE, value=0.01, rungs={1.0: 0.1, 3.0: 0.01})
+    made = scheduler(9)
+    due = made.admit(History((*history.trials, ended)), none, 9)
+    assert 1 not in {one.trial for one in due}
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_what_is_no_number_is_the_worst(odd: float) -> None:
+    values = {n: {1.0: n / 10} for n in range(1, 7)} | {7: {1.0: odd}}
+    due = scheduler().admit(waiting(values), none, 7)
+    assert due[0].trial != 7
+    assert all(one.reason for one in due)
+
+
+def test_it_may_be_that_nothing_is_known() -> None:
+    values = {n: {1.0: math.nan} for n in range(1, 8)}
+    assert len(scheduler().admit(waiting(values), none, 3)) == 3
+    assert scheduler().admit(History(), none, 3) == []
+
+
+def test_a_full_resource_of_one_step_trains_everything_to_its_end() -> None:
+    due = scheduler(1).admit(History(), suggested, 3)
+    assert [(one.resource, one.partial) for one in due] == [(1, False)] * 3
+
+
+def test_a_decision_at_200_curves_of_100_steps_takes_a_third_of_a_second() -> None:
+    rng = np.random.default_rng(0)
+    rungs = rungs_to(100, 3)
+    trials = []
+    for number, x in enumerate(rng.random(200), 1):
+        reached = rungs[: 5 if number <= 60 else int(rng.integers(1, 5))]
+        values = {float(step): misleading(x, step) + 0.01 * rng.random() for step in reached}
+        ended = len(reached) == 5
+        trials.append(
+            Trial(
+                number,
+                {"x": x, "y": float(rng.random()), "kind": "ab"[number % 2]},
+                state=TrialState.COMPLETE if ended else TrialState.WAITING,
+                value=values[100.0] if ended else None,
+                rungs=values,
+            )
+        )
+    spent = []
+    for _ in range(3):
+        begun = time.process_time()
+        assert scheduler(100).admit(History(tuple(trials)), none, 1)
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.3
