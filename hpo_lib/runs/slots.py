@@ -14,6 +14,7 @@ from hpo_lib.core.trial import Decision, History
 from hpo_lib.installation import Installation
 from hpo_lib.records import Run, RunKey
 from hpo_lib.runs import lifecycle, quotas
+from hpo_lib.runs.turns import in_turn
 from hpo_lib.search import engine
 from hpo_lib.store import Store
 from hpo_lib.store.slots import Turn
@@ -21,6 +22,8 @@ from hpo_lib.store.slots import Turn
 PREFIX = "slot-"
 #: For so long a slot that has waited leaves it to another to ask for the next wave.
 _OTHERS_S = 10.0
+#: Runs take their turns by so many files, that none has to be deleted; two may share one.
+_FILES = 64
 
 
 def name_of(slot: int) -> str:
@@ -64,7 +67,8 @@ class Asking:
         if spent := quotas.spent(self.store, run.spec, self.installation):
             stop = engine.Step(stop=Decision.stop(spent))
             return self.store.slots.ask(run.id, name, lambda _: stop)
-        return self.store.slots.ask(run.id, name, self._step)
+        with in_turn(self.installation.home / "asking" / f"{self.store.id}-{run.id % _FILES}"):
+            return self.store.slots.ask(run.id, name, self._step)
 
     def _step(self, history: History) -> engine.Step:
         """Ask the engine for one trial, by the spec as it is now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -47,24 +47,28 @@ class GridSampler(Sampler):
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the next points; fewer when the grid ends."""
         used = {trial.digest or key(trial.params) for trial in history.trials}
-        fresh = (index for index, digest in self._walk() if digest not in used)
-        return [Suggestion(self._grid[index]) for index in itertools.islice(fresh, count)]
+        found: list[Suggestion] = []
+        for indices in self._walk():
+            fresh = itertools.filterfalse(used.__contains__, indices)
+            left = itertools.islice(fresh, count - len(found))
+            found += [Suggestion(self._grid[indices[digest]]) for digest in left]
+        return found
 
     def configurations(self, initial: Sequence[Params]) -> int:
         """Count the points that the grid is cut to, and the initial ones that are not of them."""
         extra = {key(params) for params in initial if not self._covers(params)}
         return self._points + len(extra)
 
-    def _walk(self) -> Iterator[tuple[int, str]]:
+    def _walk(self) -> Iterator[Mapping[str, int]]:
         """Go along the points of a run; who asks for the next one passes all that it has had.
 
-        These are remembered, in pieces each of which is twice as long as the one before.
+        These are remembered, grid indices by the keys of configurations, in pieces each of which
+        ends twice as far as the one before.
         """
-        begun, length = 0, _SHORTEST
+        begun, end = 0, _SHORTEST
         while begun < self._points:
-            known = _first(self.space, self.seed, self._points, length, shuffle=self._shuffle)
-            yield from itertools.islice(known, begun, None)
-            begun, length = len(known), 2 * length
+            yield _piece(self.space, self.seed, self._points, begun, end, shuffle=self._shuffle)
+            begun, end = end, 2 * end
 
     def _covers(self, params: Params) -> bool:
         index = self._grid.index(params)
@@ -80,10 +84,10 @@ def _point(space: Space, seed: int, points: int, stretch: int) -> int:
 
 
 @lru_cache(maxsize=128)
-def _first(
-    space: Space, seed: int, points: int, length: int, *, shuffle: bool
-) -> tuple[tuple[int, str], ...]:
-    """Give the first grid indices in the order of a run, with the keys of their configurations."""
+def _piece(
+    space: Space, seed: int, points: int, begun: int, end: int, *, shuffle: bool
+) -> Mapping[str, int]:
+    """Give some grid indices in the order of a run, by the keys of their configurations."""
     order = shuffled(points, seed) if shuffle else iter(range(points))
-    indices = (_point(space, seed, points, one) for one in itertools.islice(order, length))
-    return tuple((index, key(space.grid[index])) for index in indices)
+    indices = (_point(space, seed, points, one) for one in itertools.islice(order, begun, end))
+    return {key(space.grid[index]): index for index in indices}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Action, Assignment, Decision, History, Origin, Trial, TrialState
 from hpo_lib.errors import HpoError, PartFailed, SpecError
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.search.parts import answering, made, settings_of
+from hpo_lib.search.suggesting import used_keys
 from hpo_lib.spec import Spec
 from hpo_lib.validation import told
 
+_NUMBER = attrgetter("number")
 #: The states of trials that a scheduler judges.
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
@@ -53,7 +56,7 @@ def wrong_settings(spec: Spec) -> list[str]:
 
 def judged(scheduler: Scheduler, history: History, name: str) -> dict[int, Decision]:
     """Give the scheduler's decision on every trial that runs or waits, by number; PartFailed."""
-    going = [trial for trial in history.trials if trial.state in _OPEN]
+    going = [trial for state in _OPEN for trial in history.of(state)]
     with answering(f"scheduler {name}"):
         said = {trial.number: scheduler.judge(trial, history) for trial in going}
     for number, one in said.items():
@@ -100,7 +103,7 @@ def check_admitted(
     for one in assignments:
         if not isinstance(one, Assignment):
             raise _broken(name, f"{one!r}, which is no Assignment")
-    known = {trial.number: trial for trial in history.trials}
+    known = dict(zip(map(_NUMBER, history.trials), history.trials, strict=True))
     new = [one for one in assignments if one.trial not in known]
     numbers = [one.trial for one in assignments]
     following = range(len(known) + 1, len(known) + 1 + len(new))
@@ -110,7 +113,7 @@ def check_admitted(
         raise _broken(name, f"trials {numbers}, where the next new one is {len(known) + 1}")
     if len(new) > room:
         raise _broken(name, f"{len(new)} new trials, where the run may begin {room}")
-    tried = {trial.digest or key(trial.params) for trial in history.trials}
+    tried = used_keys(space, history)
     for one in assignments:
         _check_resource(one, name)
         if (trial := known.get(one.trial)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from hpo_lib.core.objective import Goal
@@ -26,6 +27,8 @@ from hpo_lib.spec import Draft, Spec
 from hpo_lib.spec.hints import elsewhere
 from hpo_lib.validation import MOST, Strict, told, unknown_key
 
+#: Reads a field of thousands of trials, each time that a slot asks.
+_DIGEST, _RUNGS, _STATE = attrgetter("digest"), attrgetter("rungs"), attrgetter("state")
 _OF_EVERY_SAMPLER = ("name", "seed")
 _ASKS = 3
 _DRAWS = 20
@@ -157,8 +160,8 @@ def as_samplers_know(history: History, sampler: Sampler) -> History:
     is the rule of BOHB (Falkner, Klein and Hutter, ICML 2018), so that any sampler is of its kind.
     """
     open_ = (TrialState.WAITING, TrialState.STOPPED)
-    waits = any(trial.state in open_ for trial in history.trials)
-    if sampler.reads == "number" or not (waits or any(t.rungs for t in history.trials)):
+    waits = not set(open_).isdisjoint(map(_STATE, history.trials))
+    if sampler.reads == "number" or not (waits or any(map(_RUNGS, history.trials))):
         return history
     rung = _telling_rung(history, sampler) if sampler.reads == "values" else None
     if rung is not None:
@@ -251,9 +254,9 @@ def _with(history: History, batch: Sequence[Suggestion]) -> History:
 
 def used_keys(space: Space, history: History) -> set[str]:
     """Hash the configurations of the history, also those that the space no longer allows."""
-    keys = set()
-    for trial in history.trials:
-        keys.add(trial.digest or _key_of(space, trial))
+    keys = set(map(_DIGEST, history.trials))
+    if "" in keys:
+        keys = {trial.digest or _key_of(space, trial) for trial in history.trials}
     return keys
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, and_, func, select
@@ -220,7 +221,8 @@ def _keep(
     now: datetime,
     first: int,
 ) -> None:
-    there = {trial.number for trial in history.trials}
+    asked = {assignment.trial for assignment in step.assignments}
+    there = asked.intersection(map(attrgetter("number"), history.trials))
     placed = list(enumerate(step.assignments, first))
     keep_stops(connection, run.id, slot, step.decisions, now)
     promoted = [(position, one) for position, one in placed if one.trial in there]

@@ -37,18 +37,21 @@ class Remembered:
     #: The metric whose curves the run's scheduler watches; None if it watches none.
     _watched: str | None = None
     _trials: dict[int, Trial] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
 
     def history(self, connection: Connection, run: Run, now: datetime) -> History:
         """Give all that a decision about the run may depend on."""
         seen = (run.id, run.document, _newest_deed(connection, run.id))
-        is_open = [one.number for one in self._trials.values() if one.state in _OPEN]
-        if seen != self._seen or len(is_open) > _MOST:
-            self._trials, is_open = {}, []
+        if seen != self._seen or len(self._open) > _MOST:
+            self._trials, self._open = {}, set()
         self._seen = seen
         if run.document != self._asked:
             self._asked, self._watched = run.document, _watched(run)
         newest = max(self._trials, default=-1)
-        self._trials.update(_changed(connection, run.id, is_open, newest, self._watched))
+        changed = _changed(connection, run.id, sorted(self._open), newest, self._watched)
+        self._trials.update(changed)
+        self._open -= changed.keys()
+        self._open.update(number for number, one in changed.items() if one.state in _OPEN)
         return History(
             trials=tuple(self._trials.values()),
             elapsed_s=run.open_s(run.ended_at or now),
