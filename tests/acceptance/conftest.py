@@ -82,6 +82,17 @@ class Stack:
         client = self.embedded.client()
         return _CLIENTS.setdefault(client.url, client)
 
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Call Airflow's API; again, as people do, where its SQLite was locked for five seconds."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.client().call(method, path, body)
+            except TransientError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(1)
+
     def trigger(self, conf: Any, dag: str = DAG) -> RunKey:
         """Start a DAG run."""
         return RunKey(dag, self.client().trigger(dag, conf))
@@ -110,7 +121,7 @@ class Stack:
 
     def tasks(self, key: RunKey) -> list[dict[str, Any]]:
         """List the DAG run's task instances."""
-        found = self.client().call("GET", f"{_path(key)}/taskInstances?limit=200")
+        found = self.ask("GET", f"{_path(key)}/taskInstances?limit=200")
         return list(found["task_instances"])
 
     def states(self, key: RunKey, task_id: str) -> list[str]:
@@ -126,13 +137,13 @@ class Stack:
             "only_failed": False,
             "reset_dag_runs": True,
         }
-        self.client().call("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
+        self.ask("POST", f"/dags/{key.dag_id}/clearTaskInstances", body)
 
     def mark_trial_failed(self, key: RunKey, trial: int) -> None:
         """Mark the running task of a trial as failed, as a click in the UI does."""
         task = instance(self, key, trial)
         path = f"{_path(key)}/taskInstances/{task['task_id']}/{task['map_index']}"
-        self.client().call("PATCH", path, {"new_state": "failed"})
+        self.ask("PATCH", path, {"new_state": "failed"})
 
     def log(self, key: RunKey, task_id: str, map_index: int = -1) -> str:
         """Give the log of a task's last try as text: a dying scheduler may cause a second."""
@@ -142,7 +153,7 @@ class Stack:
             if (one["task_id"], one["map_index"]) == (task_id, map_index)
         )
         where = f"logs/{number}?map_index={map_index}&full_content=true"
-        return str(self.client().call("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
+        return str(self.ask("GET", f"{_path(key)}/taskInstances/{task_id}/{where}"))
 
     def logs(self, key: RunKey, task_id: str) -> list[str]:
         """Give the logs of a mapped task's instances."""
@@ -150,22 +161,11 @@ class Stack:
 
     def mark(self, key: RunKey, state: str) -> None:
         """Set the state of a DAG run, as the UI does."""
-        self._patch(_path(key), {"state": state})
+        self.ask("PATCH", _path(key), {"state": state})
 
     def pause(self, dag: str, paused: bool) -> None:
         """Pause a DAG, or let it go on."""
-        self._patch(f"/dags/{dag}", {"is_paused": paused})
-
-    def _patch(self, path: str, body: dict[str, Any]) -> None:
-        """Change something; again where Airflow's SQLite is locked."""
-
-        def changed() -> bool:
-            with suppress(TransientError):
-                self.client().call("PATCH", path, body)
-                return True
-            return False
-
-        until(changed, f"{body} of {path}")
+        self.ask("PATCH", f"/dags/{dag}", {"is_paused": paused})
 
     def delete(self, key: RunKey) -> None:
         """Delete a DAG run; HpoError if Airflow refuses."""
@@ -185,17 +185,9 @@ class Stack:
     def _is_gone(self, key: RunKey) -> bool:
         """Say whether a DAG run was deleted, though the answer to that was lost."""
         path = f"/dags/{key.dag_id}/dagRuns?limit=1000"
-        return key.dag_run_id not in {run["dag_run_id"] for run in self.answered(path)["dag_runs"]}
-
-    def answered(self, path: str) -> Any:
-        """Give what Airflow answers to a GET as soon as it does."""
-
-        def asked() -> Any:
-            with suppress(TransientError):
-                return self.client().call("GET", path)
-            return None
-
-        return until(asked, f"an answer to {path}")
+        return key.dag_run_id not in {
+            run["dag_run_id"] for run in self.ask("GET", path)["dag_runs"]
+        }
 
     def lives(self) -> bool:
         """Say whether every component of Airflow does."""
@@ -244,7 +236,7 @@ def no_housekeeping(stack: Stack) -> Iterator[None]:
 
 def _at_work(stack: Stack) -> bool:
     path = f"/dags/{_HOUSEKEEPING}/dagRuns?state=queued&state=running"
-    return bool(stack.client().call("GET", path)["dag_runs"])
+    return bool(stack.ask("GET", path)["dag_runs"])
 
 
 def _path(key: RunKey) -> str:

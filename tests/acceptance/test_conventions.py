@@ -72,7 +72,7 @@ def told(home: Path) -> list[str]:
 
 def note(stack: Stack, key: RunKey) -> str:
     path = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}"
-    return str(stack.client().call("GET", path)["note"])
+    return str(stack.ask("GET", path)["note"])
 
 
 def test_the_form_refuses_what_no_run_could_begin_with(stack: Stack) -> None:
@@ -121,11 +121,11 @@ def test_final_training_is_skipped_at_once_where_there_is_none(stack: Stack) -> 
     assert f"best loss {best:.5g}" in note(stack, key)
     assert "**complete**: max trials reached: 2 of 2" in note(stack, key)
     instances = f"/dags/{key.dag_id}/dagRuns/{key.dag_run_id}/taskInstances"
-    buttons = stack.client().call("GET", f"{instances}/report/links")["extra_links"]
+    buttons = stack.ask("GET", f"{instances}/report/links")["extra_links"]
     assert buttons["Report"].endswith(f"/hpo/api/v1/runs/{view.run.id}/report")
     assert buttons["Artifacts"] is None, "it keeps none"
     path = f"{instances}/slot/links?map_index=0"
-    buttons = stack.client().call("GET", path)["extra_links"]
+    buttons = stack.ask("GET", path)["extra_links"]
     assert re.search(rf"/hpo/api/v1/runs/{view.run.id}/trials/[12]/log$", buttons["Whole log"])
 
 
@@ -136,12 +136,12 @@ def test_a_champion_wakes_up_other_dags(stack: Stack, home: Path) -> None:
     assert stack.states(key, "deploy") == ["success"]
     uri = "hpo://champion/conventions"
     # Airflow 3.3.2 answers 500 while the run that it has woken is queued, as that has no start yet.
-    (event,) = stack.answered("/assets/events?source_task_id=deploy")["asset_events"]
+    (event,) = stack.ask("GET", "/assets/events?source_task_id=deploy")["asset_events"]
     assert (event["uri"], event["extra"]["version"]) == (uri, 1)
     runs = "/dags/consumer/dagRuns"
 
     def woken() -> list[dict[str, Any]]:
-        return list(stack.client().call("GET", runs)["dag_runs"])
+        return list(stack.ask("GET", runs)["dag_runs"])
 
     (run,) = until(woken, "a run of the DAG that waits")
     assert run["run_type"] == "asset_triggered"
@@ -161,7 +161,7 @@ def test_a_broken_file_is_red_once_and_told(stack: Stack, home: Path) -> None:
         stack.sweep()
 
     def ended() -> list[dict[str, Any]]:
-        found = stack.client().call("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        found = stack.ask("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
         return [run for run in found if run["state"] == "failed"]
 
     (run,) = until(ended, "the failed run")

@@ -51,19 +51,19 @@ class Plan:
     def details(self, dag_id: str) -> dict[str, Any]:
         """Give what the API says of a DAG, nothing if there is none."""
         try:
-            return dict(self.stack.client().call("GET", f"/dags/{dag_id}/details"))
+            return dict(self.stack.ask("GET", f"/dags/{dag_id}/details"))
         except HpoError:
             return {}
 
     def listed(self) -> dict[str, dict[str, Any]]:
         """Give the DAGs as the first page of the UI lists them."""
-        dags = self.stack.client().call("GET", "/dags?dag_id_pattern=hpo_scheduled&limit=100")
+        dags = self.stack.ask("GET", "/dags?dag_id_pattern=hpo_scheduled&limit=100")
         return {dag["dag_id"]: dag for dag in dags["dags"]}
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """List a DAG's runs, the oldest first."""
         path = f"/dags/{dag_id}/dagRuns?order_by=run_after&limit=100"
-        return list(self.stack.client().call("GET", path)["dag_runs"])
+        return list(self.stack.ask("GET", path)["dag_runs"])
 
     def first(self, dag_id: str, kind: str) -> RunKey:
         """Wait for a DAG's first run of a kind."""
@@ -131,7 +131,7 @@ def test_files_are_run_when_they_are_due(plan: Plan) -> None:
     next_run = datetime.fromisoformat(plan.listed()[nightly]["next_dagrun_run_after"])
     assert next_run > now + timedelta(hours=20)
 
-    (asset,) = stack.client().call("GET", "/assets?uri_pattern=data.csv")["assets"]
+    (asset,) = stack.ask("GET", "/assets?uri_pattern=data.csv")["assets"]
     stack.client().call("POST", "/assets/events", {"asset_id": asset["id"]})
     key = plan.first(data, "asset_triggered")
     assert stack.wait(key) == "success"

@@ -33,7 +33,7 @@ def is_there(stack: Stack, dag: str) -> bool:
 def test_a_teams_dag_runs_as_the_team(tmp_path: Path) -> None:
     with airflow(tmp_path, INSTALLATION, SETTINGS) as stack:
         until(lambda: is_there(stack, "hpo_vision.local"), "the team's DAG")
-        known = {one["dag_id"] for one in stack.client().call("GET", "/dags?limit=200")["dags"]}
+        known = {one["dag_id"] for one in stack.ask("GET", "/dags?limit=200")["dags"]}
         assert {one for one in known if one.startswith("hpo_vision.")} == {
             "hpo_vision.local",
             "hpo_vision.local_waves",

@@ -98,7 +98,7 @@ def test_run_nights_report_and_rollback_need_no_checkout(
 
     assert "version 1 is the champion" in called([hpo, "rollback", "nightly"], project, env)
     assert (champion(stack, "nightly"), served(stack, "nightly")) == (1, 1)
-    known = {one["dag_id"] for one in stack.client().call("GET", "/dags?limit=200")["dags"]}
+    known = {one["dag_id"] for one in stack.ask("GET", "/dags?limit=200")["dags"]}
     ours = {"hpo_housekeeping", "hpo_local", "hpo_local_waves", "hpo_scheduled_nightly"}
     assert known == ours
 

@@ -121,7 +121,7 @@ def test_people_are_asked(up: Stack, answer: str, status: ModelStatus) -> None:
     key = up.trigger(conf(name, approval="manual"))
     until(lambda: task_state(up, key, "approve") == "awaiting_input", "the question")
     path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/approve/-1/hitlDetails"
-    asked = up.client().call("GET", path)
+    asked = up.ask("GET", path)
     assert asked["subject"] == f"Deploy {name} version 1?"
     assert "Promoted" in asked["body"]
     assert "report.html" in asked["body"]
@@ -160,7 +160,7 @@ def test_people_are_asked_where_the_gate_is_unsure(up: Stack) -> None:
     key = up.trigger(conf("unsure", goal=0.6, approval="unsure"))
     until(lambda: task_state(up, key, "approve") == "awaiting_input", "the question")
     path = f"/dags/{DAG}/dagRuns/{key.dag_run_id}/taskInstances/approve/-1/hitlDetails"
-    assert "Not promoted unless people approve" in up.client().call("GET", path)["body"]
+    assert "Not promoted unless people approve" in up.ask("GET", path)["body"]
     assert served(up, "unsure") == 1
     until(lambda: answered(up, key, "Approve"), "the end of the run")
     assert up.wait(key) == "success"

@@ -358,7 +358,7 @@ def test_no_secret_of_airflow_reaches_a_trial_or_the_report(up: Stack) -> None:
 
 
 def test_the_example_on_the_form_works(up: Stack) -> None:
-    details = up.client().call("GET", "/dags/hpo_local/details")
+    details = up.ask("GET", "/dags/hpo_local/details")
     form = {name: param["value"] for name, param in details["params"].items()}
     example = from_yaml((ROOT / "config" / "experiments" / "curve.yaml").read_text())
     form["limits"] = {"max_trials": 2, "parallel_trials": 2}
