@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.curves import MadeUp, Recorded
@@ -66,15 +68,25 @@ def test_a_budget_ends_a_run() -> None:
     assert 20 <= play({"name": "fifo"}, budget=20).steps <= 20 + 3 * 9
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One for all runs: to make it takes longer than they do."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('simulated')}/hpo.db"
+    upgrade(url)
+    with Store.open(url) as opened:
+        yield opened
+
+
+_NAMES = count()
+
+
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda one: "-".join(map(str, one.values())))
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2)
 @given(seed=st.integers(0, 9_999), often=st.sampled_from([0.1, 0.5]))
 def test_whoever_is_killed_wherever_the_run_goes_on_as_it_would_have(
-    tmp_path: Path, section: dict[str, Any], seed: int, often: float
+    store: Store, section: dict[str, Any], seed: int, often: float
 ) -> None:
-    draw, points = Random(seed), Counter[str]()
-    url = f"sqlite:///{tmp_path}/{section['name']}-{seed}-{often}.db"
-    upgrade(url)
+    draw, points, name = Random(seed), Counter[str](), f"run-{next(_NAMES)}"
     made = spec_of(PROBLEM, scheduler=section, trials=6, parallel=2)
 
     def kills(point: str) -> bool:
@@ -82,17 +94,16 @@ def test_whoever_is_killed_wherever_the_run_goes_on_as_it_would_have(
         points[point] += killed
         return killed
 
-    with Store.open(url) as store:
-        books = BooksInStore(made, store, kills)
-        log = Simulation(made, PROBLEM, workers=2, books=books).play()
-        alike = Simulation(made, PROBLEM, workers=2, books=BooksInStore(made, store, never, "2"))
-        quiet = alike.play()
-        asked = [(one.trial, one.resource) for one in log.assignments]
-        assert len(set(asked)) == len(asked), "no trial twice at a rung"
-        assert log.decisions() == quiet.decisions()
-        assert (log.steps, log.stop) == (quiet.steps, quiet.stop)
-        assert [one.value for one in log.trials] == [one.value for one in quiet.trials]
-        assert [one.rungs for one in log.trials] == [one.rungs for one in quiet.trials]
+    books = BooksInStore(made, store, kills, name)
+    log = Simulation(made, PROBLEM, workers=2, books=books).play()
+    alike = BooksInStore(made, store, never, f"{name}-quiet")
+    quiet = Simulation(made, PROBLEM, workers=2, books=alike).play()
+    asked = [(one.trial, one.resource) for one in log.assignments]
+    assert len(set(asked)) == len(asked), "no trial twice at a rung"
+    assert log.decisions() == quiet.decisions()
+    assert (log.steps, log.stop) == (quiet.steps, quiet.stop)
+    assert [one.value for one in log.trials] == [one.value for one in quiet.trials]
+    assert [one.rungs for one in log.trials] == [one.rungs for one in quiet.trials]
 
 
 def never(_: str) -> bool:
