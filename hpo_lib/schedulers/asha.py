@@ -19,11 +19,13 @@ from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.schedulers.rungs import (
     RungSettings,
     among,
+    begin,
     comparable,
     following,
     ladder,
     not_among,
     place,
+    promote,
     value_at,
 )
 from hpo_lib.validation import Strict
@@ -105,8 +107,7 @@ class AshaScheduler(Scheduler):
 
     def _begun(self, number: int, one: Suggestion) -> Assignment:
         rung = self._rungs[self._bracket(number)] if self.promotes else self._rungs[-1]
-        partial = rung < self._rungs[-1]
-        return Assignment(number, one.params, one.origin, resource=rung, partial=partial)
+        return begin(number, one, rung, self._rungs[-1])
 
     def _promoted(self, history: History) -> list[Assignment]:
         """List who is due, the highest rungs first: there the most has been spent already."""
@@ -142,16 +143,7 @@ class AshaScheduler(Scheduler):
         return [self._to_next(trial, rung, reason)]
 
     def _to_next(self, trial: Trial, rung: float, reason: str) -> Assignment:
-        aim = following(self._rungs, rung)
-        return Assignment(
-            trial.number,
-            trial.params,
-            trial.origin,
-            resource=aim,
-            resume_from=trial.number,
-            partial=aim < self._rungs[-1],
-            reason=reason,
-        )
+        return promote(trial, following(self._rungs, rung), self._rungs[-1], reason)
 
     def _standings(self, history: History) -> dict[tuple[int, float], list[_Standing]]:
         """Rank the trials of each bracket at each rung but the last; of equals the earlier."""

@@ -29,6 +29,7 @@ from hpo_lib.core.trial import (
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.schedulers.features import features_of
 from hpo_lib.schedulers.forecast import Forecast
+from hpo_lib.schedulers.rungs import begin, place, promote
 from hpo_lib.schedulers.worth import chance_below, rates
 from hpo_lib.validation import Strict
 
@@ -108,11 +109,11 @@ class AutoScheduler(Scheduler):
         if len(due) == capacity or not (waiting or fresh):
             return due
         left = [one for one in fresh if one not in asked]
-        for place in self._places(history, waiting, left):
+        for it in self._places(history, waiting, left):
             if len(due) == capacity:
                 break
-            begun = sum(1 for one in due if one.resume_from is None)
-            due.append(self._taken(history, place, begun, left))
+            nth = sum(1 for one in due if one.resume_from is None)
+            due.append(self._taken(history, it, nth, left))
         return due
 
     def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
@@ -149,7 +150,7 @@ class AutoScheduler(Scheduler):
             for n, of in enumerate(whose)
             if isinstance(of, Suggestion) or not len(ended) or chance[n] >= _HOPELESS
         ]
-        return sorted(found, key=lambda place: -place.worth)
+        return sorted(found, key=lambda it: -it.worth)
 
     def _seen(self, known: Sequence[Trial], more: int) -> NDArray[np.float64]:
         """Give losses at rungs, a row a trial; rows of NaN for `more` that have not begun."""
@@ -193,48 +194,37 @@ class AutoScheduler(Scheduler):
         )
 
     def _begun(self, history: History, nth: int, one: Suggestion, reason: str) -> Assignment:
-        number, rung = len(history.trials) + 1 + nth, self.rungs[0]
-        partial = len(self.rungs) > 1
-        return Assignment(number, one.params, one.origin, rung, partial=partial, reason=reason)
+        number = len(history.trials) + 1 + nth
+        return begin(number, one, self.rungs[0], self.settings.max, reason)
 
-    def _taken(
-        self, history: History, place: _Place, begun: int, left: list[Suggestion]
-    ) -> Assignment:
+    def _taken(self, history: History, it: _Place, nth: int, left: list[Suggestion]) -> Assignment:
         """Make the assignment of a place.
 
         New configurations begin in their order: a sampler that counts trials loses none.
         """
-        trial, reason = place.of, self._reason(history, place)
+        trial, reason = it.of, self._reason(history, it)
         if isinstance(trial, Suggestion):
-            return self._begun(history, begun, left.pop(0), reason)
+            return self._begun(history, nth, left.pop(0), reason)
         return self._promoted(trial, reason)
 
     def _promoted(self, trial: Trial, reason: str) -> Assignment:
         """Let a trial go on to its next rung."""
         rung = self.rungs[self._reached(trial) + 1]
-        return Assignment(
-            trial.number,
-            trial.params,
-            trial.origin,
-            rung,
-            resume_from=trial.number,
-            partial=rung < self.settings.max,
-            reason=reason,
-        )
+        return promote(trial, rung, self.settings.max, reason)
 
     def _where(self, trial: Trial) -> str:
         """Say what a trial has come to: "epoch 9: 0.41"."""
         at = max(trial.rungs, default=0.0)
         value = f"{trial.rungs[at]:.4g}" if trial.rungs else "nothing seen"
-        return f"{self.settings.resource} {at:g}: {value}"
+        return f"{place(self.settings.resource, at)}: {value}"
 
-    def _reason(self, history: History, place: _Place) -> str:
+    def _reason(self, history: History, it: _Place) -> str:
         """Say what is expected: "epoch 9: 0.41 is forecast to end at 0.36, …"."""
         loss = self.goal.direction.loss
-        what = self._where(place.of) if isinstance(place.of, Trial) else "a new configuration"
+        what = self._where(it.of) if isinstance(it.of, Trial) else "a new configuration"
         best = self.goal.best(history.trials)
         than = "the middle" if best is None else f"the best, {best.value:.4g}"
         return (
-            f"{what} is forecast to end at {loss(place.loss):.4g}, "
-            f"by {place.chance:.0%} better than {than}: the most for a step"
+            f"{what} is forecast to end at {loss(it.loss):.4g}, "
+            f"better than {than} with a chance of {it.chance:.0%}: worth most for a step"
         )

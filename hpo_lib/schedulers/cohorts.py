@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from hpo_lib.core.trial import Assignment, Decision, History, Trial, TrialState
 from hpo_lib.schedulers import Scheduler, Suggest
-from hpo_lib.schedulers.rungs import among, comparable, not_among, place
+from hpo_lib.schedulers.rungs import among, begin, comparable, not_among, place, promote
 
 _GOES_ON = Decision.go_on("it runs, or its cohort is not there yet")
 _LEFT = (TrialState.WAITING, TrialState.STOPPED)
@@ -69,10 +69,10 @@ class CohortScheduler(Scheduler):
         due = self._promoted(history, last=False)[:capacity]
         free = capacity - len(due)
         fresh = suggest(history, free) if free else []
-        firsts = self._first_rungs(len(history.trials), len(fresh))
+        plans = self._next_plans(len(history.trials), len(fresh))
         due += [
-            Assignment(number, one.params, one.origin, resource=rung, partial=partial)
-            for (number, (rung, partial)), one in zip(firsts, fresh, strict=True)
+            begin(number, one, plan.rungs[0], plan.rungs[-1])
+            for (number, plan), one in zip(plans, fresh, strict=True)
         ]
         return due or self._promoted(history, last=True)[:capacity]
 
@@ -102,14 +102,11 @@ class CohortScheduler(Scheduler):
             for cut in self._cuts(plan, members):
                 where = place(self.unit, cut.rung)
                 found += [
-                    Assignment(
-                        trial.number,
-                        trial.params,
-                        trial.origin,
-                        resource=cut.following,
-                        resume_from=trial.number,
-                        partial=cut.following < plan.rungs[-1],
-                        reason=among(where, trial.rungs[cut.rung], cut.best, len(cut.reached)),
+                    promote(
+                        trial,
+                        cut.following,
+                        plan.rungs[-1],
+                        among(where, trial.rungs[cut.rung], cut.best, len(cut.reached)),
                     )
                     for trial in cut.reached[: cut.best]
                     if trial.state is TrialState.WAITING and max(trial.rungs) == cut.rung
@@ -143,17 +140,15 @@ class CohortScheduler(Scheduler):
             yield plan, history.trials[begun:end], full
             begun, index = end, index + 1
 
-    def _first_rungs(self, begun: int, count: int) -> list[tuple[int, tuple[float, bool]]]:
-        """Give, by number of the next trials, how far each goes, and if it waits there."""
-        found: list[tuple[int, tuple[float, bool]]] = []
+    def _next_plans(self, begun: int, count: int) -> Iterator[tuple[int, Plan]]:
+        """Yield the numbers of the next trials, each with its cohort's plan."""
         index, end = 0, 0
         for number in range(begun + 1, begun + count + 1):
             while number > end:
                 plan = self.plan(index)
                 end = begun + count if plan.size is None else end + plan.size
                 index += 1
-            found.append((number, (plan.rungs[0], len(plan.rungs) > 1)))
-        return found
+            yield number, plan
 
     def _loss(self, value: float) -> float:
         return comparable(self.goal.direction.loss(value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -32,7 +32,7 @@ from hpo_lib.core.trial import (
 )
 from hpo_lib.errors import SpecError
 from hpo_lib.schedulers import Scheduler, Suggest
-from hpo_lib.schedulers.rungs import comparable, place
+from hpo_lib.schedulers.rungs import begin, comparable, place, promote
 from hpo_lib.validation import Strict
 from hpo_lib.words import number
 
@@ -148,22 +148,13 @@ class PbtScheduler(Scheduler):
         return [*due, *(self._next(one, newest) for one in stay)][:capacity]
 
     def _first(self, trial: int, one: Suggestion) -> Assignment:
-        rung = self._rungs[0]
-        partial = len(self._rungs) > 1
-        return Assignment(trial, one.params, one.origin, resource=rung, partial=partial)
+        return begin(trial, one, self._rungs[0], self._rungs[-1])
 
     def _next(self, trial: Trial, at: _Generation) -> Assignment:
         where, value = place(self._asked.resource, at.rung), trial.rungs[at.rung]
         rank = [one.number for one in at.reached].index(trial.number) + 1
-        return Assignment(
-            trial.number,
-            trial.params,
-            trial.origin,
-            resource=at.following,
-            resume_from=trial.number,
-            partial=at.following < self._rungs[-1],
-            reason=f"{where}: {value:.4g} is number {rank} of {len(at.reached)} trials",
-        )
+        reason = f"{where}: {value:.4g} is number {rank} of {len(at.reached)} trials"
+        return promote(trial, at.following, self._rungs[-1], reason)
 
     def _heir(self, trial: int, at: _Generation, fresh: Suggestion, tried: set[str]) -> Assignment:
         """Make a trial that goes on from one of the best, as it was at this rung."""
@@ -172,15 +163,10 @@ class PbtScheduler(Scheduler):
         parent = draw.choice(best)
         params = self._explored(parent.params, fresh.params, draw, tried)
         tried.add(key(params))
-        return Assignment(
-            trial,
-            params,
-            fresh.origin,
-            resource=at.following,
-            resume_from=parent.number,
-            partial=at.following < self._rungs[-1],
-            reason=f"{place(self._asked.resource, at.rung)}: goes on from trial {parent.number}",
-        )
+        reason = f"{place(self._asked.resource, at.rung)}: goes on from trial {parent.number}"
+        heir = Suggestion(params, fresh.origin)
+        made = begin(trial, heir, at.following, self._rungs[-1], reason)
+        return replace(made, resume_from=parent.number)
 
     def _explored(self, parent: Params, fresh: Params, draw: Random, tried: set[str]) -> Params:
         """Change a parent's parameters until nobody has tried them; else take the fresh ones."""

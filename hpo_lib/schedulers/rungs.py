@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from hpo_lib.core.trial import Trial
+from hpo_lib.core.trial import Assignment, Suggestion, Trial
 from hpo_lib.validation import Strict
 from hpo_lib.words import number, spoken
 
@@ -76,6 +76,26 @@ def value_at(trial: Trial, rung: float) -> float | None:
 def reached(trial: Trial) -> float:
     """Give how far a trial has come, as far as anybody has seen."""
     return max([0.0, *trial.rungs, *trial.curve])
+
+
+def begin(number: int, one: Suggestion, rung: float, end: float, reason: str = "") -> Assignment:
+    """Begin a trial, which trains to a rung and waits there before the end."""
+    return Assignment(
+        number, one.params, one.origin, resource=rung, partial=rung < end, reason=reason
+    )
+
+
+def promote(trial: Trial, rung: float, end: float, reason: str) -> Assignment:
+    """Let a trial go on from its own checkpoint to a rung; it waits there before the end."""
+    return Assignment(
+        trial.number,
+        trial.params,
+        trial.origin,
+        resource=rung,
+        resume_from=trial.number,
+        partial=rung < end,
+        reason=reason,
+    )
 
 
 def comparable(loss: float) -> float:

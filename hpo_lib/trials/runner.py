@@ -96,9 +96,7 @@ def perform(
     )
     found = outcome(spec, end, source_of(backend, attempt))
     trial = _closed(store, attempt, found, alike)
-    backend.discard(attempt.handle)
-    if _keeps(backend, spec):
-        _forget_checkpoints(store, run, trial, backend)
+    _let_go(store, run, trial, attempt, backend)
     if trial.state is TrialState.RUNNING:
         raise _another(attempt, found)
     return trial
@@ -222,9 +220,13 @@ def _keeps(backend: Backend, spec: Spec) -> bool:
     return bool(backend.keeps_output or spec.artifacts)
 
 
-def _forget_checkpoints(store: Store, run: Run, trial: Trial, backend: Backend) -> None:
-    """Delete what no attempt goes on from; what cannot be deleted now goes with the run."""
-    if inherits(run.spec):
+def _let_go(store: Store, run: Run, trial: Trial, attempt: Attempt, backend: Backend) -> None:
+    """Let go of what an ended attempt holds, and of checkpoints that no attempt goes on from.
+
+    A checkpoint that cannot be deleted now goes with the run.
+    """
+    backend.discard(attempt.handle)
+    if not _keeps(backend, spec_of(run, trial)) or inherits(run.spec):
         return
     with suppress(TransientError, TrialFailed):
         resuming.forget(trial, store.attempts(run.id, trial.number), backend)

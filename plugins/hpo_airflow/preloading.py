@@ -50,14 +50,14 @@ def on_starting(component: Any) -> None:
     """Import it where a job of Airflow's starts whose processes need it; never in a task."""
     if type(component).__name__ != "Job":
         return
-    for name in modules(sys.argv):
+    for name in _modules(sys.argv):
         with suppress(ImportError):
             import_module(name)
     if _looks_at_dags(sys.argv):
         _make_dags()
 
 
-def modules(argv: Sequence[str]) -> tuple[str, ...]:
+def _modules(argv: Sequence[str]) -> tuple[str, ...]:
     """Give what tasks import if this command line's component forks them."""
     from hpo_lib.registry import FORMATS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -214,7 +215,11 @@ def test_every_promotion_is_explained_in_a_sentence() -> None:
     assert reasons
     for reason in reasons:
         assert reason.startswith("epoch ")
-        forecast = " is forecast to end at " in reason and reason.endswith("the most for a step")
+        forecast = re.search(
+            r" is forecast to end at \S+, better than the (best, \S+|middle) "
+            r"with a chance of \d+%: worth most for a step$",
+            reason,
+        )
         assert forecast or reason.endswith("to learn whether early losses mislead")
 
 
