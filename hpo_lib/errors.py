@@ -66,6 +66,16 @@ class NotFound(HpoError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+def joined(problems: Iterable[str]) -> str:
+    """Join problems to the message of an error: each stays one line, whatever a conf has put in."""
+    return "\n".join(map(printable, problems))
+
+
+def printable(text: str) -> str:
+    """Escape what would break a line or not be seen on it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Give ", did you mean 'x'?" for the known name that this one may stand for, or nothing.
 

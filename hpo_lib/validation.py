@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hpo_lib.errors import HpoError, SpecError, meant, misspelt, nearest
+from hpo_lib.errors import HpoError, SpecError, joined, meant, misspelt, nearest, printable
 
 log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=BaseModel)
@@ -70,7 +70,7 @@ def refuse(messages: Iterable[str]) -> None:
     """Raise one validator error that tells all of these problems, if there are any."""
     told = list(messages)
     if told:
-        raise rule("\n".join(told))
+        raise rule(joined(told))
 
 
 def refusal(problems: Iterable[str]) -> SpecError:
@@ -83,7 +83,7 @@ def refusal(problems: Iterable[str]) -> SpecError:
 
 def as_error(problems: Iterable[str]) -> SpecError:
     """Make the error of all of these problems: each stays one line, whatever a conf has put in."""
-    return SpecError("\n".join(map(_printable, dict.fromkeys(problems))))
+    return SpecError(joined(dict.fromkeys(problems)))
 
 
 def _cut(problem: str) -> str:
@@ -93,13 +93,8 @@ def _cut(problem: str) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    line = _printable(text[: most + 1])
+    line = printable(text[: most + 1])
     return line if len(line) <= most else f"{line[:most]}…"
-
-
-def _printable(text: str) -> str:
-    """Escape what would break a line or not be seen on it."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 @contextmanager
@@ -261,8 +256,8 @@ def shown(value: Any) -> str:
     except (TypeError, ValueError, RecursionError):
         text = repr(type(value).__name__)
     if len(text) <= _SHOWN:
-        return _printable(text)
-    return f"{_printable(text[:_SHOWN])}… ({len(text)} characters)"
+        return printable(text)
+    return f"{printable(text[:_SHOWN])}… ({len(text)} characters)"
 
 
 def scalar(value: Any) -> Any:

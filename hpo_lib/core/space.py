@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from hpo_lib.core import plain
 from hpo_lib.core.trial import Params, Value
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, joined
 from hpo_lib.validation import MAX_WHOLE, Number, Scalar, Strict, parse, rule, shown
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -328,7 +328,7 @@ class Space:
         """Take parameter models by name; SpecError names all that does not fit together."""
         wrong = itertools.chain(_miscounted(parameters), _bad_conditions(parameters))
         if found := list(itertools.islice(wrong, _MOST_PROBLEMS)):
-            raise SpecError("\n".join(found))
+            raise SpecError(joined(found))
         self.parameters: dict[str, Any] = _in_order_of_conditions(parameters)
 
     @classmethod

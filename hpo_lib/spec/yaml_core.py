@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from hpo_lib.core.plain import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, Unreadable, problems
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, joined
 from hpo_lib.validation import shown
 
 #: A whole number of more digits is no number that anybody means.
@@ -144,7 +144,7 @@ def operators(text: str, *, at: str) -> Any:
     """Read a file of the operator's; SpecError names all that is no JSON, each with `at` before."""
     found = _OperatorsLoader(text).document()
     if wrong := [f"{at}: {'.'.join(map(str, loc))}: {why}" for loc, why in problems(found)]:
-        raise SpecError("\n".join(wrong))
+        raise SpecError(joined(wrong))
     return found
 
 

@@ -31,7 +31,7 @@ from hpo_lib.runs import admission, changes, lifecycle
 from hpo_lib.search import engine
 from hpo_lib.spec import Spec
 from hpo_lib.store import Store, interventions, upgrade
-from hpo_lib.trials import runner, stopping
+from hpo_lib.trials import judging, runner
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.loop import Loop, quietly
 from tests.integration.store_contract import Clock
@@ -180,7 +180,7 @@ class ChangesContract:
     def test_a_trial_that_runs_is_ended_within_seconds_with_what_it_has_shown(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(stopping, "_ASK_S", 0.1)
+        monkeypatch.setattr(judging, "_NEVER_S", 0.1)
         run = bench.begin(trial=CONF["trial"] | {"command": HANGS, "args": [], "timeout": "9m"})
         bench.wave(1)
         began = threading.Event()

@@ -54,6 +54,8 @@ FOUND: list[Any] = [
     confs.SOUND[0] | {": true},space": {"a: b": {"": "\ud800"}}},
     confs.SOUND[0] | {"trial": {"command": ["python", "train.py"], "python": "../roots"}},
     confs.SOUND[0] | {"trial": {"command": ["python", "train.py"], "venv": "../roots/odd"}},
+    confs.SOUND[0]
+    | {"space": {"a\n: b": ["x"], "c": {"type": "int", "low": 1, "high": 2, "when": {"d": [1]}}}},
 ]
 
 
