@@ -45,9 +45,14 @@ OF_RUN = (REPORT, RECORD, ARTIFACTS)
 
 
 def lead(task: Any, addresses: Mapping[HpoLink, str]) -> None:
-    """Let the buttons of a task lead somewhere, besides where others of it do already."""
+    """Let the buttons of a task lead somewhere, besides where others of it do already.
+
+    Airflow keeps the address of each button that the task has at its end, empty or not, by a call
+    of its API: so it has those with an address only.
+    """
     known = getattr(task, "hpo_links", {})
     task.hpo_links = {**known, **{link.name: found for link, found in addresses.items() if found}}
+    task.operator_extra_links = [link for link in OF_TRIAL if link.name in task.hpo_links]
 
 
 def of_run(run_id: int, artifacts: Artifacts | None) -> dict[HpoLink, str]:

@@ -59,14 +59,14 @@ DEPLOYMENT = {
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 
 
-def until(condition: Callable[[], Any], what: str) -> Any:
+def until(condition: Callable[[], Any], what: str, pause_s: float = 0.2) -> Any:
     """Wait for a state and give it."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         found = condition()
         if found:
             return found
-        time.sleep(0.2)
+        time.sleep(pause_s)
     raise AssertionError(f"waited in vain for {what}")
 
 
@@ -98,8 +98,8 @@ class Stack:
         return RunKey(dag, self.client().trigger(dag, conf))
 
     def wait(self, key: RunKey) -> str:
-        """Wait for the DAG run's end and give its state."""
-        return str(until(lambda: self._ended(key), f"the end of {key.dag_run_id}"))
+        """Wait for the DAG run's end and give its state; each look is a request that costs CPU."""
+        return str(until(lambda: self._ended(key), f"the end of {key.dag_run_id}", pause_s=0.7))
 
     def complete(self, key: RunKey) -> RunView:
         """Wait for the DAG run's end and give our run, both of which are to be a success."""

@@ -61,6 +61,12 @@ def test_a_button_leads_where_the_task_has_been() -> None:
     )
 
 
+def test_airflow_is_told_of_no_button_that_leads_nowhere() -> None:
+    task = SimpleNamespace(operator_extra_links=links.OF_TRIAL)
+    links.lead(task, links.of_trial(7, 3, None))
+    assert [link.name for link in task.operator_extra_links] == ["Record", "Whole log", "Report"]
+
+
 @pytest.mark.parametrize("uri", ["", "/disk", "file:///x", "javascript://alert", "s3x://b"])
 def test_a_place_without_a_page_has_no_button(uri: str) -> None:
     assert links.bucket(uri) == ""
