@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hpo_lib.collectors import Source
+from hpo_lib.collectors.stdout import StdoutCollector
 from hpo_lib.core.space import Space
 from hpo_lib.errors import SpecError
 from hpo_lib.search import engine
 from hpo_lib.spec.draft import draft
+from hpo_lib.spec.sections import Metrics
 from hpo_lib.spec.yaml_file import draft_of
 
 LARGE = 240_000
@@ -151,6 +155,63 @@ def test_a_large_file_is_read_soon(unit: str) -> None:
         lambda text: draft_of(text).checked(),
         lambda size: unit * (size // len(unit.encode())),
     )
+
+
+#: What one line may repeat: values of the names below, what hardly is one, and words of formats.
+IN_LINES = [
+    *("loss=1 ", "loss: 1 ", "val_loss=1 size_mb=1 ", "val loss=1 ", "step=1 ", "epoch: 1 loss=1 "),
+    *(
+        "loss = ",
+        "loss=1,",
+        '"loss": 1, ',
+        '{"loss": 1}',
+        "{'loss': 1} ",
+        "loss=[1 ",
+        "loss=np.float64(",
+    ),
+    *(
+        "Epoch 1/2 ",
+        "best Epoch 1 ",
+        "[1] loss:1 ",
+        "loss|",
+        "100%|",
+        "loss=nan",
+        "a.loss=1 ",
+        "=",
+        ":",
+    ),
+    *(
+        "loss=1e",
+        "loss=1_",
+        "loss='",
+        "loss=1/",
+        "\r",
+        "\x1b[0m",
+        "[",
+        "{",
+        "(",
+        "- loss: 1 - ",
+        "a1=1 ",
+    ),
+]
+
+
+#: Longer ones are cut.
+LINE = 65_000
+
+
+@pytest.mark.parametrize("unit", IN_LINES)
+def test_a_long_line_is_read_soon(unit: str, tmp_path: Path) -> None:
+    def read_file(text: str) -> None:
+        log = tmp_path / "log"
+        log.write_text(f"{text}\n", encoding="utf-8")
+        collector = StdoutCollector(Metrics())
+        for _ in collector.collect(Source(log, tmp_path), frozenset({"loss", "val_loss", "step"})):
+            pass
+        for _ in collector.sightings(Source(log, tmp_path)):
+            pass
+
+    is_cheap(read_file, lambda size: unit * (size * LINE // LARGE // len(unit)))
 
 
 def test_a_space_of_many_branches_is_counted_soon_or_not_at_all() -> None:

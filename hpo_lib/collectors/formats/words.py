@@ -13,6 +13,8 @@ _QUALIFIED = re.compile(
     r"(?i:val|valid|validation|train|training|test|testing|eval|dev|best|target)\s$"
 )
 
+_LONGEST = len("validation ")
+
 #: Beside other values these count them.
 _COUNTERS = frozenset({"step", "epoch"})
 
@@ -37,12 +39,13 @@ class Equals:
         """Read the wanted names."""
         values: list[tuple[str, Number]] = []
         starts: list[int] = []
+        alone = line.count("=") <= 1
         for found in self._form.finditer(line):
             start = found.start()
             if start and line[start - 1] != " " and in_a_word(line, start):
                 continue
             name, text = found.groups()
-            if name in _COUNTERS and line.count("=") > 1:
+            if name in _COUNTERS and not alone:
                 continue
             if text is not None:
                 values.append((name, (float(text), text)))
@@ -54,9 +57,7 @@ class Equals:
         if not values or "Namespace(" in line:  # the arguments of a program, no results
             return None
         if len(values) > 1 and len({name for name, _ in values}) < len(values):
-            values = _plainest(
-                values, [_QUALIFIED.search(line, 0, at) is not None for at in starts]
-            )
+            values = _plainest(values, [_is_qualified(line, at) for at in starts])
         return Reading(values, self._step(line))
 
     def _step(self, line: str) -> int | None:
@@ -85,6 +86,11 @@ class Colon(Equals):
     def _step(self, line: str) -> int | None:
         own = step_in(line)
         return self._headline if own is None else own
+
+
+def _is_qualified(line: str, at: int) -> bool:
+    """Say whether a word before a name makes it another's; a look at all before would be square."""
+    return _QUALIFIED.search(line, max(0, at - _LONGEST), at) is not None
 
 
 def _plainest(
