@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import NullPool
 
 from hpo_lib.errors import HpoError, StoreError, TransientError, nearest
+from hpo_lib.store.lingering import LingeringPool
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -103,8 +104,9 @@ def shown(url: URL) -> str:
 class Database:
     """Transactions on one address, with errors of this project.
 
-    Nothing is kept open in between, so a forked process may go on using it; but for a file that is
-    to be kept open: that serves the process that has prepared it, while the file is the same.
+    A server's connection is kept for a second. A file is closed in between, unless it is to be kept
+    open: that serves the process that has prepared it, while the file is the same. A forked process
+    may go on using any other.
     """
 
     url: URL
@@ -344,7 +346,7 @@ def _postgresql(url: URL) -> Engine:
     """Make an engine; without prepared statements it also works behind a connection pooler."""
     arguments = {"connect_timeout": _CONNECT_TIMEOUT_S, "prepare_threshold": None}
     asked = {name: value for name, value in arguments.items() if name not in url.query}
-    return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=asked)
+    return create_engine(url, poolclass=LingeringPool, hide_parameters=True, connect_args=asked)
 
 
 def _use_wal(path: Path, timeout_s: float) -> None:

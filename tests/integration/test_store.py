@@ -208,7 +208,7 @@ class TestPostgres(StoreContract):
         name = postgres.new_database()
         upgrade(postgres.url(name))
         with Store.open(postgres.url(name)) as store:
-            postgres.execute(f"DROP DATABASE {name}")
+            postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
             with pytest.raises(TransientError, match="does not exist"):
                 store.runs()
 
