@@ -79,9 +79,9 @@ def test_a_night_that_is_repeated_ends_as_if_nothing_had_happened(
     for at, one in enumerate((Fault.NOTHING, fault)):
         folder = tmp_path / str(at)
         folder.mkdir()
-        played.append(failing.play(folder, 0, NAIVE, FINAL, (one,), nights=4))
+        played.append(failing.play(folder, 0, NAIVE, FINAL, (one,), nights=3))
     assert played[0] == played[1]
-    assert len(played[0].nights) == 4
+    assert len(played[0].nights) == 3
 
 
 def test_nights_that_fail_keep_the_promises(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", ["gate", "deploy"])
-def test_killed_at_any_call_the_next_night_heals_it(bench: Bench, step: str, late: bool) -> None:
+def test_killed_at_a_call_the_next_night_heals_it(bench: Bench, step: str, late: bool) -> None:
     statuses = set()
-    for call in range(1, 100):
+    for call in range(1, 100, 2):
         bench.again()
         if not bench.killed(step, call, late=late):
             break
