@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.space import FloatParameter, IntParameter, Space, key, same
+from hpo_lib.core.ranges import FloatParameter, IntParameter
+from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Params, Reused, Trial, TrialState, Value
+from hpo_lib.core.values import same
 from hpo_lib.errors import SpecError
 from hpo_lib.records import Advice, Past, Run, Told
 from hpo_lib.spec import Spec

@@ -39,6 +39,7 @@ class Dimension:
     choices: Sequence[Value] = ()
     ends: Sequence[float] = ()
     scale: str = "linear"
+    distribution: str = ""
     conditional: bool = False
 
     @classmethod
@@ -50,6 +51,7 @@ class Dimension:
             choices=tuple(one for one in _list(plain.get("choices")) if _is_value(one)),
             ends=tuple(end for end in ends if end is not None),
             scale=_text(plain.get("scale")) or "linear",
+            distribution=_text(plain.get("distribution")) or "",
             conditional=bool(plain.get("when")),
         )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from hpo_lib.core.space import Space, key, same
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.values import same
 from hpo_lib.errors import SpecError
 
 MIXED = {
@@ -51,6 +53,33 @@ def stepped(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def normals(draw: st.DrawFn) -> dict[str, Any]:
+    """Normal and log-normal ranges of both types, with and without ends and steps."""
+    log, whole = draw(st.booleans()), draw(st.booleans())
+    mu = draw(st.floats(-5.0, 5.0) if log else st.floats(-1e6, 1e6))
+    sigma = draw(
+        st.floats(0.2, 2.0) if log else st.floats(1e-3, 1e4).map(lambda x: x + abs(mu) / 1e4)
+    )
+    made: dict[str, Any] = {"type": "int" if whole else "float", "mu": mu, "sigma": sigma}
+    made["distribution"] = "lognormal" if log else "normal"
+    if not whole and draw(st.booleans()):
+        made["step"] = math.exp(mu) * 0.37 if log else sigma * 0.37
+    if draw(st.booleans()):
+        ends = [mu + sigma * draw(st.floats(-9, 9)) for _ in "lh"]
+        low, high = sorted(math.exp(end) if log else end for end in ends)
+        made |= (
+            {"low": math.ceil(low), "high": math.floor(high)}
+            if whole
+            else {"low": low, "high": high}
+        )
+    try:
+        Space.parse({"x": made})
+    except SpecError:
+        assume(False)
+    return made
+
+
+@st.composite
 def ints(draw: st.DrawFn) -> dict[str, Any]:
     scale = draw(st.sampled_from(["linear", "log"]))
     ends = st.integers(1, 10**12) if scale == "log" else st.integers(-(2**48), 2**48)
@@ -67,7 +96,7 @@ categoricals = st.lists(
 ordinals = st.lists(st.integers(-99, 99) | _FINITE, min_size=1, max_size=6, unique=True).map(
     lambda choices: {"type": "ordinal", "choices": sorted(choices)}
 )
-parameters = floats() | stepped() | ints() | categoricals | ordinals
+parameters = floats() | stepped() | ints() | normals() | categoricals | ordinals
 
 
 @st.composite
@@ -259,8 +288,9 @@ _ONE = {"type": "categorical", "choices": ["a"]}
             "space.x: step must be > 0 and <= high - low, got step=2.0, low=0.0, high=1.0",
         ),
         (
-            {"x": {"type": "float", "low": 0.1, "high": 0.5, "scale": "log", "step": 0.1}},
-            "space.x: step needs scale linear, got scale=log; list the values as an ordinal",
+            {"x": {"type": "float", "low": 0.1, "high": 0.5, "scale": "reverse_log", "step": 0.1}},
+            "space.x: step needs scale linear or log, got scale=reverse_log; "
+            "list them as an ordinal",
         ),
         (
             {"x": {"type": "float", "low": 1e9, "high": 2e9, "step": 0.01}},
