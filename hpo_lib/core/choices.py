@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -10,11 +11,13 @@ from pydantic import Field, field_validator
 
 from hpo_lib.core.conditions import Conditional
 from hpo_lib.core.trial import Value
-from hpo_lib.core.values import Told, share_of, told_apart
+from hpo_lib.core.values import Told, is_number, own, share_of, told_apart
 from hpo_lib.errors import SpecError
-from hpo_lib.validation import Number, Scalar, rule, shown
+from hpo_lib.validation import Choice, Number, rule, shown
 
 _MAX_CHOICES = 10_000
+#: Of so many numbers one is between others.
+_FEWEST = 3
 _T = TypeVar("_T", bound=Value)
 
 
@@ -25,13 +28,18 @@ class Choices(Conditional):
     even: ClassVar[bool] = True
 
     @property
+    def unordered(self) -> bool:
+        """Whether no value is between others."""
+        return False
+
+    @property
     def size(self: Any) -> int:
         """Number of values."""
         return len(self.choices)
 
     def at(self: Any, index: int) -> Any:
         """Give the value at an index of the grid."""
-        return self.choices[index]
+        return own(self._ordered[index])
 
     def index(self: Any, value: Value) -> int:
         """Give the index of a choice on the grid."""
@@ -40,13 +48,18 @@ class Choices(Conditional):
 
     @cached_property
     def _places(self: Any) -> dict[Told, int]:
-        return {told_apart(choice): index for index, choice in enumerate(self.choices)}
+        return {told_apart(choice): index for index, choice in enumerate(self._ordered)}
+
+    @property
+    def _ordered(self: Any) -> Sequence[Any]:
+        choices: Sequence[Any] = self.choices
+        return choices
 
     def canonical(self: Any, value: Value) -> Any:
         """Give the choice that equals the value; SpecError if there is none."""
         try:
-            return self.choices[self.index(value)]
-        except (KeyError, TypeError):  # a list has no hash
+            return self.at(self.index(value))
+        except (KeyError, TypeError, ValueError):  # what is no JSON
             listed = shown(list(self.choices))
             raise SpecError(f"must be one of {listed}, got {shown(value)}") from None
 
@@ -56,18 +69,31 @@ class Choices(Conditional):
 
     def from_unit(self: Any, unit: float) -> Any:
         """Map [0, 1] onto the choices, in equal shares."""
-        return self.choices[share_of(unit, len(self.choices))]
+        return self.at(share_of(unit, len(self.choices)))
 
 
 class CategoricalParameter(Choices):
-    """One of several values without an order."""
+    """One of several values: text, numbers, booleans, and lists and mappings of these.
+
+    Three or more numbers, and nothing else, are in order whatever the order in which they are
+    listed: samplers see them as they see an ordinal.
+    """
 
     type: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...] = Field(strict=False)
+    choices: tuple[Choice, ...] = Field(strict=False)
+
+    @cached_property
+    def unordered(self) -> bool:
+        """Whether no value is between others."""
+        return len(self.choices) < _FEWEST or not all(map(is_number, self.choices))
+
+    @cached_property
+    def _ordered(self) -> Sequence[Any]:
+        return self.choices if self.unordered else sorted(self.choices)
 
     @field_validator("choices")
     @classmethod
-    def _check(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
+    def _check(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         return _distinct(choices)
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from pydantic import field_validator
 
 from hpo_lib.core.values import Told, told_apart
-from hpo_lib.validation import Scalar, Strict, rule, shown
+from hpo_lib.validation import Choice, Strict, rule, shown
 
-When = Mapping[str, list[Scalar]]
+When = Mapping[str, list[Choice]]
 
 
 class Conditional(Strict):

@@ -64,7 +64,7 @@ class _Range(Conditional):
             yield f"low must be > 0 on a log scale, {ends}"
         if self.scale == "reverse_log" and not (self.low >= 0 and self.high < 1):
             yield f"0 <= low and high < 1 must hold on a reverse_log scale, {ends}"
-        if not broken & {"distribution", "mu", "sigma", "scale"}:
+        if not {"distribution", "mu", "sigma", "scale"}.intersection(broken):
             yield from self._abnormal()
 
     def _abnormal(self: Any) -> Iterator[str]:
@@ -79,12 +79,17 @@ class _Range(Conditional):
         elif self.sigma is not None and not self.sigma > 0:
             yield f"sigma must be > 0, got sigma={self.sigma}"
         elif self.low < self.high and (self.scale == "linear" or self.low > 0):
-            mu, sigma = self._normal
-            if not distributions.within_reach(*self._ends, mu, sigma):
+            (mu, sigma), (first, last) = self._normal, self._ends
+            if not distributions.within_reach(first, last, mu, sigma):
                 yield (
                     f"low and high must leave room within 5 sigma of mu, got low={self.low}, "
                     f"high={self.high}, mu={mu}, sigma={sigma}"
                 )
+
+    @property
+    def unordered(self) -> bool:
+        """Whether no value is between others."""
+        return False
 
     @property
     def even(self: Any) -> bool:
@@ -92,12 +97,12 @@ class _Range(Conditional):
         listed = self.size is not None and self.scale == "linear"
         return bool(listed and self.distribution is None)
 
-    def index(self: Any, value: Value) -> int:
+    def index(self: Any, value: Any) -> int:
         """Give the index of the nearest value on the grid."""
         index = round((float(value) - self.low) / (self.step or 1))
         return int(min(max(index, 0), (self.size or 1) - 1))
 
-    def to_unit(self: Any, value: Value) -> float:
+    def to_unit(self: Any, value: Any) -> float:
         """Map a value into [0, 1]: one of evenly spaced values to the middle of its share."""
         if self.even:
             return float((self.index(value) + 0.5) / self.size)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from typing import Any, TypeGuard
+
 from hpo_lib.core import plain
 from hpo_lib.core.trial import Value
 from hpo_lib.errors import SpecError
 from hpo_lib.validation import shown
 
 #: A value with its kind, as `told_apart` gives it.
-Told = tuple[bool, Value]
+Told = tuple[object, object]
 
 
 def rounded(value: float) -> float:
@@ -23,7 +27,28 @@ def same(left: Value, right: Value) -> bool:
 
 def told_apart(value: Value) -> Told:
     """Give what is equal, and has the same hash, for values that are the same."""
+    if isinstance(value, list | tuple | dict):
+        return "json", json.dumps(_evened(value), sort_keys=True)
     return isinstance(value, bool), value
+
+
+def own(value: Value) -> Any:
+    """Give a value that its taker may change: of a list or a mapping, a copy."""
+    return copy.deepcopy(value) if isinstance(value, list | dict) else value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Say whether a value is a number, which true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _evened(value: Any) -> Any:
+    """Write every whole number without a point: JSON does not keep 1.0 and 1 apart everywhere."""
+    if isinstance(value, list | tuple):
+        return [_evened(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _evened(one) for name, one in value.items()}
+    return int(value) if isinstance(value, float) and value == int(value) else value
 
 
 def finite(value: Value) -> float:

@@ -267,12 +267,17 @@ def _values(goal: Goal, value: Any) -> list[Any]:
 
 def _values_of(at: str, params: Any) -> dict[str, Any]:
     """Read a configuration's values; the space says whether they are right."""
-    found = {name: scalar(value) for name, value in _mapping(at, params).items()}
-    for name, value in found.items():
-        if not isinstance(value, str | int | float | None):
+    read = {name: _value_of(value) for name, value in _mapping(at, params).items()}
+    for name, value in read.items():
+        if not isinstance(value, str | int | float | list | dict | None):
             rule = "must be text, a number or true/false"
             raise SpecError(f"{at}.{name}: {rule}, got {shown(value)}")
-    return found
+    return read
+
+
+def _value_of(value: Any) -> Any:
+    """Read one value; of lists and mappings all that they hold."""
+    return plain.read(value) if isinstance(value, list | tuple | dict) else scalar(value)
 
 
 def _mapping(at: str, given: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hpo_lib.core.objective import Goal
 from hpo_lib.core.ranges import FloatParameter, IntParameter
 from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Params, Reused, Trial, TrialState, Value
-from hpo_lib.core.values import same
+from hpo_lib.core.values import finite, same
 from hpo_lib.errors import SpecError
 from hpo_lib.records import Advice, Past, Run, Told
 from hpo_lib.spec import Spec
@@ -181,8 +181,9 @@ def _unchanged(spec: Spec, params: Params) -> dict[str, Value]:
         parameter = spec.search_space.parameters[name]
         if not isinstance(parameter, FloatParameter | IntParameter):
             continue
+        was, now = finite(varied[name]), finite(value)
         slack = _ROUNDING * (parameter.high - parameter.low)
-        if abs(float(varied[name]) - float(value)) > slack:
+        if abs(was - now) > slack:
             raise SpecError(f"{name}: must be on a step of {parameter.step}, got {varied[name]}")
     return point
 

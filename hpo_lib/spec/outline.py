@@ -147,7 +147,7 @@ def _text(value: object) -> str | None:
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, str | int | float)
+    return isinstance(value, str | int | float | list | dict)
 
 
 def _whole(value: object) -> int | None:

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from hpo_lib.core.space import Space, key
-from hpo_lib.core.values import same
+from hpo_lib.core.values import same, told_apart
 from hpo_lib.errors import SpecError
 
 MIXED = {
@@ -90,9 +90,10 @@ def ints(draw: st.DrawFn) -> dict[str, Any]:
 
 
 _SCALARS = st.text("abcxyz é", max_size=5) | st.booleans() | st.integers(-9, 9) | _FINITE
-categoricals = st.lists(
-    _SCALARS, min_size=1, max_size=6, unique_by=lambda value: (isinstance(value, bool), value)
-).map(lambda choices: {"type": "categorical", "choices": choices})
+_LISTED = st.lists(st.integers(0, 2) | st.just(1.5) | st.text("ab", max_size=1), max_size=2)
+categoricals = st.lists(_SCALARS | _LISTED, min_size=1, max_size=6, unique_by=told_apart).map(
+    lambda choices: {"type": "categorical", "choices": choices}
+)
 ordinals = st.lists(st.integers(-99, 99) | _FINITE, min_size=1, max_size=6, unique=True).map(
     lambda choices: {"type": "ordinal", "choices": sorted(choices)}
 )
@@ -224,6 +225,47 @@ def test_true_is_not_one() -> None:
     space = Space.parse({"x": {"type": "categorical", "choices": [True, 1, "1"]}})
     assert [space.canonical({"x": x})["x"] for x in (True, 1, "1")] == [True, 1, "1"]
     assert len({key(space.grid[i]) for i in range(3)}) == 3
+
+
+SHAPES = [[64, 32], [128], {"kind": "wide", "sizes": [1.0, 2]}, "none"]
+
+
+def test_lists_and_mappings_are_choices_by_what_they_hold() -> None:
+    space = Space.parse(
+        {
+            "shape": {"type": "categorical", "choices": SHAPES},
+            "drop": {"type": "float", "low": 0.0, "high": 1.0, "when": {"shape": [[64, 32]]}},
+        }
+    )
+    assert space.canonical({"shape": [64.0, 32], "drop": 0.5}) == {"shape": [64, 32], "drop": 0.5}
+    swapped = {"sizes": [1, 2.0], "kind": "wide"}
+    assert space.canonical({"shape": swapped}) == {"shape": SHAPES[2]}
+    assert space.from_unit([0.3, 0.5]) == {"shape": [128]}
+    assert len({key(space.from_unit([unit, 0.5])) for unit in (0.1, 0.3, 0.6, 0.9)}) == 4
+    with pytest.raises(
+        SpecError, match=r"^shape: must be one of \[\[64, 32\], .*, got \[32, 64\]$"
+    ):
+        space.canonical({"shape": [32, 64]})
+
+
+def test_who_changes_a_list_that_was_suggested_changes_no_space() -> None:
+    space = Space.parse({"shape": {"type": "categorical", "choices": SHAPES}})
+    params: Any = space.from_unit([0.1])
+    params["shape"].append(7)
+    assert space.from_unit([0.1]) == {"shape": [64, 32]}
+
+
+def test_three_numbers_as_choices_are_in_order_however_they_are_listed() -> None:
+    space = Space.parse({"c": {"type": "categorical", "choices": [10, 0.1, 1.0]}})
+    parameter = space.parameters["c"]
+    assert [parameter.from_unit(unit) for unit in (0.1, 0.5, 0.9)] == [0.1, 1.0, 10]
+    assert [parameter.at(index) for index in range(3)] == [0.1, 1.0, 10]
+    assert [parameter.to_unit(value) for value in (0.1, 1, 10)] == [1 / 6, 0.5, 5 / 6]
+    assert not parameter.unordered
+    for choices in ([1, 2], [1, 2, "auto"], [True, False], [1, 2, True]):
+        kept = Space.parse({"c": {"type": "categorical", "choices": choices}}).parameters["c"]
+        assert kept.unordered
+        assert kept.at(0) == choices[0]
 
 
 def test_inactive_parameters_are_dropped_and_active_ones_required() -> None:

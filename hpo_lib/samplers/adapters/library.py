@@ -41,7 +41,7 @@ class Coordinate:
     @property
     def scale(self) -> Scale:
         """Whether it is told by index: what has no order, and short evenly spaced ranges."""
-        if self.parameter.type == "categorical":
+        if self.parameter.unordered:
             return Scale.CHOICES
         return Scale.STEPS if self.short and self.parameter.even else Scale.SHARE
 
