@@ -160,6 +160,9 @@ _CALLED = {
     "gp": "gaussianprocess gpsampler",
     "cmaes": "cma cmaessampler",
     "nsga2": "nsga nsgaii",
+    "de": "differentialevolution dehb",
+    "evolution": "regularizedevolution regularisedevolution agingevolution evolutiontuner enas "
+    "genetic geneticalgorithm",
     "qmc": "quasirandom halton quasimontecarlo",
     "kubernetes": "k8s kube pod",
     "docker": "container podman",

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from hpo_lib.core import plain
+from hpo_lib.core import lists, plain
 from hpo_lib.core.choices import CategoricalParameter, OrdinalParameter
+from hpo_lib.core.lists import ListParameter
 from hpo_lib.core.ranges import FloatParameter, IntParameter
 from hpo_lib.core.trial import Params, Value
 from hpo_lib.core.values import same, told_apart
@@ -35,7 +36,7 @@ _MAX_BRANCHES, _MAX_LOOKS = 50_000, 200_000
 _MOST_PROBLEMS = 100
 
 Parameter = Annotated[
-    FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter,
+    FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter | ListParameter,
     Field(discriminator="type"),
 ]
 
@@ -56,14 +57,21 @@ class Grid(Protocol):
 
 
 class Space:
-    """A validated search space; parameters are ordered so that conditions look backwards."""
+    """A validated search space; parameters are ordered so that conditions look backwards.
+
+    A list of blocks has become ordinary parameters, `blocks.length` and `blocks.1.filters`.
+    """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Take parameter models by name; SpecError names all that does not fit together."""
-        wrong = itertools.chain(_miscounted(parameters), _bad_conditions(parameters))
+        ordinary = lists.flattened(parameters)
+        wrong = itertools.chain(
+            bad_names("space", parameters), _miscounted(ordinary), _bad_conditions(ordinary)
+        )
         if found := list(itertools.islice(wrong, _MOST_PROBLEMS)):
             raise SpecError(joined(found))
-        self.parameters: dict[str, Any] = _in_order_of_conditions(parameters)
+        self.parameters: dict[str, Any] = _in_order_of_conditions(ordinary)
+        self.lists = {n: p for n, p in parameters.items() if isinstance(p, ListParameter)}
 
     @classmethod
     def parse(cls, space: Mapping[str, Any]) -> Space:
@@ -88,10 +96,21 @@ class Space:
             raise SpecError(problem)
         return result
 
+    def flat(self, params: Params) -> dict[str, Value]:
+        """Write each list of blocks as the values of ordinary parameters."""
+        return lists.flat(self.lists, params)
+
+    def nested(self, params: Params) -> dict[str, Value]:
+        """Write each list of blocks in one piece, as programs have it."""
+        return lists.nested(self.lists, params) if self.lists else dict(params)
+
     def problems(self, params: Params, result: dict[str, Value]) -> Iterator[str]:
         """Yield what is missing, unknown or illegal; legal values go into `result`."""
+        params = self.flat(params)
         for name in params:
-            if name not in self.parameters:
+            if name in self.lists:
+                yield f"{name}: must be a list of mappings, got {shown(params[name])}"
+            elif name not in self.parameters:
                 known = ", ".join(self.parameters)
                 yield f"{shown(name)} is not a parameter of the space; known: {known}"
         for name, parameter in self.parameters.items():
@@ -237,7 +256,6 @@ def _miscounted(parameters: Mapping[str, Any]) -> Iterator[str]:
         yield "space: must hold at least one parameter, got none"
     if len(parameters) > MAX_PARAMETERS:
         yield f"space: must hold at most {MAX_PARAMETERS} parameters, got {len(parameters)}"
-    yield from bad_names("space", parameters)
 
 
 def bad_names(path: str, names: Mapping[str, Any]) -> Iterator[str]:

@@ -103,7 +103,7 @@ class Optimizer:
         suggestions = suggesting.suggest(self._search, history, n)
         for suggestion in suggestions:
             self._add(suggestion.params, suggestion.origin)
-        return [dict(suggestion.params) for suggestion in suggestions]
+        return [self._space.nested(suggestion.params) for suggestion in suggestions]
 
     def observe(
         self,
@@ -175,7 +175,7 @@ class Optimizer:
 
     def _found(self, trial: Trial) -> Found:
         values = self._goal.values(trial) or ()
-        return dict(trial.params), values if self._goal.several else values[0]
+        return self._space.nested(trial.params), values if self._goal.several else values[0]
 
     def _advice(self, at: str, run: Iterable[Sequence[Any]], weight: float) -> Earlier:
         """Read an earlier run, which may not have measured what the constraints name."""

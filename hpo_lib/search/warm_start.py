@@ -175,7 +175,8 @@ def _mapped(spec: Spec, run: Run, trial: Trial) -> Trial:
 def _unchanged(spec: Spec, params: Params) -> dict[str, Value]:
     """Give the configuration that these parameters make; SpecError if they make none."""
     _check_constants(spec, params)
-    varied = {name: value for name, value in params.items() if name not in spec.fixed}
+    given = {name: value for name, value in params.items() if name not in spec.fixed}
+    varied = spec.search_space.flat(given)
     point = spec.search_space.canonical(varied)
     for name, value in point.items():
         parameter = spec.search_space.parameters[name]
