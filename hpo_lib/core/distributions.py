@@ -19,6 +19,8 @@ from hpo_lib.core import plain
 from hpo_lib.core.values import rounded
 
 _REACH = 5.0
+#: In so many standard deviations the likelihood differs by less than a thousandth.
+_NARROW = 1e-5
 _STANDARD = NormalDist()
 #: What a spec may say of a distribution, in small letters without marks, and what it stands for:
 #: a distribution, on a scale.
@@ -109,6 +111,13 @@ def implied(low: float, high: float, mu: float | None, sigma: float | None) -> t
     )
 
 
+def normal(low: float, high: float, mu: float, sigma: float) -> Distribution:
+    """Make a normal distribution, or a uniform one where the range is too narrow to tell."""
+    if high - low < _NARROW * sigma:
+        return Uniform(low, high)
+    return Normal(low, high, mu, sigma)
+
+
 def within_reach(low: float, high: float, mu: float, sigma: float) -> bool:
     """Say whether a range has room within 5 standard deviations of the mean."""
     return max(low, mu - _REACH * sigma) < min(high, mu + _REACH * sigma)
@@ -127,13 +136,24 @@ def spelled(data: Mapping[Any, Any]) -> Mapping[Any, Any]:
     if word not in _NAMES or data.get("scale", scale) != scale:
         return data
     made = {**data, "distribution": distribution, "scale": scale}
-    mu, sigma = data.get("mu"), data.get("sigma")
-    if distribution is None or not (plain.is_finite(mu) and plain.is_finite(sigma) and sigma > 0):
-        return made
     try:
-        return made | _ends(made, _reach(mu, sigma, scale))
-    except (OverflowError, TypeError):  # the model says what is wrong
+        mu, sigma = _stated(made) if distribution else (None, None)
+        if not (plain.is_finite(mu) and plain.is_finite(sigma) and sigma > 0):
+            return made
+        return made | {"mu": mu, "sigma": sigma} | _ends(made, _reach(mu, sigma, scale))
+    except (ArithmeticError, KeyError, TypeError, ValueError):  # the model says what is wrong
         return made
+
+
+def _stated(data: Mapping[Any, Any]) -> tuple[Any, Any]:
+    """Give mean and standard deviation, of which the ends tell what is not said."""
+    mu, sigma = data.get("mu"), data.get("sigma")
+    if mu is not None and sigma is not None:
+        return mu, sigma
+    low, high = data["low"], data["high"]
+    if data["scale"] == "log":
+        low, high = math.log(low), math.log(high)
+    return implied(low, high, mu, sigma)
 
 
 def _reach(mu: float, sigma: float, scale: str) -> tuple[float, float]:

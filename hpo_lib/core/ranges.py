@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from hpo_lib.core import distributions
 from hpo_lib.core.conditions import Conditional
-from hpo_lib.core.distributions import Distribution, Normal, Uniform
+from hpo_lib.core.distributions import Distribution, Uniform
 from hpo_lib.core.trial import Value
 from hpo_lib.core.values import finite, rounded, share_of
 from hpo_lib.errors import SpecError
@@ -79,8 +79,9 @@ class _Range(Conditional):
         elif self.sigma is not None and not self.sigma > 0:
             yield f"sigma must be > 0, got sigma={self.sigma}"
         elif self.low < self.high and (self.scale == "linear" or self.low > 0):
-            (mu, sigma), (first, last) = self._normal, self._ends
-            if not distributions.within_reach(first, last, mu, sigma):
+            mu, sigma = self._normal
+            ends = self._scaled(self.low), self._scaled(self.high)
+            if not distributions.within_reach(*ends, mu, sigma):
                 yield (
                     f"low and high must leave room within 5 sigma of mu, got low={self.low}, "
                     f"high={self.high}, mu={mu}, sigma={sigma}"
@@ -120,7 +121,7 @@ class _Range(Conditional):
         """How the values are distributed on the scale."""
         if self.distribution is None:
             return Uniform(*self._ends)
-        return Normal(*self._ends, *self._normal)
+        return distributions.normal(*self._ends, *self._normal)
 
     @property
     def _normal(self: Any) -> tuple[float, float]:

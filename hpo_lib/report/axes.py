@@ -41,7 +41,7 @@ class Axis:
             return cls(name, "choice", _used(said.choices, values))
         if not numeric:
             return cls(name, "choice", _used((), values))
-        seen = [float(value) for value in values]
+        seen = [float(value) for value in values if is_number(value)]
         known = [*said.ends, *(value for value in seen if math.isfinite(value))]
         axis_ = cls(name, "linear", (), min(known, default=0.0), max(known, default=1.0))
         if said.scale not in ("log", "reverse_log") or not axis_._fits(said.scale):

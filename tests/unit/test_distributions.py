@@ -53,6 +53,8 @@ def test_a_normal_distribution_is_cut_at_its_ends(
         ({"distribution": "normal", "mu": 64, "sigma": 10, "type": "int", "low": 1}, 14, 114),
         ({"distribution": "normal", "mu": 64, "sigma": 10, "type": "int", "step": 8}, 16, 114),
         ({"distribution": "lognormal", "mu": 2, "sigma": 1, "type": "int"}, 1, 1096),
+        ({"distribution": "normal", "sigma": 1.0, "low": 0, "high": 100}, 45.0, 55.0),
+        ({"distribution": "normal", "mu": 7.0, "low": 0.0, "high": 6.0}, 2.0, 6.0),
         ({"distribution": "logNormal", "low": 1.0, "high": 9.0}, 1.0, 9.0),
     ],
 )
@@ -96,6 +98,12 @@ def test_a_stepped_range_on_a_log_scale_holds_its_steps() -> None:
     assert (min(values), max(values)) == (0.5, 64.0)
     assert parameter.size == 128
     assert parameter.canonical(3.3) == 3.5
+
+
+def test_in_a_narrow_range_all_is_equally_likely() -> None:
+    parameter = made(distribution="normal", mu=0.0, sigma=1e12, low=0.0, high=1.0)
+    assert parameter.from_unit(0.25) == 0.25
+    assert parameter.to_unit(0.25) == 0.25
 
 
 def test_a_uniform_distribution_says_nothing_new() -> None:
@@ -144,6 +152,9 @@ def test_a_spec_without_distributions_keeps_its_digest_and_one_with_them_comes_b
         ),
         ({**NORMAL, "distribution": "lognormal", "mu": 1e6, "sigma": 1.0}, "low: is required"),
         ({**NORMAL, "mu": "0", "sigma": 1.0}, "mu: must be a number"),
+        ({**NORMAL, "mu": 0, "sigma": 1, "step": 0, "low": 0, "high": 1}, "step must be > 0"),
+        ({**NORMAL, "mu": 0, "sigma": 1, "step": float("nan")}, "step: must be a finite number"),
+        ({**NORMAL, "mu": 1e308, "sigma": 1e308}, "must be a finite number"),
     ],
 )
 def test_a_wrong_distribution_is_refused(said: dict[str, Any], problem: str) -> None:
