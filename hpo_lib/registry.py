@@ -17,6 +17,8 @@ AUTO = "auto"
 SAMPLERS = {
     "bayesian": "hpo_lib.samplers.bayesian:BayesianSampler",
     "cmaes": "hpo_lib.samplers.cmaes:CmaesSampler",
+    "de": "hpo_lib.samplers.de:DeSampler",
+    "evolution": "hpo_lib.samplers.evolution:EvolutionSampler",
     "gp": "hpo_lib.samplers.gp:GpSampler",
     "grid": "hpo_lib.samplers.grid:GridSampler",
     "hyperopt": "hpo_lib.samplers.hyperopt:HyperoptSampler",

@@ -37,6 +37,8 @@ MOST, _MOST_IN_ALL = 50, 200
 #: A refusal has so many lines, each of so many characters: whatever is in a conf, it can be read.
 _LINES, _LONGEST, _LONGEST_PATH = 40, 600, 200
 _MAX_TEXT = 256
+#: A choice that is a list or a mapping has so many characters.
+_MAX_JSON = 2_000
 _QUOTED = re.compile("'([^']*)'")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HAS_PATH = re.compile(r"[\w.-]+: ")
@@ -271,6 +273,19 @@ def scalar(value: Any) -> Any:
     return value if isinstance(value, bool) else number(value)
 
 
+def choice(value: Any) -> Any:
+    """Let through a scalar, or a list or mapping of plain JSON that is not too long."""
+    if not isinstance(value, list | dict):
+        return scalar(value)
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise rule(f"must be plain JSON with finite numbers, got {shown(value)}") from None
+    if len(text) > _MAX_JSON:
+        raise rule(f"must be at most {_MAX_JSON:,} characters of JSON, got {shown(value)}")
+    return value
+
+
 def number(value: Any) -> Any:
     """Let through a finite number within what JSON keeps exactly."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -283,6 +298,7 @@ def number(value: Any) -> Any:
 
 
 Scalar = Annotated[Any, AfterValidator(scalar)]
+Choice = Annotated[Any, AfterValidator(choice)]
 Number = Annotated[Any, AfterValidator(number)]
 
 

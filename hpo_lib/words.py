@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, datetime
@@ -11,11 +12,13 @@ _EXPONENT = re.compile(r"e([+-])0*(\d)")
 
 
 def number(value: object, digits: int = 5) -> str:
-    """Write a value: numbers to some significant digits, anything else as it is."""
+    """Write a value: numbers to some significant digits, lists as JSON, all else as it is."""
     if value is None:
         return NOTHING
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):

@@ -246,8 +246,9 @@ def _add_init(commands: Any) -> None:
         description=(
             "Write a spec for a Python script, which is read but neither imported nor run, and "
             "check it. What is left out is asked for on a terminal. A parameter is "
-            "NAME=LOW..HIGH, NAME=LOW..HIGH:log, NAME=LOW..HIGH:STEP, NAME=CHOICE,CHOICE, one "
-            "value that is the same for every trial, or NAME alone for the script's own choices."
+            "NAME=LOW..HIGH, NAME=LOW..HIGH:log (or normal, lognormal), NAME=LOW..HIGH:STEP, "
+            "NAME=CHOICE,CHOICE, one value that is the same for every trial, or NAME alone for "
+            "the script's own choices."
         ),
         epilog=(
             "example: hpo init train.py --metric val_accuracy --maximize lr=1e-5..1e-1:log "

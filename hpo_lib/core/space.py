@@ -13,295 +13,30 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Protocol
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from hpo_lib.core import plain
+from hpo_lib.core import lists, plain
+from hpo_lib.core.choices import CategoricalParameter, OrdinalParameter
+from hpo_lib.core.lists import ListParameter
+from hpo_lib.core.ranges import FloatParameter, IntParameter
 from hpo_lib.core.trial import Params, Value
+from hpo_lib.core.values import same, told_apart
 from hpo_lib.errors import SpecError, joined
-from hpo_lib.validation import MAX_WHOLE, Number, Scalar, Strict, parse, rule, shown
+from hpo_lib.validation import Strict, parse, shown
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 MAX_PARAMETERS = 200
-_MAX_CHOICES = 10_000
 #: A grid has so many branches at most, and so many conditions are looked at to find them.
 _MAX_BRANCHES, _MAX_LOOKS = 50_000, 200_000
-#: Beyond these a double cannot hold every value's place in the unit cube.
-_MAX_WHOLE_VALUES = 2**50
-_TOO_FINE = "must have at most 2**50 values"
-_MAX_LOG_WHOLE = 10**12
 #: Further problems are not reported.
 _MOST_PROBLEMS = 100
 
-_T = TypeVar("_T", bound=Value)
-When = Mapping[str, list[Scalar]]
-
-
-def rounded(value: float) -> float:
-    """Give a float its canonical form: 10 significant digits, no negative zero."""
-    return float(f"{value:.10g}") + 0.0
-
-
-def same(left: Value, right: Value) -> bool:
-    """Compare values as the user wrote them: 1 equals 1.0, but not true."""
-    return told_apart(left) == told_apart(right)
-
-
-def told_apart(value: Value) -> tuple[bool, Value]:
-    """Give what is equal, and has the same hash, for values that are the same."""
-    return isinstance(value, bool), value
-
-
-class _Parameter(Strict):
-    when: When | None = None
-
-    @field_validator("when")
-    @classmethod
-    def _not_empty(cls, when: When | None) -> When | None:
-        if when is None:
-            return None
-        if not when or not all(when.values()):
-            raise rule(f"when must name a parameter and at least one value, got {shown(when)}")
-        return when
-
-    @cached_property
-    def conditions(self) -> Mapping[str, frozenset[tuple[bool, Value]]]:
-        """The values, told apart, of the parameters on which this one depends, by their names."""
-        return {name: frozenset(map(told_apart, them)) for name, them in (self.when or {}).items()}
-
-
-class _Range(_Parameter):
-    """What float and int share; low and high belong to the range."""
-
-    def problems(self: Any, broken: Collection[str]) -> Iterator[str]:
-        """Yield what is wrong with the ends, with the scale there, and with the step between."""
-        ends, width = f"got low={self.low}, high={self.high}", self.high - self.low
-        if not width > 0:
-            yield f"low must be < high, {ends}"
-        elif not math.isfinite(width):
-            yield f"high - low must be finite, {ends}"
-        elif self.step is not None and not 0 < self.step <= width * (1 + 1e-9):
-            yield f"step must be > 0 and <= high - low, got step={self.step}, {ends[4:]}"
-        elif "step" not in broken:
-            yield from self._uncountable()
-        if self.scale == "log" and not self.low > 0:
-            yield f"low must be > 0 on a log scale, {ends}"
-        if self.scale == "reverse_log" and not (self.low >= 0 and self.high < 1):
-            yield f"0 <= low and high < 1 must hold on a reverse_log scale, {ends}"
-
-
-class FloatParameter(_Range):
-    """A real number in [low, high], on `low + k * step` if there is a step (linear scale only)."""
-
-    type: Literal["float"] = "float"
-    low: float
-    high: float
-    scale: Literal["linear", "log", "reverse_log"] = "linear"
-    step: float | None = None
-
-    def problems(self, broken: Collection[str]) -> Iterator[str]:
-        """Yield also that a step needs a linear scale."""
-        yield from super().problems(broken)
-        if self.step is not None and self.scale != "linear":
-            yield f"step needs scale linear, got scale={self.scale}; list the values as an ordinal"
-
-    def _uncountable(self) -> Iterator[str]:
-        if self.step and not (self.high - self.low) / self.step < _MAX_WHOLE_VALUES:
-            yield f"{_TOO_FINE}, got low={self.low}, high={self.high}, step={self.step}"
-            return
-        size = self.size
-        if size and (self.at(0) == self.at(1) or self.at(size - 2) == self.at(size - 1)):
-            yield (
-                f"step must be at least a 10**9th of low and high, got step={self.step}, "
-                f"low={self.low}, high={self.high}"
-            )
-
-    @property
-    def size(self) -> int | None:
-        """Number of values; None if they are not countable."""
-        if self.step is None:
-            return None
-        return math.floor((self.high - self.low) / self.step + 1e-9) + 1
-
-    def at(self, index: int) -> float:
-        """Give the value at an index of the grid."""
-        return rounded(self.low + index * (self.step or 0.0))
-
-    def index(self, value: Value) -> int:
-        """Give the index of the nearest value on the grid."""
-        index = round((float(value) - self.low) / (self.step or 1.0))
-        return min(max(index, 0), (self.size or 1) - 1)
-
-    def canonical(self, value: Value) -> float:
-        """Put a number into range and on its step; SpecError if it is not one or is outside."""
-        number = _number(value)
-        slack = 1e-9 * (self.high - self.low)
-        if not self.low - slack <= number <= self.high + slack:
-            raise SpecError(f"must be within [{self.low}, {self.high}], got {number}")
-        return self._held(number) if self.step is None else self.at(self.index(number))
-
-    def to_unit(self, value: Value) -> float:
-        """Map a value into [0, 1]."""
-        if self.size is not None:
-            return (self.index(value) + 0.5) / self.size
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        return min(max((self._scaled(float(value)) - low) / (high - low), 0.0), 1.0)
-
-    def from_unit(self, unit: float) -> float:
-        """Map [0, 1] onto the values."""
-        if self.size is not None:
-            return self.at(_bin(unit, self.size))
-        low, high = self._scaled(self.low), self._scaled(self.high)
-        return self._held(self._unscaled(low + unit * (high - low)))
-
-    def _held(self, number: float) -> float:
-        """Round to the digits that the unit cube keeps; below zero, cancellation leaves fewer."""
-        if self.low < 0:
-            number = round(number, 11 - math.ceil(math.log10(self.high - self.low)))
-        return min(max(rounded(number), self.low), self.high)
-
-    def _scaled(self, value: float) -> float:
-        if self.scale == "log":
-            return math.log(value)
-        if self.scale == "reverse_log":
-            return -math.log1p(-value)
-        return value
-
-    def _unscaled(self, scaled: float) -> float:
-        if self.scale == "log":
-            return math.exp(scaled)
-        if self.scale == "reverse_log":
-            return -math.expm1(-scaled)
-        return scaled
-
-
-class IntParameter(_Range):
-    """A whole number in [low, high] on `low + k * step`."""
-
-    type: Literal["int"] = "int"
-    low: int = Field(ge=-MAX_WHOLE, le=MAX_WHOLE)
-    high: int = Field(ge=-MAX_WHOLE, le=MAX_WHOLE)
-    scale: Literal["linear", "log"] = "linear"
-    step: int = 1
-
-    def _uncountable(self) -> Iterator[str]:
-        if self.size > _MAX_WHOLE_VALUES:
-            yield f"{_TOO_FINE}, got low={self.low}, high={self.high}, step={self.step}"
-        if self.scale == "log" and self.high > _MAX_LOG_WHOLE:
-            yield f"high must be <= 10**12 on a log scale, got high={self.high}"
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return (self.high - self.low) // self.step + 1
-
-    def at(self, index: int) -> int:
-        """Give the value at an index of the grid."""
-        return self.low + index * self.step
-
-    def canonical(self, value: Value) -> int:
-        """Put a whole number on its step; SpecError if it is not one or is outside."""
-        number = _number(value)
-        if number != int(number):
-            raise SpecError(f"must be a whole number, got {number}")
-        if not self.low <= number <= self.high:
-            raise SpecError(f"must be within [{self.low}, {self.high}], got {int(number)}")
-        return self.at(self.index(number))
-
-    def index(self, value: Value) -> int:
-        """Give the index of the nearest value on the grid."""
-        return min(max(round((float(value) - self.low) / self.step), 0), self.size - 1)
-
-    def to_unit(self, value: Value) -> float:
-        """Map a value into (0, 1): the middle of its share of the scale."""
-        if self.scale == "linear":
-            return (self.index(value) + 0.5) / self.size
-        low, high = self._log_ends()
-        return (math.log(float(value)) - low) / (high - low)
-
-    def from_unit(self, unit: float) -> int:
-        """Map [0, 1] onto the values."""
-        if self.scale == "linear":
-            return self.at(_bin(unit, self.size))
-        low, high = self._log_ends()
-        return self.at(self.index(math.exp(low + unit * (high - low))))
-
-    def _log_ends(self) -> tuple[float, float]:
-        half = self.step / 2
-        last = self.at(self.size - 1)
-        return math.log(max(self.low - half, self.low / 2)), math.log(last + half)
-
-
-class _Choices(_Parameter):
-    """What categorical and ordinal share: finitely many values, listed."""
-
-    @property
-    def size(self: Any) -> int:
-        """Number of values."""
-        return len(self.choices)
-
-    def at(self: Any, index: int) -> Any:
-        """Give the value at an index of the grid."""
-        return self.choices[index]
-
-    def index(self: Any, value: Value) -> int:
-        """Give the index of a choice on the grid."""
-        place: int = self._places[told_apart(value)]
-        return place
-
-    @cached_property
-    def _places(self: Any) -> dict[tuple[bool, Value], int]:
-        return {told_apart(choice): index for index, choice in enumerate(self.choices)}
-
-    def canonical(self: Any, value: Value) -> Any:
-        """Give the choice that equals the value; SpecError if there is none."""
-        try:
-            return self.choices[self.index(value)]
-        except (KeyError, TypeError):  # a list has no hash
-            listed = shown(list(self.choices))
-            raise SpecError(f"must be one of {listed}, got {shown(value)}") from None
-
-    def to_unit(self: Any, value: Value) -> float:
-        """Map a choice to the middle of its share of [0, 1]."""
-        return float((self.index(value) + 0.5) / len(self.choices))
-
-    def from_unit(self: Any, unit: float) -> Any:
-        """Map [0, 1] onto the choices, in equal shares."""
-        return self.choices[_bin(unit, len(self.choices))]
-
-
-class CategoricalParameter(_Choices):
-    """One of several values without an order."""
-
-    type: Literal["categorical"] = "categorical"
-    choices: tuple[Scalar, ...] = Field(strict=False)
-
-    @field_validator("choices")
-    @classmethod
-    def _check(cls, choices: tuple[Value, ...]) -> tuple[Value, ...]:
-        return _distinct(choices)
-
-
-class OrdinalParameter(_Choices):
-    """One of several numbers, in ascending order, about equally far apart for the sampler."""
-
-    type: Literal["ordinal"] = "ordinal"
-    choices: tuple[Number, ...] = Field(strict=False)
-
-    @field_validator("choices")
-    @classmethod
-    def _check(cls, choices: tuple[float, ...]) -> tuple[float, ...]:
-        if any(left >= right for left, right in itertools.pairwise(choices)):
-            raise rule(f"choices of an ordinal must ascend, got {shown(list(choices))}")
-        _distinct(choices)
-        return choices
-
-
 Parameter = Annotated[
-    FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter,
+    FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter | ListParameter,
     Field(discriminator="type"),
 ]
 
@@ -322,14 +57,21 @@ class Grid(Protocol):
 
 
 class Space:
-    """A validated search space; parameters are ordered so that conditions look backwards."""
+    """A validated search space; parameters are ordered so that conditions look backwards.
+
+    A list of blocks has become ordinary parameters, `blocks.length` and `blocks.1.filters`.
+    """
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Take parameter models by name; SpecError names all that does not fit together."""
-        wrong = itertools.chain(_miscounted(parameters), _bad_conditions(parameters))
+        ordinary = lists.flattened(parameters)
+        wrong = itertools.chain(
+            bad_names("space", parameters), _miscounted(ordinary), _bad_conditions(ordinary)
+        )
         if found := list(itertools.islice(wrong, _MOST_PROBLEMS)):
             raise SpecError(joined(found))
-        self.parameters: dict[str, Any] = _in_order_of_conditions(parameters)
+        self.parameters: dict[str, Any] = _in_order_of_conditions(ordinary)
+        self.lists = {n: p for n, p in parameters.items() if isinstance(p, ListParameter)}
 
     @classmethod
     def parse(cls, space: Mapping[str, Any]) -> Space:
@@ -354,10 +96,21 @@ class Space:
             raise SpecError(problem)
         return result
 
+    def flat(self, params: Params) -> dict[str, Value]:
+        """Write each list of blocks as the values of ordinary parameters."""
+        return lists.flat(self.lists, params)
+
+    def nested(self, params: Params) -> dict[str, Value]:
+        """Write each list of blocks in one piece, as programs have it."""
+        return lists.nested(self.lists, params) if self.lists else dict(params)
+
     def problems(self, params: Params, result: dict[str, Value]) -> Iterator[str]:
         """Yield what is missing, unknown or illegal; legal values go into `result`."""
+        params = self.flat(params)
         for name in params:
-            if name not in self.parameters:
+            if name in self.lists:
+                yield f"{name}: must be a list of mappings, got {shown(params[name])}"
+            elif name not in self.parameters:
                 known = ", ".join(self.parameters)
                 yield f"{shown(name)} is not a parameter of the space; known: {known}"
         for name, parameter in self.parameters.items():
@@ -497,36 +250,12 @@ def key(params: Params) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _bin(unit: float, size: int) -> int:
-    return min(int(unit * size), size - 1)
-
-
-def _number(value: Value) -> float:
-    if not plain.is_finite(value):
-        raise SpecError(f"must be a finite number, got {shown(value)}")
-    return float(value)
-
-
-def _distinct(choices: tuple[_T, ...]) -> tuple[_T, ...]:
-    if not choices:
-        raise rule("choices must hold at least one value, got []")
-    if len(choices) > _MAX_CHOICES:
-        raise rule(f"choices must hold at most {_MAX_CHOICES} values, got {len(choices)}")
-    first: dict[tuple[bool, Value], Value] = {}
-    for choice in choices:
-        if (one := told_apart(choice)) in first:
-            raise rule(f"choices must differ, got {shown([first[one], choice])}")
-        first[one] = choice
-    return choices
-
-
 def _miscounted(parameters: Mapping[str, Any]) -> Iterator[str]:
     """Yield that there are too few or too many parameters, and each name that is not allowed."""
     if not parameters:
         yield "space: must hold at least one parameter, got none"
     if len(parameters) > MAX_PARAMETERS:
         yield f"space: must hold at most {MAX_PARAMETERS} parameters, got {len(parameters)}"
-    yield from bad_names("space", parameters)
 
 
 def bad_names(path: str, names: Mapping[str, Any]) -> Iterator[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-Value = str | int | float | bool
+#: Lists and mappings are choices, of plain JSON.
+Value = str | int | float | bool | list[Any] | dict[str, Any]
 Params = Mapping[str, Value]
 
 

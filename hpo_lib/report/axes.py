@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from hpo_lib.core.trial import Direction, Value
+from hpo_lib.core.values import Told, is_number, told_apart
 from hpo_lib.report.charts import axis
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.markup import label
@@ -35,12 +36,12 @@ class Axis:
         """Read the axis from the spec, or guess it from the values where the spec says nothing."""
         values = [v.trial.params[name] for v in facts.trials if name in v.trial.params]
         said = facts.dimension(name)
-        numeric = all(_is_number(value) for value in values)
+        numeric = all(is_number(value) for value in values)
         if said.choices:
             return cls(name, "choice", _used(said.choices, values))
         if not numeric:
             return cls(name, "choice", _used((), values))
-        seen = [float(value) for value in values]
+        seen = [float(value) for value in values if is_number(value)]
         known = [*said.ends, *(value for value in seen if math.isfinite(value))]
         axis_ = cls(name, "linear", (), min(known, default=0.0), max(known, default=1.0))
         if said.scale not in ("log", "reverse_log") or not axis_._fits(said.scale):
@@ -50,8 +51,8 @@ class Axis:
     def place(self, value: Value) -> float | None:
         """Give the place of a value in units of the axis; None if it has none."""
         if self.scale == "choice":
-            return self._places.get(_key(value))
-        if not _is_number(value):
+            return self._places.get(told_apart(value))
+        if not is_number(value):
             return None
         return self._scaled(float(value))
 
@@ -91,8 +92,8 @@ class Axis:
         return found | {"range": [low - margin, high + margin]}
 
     @cached_property
-    def _places(self) -> dict[tuple[bool, Value], float]:
-        return {_key(choice): float(index) for index, choice in enumerate(self.choices)}
+    def _places(self) -> dict[Told, float]:
+        return {told_apart(choice): float(index) for index, choice in enumerate(self.choices)}
 
     def _fits(self, scale: str) -> bool:
         return self.low > 0 if scale == "log" else self.high < 1
@@ -180,17 +181,8 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _used(choices: Sequence[Value], values: Sequence[Value]) -> tuple[Value, ...]:
     """List the choices (only those that occur, if there are too many) and any other values."""
-    seen = {_key(value): value for value in values}
-    known = {_key(choice): choice for choice in choices}
+    seen = {told_apart(value): value for value in values}
+    known = {told_apart(choice): choice for choice in choices}
     if len(known) > _MAX_UNUSED:
         known = {key: choice for key, choice in known.items() if key in seen}
     return tuple((known | {key: value for key, value in seen.items() if key not in known}).values())
-
-
-def _key(value: Value) -> tuple[bool, Value]:
-    """Tell 1 from true, which are equal to Python."""
-    return isinstance(value, bool), value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -204,6 +204,8 @@ def _captioned(facts: Facts, name: str, chart: Chart) -> Markup:
     scale = Axis.of(facts, name).scale
     words = {"log": " log scale", "reverse_log": " log scale towards 1"}
     told = [words[scale]] if scale in words else []
+    if distribution := facts.dimension(name).distribution:
+        told.append(f" {distribution}")
     if facts.dimension(name).conditional:
         told.append(" conditional")
     caption = el("figcaption", name, el("span", " ·".join(["", *told])), title=name)

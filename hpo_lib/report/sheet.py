@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from csv import writer
 
 from hpo_lib.core.trial import TrialState
@@ -72,6 +73,8 @@ def cell(value: object) -> object:
     """Give what a sheet gets for a value; no text in it becomes a formula."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     if not isinstance(value, str):
         return value
     text = clean(value)

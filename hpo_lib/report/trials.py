@@ -40,7 +40,7 @@ def texts(facts: Facts) -> frozenset[str]:
         name
         for view in facts.trials
         for name, value in view.trial.params.items()
-        if isinstance(value, bool | str)
+        if isinstance(value, bool | str | list | dict)
     )
 
 

@@ -56,7 +56,7 @@ def alone(spec: Spec, given: Mapping[str, Any]) -> Spec:
         if name not in spec.space and name not in spec.fixed
     ]
     fixed = {**spec.fixed, **{name: one for name, one in given.items() if name in spec.fixed}}
-    params, point = {**_first(spec), **given}, dict[str, Value]()
+    params, point = {**spec.search_space.nested(_first(spec)), **given}, dict[str, Value]()
     searched = {name: one for name, one in params.items() if name in spec.space}
     wrong += [f"--params {line}" for line in spec.search_space.problems(searched, point)]
     if wrong:

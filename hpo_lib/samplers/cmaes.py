@@ -238,7 +238,7 @@ def _asked(state: Any, seed: int) -> Any:
 
 def _is_choice(axis: Coordinate) -> bool:
     """Whether it has no order, or none that matters."""
-    return axis.size == 2 or bool(axis.parameter.type == "categorical")
+    return axis.size == 2 or bool(axis.parameter.unordered)
 
 
 def _listed(axis: Coordinate) -> list[float]:
@@ -267,6 +267,6 @@ def _check_variant(space: Space, options: CmaesSettings) -> None:
     chosen = [name for name in ("use_separable_cma", "lr_adapt") if getattr(options, name)]
     if len(chosen) > 1:
         raise SpecError("sampler: use_separable_cma and lr_adapt exclude each other")
-    choices = [name for name, p in space.parameters.items() if p.type == "categorical"]
+    choices = [name for name, p in space.parameters.items() if p.unordered]
     if chosen and choices:
         raise SpecError(f"sampler.{chosen[0]}: takes numbers only, got {', '.join(choices)}")

@@ -153,7 +153,7 @@ def _expression(axis: Coordinate) -> Any:
     return hp.quniform(axis.name, -0.5, axis.parameter.size - 0.5, 1)
 
 
-def _told(axis: Coordinate, value: Value) -> int | float:
+def _told(axis: Coordinate, value: Any) -> int | float:
     return int(value) if axis.whole else axis.told(value)
 
 

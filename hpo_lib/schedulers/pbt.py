@@ -251,13 +251,14 @@ def _has_stayed(trial: Trial, rung: float) -> bool:
     return trial.state in left and max(trial.rungs) == rung
 
 
-def _within(parameter: Any, value: Value, wanted: float) -> Value:
+def _within(parameter: Any, value: Any, wanted: float) -> Value:
     """Put a changed number back into its range, on its step; a choice moves to its neighbour."""
     if hasattr(parameter, "choices"):
-        if parameter.type == "categorical":
-            return value
+        if parameter.unordered:
+            kept: Value = value
+            return kept
         at = parameter.index(value) + (1 if wanted > float(value) else -1)
-        choice: Value = parameter.choices[min(max(at, 0), len(parameter.choices) - 1)]
+        choice: Value = parameter.at(min(max(at, 0), parameter.size - 1))
         return choice
     clamped = min(max(wanted, parameter.low), parameter.high)
     if parameter.type == "int":

@@ -103,7 +103,7 @@ class Optimizer:
         suggestions = suggesting.suggest(self._search, history, n)
         for suggestion in suggestions:
             self._add(suggestion.params, suggestion.origin)
-        return [dict(suggestion.params) for suggestion in suggestions]
+        return [self._space.nested(suggestion.params) for suggestion in suggestions]
 
     def observe(
         self,
@@ -175,7 +175,7 @@ class Optimizer:
 
     def _found(self, trial: Trial) -> Found:
         values = self._goal.values(trial) or ()
-        return dict(trial.params), values if self._goal.several else values[0]
+        return self._space.nested(trial.params), values if self._goal.several else values[0]
 
     def _advice(self, at: str, run: Iterable[Sequence[Any]], weight: float) -> Earlier:
         """Read an earlier run, which may not have measured what the constraints name."""
@@ -267,12 +267,17 @@ def _values(goal: Goal, value: Any) -> list[Any]:
 
 def _values_of(at: str, params: Any) -> dict[str, Any]:
     """Read a configuration's values; the space says whether they are right."""
-    found = {name: scalar(value) for name, value in _mapping(at, params).items()}
-    for name, value in found.items():
-        if not isinstance(value, str | int | float | None):
+    read = {name: _value_of(value) for name, value in _mapping(at, params).items()}
+    for name, value in read.items():
+        if not isinstance(value, str | int | float | list | dict | None):
             rule = "must be text, a number or true/false"
             raise SpecError(f"{at}.{name}: {rule}, got {shown(value)}")
-    return found
+    return read
+
+
+def _value_of(value: Any) -> Any:
+    """Read one value; of lists and mappings all that they hold."""
+    return plain.read(value) if isinstance(value, list | tuple | dict) else scalar(value)
 
 
 def _mapping(at: str, given: Any) -> dict[str, Any]:

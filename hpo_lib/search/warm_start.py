@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.space import FloatParameter, IntParameter, Space, key, same
+from hpo_lib.core.ranges import FloatParameter, IntParameter
+from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import Params, Reused, Trial, TrialState, Value
+from hpo_lib.core.values import finite, same
 from hpo_lib.errors import SpecError
 from hpo_lib.records import Advice, Past, Run, Told
 from hpo_lib.spec import Spec
@@ -173,14 +175,16 @@ def _mapped(spec: Spec, run: Run, trial: Trial) -> Trial:
 def _unchanged(spec: Spec, params: Params) -> dict[str, Value]:
     """Give the configuration that these parameters make; SpecError if they make none."""
     _check_constants(spec, params)
-    varied = {name: value for name, value in params.items() if name not in spec.fixed}
+    given = {name: value for name, value in params.items() if name not in spec.fixed}
+    varied = spec.search_space.flat(given)
     point = spec.search_space.canonical(varied)
     for name, value in point.items():
         parameter = spec.search_space.parameters[name]
         if not isinstance(parameter, FloatParameter | IntParameter):
             continue
+        was, now = finite(varied[name]), finite(value)
         slack = _ROUNDING * (parameter.high - parameter.low)
-        if abs(float(varied[name]) - float(value)) > slack:
+        if abs(was - now) > slack:
             raise SpecError(f"{name}: must be on a step of {parameter.step}, got {varied[name]}")
     return point
 

@@ -84,7 +84,7 @@ def _built(
     resource: float | None = None,
     resume_from: str | None = None,
 ) -> Invocation:
-    params = {**spec.fixed, **trial.params}
+    params = spec.search_space.nested({**spec.fixed, **trial.params})
     facts = {
         "experiment": spec.name,
         "run": run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
@@ -34,7 +35,9 @@ _TEXTS: Mapping[Spelling, tuple[str, str]] = {
 
 
 def text(value: object, spelling: Spelling = Spelling.TRUE_FALSE) -> str:
-    """Write a value as programs are told it."""
+    """Write a value as programs are told it: lists and mappings as JSON."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     if not isinstance(value, bool):
         return str(value)
     return _TEXTS.get(spelling, ("false", "true"))[value]

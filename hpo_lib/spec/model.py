@@ -40,7 +40,7 @@ from hpo_lib.spec.sections import (
     metric_name,
 )
 from hpo_lib.spec.trial_section import TrialSpec
-from hpo_lib.validation import Scalar, Strict, at_most, each, parse, refuse, rule, shown
+from hpo_lib.validation import Choice, Strict, at_most, each, parse, refuse, rule, shown
 
 MAX_BYTES = 256 * 1024
 _MAX_OBJECTIVES, MAX_CONSTRAINTS = 5, 10
@@ -61,8 +61,8 @@ class Spec(Strict):
         default=(), strict=False
     )
     space: Annotated[dict[str, Parameter], at_most(MAX_PARAMETERS)]
-    fixed: Annotated[dict[str, Scalar], at_most(_MAX_FIXED)] = Field(default_factory=dict)
-    initial_points: Annotated[tuple[dict[str, Scalar], ...], at_most(_MAX_POINTS)] = Field(
+    fixed: Annotated[dict[str, Choice], at_most(_MAX_FIXED)] = Field(default_factory=dict)
+    initial_points: Annotated[tuple[dict[str, Choice], ...], at_most(_MAX_POINTS)] = Field(
         default=(), strict=False
     )
     sampler: SamplerSpec = SamplerSpec()

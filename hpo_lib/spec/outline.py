@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Direction, Value
+
+#: Of a list longer than any that is allowed, no more blocks are read.
+_MOST_BLOCKS = 50
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Dimension:
     choices: Sequence[Value] = ()
     ends: Sequence[float] = ()
     scale: str = "linear"
+    distribution: str = ""
     conditional: bool = False
 
     @classmethod
@@ -50,6 +54,7 @@ class Dimension:
             choices=tuple(one for one in _list(plain.get("choices")) if _is_value(one)),
             ends=tuple(end for end in ends if end is not None),
             scale=_text(plain.get("scale")) or "linear",
+            distribution=_text(plain.get("distribution")) or "",
             conditional=bool(plain.get("when")),
         )
 
@@ -86,7 +91,7 @@ class Outline:
             goal=_goal(document),
             objectives=_objectives(document.get("objective")),
             description=str(document.get("description") or ""),
-            space={str(n): Dimension.of(one) for n, one in _mapping(document.get("space")).items()},
+            space=_dimensions(_mapping(document.get("space"))),
             fixed={str(name): one for name, one in _mapping(document.get("fixed")).items()},
             extra_metrics=tuple(str(name) for name in _list(document.get("extra_metrics"))),
             sampler=_text(sampler.get("name")),
@@ -106,6 +111,21 @@ def metrics_named(document: Mapping[str, Any]) -> frozenset[str]:
     parts = [*(_list(said) or [said]), deploy, *_list(deploy.get("guards"))]
     names = [_mapping(part).get("metric") for part in parts]
     return frozenset(filter(None, map(_text, [*names, *_list(document.get("extra_metrics"))])))
+
+
+def _dimensions(space: Mapping[Any, Any]) -> dict[str, Dimension]:
+    """Read the parameters; of a list those that it stands for."""
+    found: dict[str, Dimension] = {}
+    for name, said in space.items():
+        if _text(_mapping(said).get("type")) != "list":
+            found[str(name)] = Dimension.of(said)
+            continue
+        length = _mapping(said.get("length"))
+        found[f"{name}.length"] = Dimension.of(length)
+        for block in range(1, min(_whole(length.get("high")) or 0, _MOST_BLOCKS) + 1):
+            for own, one in _mapping(said.get("of")).items():
+                found[f"{name}.{block}.{own}"] = replace(Dimension.of(one), conditional=True)
+    return found
 
 
 def _goal(document: Mapping[str, Any]) -> Goal | None:
@@ -145,7 +165,7 @@ def _text(value: object) -> str | None:
 
 
 def _is_value(value: object) -> bool:
-    return isinstance(value, str | int | float)
+    return isinstance(value, str | int | float | list | dict)
 
 
 def _whole(value: object) -> int | None:

@@ -118,7 +118,7 @@ def _filled(value: Any, values: Mapping[str, object], spelled: Spelled, at: str 
         return value
     whole = _PLACEHOLDER.fullmatch(value)
     found = values.get(whole[1]) if whole else _word(value, values, spelled)
-    if isinstance(found, bool) and _is_argument(at):
+    if isinstance(found, bool | list | dict) and _is_argument(at):
         found = _word(value, values, spelled)
     return _LEFT_OUT if found is None else found
 

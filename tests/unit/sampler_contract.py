@@ -93,7 +93,7 @@ def check_suggestions(space: Space, suggestions: Sequence[Suggestion], about: ob
     for params in (dict(suggestion.params) for suggestion in suggestions):
         assert space.canonical(params) == params, about
         assert json.loads(json.dumps(params)) == params, about
-        assert {type(value) for value in params.values()} <= {str, int, float, bool}, about
+        assert {type(value) for value in params.values()} <= {str, int, float, bool, list}, about
 
 
 _OUTCOMES = st.sampled_from(

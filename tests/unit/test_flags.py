@@ -203,6 +203,7 @@ def test_wrong_flags_are_refused(flags: Any, message: str) -> None:
         ([True, 1], "0_1", 'true and 1, both "1"'),
         ([False, "0"], {"use_bn": "0_1"}, 'false and "0", both "0"'),
         ([False, ""], "true_empty", 'false and "", both ""'),
+        ([[64, 32], "[64, 32]"], None, '[64, 32] and "[64, 32]", both "[64, 32]"'),
     ],
 )
 def test_choices_that_programs_are_told_alike_are_refused(
@@ -211,6 +212,16 @@ def test_choices_that_programs_are_told_alike_are_refused(
     assert refused(conf(choices, flags)) == (
         f"space.use_bn.choices: choices must differ in what programs are told, got {pair}"
     )
+
+
+def test_lists_and_mappings_are_told_as_json() -> None:
+    spec = load(conf([[64, 32], {"kind": "wide"}]))
+    assert from_yaml(to_yaml(spec)) == spec
+    for choice in ([64, 32], {"kind": "wide"}):
+        made = preview(spec, Trial(1, {"use_bn": choice}))
+        told = next(word for word in made.command if word.startswith("--use_bn="))
+        assert json.loads(told.partition("=")[2]) == choice
+        assert json.loads(made.env["HPO_PARAMS"])["use_bn"] == choice
 
 
 def test_a_stored_spec_whose_choices_are_told_alike_is_still_read() -> None:

@@ -19,7 +19,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpo_lib.core.objective import Goal
-from hpo_lib.core.space import IntParameter, Parameter, Space
+from hpo_lib.core.ranges import IntParameter
+from hpo_lib.core.space import Parameter, Space
 from hpo_lib.core.trial import Direction, Trial
 from hpo_lib.errors import _CALLED, SpecError, nearest
 from hpo_lib.registry import BACKENDS, DEPLOYERS, SAMPLERS
@@ -136,6 +137,10 @@ def test_a_key_that_is_not_known_says_which_is_meant(section: str, key: str, hin
         ("space.lr", {"type": "double"}, "got \"double\", did you mean 'float'?"),
         ("space.lr", {"type": "real"}, "got \"real\", did you mean 'float'?"),
         ("space.lr", {"type": "loguniform"}, "did you mean 'float' (with scale: log)?"),
+        ("space.lr", {"type": "qnormal"}, "'float' (with distribution: normal and step: …)?"),
+        ("space.lr", {"type": "lognormal"}, "'float' (with distribution: lognormal)?"),
+        ("space.lr", {"type": "quniform"}, "did you mean 'float' (with step: …)?"),
+        ("space.lr", {"sd": 1.0}, "did you mean 'sigma'?"),
         ("space.lr", {"type": "integer"}, "got \"integer\", did you mean 'int'?"),
         ("space.lr", {"type": "discrete"}, "got \"discrete\", did you mean 'ordinal'?"),
         ("space.lr", {"type": "choice"}, "got \"choice\", did you mean 'categorical'?"),

@@ -149,6 +149,12 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ("1e-5..1e-1:log", {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"}),
         ("32..512:32", {"type": "int", "low": 32, "high": 512, "step": 32}),
         ("1..4", {"type": "int", "low": 1, "high": 4}),
+        ("1..4:normal", {"type": "int", "low": 1, "high": 4, "distribution": "normal"}),
+        ("1..512:log:8", {"type": "int", "low": 1, "high": 512, "scale": "log", "step": 8}),
+        (
+            "0.1..4:0.1:lognormal",
+            {"type": "float", "low": 0.1, "high": 4.0, "step": 0.1, "distribution": "lognormal"},
+        ),
         ("0..0.5", {"type": "float", "low": 0.0, "high": 0.5}),
         ("-1..1.", {"type": "float", "low": -1.0, "high": 1.0}),
         ("adam,sgd", {"type": "categorical", "choices": ["adam", "sgd"]}),
@@ -176,7 +182,19 @@ def test_the_script_says_what_numbers_it_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "1..", "..2", "1..2:logg", "1..2:", "1..x", "a,,b", "1e999..2"]
+    "said",
+    [
+        "",
+        "1..",
+        "..2",
+        "1..2:logg",
+        "1..2:",
+        "1..2:log:log",
+        "1..2:1:2",
+        "1..x",
+        "a,,b",
+        "1e999..2",
+    ],
 )
 def test_a_word_that_says_nothing_is_refused(said: str) -> None:
     with pytest.raises(SpecError, match=r"space\.x: must be LOW\.\.HIGH"):
@@ -228,8 +246,8 @@ def test_every_mistake_is_told_at_once() -> None:
         "space.lr: train.py does not take it, did you mean '--learning-rate'?; it takes "
         "--learning-rate, --units, --optimizer, --nesterov, --augment, data",
         'space.optimizer: train.py takes adam, sgd, got "rmsprop"',
-        "space.nesterov: must be LOW..HIGH, LOW..HIGH:log, LOW..HIGH:STEP, choices such as "
-        'adam,sgd, or one value, got "1.."',
+        "space.nesterov: must be LOW..HIGH, LOW..HIGH:log, LOW..HIGH:normal, LOW..HIGH:STEP, "
+        'choices such as adam,sgd, or one value, got "1.."',
         "space: train.py needs --units; add units=LOW..HIGH, or units=VALUE for a constant",
         "space: train.py needs data; add data=VALUE",
     ]

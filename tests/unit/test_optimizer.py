@@ -441,7 +441,7 @@ def test_numpy_rows_are_observed_as_plain_ones(n: int, whole: Any, x: float, rea
         ),
         (
             lambda _: Optimizer(MIXED, earlier=[([(PLAIN | {"n": [3]}, 1.0)], 1.0)]),
-            "earlier.0.0.params.n: must be text, a number or true/false, got [3]",
+            "earlier.0.0.n: must be a finite number, got [3]",
         ),
         (
             lambda _: Optimizer(MIXED, earlier=[([], 1.0), ([(PLAIN,)], 1.0)]),

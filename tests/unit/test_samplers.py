@@ -52,7 +52,8 @@ class TestBayesian(SamplerContract):
 
 
 def test_every_registered_sampler_keeps_the_contract() -> None:
-    import_module("test_library_samplers")  # has the other contracts
+    for others in ("test_library_samplers", "test_evolution"):
+        import_module(others)  # which have the other contracts
     heirs = SamplerContract.__subclasses__()
     tested = {heir.name for heir in heirs if heir.__module__ != "test_contributing"}
     assert tested == set(SAMPLERS)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from hpo_lib.core.space import Space, key, same
+from hpo_lib.core.space import Space, key
+from hpo_lib.core.values import same, told_apart
 from hpo_lib.errors import SpecError
 
 MIXED = {
@@ -51,6 +53,33 @@ def stepped(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def normals(draw: st.DrawFn) -> dict[str, Any]:
+    """Normal and log-normal ranges of both types, with and without ends and steps."""
+    log, whole = draw(st.booleans()), draw(st.booleans())
+    mu = draw(st.floats(-5.0, 5.0) if log else st.floats(-1e6, 1e6))
+    sigma = draw(
+        st.floats(0.2, 2.0) if log else st.floats(1e-3, 1e4).map(lambda x: x + abs(mu) / 1e4)
+    )
+    made: dict[str, Any] = {"type": "int" if whole else "float", "mu": mu, "sigma": sigma}
+    made["distribution"] = "lognormal" if log else "normal"
+    if not whole and draw(st.booleans()):
+        made["step"] = math.exp(mu) * 0.37 if log else sigma * 0.37
+    if draw(st.booleans()):
+        ends = [mu + sigma * draw(st.floats(-9, 9)) for _ in "lh"]
+        low, high = sorted(math.exp(end) if log else end for end in ends)
+        made |= (
+            {"low": math.ceil(low), "high": math.floor(high)}
+            if whole
+            else {"low": low, "high": high}
+        )
+    try:
+        Space.parse({"x": made})
+    except SpecError:
+        assume(False)
+    return made
+
+
+@st.composite
 def ints(draw: st.DrawFn) -> dict[str, Any]:
     scale = draw(st.sampled_from(["linear", "log"]))
     ends = st.integers(1, 10**12) if scale == "log" else st.integers(-(2**48), 2**48)
@@ -61,13 +90,14 @@ def ints(draw: st.DrawFn) -> dict[str, Any]:
 
 
 _SCALARS = st.text("abcxyz é", max_size=5) | st.booleans() | st.integers(-9, 9) | _FINITE
-categoricals = st.lists(
-    _SCALARS, min_size=1, max_size=6, unique_by=lambda value: (isinstance(value, bool), value)
-).map(lambda choices: {"type": "categorical", "choices": choices})
+_LISTED = st.lists(st.integers(0, 2) | st.just(1.5) | st.text("ab", max_size=1), max_size=2)
+categoricals = st.lists(_SCALARS | _LISTED, min_size=1, max_size=6, unique_by=told_apart).map(
+    lambda choices: {"type": "categorical", "choices": choices}
+)
 ordinals = st.lists(st.integers(-99, 99) | _FINITE, min_size=1, max_size=6, unique=True).map(
     lambda choices: {"type": "ordinal", "choices": sorted(choices)}
 )
-parameters = floats() | stepped() | ints() | categoricals | ordinals
+parameters = floats() | stepped() | ints() | normals() | categoricals | ordinals
 
 
 @st.composite
@@ -197,6 +227,47 @@ def test_true_is_not_one() -> None:
     assert len({key(space.grid[i]) for i in range(3)}) == 3
 
 
+SHAPES = [[64, 32], [128], {"kind": "wide", "sizes": [1.0, 2]}, "none"]
+
+
+def test_lists_and_mappings_are_choices_by_what_they_hold() -> None:
+    space = Space.parse(
+        {
+            "shape": {"type": "categorical", "choices": SHAPES},
+            "drop": {"type": "float", "low": 0.0, "high": 1.0, "when": {"shape": [[64, 32]]}},
+        }
+    )
+    assert space.canonical({"shape": [64.0, 32], "drop": 0.5}) == {"shape": [64, 32], "drop": 0.5}
+    swapped = {"sizes": [1, 2.0], "kind": "wide"}
+    assert space.canonical({"shape": swapped}) == {"shape": SHAPES[2]}
+    assert space.from_unit([0.3, 0.5]) == {"shape": [128]}
+    assert len({key(space.from_unit([unit, 0.5])) for unit in (0.1, 0.3, 0.6, 0.9)}) == 4
+    with pytest.raises(
+        SpecError, match=r"^shape: must be one of \[\[64, 32\], .*, got \[32, 64\]$"
+    ):
+        space.canonical({"shape": [32, 64]})
+
+
+def test_who_changes_a_list_that_was_suggested_changes_no_space() -> None:
+    space = Space.parse({"shape": {"type": "categorical", "choices": SHAPES}})
+    params: Any = space.from_unit([0.1])
+    params["shape"].append(7)
+    assert space.from_unit([0.1]) == {"shape": [64, 32]}
+
+
+def test_three_numbers_as_choices_are_in_order_however_they_are_listed() -> None:
+    space = Space.parse({"c": {"type": "categorical", "choices": [10, 0.1, 1.0]}})
+    parameter = space.parameters["c"]
+    assert [parameter.from_unit(unit) for unit in (0.1, 0.5, 0.9)] == [0.1, 1.0, 10]
+    assert [parameter.at(index) for index in range(3)] == [0.1, 1.0, 10]
+    assert [parameter.to_unit(value) for value in (0.1, 1, 10)] == [1 / 6, 0.5, 5 / 6]
+    assert not parameter.unordered
+    for choices in ([1, 2], [1, 2, "auto"], [True, False], [1, 2, True]):
+        kept = Space.parse({"c": {"type": "categorical", "choices": choices}}).parameters["c"]
+        assert kept.unordered
+        assert kept.at(0) == choices[0]
+
+
 def test_inactive_parameters_are_dropped_and_active_ones_required() -> None:
     space = Space.parse({name: MIXED[name] for name in ("optimizer", "momentum", "nesterov")})
     assert space.canonical({"optimizer": "adam", "momentum": 0.5}) == {"optimizer": "adam"}
@@ -259,8 +330,9 @@ _ONE = {"type": "categorical", "choices": ["a"]}
             "space.x: step must be > 0 and <= high - low, got step=2.0, low=0.0, high=1.0",
         ),
         (
-            {"x": {"type": "float", "low": 0.1, "high": 0.5, "scale": "log", "step": 0.1}},
-            "space.x: step needs scale linear, got scale=log; list the values as an ordinal",
+            {"x": {"type": "float", "low": 0.1, "high": 0.5, "scale": "reverse_log", "step": 0.1}},
+            "space.x: step needs scale linear or log, got scale=reverse_log; "
+            "list them as an ordinal",
         ),
         (
             {"x": {"type": "float", "low": 1e9, "high": 2e9, "step": 0.01}},

@@ -115,8 +115,9 @@ _LATER = "is not supported yet; leave it out"
         ),
         (
             "space/optimizer/choices",
-            [["adam"]],
-            "space.optimizer.choices.0: must be text, a number or true/false, got [\"adam\"]",
+            [["adam", float("nan")]],
+            "space.optimizer.choices.0: must be plain JSON with finite numbers, got "
+            '["adam", NaN]',
         ),
         ("objective/direction", "u", 'objective.direction: must be minimize or maximize, got "u"'),
         # Several objectives, and constraints.

@@ -21,7 +21,10 @@ _ATTEMPTS = 5
 
 
 class Scale(StrEnum):
-    """How an axis is told: by the index of a value, or as a share of [0, 1]."""
+    """How an axis is told: by the index of a value, or as a share of [0, 1].
+
+    Shares are equally likely whatever the distribution, so that a normal one reaches every library.
+    """
 
     CHOICES = "choices"
     STEPS = "steps"
@@ -38,9 +41,9 @@ class Coordinate:
     @property
     def scale(self) -> Scale:
         """Whether it is told by index: what has no order, and short evenly spaced ranges."""
-        if self.parameter.type == "categorical":
+        if self.parameter.unordered:
             return Scale.CHOICES
-        return Scale.STEPS if self.short and not self.logarithmic else Scale.SHARE
+        return Scale.STEPS if self.short and self.parameter.even else Scale.SHARE
 
     @property
     def size(self) -> int | None:
@@ -54,14 +57,11 @@ class Coordinate:
         return self.size is not None and self.size <= _MOST_STEPS
 
     @property
-    def logarithmic(self) -> bool:
-        """Whether its scale is a logarithm."""
-        return getattr(self.parameter, "scale", "linear") == "log"
-
-    @property
     def whole(self) -> bool:
         """Whether it is all whole numbers of a range on a log scale, which some libraries know."""
-        return self.logarithmic and self.parameter.type == "int" and self.parameter.step == 1
+        parameter = self.parameter
+        uneven = parameter.type == "int" and parameter.scale == "log" and not parameter.distribution
+        return bool(uneven and parameter.step == 1)
 
     def told(self, value: Value) -> int | float:
         """Give the index or share that stands for a value."""

@@ -237,7 +237,7 @@ def _is_whole(axis: Coordinate) -> bool:
     return axis.whole and axis.short
 
 
-def _told(axis: Coordinate, value: Value | None) -> int | float:
+def _told(axis: Coordinate, value: Any) -> int | float:
     """Give what stands for a value; for none, the middle."""
     if value is None:
         value = axis.meant(axis.middle)

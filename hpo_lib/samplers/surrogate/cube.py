@@ -52,10 +52,10 @@ class Cube:
 
     @cached_property
     def unordered(self) -> Any:
-        """Which parameters are categorical, (d,)."""
+        """Which parameters have choices without an order, (d,)."""
         import numpy as np
 
-        return np.array([p.type == "categorical" for p in self._space.parameters.values()])
+        return np.array([p.unordered for p in self._space.parameters.values()])
 
     @cached_property
     def free(self) -> Any:
