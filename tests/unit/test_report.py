@@ -67,7 +67,7 @@ EVIL = (
 )
 TAGS = """
     html head meta title style body main header nav section footer noscript h1 h2 h3 p div span a
-    b i small dl dt dd pre button table thead tbody tr th td details summary figure figcaption
+    b i small ul li dl dt dd pre button table thead tbody tr th td details summary figure figcaption
     script
 """.split()  # noqa: SIM905
 ATTRIBUTES = """

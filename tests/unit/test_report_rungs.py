@@ -69,13 +69,11 @@ def test_steps_that_nobody_trained_are_saved_and_cost_what_a_step_took() -> None
 
 
 @given(st.lists(st.sampled_from([1, 3, 9]), min_size=1, max_size=8), st.integers(1, 20))
-def test_what_is_saved_and_what_is_trained_is_all_that_has_begun(
-    ends: list[int], most: int
-) -> None:
+def test_what_is_saved_and_what_is_trained_is_all_that_began(ends: list[int], most: int) -> None:
     """Also where the end is told to be nearer than what trials have reached."""
     found = saved(rungs_run(ends, max=most))
     assert found.saved + found.trained == found.begun * found.most
-    assert 0 <= found.saved
+    assert found.saved >= 0
     assert found.begun == len(ends)
 
 
