@@ -610,6 +610,8 @@ def checkpointing() -> list[Any]:
     """
     remote = "://" in os.environ.get("HPO_OUTPUT", "").removeprefix("file://")
     stays = "HPO_TRIAL" in os.environ and not remote
+    if runtime is None and "HPO_RESOURCE" in os.environ:
+        raise BadInput("HPO_RESOURCE is set: to end there, hpo_lib must be installed beside Keras")
     if runtime is None or not (stays or runtime.resource()):
         return []
     from hpo_lib.runtime.keras_checkpoint import CheckpointCallback

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from statistics import median
 
 from hpo_lib.core.trial import Action
@@ -63,20 +64,23 @@ def _rows(facts: Facts) -> Iterator[list[str]]:
 
 
 def decisions(facts: Facts) -> Markup:
-    """List what was decided of trials, in order, each with its reason."""
-    told = facts.view.decisions[-_LISTED:]
-    items = [el("li", _said(one)) for one in told]
+    """List what was decided of trials, in order, each with its reason; alike ones as one."""
+    told, place = facts.view.decisions[-_LISTED:], unit(facts)
+    alike = groupby(told, key=lambda one: (one.action, one.reason, one.resource))
+    items = [el("li", _said(list(found), place)) for _, found in alike]
     left_out = len(facts.view.decisions) - len(told)
     note = el("p", f"{left_out:,} earlier ones are left out.", class_="note") if left_out else None
     summary = el("summary", count(len(facts.view.decisions), "decision"))
     return el("details", summary, join([note, el("ul", *items)]))
 
 
-def _said(one: TrialDecision) -> str:
+def _said(alike: Sequence[TrialDecision], place: str) -> str:
+    one, numbers = alike[0], ", ".join(str(other.trial) for other in alike)
+    who = f"trial{'' if len(alike) == 1 else 's'} {numbers}"
     if one.action is Action.STOP:
-        return f"trial {one.trial} stopped: {one.reason}"
-    to = "to its end" if one.resource is None else f"to {number(one.resource)}"
-    return f"trial {one.trial} promoted {to}: {one.reason}"
+        return f"{who} stopped: {one.reason}"
+    to = "its end" if one.resource is None else f"{place} {number(one.resource)}"
+    return f"{who} promoted to {to}: {one.reason}"
 
 
 def have_any(facts: Facts) -> Sequence[object]:

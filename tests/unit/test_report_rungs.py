@@ -145,6 +145,14 @@ def test_there_are_no_curves_of_one_rung_and_no_section_without_a_scheduler() ->
     assert 'id="rungs"' not in report.html(good_run(8))
 
 
+def test_decisions_that_are_alike_are_told_as_one() -> None:
+    made = rungs_run((9, 1, 1))
+    ended = [replace(one, reason="the run has ended") for one in made.decisions]
+    text = report.html(replace(made, decisions=ended))
+    assert "<li>trial 0 promoted to epoch 9: the run has ended</li>" in text
+    assert "<li>trials 1, 2 stopped: the run has ended</li>" in text
+
+
 def test_a_unit_and_reasons_are_text() -> None:
     evil = replace(rungs_run(resource=EVIL).decisions[0], reason=EVIL)
     text = report.html(replace(rungs_run(resource=EVIL), decisions=[evil]))
