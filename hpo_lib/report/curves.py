@@ -61,10 +61,7 @@ def progress(facts: Facts, objective: Measure, index: int = 0) -> tuple[Chart, s
         "showlegend": True,
         "legend": LEGEND,
     }
-    outside = sum(frame.beyond(value) for value in values)
-    note = (
-        f"{count(outside, 'trial')} far off is drawn as a triangle on the edge." if outside else ""
-    )
+    note = _far_off(sum(map(frame.beyond, values)), "trial")
     about = f"{objective.metric} by trial, and the best so far"
     return Chart(_numbered("progress", index), about, traces, layout), note
 
@@ -97,23 +94,30 @@ def by_rung(facts: Facts, unit: str) -> tuple[Chart, str] | None:
     place = {rung: index for index, rung in enumerate(ladder)}
     drawn = sample(facts, [v for v in facts.trials if climbed[v.trial.number]], _MAX_CLIMBED)
     ordered = sorted(drawn.views, key=lambda view: view.trial.number in facts.leading)
+    values = [value for view in ordered for _, value in climbed[view.trial.number]]
+    frame = Frame.around(values, facts.objective.direction)
     traces = []
     for view in ordered:
-        points = [(place[rung], value) for rung, value in climbed[view.trial.number]]
-        curve = _curve(facts, view, points)
-        traces.append(curve | {"mode": "lines+markers", "marker": {"size": 6}})
-    values = [value for trace in traces for value in trace["y"]]
+        found = climbed[view.trial.number]
+        curve = _curve(facts, view, [(place[rung], frame.y(value)) for rung, value in found])
+        marker = {"size": 6, "symbol": [frame.symbol(value) for _, value in found]}
+        traces.append(curve | {"mode": "lines+markers", "marker": marker})
     ticks = range(0, len(ladder), math.ceil(len(ladder) / _MAX_NAMED_RUNGS))
     named = {"tickvals": list(ticks), "ticktext": [number(ladder[index]) for index in ticks]}
-    kind = "log" if spans_decades(values) else "linear"
     layout = {
         "xaxis": axis(title=unit, range=[-0.15, len(ladder) - 0.85], **named),
-        "yaxis": axis(title=facts.metric, type=kind),
+        "yaxis": frame.layout(title=facts.metric),
         "showlegend": True,
         "legend": LEGEND,
     }
+    notes = [drawn.note, _far_off(sum(map(frame.beyond, values)), "value")]
     about = f"{facts.metric} by rung, a line per trial"
-    return Chart("rungs", about, _named_once(traces), layout), drawn.note
+    return Chart("rungs", about, _named_once(traces), layout), " ".join(filter(None, notes))
+
+
+def _far_off(outside: int, what: str) -> str:
+    """Say what is drawn elsewhere than it is; nothing if it is nothing."""
+    return f"{count(outside, what)} far off is drawn as a triangle on the edge." if outside else ""
 
 
 def _at_rungs(view: TrialView) -> list[tuple[float, float]]:

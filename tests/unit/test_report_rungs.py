@@ -140,6 +140,16 @@ def test_the_curves_by_rung_have_a_line_per_trial_the_best_on_top() -> None:
     assert found["layout"]["xaxis"]["title"]["text"] == "epoch"
 
 
+def test_a_value_far_off_does_not_squeeze_the_curves_by_rung() -> None:
+    made = rungs_run()
+    worst = replace(made.trials[0], trial=replace(made.trials[0].trial, rungs={1.0: -7.0}))
+    found = chart(replace(made, trials=[worst, *made.trials[1:]]))
+    (far,) = (one for one in found["data"] if one["customdata"] == [0])
+    assert far["marker"]["symbol"] == ["triangle-down"]
+    assert far["y"] == [min(y for one in found["data"] for y in one["y"])]
+    assert far["y"][0] > 0.4
+
+
 def test_there_are_no_curves_of_one_rung_and_no_section_without_a_scheduler() -> None:
     assert chart(rungs_run((1, 1))) == {}
     assert 'id="rungs"' not in report.html(good_run(8))
