@@ -192,7 +192,14 @@ def _training_flags(group: Any) -> None:
     add("--learning_rate", type=POSITIVE, default=0.001, metavar="X", help="[%(default)s]")
     add("--momentum", type=SHARE_OR_0, metavar="X", help="only with sgd and rmsprop [0]")
     add("--batch_size", type=COUNT, default=32, metavar="N", help="rows per step [%(default)s]")
-    add("--epochs", type=COUNT, default=10, metavar="N", help="at most [%(default)s]")
+    add(
+        "--epochs",
+        type=COUNT,
+        default=10,
+        metavar="N",
+        help="at most; a trial that is given HPO_RESOURCE pauses there, and its next attempt goes "
+        "on [%(default)s]",
+    )
     add(
         "--patience",
         type=COUNT_OR_0,
@@ -583,6 +590,7 @@ def fit(model: Any, args: argparse.Namespace, data: Data, rows: Mapping[str, np.
                 "val_loss", patience=args.patience, mode="min", restore_best_weights=True
             )
         )
+    callbacks += checkpointing()
     features, labels = data.features[rows["train"]], data.labels[rows["train"]]
     model.fit(
         features,
@@ -593,6 +601,22 @@ def fit(model: Any, args: argparse.Namespace, data: Data, rows: Mapping[str, np.
         callbacks=callbacks,
         verbose=0,
     )
+
+
+def checkpointing() -> list[Any]:
+    """Give what ends a trial at HPO_RESOURCE, and lets its next attempt go on after that epoch.
+
+    By hand there is none: a folder that somebody trains into again would be gone on from.
+    """
+    remote = "://" in os.environ.get("HPO_OUTPUT", "").removeprefix("file://")
+    stays = "HPO_TRIAL" in os.environ and not remote
+    if runtime is None and "HPO_RESOURCE" in os.environ:
+        raise BadInput("HPO_RESOURCE is set: to end there, hpo_lib must be installed beside Keras")
+    if runtime is None or not (stays or runtime.resource()):
+        return []
+    from hpo_lib.runtime.keras_checkpoint import CheckpointCallback
+
+    return [CheckpointCallback()]
 
 
 def balanced(labels: np.ndarray) -> dict[int, float]:

@@ -119,11 +119,15 @@ class Frame:
 
     @classmethod
     def of(cls, facts: Facts, objective: Measure) -> Frame:
-        """Choose log if the values span two orders of magnitude, and cut off far outliers."""
+        """Frame the values of complete trials."""
         found = (facts.value(view, objective) for view in facts.trials)
-        values = [value for value in found if value is not None]
+        return cls.around([value for value in found if value is not None], objective.direction)
+
+    @classmethod
+    def around(cls, values: list[float], direction: Direction | None) -> Frame:
+        """Choose log if the values span two orders of magnitude, and cut off far outliers."""
         log = spans_decades(values)
-        return cls(log, objective.direction, _worst(values, objective.direction, log))
+        return cls(log, direction, _worst(values, direction, log))
 
     def beyond(self, value: float) -> bool:
         """Say whether a value is outside of the frame."""

@@ -1,4 +1,4 @@
-"""How the objective went: best so far over the trials, and over the steps within a trial."""
+"""How the objective went: best so far over the trials, within a trial by step, and by rung."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from hpo_lib.spec.outline import Measure
 from hpo_lib.words import count, number
 
 _MAX_CURVES, _MAX_STEPS = 40, 200
+#: Trials drawn at rungs, and rungs that are named.
+_MAX_CLIMBED, _MAX_NAMED_RUNGS = 200, 12
 #: A span of so many steps has a tick at each.
 _FEW_STEPS = 12
 
@@ -59,10 +61,7 @@ def progress(facts: Facts, objective: Measure, index: int = 0) -> tuple[Chart, s
         "showlegend": True,
         "legend": LEGEND,
     }
-    outside = sum(frame.beyond(value) for value in values)
-    note = (
-        f"{count(outside, 'trial')} far off is drawn as a triangle on the edge." if outside else ""
-    )
+    note = _far_off(sum(map(frame.beyond, values)), "trial")
     about = f"{objective.metric} by trial, and the best so far"
     return Chart(_numbered("progress", index), about, traces, layout), note
 
@@ -74,7 +73,7 @@ def learning(facts: Facts, metric: str, index: int = 0) -> tuple[Chart, str] | N
         return None
     drawn = sample(facts, stepped, _MAX_CURVES)
     ordered = sorted(drawn.views, key=lambda view: view.trial.number in facts.leading)
-    curves = [_curve(facts, view, metric) for view in ordered]
+    curves = [_curve(facts, view, _thinned(series(view, metric))) for view in ordered]
     values = [value for curve in curves for value in curve["y"]]
     layout = {
         "xaxis": axis(title="step", showgrid=False, **_whole(curves)),
@@ -84,6 +83,46 @@ def learning(facts: Facts, metric: str, index: int = 0) -> tuple[Chart, str] | N
     }
     about = f"{metric} by step, a line per trial"
     return Chart(_numbered("learning", index), about, _named_once(curves), layout), drawn.note
+
+
+def by_rung(facts: Facts, unit: str) -> tuple[Chart, str] | None:
+    """Draw the first objective at the rungs of each trial; None if there is one rung at most."""
+    climbed = {view.trial.number: _at_rungs(view) for view in facts.trials}
+    ladder = sorted({rung for found in climbed.values() for rung, _ in found})
+    if len(ladder) < 2:
+        return None
+    place = {rung: index for index, rung in enumerate(ladder)}
+    drawn = sample(facts, [v for v in facts.trials if climbed[v.trial.number]], _MAX_CLIMBED)
+    ordered = sorted(drawn.views, key=lambda view: view.trial.number in facts.leading)
+    values = [value for view in ordered for _, value in climbed[view.trial.number]]
+    frame = Frame.around(values, facts.objective.direction)
+    traces = []
+    for view in ordered:
+        found = climbed[view.trial.number]
+        curve = _curve(facts, view, [(place[rung], frame.y(value)) for rung, value in found])
+        marker = {"size": 6, "symbol": [frame.symbol(value) for _, value in found]}
+        traces.append(curve | {"mode": "lines+markers", "marker": marker})
+    ticks = range(0, len(ladder), math.ceil(len(ladder) / _MAX_NAMED_RUNGS))
+    named = {"tickvals": list(ticks), "ticktext": [number(ladder[index]) for index in ticks]}
+    layout = {
+        "xaxis": axis(title=unit, range=[-0.15, len(ladder) - 0.85], **named),
+        "yaxis": frame.layout(title=facts.metric),
+        "showlegend": True,
+        "legend": LEGEND,
+    }
+    notes = [drawn.note, _far_off(sum(map(frame.beyond, values)), "value")]
+    about = f"{facts.metric} by rung, a line per trial"
+    return Chart("rungs", about, _named_once(traces), layout), " ".join(filter(None, notes))
+
+
+def _far_off(outside: int, what: str) -> str:
+    """Say what is drawn elsewhere than it is; nothing if it is nothing."""
+    return f"{count(outside, what)} far off is drawn as a triangle on the edge." if outside else ""
+
+
+def _at_rungs(view: TrialView) -> list[tuple[float, float]]:
+    """Give the finite values of a trial at its rungs, lowest first."""
+    return sorted((rung, value) for rung, value in view.trial.rungs.items() if math.isfinite(value))
 
 
 def _whole(curves: Sequence[Trace]) -> dict[str, Any]:
@@ -155,9 +194,8 @@ def _trial_range(facts: Facts) -> list[float]:
     return [min(numbers) - margin, max(numbers) + margin]
 
 
-def _curve(facts: Facts, view: TrialView, metric: str) -> Trace:
+def _curve(facts: Facts, view: TrialView, found: Sequence[tuple[float, float]]) -> Trace:
     trial = view.trial
-    found = _thinned(series(view, metric))
     is_best = trial.number in facts.leading
     best = "Pareto front" if facts.several else f"best trial ({trial.number})"
     line = {"width": 3 if is_best else 1.2, "color": BEST if is_best else STATE[trial.state]}
@@ -176,7 +214,7 @@ def _curve(facts: Facts, view: TrialView, metric: str) -> Trace:
     }
 
 
-def _thinned(found: list[tuple[int, float]]) -> list[tuple[int, float]]:
+def _thinned(found: list[tuple[int, float]]) -> Sequence[tuple[float, float]]:
     every = math.ceil(len(found) / _MAX_STEPS)
     return found if every <= 1 else [*found[:-1:every], found[-1]]
 

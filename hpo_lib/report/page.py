@@ -271,9 +271,12 @@ def _failures(facts: Facts) -> Section | None:
 def _rungs(facts: Facts) -> Section | None:
     if not rungs.have_any(facts):
         return None
-    body = join([rungs.table(facts), rungs.decisions(facts)])
-    lead = "How far the scheduler let trials go; one that was stopped is no failure."
-    return Section("rungs", rungs.title(facts), body, lead)
+    found = curves.by_rung(facts, rungs.unit(facts))
+    chart, note = found if found else (None, "")
+    drawn = chart.place() if chart else None
+    body = join([drawn, rungs.table(facts), rungs.decisions(facts)])
+    lead = " ".join(part for part in (rungs.lead(facts), note) if part)
+    return Section("rungs", rungs.title(facts), body, lead, (chart,) if chart else ())
 
 
 def _timeline(facts: Facts) -> Section | None:

@@ -92,7 +92,8 @@ table { border-collapse: separate; border-spacing: 0; font-size: 13px; width: 10
   font-variant-numeric: tabular-nums; }
 th { position: sticky; top: 0; z-index: 2; background: var(--surface); text-align: left;
   border-bottom: 1px solid var(--line); font-weight: 600; padding: 0; }
-#final th, #drift th { padding: 8px 10px; }
+#final th, #drift th, #rungs th { padding: 8px 10px; }
+#rungs th.num { padding-right: calc(10px + 1em); } #rungs details { margin-top: 12px; }
 th button { padding: 8px 10px; width: 100%; text-align: inherit; white-space: nowrap;
   max-width: 190px; overflow: hidden; text-overflow: ellipsis; font-weight: 600; }
 th button::after { content: ""; display: inline-block; width: 1em; color: var(--complete);

@@ -14,6 +14,7 @@ from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.search.parts import answering, made, settings_of
 from hpo_lib.search.suggesting import used_keys
 from hpo_lib.spec import Spec
+from hpo_lib.spec.sections import SchedulerSpec
 from hpo_lib.validation import told
 
 _NUMBER = attrgetter("number")
@@ -29,6 +30,16 @@ def scheduler_of(spec: Spec) -> Scheduler:
     )
     built.space = spec.search_space
     return built
+
+
+def scheduler_if_any(spec: Spec) -> Scheduler | None:
+    """Build the scheduler that a spec names; None if there is none to be had."""
+    if spec.scheduler == SchedulerSpec():
+        return None
+    try:
+        return scheduler_of(spec)
+    except HpoError:
+        return None
 
 
 def watches(spec: Spec) -> bool:

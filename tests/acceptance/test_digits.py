@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 import zipfile
@@ -26,6 +27,7 @@ from moto.server import ThreadedMotoServer
 from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.records import ModelStatus, RunKey, RunStatus, RunView
 from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
+from tests.acceptance.epochs import trained_in
 from tests.ministack import client, needs_ecs
 
 pytestmark = [
@@ -264,6 +266,52 @@ def test_digits_in_slots_survive_a_killed_pod(stack: Stack, s3: S3) -> None:
     assert {v.trial.number: len(v.attempts) for v in view.trials} == {1: 1, 2: 2, 3: 1, 4: 1}
     assert view.trials[1].attempts[0].cause in {Cause.LOST, Cause.PREEMPTED, Cause.NODE_LOST}
     assert stack.states(key, "slot") == ["success"] * 2
+
+
+@needs_cluster
+@pytest.mark.usefixtures("secret")
+def test_a_pod_killed_in_mid_rung_costs_what_was_not_on_s3_yet(stack: Stack, s3: S3) -> None:
+    """Two trials of 2 epochs; the better goes on to 20, and is killed on its way."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(client_configuration=configuration)
+    core = client.CoreV1Api(client.ApiClient(configuration))
+    asha = {"name": "asha", "grace_period": 2, "reduction_factor": 10, "max": 20}
+    spec = conf("kubernetes", "right") | {"scheduler": asha | {"resource": "epoch"}}
+    spec["limits"] |= {"max_trials": 2}
+    # Small batches, for an epoch to take its time: it is on S3 before the next has ended.
+    spec["space"] |= {"batch_size": {"type": "ordinal", "choices": [4]}}
+    del spec["initial_points"]
+    spec["fixed"] |= {"epochs": 20, "patience": 0}
+    key = stack.trigger(spec, "hpo_kubernetes")
+    run = until(lambda: stack.find(key), "the run")
+    saved = re.compile(
+        rf".*/run-{run.id:06d}-[^/]+/trial-000(\d)/attempt-2/"
+        r"checkpoint/training/0000(\d{4})/checkpoint\.json"
+    )
+
+    def beyond_the_rung() -> tuple[int, int] | None:
+        found = map(saved.fullmatch, s3.names("right/"))
+        there = [(int(one[1]), int(one[2])) for one in found if one and int(one[2]) > 2]
+        return max(there, default=None)
+
+    number, epoch = until(beyond_the_rung, "an epoch of the second rung")
+    handle = stack.store.attempts(run.id, number)[-1].handle
+    core.delete_namespaced_pod(handle["pod"], handle["namespace"], grace_period_seconds=0)
+    view = stack.complete(key)
+    trials = {one.trial.number: one for one in view.trials}
+    best, other = trials.pop(number), trials.popitem()[1]
+    assert (best.trial.state, other.trial.state) == (TrialState.COMPLETE, TrialState.STOPPED)
+    assert [one.resource for one in best.attempts] == [2, 20, 20]
+    assert [one.resource for one in other.attempts] == [2]
+    assert best.attempts[1].cause in {Cause.LOST, Cause.PREEMPTED, Cause.NODE_LOST}
+    first, _, last = (trained_in(one.log_tail) for one in best.attempts)
+    assert first == [1, 2]
+    assert last == list(range(last[0], 21))
+    assert last[0] > epoch, "no epoch again that was on S3"
+    steps = [one.step for one in best.observations if one.metric == "val_accuracy"]
+    assert [step for step in steps if step] == list(range(1, 21)), "each epoch once"
 
 
 @needs_cluster

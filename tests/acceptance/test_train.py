@@ -1,6 +1,6 @@
 """`docker/trial/train.py`, run for real by the trial environment's interpreter.
 
-TensorFlow starts five times in all (fixtures of the module): bad input is refused without it.
+TensorFlow starts six times in all (fixtures of the module): bad input is refused without it.
 """
 
 from __future__ import annotations
@@ -103,6 +103,36 @@ def cancer_alone(tmp_path_factory: pytest.TempPathFactory, cancer_flags: list[st
     directory = tmp_path_factory.mktemp("alone")
     copy = Path(shutil.copy(TRAIN, directory))
     return run(cancer_flags, directory, copy, env={"PYTHONPATH": "", "HPO_OUTPUT": ""})
+
+
+IN_RUNGS = """
+import os, pathlib, runpy, sys
+from hpo_lib.runtime import keras_checkpoint
+
+train, *sys.argv = sys.argv[1:]
+sys.argv.insert(0, train)
+home = pathlib.Path(os.environ["HPO_OUTPUT"])
+for resource, earlier in (("2", ""), ("6", "2")):
+    os.environ |= {"HPO_RESOURCE": resource, "HPO_OUTPUT": str(home / resource)}
+    if earlier:
+        os.environ["HPO_RESUME_FROM"] = str(home / earlier)
+    keras_checkpoint._begun.clear()  # as in a process of its own
+    try:
+        runpy.run_path(train, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
+
+
+@pytest.fixture(scope="module")
+def in_rungs(tmp_path_factory: pytest.TempPathFactory, cancer_flags: list[str]) -> Ended:
+    """Give the same in two attempts of a trial that may take longer: to epoch 2, and on to 6."""
+    directory = tmp_path_factory.mktemp("rungs")
+    script = directory / "in_rungs.py"
+    script.write_text(IN_RUNGS)
+    flags = [one.replace("epochs=6", "epochs=9") for one in cancer_flags]
+    return run([str(TRAIN), *flags], directory, script)
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +350,25 @@ def test_copied_alone_it_gives_the_same_numbers_for_the_same_seed(
 def test_with_no_place_to_save_it_says_so(cancer_alone: Ended) -> None:
     assert "model: not saved" in cancer_alone.out
     assert [path.name for path in cancer_alone.output.iterdir()] == ["train.py"]
+
+
+def reported(output: Path) -> list[tuple[int | None, dict[str, float]]]:
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["metrics"]) for line in lines]
+
+
+def test_in_two_rungs_it_is_trained_as_in_one_and_no_epoch_twice(
+    cancer: Ended, in_rungs: Ended
+) -> None:
+    assert in_rungs.code == 0, in_rungs.err
+    first, second = (in_rungs.output / name for name in ("2", "6"))
+    assert [step for step, _ in reported(first)] == [1, 2, None]
+    assert reported(second) == reported(cancer.output)
+    answers = [(one / "model/sample.json").read_text() for one in (second, cancer.output)]
+    assert answers[0] == answers[1], "bit for bit"
+    resumed = in_rungs.out.partition("The training goes on after epoch 2")[2]
+    trained = [line.split()[0] for line in resumed.splitlines() if line.startswith("step=")]
+    assert trained == ["step=3", "step=4", "step=5", "step=6"]
 
 
 def test_a_table_with_a_threshold_is_learned(table: Ended) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from hpo_lib.core.trial import Cause, Observation, Origin, Trial, TrialState, Value
+from hpo_lib.core.trial import Action, Cause, Observation, Origin, Trial, TrialState, Value
 from hpo_lib.records import (
     Attempt,
     AttemptState,
@@ -18,6 +18,7 @@ from hpo_lib.records import (
     RunKey,
     RunStatus,
     RunView,
+    TrialDecision,
     TrialView,
 )
 from hpo_lib.spec import load
@@ -249,6 +250,39 @@ def front_run(trials: int = 24, *, objectives: int = 2, **changes: Any) -> RunVi
 
 def _size(params: Mapping[str, Value]) -> dict[str, float]:
     return {"size_mb": 2e-4 * float(params["units"]) ** 2}
+
+
+def rungs_run(reached: Sequence[int] = (1, 9, 1, 3, 1, 3, 1), **scheduler: Any) -> RunView:
+    """Make a run of trials that got so far at rungs 1, 3 and 9, the others of which were stopped.
+
+    A start takes 2 s, and an epoch half a second; `scheduler` are settings of its own.
+    """
+    asked = {"name": "asha", "max": 9, "resource": "epoch"} | scheduler
+    views, decisions, clock = [], [], 0.0
+    for number, end in enumerate(reached):
+        rungs = {
+            float(rung): round(0.5 + (number + rung) / 40, 4) for rung in _RUNGS if rung <= end
+        }
+        tried, done = [], 0.0
+        for nth, rung in enumerate(rungs, 1):
+            lasted = 2 + 0.5 * (rung - done)
+            tried.append(attempt(number, clock, clock + lasted, number=nth, resource=rung))
+            done, clock = rung, clock + lasted
+            if nth > 1:
+                reason = f"epoch {rung / 3:.0f}: {number} is among the best"
+                decisions.append(TrialDecision(number, Action.PROMOTE, reason, rung, START))
+        over = end == _RUNGS[-1]
+        made = trial(number, rungs[9.0] if over else None, rungs=rungs)
+        if not over:
+            reason = f"not promoted from epoch {end}"
+            made = replace(made, state=TrialState.STOPPED, reason=reason)
+            decisions.append(TrialDecision(number, Action.STOP, reason, None, START))
+        curve = [Observation("val_auc", 0.5 + (number + n) / 40, n) for n in range(1, end + 1)]
+        views.append(view(made, *tried, slot="slot-001", observations=curve))
+    return RunView(run(SPEC | {"scheduler": asked}), tuple(views), decisions=decisions)
+
+
+_RUNGS = (1, 3, 9)
 
 
 def failed_run(trials: int = 4) -> RunView:

@@ -24,7 +24,16 @@ import pytest
 from factories import SPEC, START, attempt, good_run, run, trial, view
 
 from hpo_lib import report, words
-from hpo_lib.core.trial import Assignment, Cause, Direction, Observation, Origin, Trial, TrialState
+from hpo_lib.core.trial import (
+    Action,
+    Assignment,
+    Cause,
+    Direction,
+    Observation,
+    Origin,
+    Trial,
+    TrialState,
+)
 from hpo_lib.evaluation import drift
 from hpo_lib.evaluation.verdict import Verdict
 from hpo_lib.records import (
@@ -37,6 +46,7 @@ from hpo_lib.records import (
     RunStatus,
     RunView,
     Told,
+    TrialDecision,
 )
 from hpo_lib.report import markup, overfitting, timeline
 from hpo_lib.report.again import WITHOUT, command, folder, note
@@ -57,7 +67,7 @@ EVIL = (
 )
 TAGS = """
     html head meta title style body main header nav section footer noscript h1 h2 h3 p div span a
-    b i small dl dt dd pre button table thead tbody tr th td details summary figure figcaption
+    b i small ul li dl dt dd pre button table thead tbody tr th td details summary figure figcaption
     script
 """.split()  # noqa: SIM905
 ATTRIBUTES = """
@@ -149,6 +159,7 @@ def hostile(evil: str, *, several: bool = False) -> RunView:
             params={evil: 0.1 + number / 10, f"{evil}2": evil},
             cause=cause,
             reason=evil,
+            rungs={float(rung): number + 1.0 / rung for rung in range(1, number + 2)},
             metrics={
                 evil: number + 0.5,
                 f"{evil}2": number % 2,
@@ -168,7 +179,13 @@ def hostile(evil: str, *, several: bool = False) -> RunView:
         provenance=Provenance(versions={evil: evil}),
         key=RunKey(evil, evil),
     )
-    return RunView(made_run, tuple(views), champion=champion_with(check_of(made_run.id, evil)))
+    promoted = TrialDecision(1, Action.PROMOTE, evil, 2.0, factories.START)
+    return RunView(
+        made_run,
+        tuple(views),
+        champion=champion_with(check_of(made_run.id, evil)),
+        decisions=[promoted, replace(promoted, action=Action.STOP)],
+    )
 
 
 def check_of(run_id: int, evil: str = "auc", **changes: Any) -> drift.ChampionCheck:
@@ -247,6 +264,7 @@ RUNS = {
         run({"space": 3, "objective": []}, check=False), good_run(5).trials
     ),
     "drift": drifted(),
+    "rungs": factories.rungs_run(),
     "equal values": RunView(run(), tuple(view(trial(n, 0.5)) for n in range(12))),
     "a front": factories.front_run(),
     "a front of five": factories.front_run(objectives=5),
