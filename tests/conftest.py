@@ -88,7 +88,7 @@ def _slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _aws_is_described_once() -> Iterator[None]:
-    """Read what botocore describes services by once, not for each client: 0.3 s of CPU each time."""
+    """Read what botocore describes services by once, not for each client: 0.3 s of CPU each."""
     from botocore.loaders import JSONFileLoader
 
     load = cache(JSONFileLoader().load_file)
