@@ -421,8 +421,9 @@ class TestCovariance:
                 study.tell(trial, loss({name: trial.params[name] for name in ranges}))
         return statistics.mean(trial.value or 0.0 for trial in study.trials[100:120])
 
-    @pytest.mark.parametrize("wave", [1, 5, 15])
-    @pytest.mark.parametrize("function", ["sphere", "rosenbrock"])
+    @pytest.mark.parametrize(
+        ("function", "wave"), [("sphere", 1), ("rosenbrock", 5), ("sphere", 15)]
+    )
     def test_rebuilt_it_is_as_good_as_alive(self, function: str, wave: int) -> None:
         loss = getattr(self, function)
         rebuilt = [
