@@ -103,7 +103,8 @@ def by_rung(facts: Facts, unit: str) -> tuple[Chart, str] | None:
         marker = {"size": 6, "symbol": [frame.symbol(value) for _, value in found]}
         traces.append(curve | {"mode": "lines+markers", "marker": marker})
     ticks = range(0, len(ladder), math.ceil(len(ladder) / _MAX_NAMED_RUNGS))
-    named = {"tickvals": list(ticks), "ticktext": [number(ladder[index]) for index in ticks]}
+    labels = [number(ladder[index]) for index in ticks]
+    named: dict[str, Any] = {"tickvals": list(ticks), "ticktext": labels}
     layout = {
         "xaxis": axis(title=unit, range=[-0.15, len(ladder) - 0.85], **named),
         "yaxis": frame.layout(title=facts.metric),

@@ -272,7 +272,8 @@ def _rungs(facts: Facts) -> Section | None:
     if not rungs.have_any(facts):
         return None
     found = curves.by_rung(facts, rungs.unit(facts))
-    chart, note = found if found else (None, "")
+    chart = found[0] if found else None
+    note = found[1] if found else ""
     drawn = chart.place() if chart else None
     body = join([drawn, rungs.table(facts), rungs.decisions(facts)])
     lead = " ".join(part for part in (rungs.lead(facts), note) if part)
