@@ -52,6 +52,8 @@ class GridSampler(Sampler):
             fresh = itertools.filterfalse(used.__contains__, indices)
             left = itertools.islice(fresh, count - len(found))
             found += [Suggestion(self._grid[indices[digest]]) for digest in left]
+            if len(found) == count:
+                break
         return found
 
     def configurations(self, initial: Sequence[Params]) -> int:
