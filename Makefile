@@ -69,8 +69,8 @@ PEERS = hebo hyperopt optuna skopt smac
 ifeq ($(filter-out 0,$(FAST)),)
 PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
 endif
-bench-schedulers: .venv/dev  ## compare schedulers on recorded curves
-	@.venv/bin/python -m benchmarks.schedulers
+bench-schedulers: .venv/dev  ## compare schedulers on recorded curves (ARGS="--seeds 4 --until 0.25")
+	@.venv/bin/python -m benchmarks.schedulers $(ARGS)
 
 bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
 	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)

@@ -7,6 +7,7 @@ best of all), with 1/16, 1/8, 1/4 and all of the steps of 100 full trainings; me
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,33 +36,47 @@ def rules(steps: int) -> dict[str, Rule]:
 
 
 def measure(
-    problem: Recorded, rule: Rule, *, seeds: int = 20, workers: int = 1, waves: bool = False
+    problem: Recorded,
+    rule: Rule,
+    *,
+    seeds: int = 20,
+    workers: int = 1,
+    waves: bool = False,
+    until: float = 1.0,
 ) -> list[float]:
-    """Give the mean regrets of a rule on a problem, by share."""
+    """Give the mean regrets of a rule on a problem, by share, up to one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "curves.npz"
         problem.write(file)
         rows = [
-            _regrets(problem, rule, str(file), seed=seed, workers=workers, waves=waves)
+            _regrets(problem, rule, str(file), seed=seed, workers=workers, waves=waves, until=until)
             for seed in range(seeds)
         ]
     return [fmean(column) for column in zip(*rows, strict=True)]
 
 
 def _regrets(
-    problem: Recorded, rule: Rule, file: str, *, seed: int, workers: int, waves: bool
+    problem: Recorded,
+    rule: Rule,
+    file: str,
+    *,
+    seed: int,
+    workers: int,
+    waves: bool,
+    until: float,
 ) -> list[float]:
     sampler = {"name": "benchmarks.curves:RecordedSampler", "file": file}
     asked = {"scheduler": rule, "sampler": sampler, "seed": seed}
     made = spec_of(problem, trials=len(problem.params), parallel=workers, **asked)
-    budget = FULL * problem.steps
+    budget = math.ceil(until * FULL * problem.steps)
     log = Simulation(made, problem, workers=workers, waves=waves, budget=budget).play()
-    return [regret(log, problem, share) for share in SHARES]
+    return [regret(log, problem, share) for share in SHARES if share <= until]
 
 
 def table(found: Mapping[str, Sequence[float]]) -> str:
     """Write a Markdown table of regrets by rule."""
-    lines = ["| rule | 1/16 | 1/8 | 1/4 | all |", "|---|---|---|---|---|"]
+    shares = ("1/16", "1/8", "1/4", "all")[: len(next(iter(found.values())))]
+    lines = [f"| rule | {' | '.join(shares)} |", f"|---|{'---|' * len(shares)}"]
     lines += [f"| {name} | {' | '.join(f'{x:.2f}' for x in row)} |" for name, row in found.items()]
     return "\n".join(lines)
 
@@ -81,13 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--waves", action="store_true", help="all wait for the slowest")
     parser.add_argument("--rule", action="append", help="only these, by name")
+    parser.add_argument("--until", type=float, default=1.0, help="stop after this share")
     asked = parser.parse_args(arguments)
     everywhere: dict[str, list[list[float]]] = {}
     for problem in problems(asked.curves):
         known = rules(problem.steps)
         found = {
             name: measure(
-                problem, rule, seeds=asked.seeds, workers=asked.workers, waves=asked.waves
+                problem,
+                rule,
+                seeds=asked.seeds,
+                workers=asked.workers,
+                waves=asked.waves,
+                until=asked.until,
             )
             for name, rule in known.items()
             if not asked.rule or name in asked.rule
