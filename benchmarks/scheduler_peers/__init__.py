@@ -109,7 +109,7 @@ def _said(peer: Peer, problem: Recorded, plan: Plan, seeds: Sequence[int]) -> It
         problem.write(file)
         runs = [word for seed in seeds for word in (str(file), str(seed))]
         command = [peer.python, HERE / peer.script, peer.kind, str(plan.budget(problem)), *runs]
-        env = os.environ | dict.fromkeys(THREADS, "1")
+        env = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": "0"}
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env, cwd=folder
         )
