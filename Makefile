@@ -69,8 +69,12 @@ PEERS = hebo hyperopt optuna skopt smac
 ifeq ($(filter-out 0,$(FAST)),)
 PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
 endif
-bench-schedulers: .venv/dev  ## compare schedulers on recorded curves (ARGS="--seeds 4 --until 0.25")
-	@.venv/bin/python -m benchmarks.schedulers $(ARGS)
+SCHEDULER_PEERS = neps optuna ray synetune
+ifeq ($(filter-out 0,$(FAST)),)
+SCHEDULER_STAMPS = $(SCHEDULER_PEERS:%=.venv-peers/schedulers-%/ready)
+endif
+bench-schedulers: .venv/dev $(SCHEDULER_STAMPS)  ## compare schedulers with peers on recorded curves (FAST=1 ours alone, ARGS="--until 0.25")
+	@.venv/bin/python -m benchmarks.schedulers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
 
 bench-optimizers: .venv/dev $(PEER_STAMPS)  ## compare samplers with peers (hours; FAST=1 a minute, ARGS=…)
 	@.venv/bin/python -m benchmarks.optimizers $(if $(filter-out 0,$(FAST)),--fast) $(ARGS)
@@ -148,6 +152,12 @@ clean:  ## stop Airflow, remove the environments and Airflow's folder
 	@echo "installing an MLflow server for the tests into .venv-mlflow (350 MB)"
 	@"$(PYTHON)" -m venv .venv-mlflow
 	@.venv-mlflow/bin/python $(LOCKED) $<
+	@touch $@
+
+.venv-peers/schedulers-%/ready: benchmarks/scheduler_peers/requirements/%.txt
+	@echo "installing $* into .venv-peers/schedulers-$*"
+	@"$(PYTHON)" -m venv .venv-peers/schedulers-$*
+	@.venv-peers/schedulers-$*/bin/python $(LOCKED) $<
 	@touch $@
 
 .venv-peers/%/ready: benchmarks/optimizers/requirements/%.txt

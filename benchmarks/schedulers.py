@@ -1,7 +1,8 @@
 """`python -m benchmarks.schedulers`: schedulers beside each other on recorded curves.
 
 The normalised regret of what was trained to its end, (its loss - best of all) / (median of all -
-best of all), with 1/16, 1/8, 1/4 and all of the steps of 100 full trainings; means over seeds.
+best of all), with 1/16, 1/8, 1/4 and all of the steps of 100 full trainings; means over seeds. Ours
+beside other people's, in `benchmarks/scheduler_peers`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks import scheduler_peers
 from benchmarks.curves import FOLDER, MadeUp, Recorded
+from benchmarks.scheduler_peers import PEERS, Plan, Runs
 from benchmarks.simulator import FULL, SHARES, Simulation, regret, spec_of
 
 Rule = Mapping[str, Any]
@@ -73,12 +76,39 @@ def _regrets(
     return [regret(log, problem, share) for share in SHARES if share <= until]
 
 
-def table(found: Mapping[str, Sequence[float]]) -> str:
+def measure_peers(
+    problem: Recorded, names: Sequence[str], plan: Plan
+) -> dict[str, list[float | None]]:
+    """Give the mean regrets of other people's schedulers; those without a run are left out."""
+    runs = Runs()
+    for name in names:
+        runs.play(name, problem, plan)
+    lines = {name: runs.of(name, problem, plan.seeds) for name in names}
+    width = sum(share <= plan.share for share in SHARES)
+    return {
+        f"{name} {some[0]['version']}": scheduler_peers.regrets(some, problem)[:width]
+        for name, some in lines.items()
+        if some
+    }
+
+
+def table(found: Mapping[str, Sequence[float | None]]) -> str:
     """Write a Markdown table of regrets by rule."""
-    shares = ("1/16", "1/8", "1/4", "all")[: len(next(iter(found.values())))]
-    lines = [f"| rule | {' | '.join(shares)} |", f"|---|{'---|' * len(shares)}"]
-    lines += [f"| {name} | {' | '.join(f'{x:.2f}' for x in row)} |" for name, row in found.items()]
+    width = max(map(len, found.values()))
+    shares = ("1/16", "1/8", "1/4", "all")[:width]
+    lines = [f"| rule | {' | '.join(shares)} |", f"|---|{'---|' * width}"]
+    for name, row in found.items():
+        cells = ("" if one is None else f"{one:.2f}" for one in row)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def means(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Give the means over problems; None where one is missing."""
+    return [
+        None if None in column else fmean(one for one in column if one is not None)
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def problems(folder: Path) -> list[Recorded]:
@@ -97,11 +127,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--waves", action="store_true", help="all wait for the slowest")
     parser.add_argument("--rule", action="append", help="only these, by name")
     parser.add_argument("--until", type=float, default=1.0, help="stop after this share")
+    parser.add_argument("--peer", action="append", choices=PEERS, help="only these of others")
+    parser.add_argument("--fast", action="store_true", help="none of others")
+    parser.add_argument("--peer-seeds", type=int, default=4)
     asked = parser.parse_args(arguments)
-    everywhere: dict[str, list[list[float]]] = {}
-    for problem in problems(asked.curves):
+    alone = asked.workers == 1 and not asked.waves and not asked.fast
+    peers = asked.peer or list(PEERS) if alone else []
+    plan = Plan(asked.peer_seeds, asked.until)
+    everywhere: dict[str, list[Sequence[float | None]]] = {}
+    count = 0
+    for count, problem in enumerate(problems(asked.curves), 1):  # noqa: B007
         known = rules(problem.steps)
-        found = {
+        found: dict[str, Sequence[float | None]] = {
             name: measure(
                 problem,
                 rule,
@@ -113,14 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name, rule in known.items()
             if not asked.rule or name in asked.rule
         }
+        found |= measure_peers(problem, peers, plan)
         for name, row in found.items():
             everywhere.setdefault(name, []).append(row)
         print(f"\n## {problem.name}\n\n{table(found)}", flush=True)
-    means = {
-        name: [fmean(column) for column in zip(*rows, strict=True)]
-        for name, rows in everywhere.items()
-    }
-    print(f"\n## mean\n\n{table(means)}")
+    everybody = {name: means(rows) for name, rows in everywhere.items() if len(rows) == count}
+    print(f"\n## mean\n\n{table(everybody)}")
 
 
 if __name__ == "__main__":

@@ -392,11 +392,18 @@ class Simulation:
 def regret(log: Log, problem: Recorded, share: float) -> float:
     """Give the normalised regret of what was trained to its end within a share of the budget.
 
-    The budget is the steps of 100 full trainings. 0 is the best configuration of all, 1 the median:
-    also as long as nothing was trained to its end.
+    The budget is the steps of 100 full trainings.
+    """
+    within = share * FULL * problem.steps
+    values = [one.value for one in log.events if one.value is not None and one.steps <= within]
+    return regret_of(values, problem)
+
+
+def regret_of(values: Sequence[float], problem: Recorded) -> float:
+    """Give the normalised regret of the best of final losses.
+
+    0 is the best configuration of all, 1 the median: also as long as there are no losses.
     """
     finals = problem.loss[:, -1].astype(float)
     best, middle = float(np.nanmin(finals)), float(np.nanmedian(finals))
-    within = share * FULL * problem.steps
-    values = [one.value for one in log.events if one.value is not None and one.steps <= within]
     return (min([middle, *values]) - best) / (middle - best)

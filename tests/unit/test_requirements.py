@@ -12,8 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "requirements"
-PEERS = ROOT / "benchmarks" / "optimizers" / "requirements"
-LOCKS = sorted([*FOLDER.glob("*.txt"), *PEERS.glob("*.txt")])
+LOCKS = sorted([*FOLDER.glob("*.txt"), *ROOT.glob("benchmarks/*/requirements/*.txt")])
 
 
 def pins(name: str) -> set[str]:
@@ -21,7 +20,7 @@ def pins(name: str) -> set[str]:
     return {line.removesuffix(" \\") for line in lines if not line.startswith(" ")}
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_pin_has_hashes_and_no_file_an_address(lock: Path) -> None:
     text = lock.read_text()
     for entry in text.replace(" \\\n", "\n").rstrip("\n").split("\n"):
