@@ -440,8 +440,8 @@ def test_numpy_rows_are_observed_as_plain_ones(n: int, whole: Any, x: float, rea
             'earlier.0.1.value: must be a number or None, got "1"',
         ),
         (
-            lambda _: Optimizer(MIXED, earlier=[([(PLAIN | {"n": [3]}, 1.0)], 1.0)]),
-            "earlier.0.0.n: must be a finite number, got [3]",
+            lambda _: Optimizer(MIXED, earlier=[([(PLAIN | {"n": {3}}, 1.0)], 1.0)]),
+            "earlier.0.0.params.n: must be text, a number or true/false, got 'set'",
         ),
         (
             lambda _: Optimizer(MIXED, earlier=[([], 1.0), ([(PLAIN,)], 1.0)]),

@@ -82,8 +82,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "space/lr/lo",
             5,
-            "space.lr: unknown key \"lo\", did you mean 'low'?; known: when, type, low, high, "
-            "scale, step",
+            "space.lr: unknown key \"lo\", did you mean 'low'?; known: when, distribution, "
+            "mu, sigma, type, low, high, scale, step",
         ),
         # Wrong types.
         ("limits/max_trials", "5", 'limits.max_trials: must be a whole number, got "5"'),
@@ -94,8 +94,8 @@ _LATER = "is not supported yet; leave it out"
         (
             "space/lr",
             {"type": "flaot"},
-            "space.lr: type must be one of float, int, categorical, ordinal, got \"flaot\", "
-            "did you mean 'float'?",
+            "space.lr: type must be one of float, int, categorical, ordinal, list, got "
+            "\"flaot\", did you mean 'float'?",
         ),
         (
             "trial/command",
@@ -117,7 +117,7 @@ _LATER = "is not supported yet; leave it out"
             "space/optimizer/choices",
             [["adam", float("nan")]],
             "space.optimizer.choices.0: must be plain JSON with finite numbers, got "
-            '["adam", NaN]',
+            '["adam", NaN]\nspace.optimizer.choices.0.1: must be a finite number, got NaN',
         ),
         ("objective/direction", "u", 'objective.direction: must be minimize or maximize, got "u"'),
         # Several objectives, and constraints.
