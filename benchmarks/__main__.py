@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import fork, idle, imports, long, overhead, pods, slots, warmstart, wine, writers
+from benchmarks import (
+    decisions,
+    fork,
+    idle,
+    imports,
+    long,
+    overhead,
+    pods,
+    slots,
+    warmstart,
+    wine,
+    writers,
+)
 from benchmarks.nights import table as nights
 
 BENCHMARKS = {
+    "decisions": decisions.main,
     "fork": fork.main,
     "idle": idle.main,
     "imports": imports.main,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -287,28 +286,3 @@ def test_it_may_be_that_nothing_is_known() -> None:
 def test_a_full_resource_of_one_step_trains_everything_to_its_end() -> None:
     due = scheduler(1).admit(History(), suggested, 3)
     assert [(one.resource, one.partial) for one in due] == [(1, False)] * 3
-
-
-def test_a_decision_at_200_curves_of_100_steps_takes_a_third_of_a_second() -> None:
-    rng = np.random.default_rng(0)
-    rungs = rungs_to(100, 3)
-    trials = []
-    for number, x in enumerate(rng.random(200), 1):
-        reached = rungs[: 5 if number <= 60 else int(rng.integers(1, 5))]
-        values = {float(step): misleading(x, step) + 0.01 * rng.random() for step in reached}
-        ended = len(reached) == 5
-        trials.append(
-            Trial(
-                number,
-                {"x": x, "y": float(rng.random()), "kind": "ab"[number % 2]},
-                state=TrialState.COMPLETE if ended else TrialState.WAITING,
-                value=values[100.0] if ended else None,
-                rungs=values,
-            )
-        )
-    spent = []
-    for _ in range(3):
-        begun = time.process_time()
-        assert scheduler(100).admit(History(tuple(trials)), none, 1)
-        spent.append(time.process_time() - begun)
-    assert min(spent) < 0.3

@@ -159,8 +159,12 @@ def test_a_conf_made_in_python_may_hold_values_of_numpy() -> None:
     conf["fixed"]["rate"] = np.array([1, 2])
     assert load(conf).dump()["fixed"]["rate"] == [1, 2]
     conf["fixed"]["rate"] = np.datetime64("2026-11-29")
-    with pytest.raises(
-        SpecError, match="fixed.rate: must be plain JSON, got 'datetime64'"),
+    with pytest.raises(SpecError, match=r"^fixed\.rate: must be plain JSON, got 'datetime64'$"):
+        load(conf)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
     [
         ("[1, '1', 2]", 'choices.1: must be a number, got "1"'),
         ("[1, true]", "choices.1: must be a number, got true"),
