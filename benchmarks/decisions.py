@@ -1,4 +1,4 @@
-"""What a decision of the scheduler `auto` costs, in CPU time, at 200 recorded curves of 100 steps."""
+"""What a decision of the scheduler `auto` costs, in CPU time, at 200 curves of 100 steps."""
 
 from __future__ import annotations
 
