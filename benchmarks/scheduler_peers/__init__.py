@@ -44,10 +44,6 @@ class Peer:
 PEERS = {
     "Ray Tune ASHA": Peer("ray", "ray_asha.py", "asha"),
     "Optuna Hyperband + TPE": Peer("optuna", "optuna_hyperband.py", "tpe"),
-    "Syne Tune MOBSTER": Peer("synetune", "syne_tune_models.py", "mobster"),
-    "Syne Tune HyperTune": Peer("synetune", "syne_tune_models.py", "hypertune"),
-    "NePS hyperband": Peer("neps", "neps_hyperband.py", "hyperband"),
-    "NePS priorband": Peer("neps", "neps_hyperband.py", "priorband"),
 }
 
 
