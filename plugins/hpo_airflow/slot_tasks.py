@@ -70,6 +70,7 @@ def work(context: Mapping[str, Any], slot: Mapping[str, Any], operator: Operator
     A trial that fails is recorded, and the slot goes on: the run says when there are too many.
     """
     from hpo_lib.runs.slots import Asking
+    from hpo_lib.words import count
 
     number, done = int(slot["slot"]), 0
     shown = _Shown(context, number, int(slot.get("of", 1)))
@@ -91,7 +92,7 @@ def work(context: Mapping[str, Any], slot: Mapping[str, Any], operator: Operator
                 _see_through(store, asking, turn.assignment, operator)
                 done += 1
                 shown.standing(store)
-    operator.assignment = {**slot, "label": f"{slot['label']}: {done} trials"}
+    operator.assignment = {**slot, "label": f"{slot['label']}: {count(done, 'trial')}"}
     return {"slot": number, "trials": done}
 
 
