@@ -166,7 +166,7 @@ def _request(spec: Spec, trial: Trial) -> Any:
 def _trials(spec: Spec) -> Iterator[Trial]:
     """Give trials at both ends of the space: their values fill placeholders."""
     for unit in (0.0, 0.999):
-        params = spec.search_space.from_unit([unit] * len(spec.space))
+        params = spec.search_space.from_unit([unit] * len(spec.search_space))
         yield Trial(1, params)
 
 
