@@ -38,9 +38,7 @@ def build(blocks: Sequence[Mapping[str, Any]], dense: int, learning_rate: float)
     layers: list[Any] = [keras.Input((8, 8, 1))]
     size = 8
     for block in blocks:
-        layers.append(
-            keras.layers.Conv2D(block["filters"], block["kernel"], padding="same", use_bias=True)
-        )
+        layers.append(keras.layers.Conv2D(block["filters"], block["kernel"], padding="same"))
         if block.get("norm"):
             layers.append(keras.layers.BatchNormalization())
         layers.append(keras.layers.Activation("relu"))

@@ -20,7 +20,7 @@ from hpo_lib.core.ranges import FloatParameter, IntParameter
 from hpo_lib.core.trial import Params, Value
 from hpo_lib.validation import Strict, at_most, rule
 
-_MOST_BLOCKS, _MOST_OF_A_BLOCK = 50, 50
+MOST_BLOCKS, _MOST_OF_A_BLOCK = 50, 50
 
 Element = Annotated[
     FloatParameter | IntParameter | CategoricalParameter | OrdinalParameter,
@@ -32,7 +32,7 @@ class Length(Strict):
     """How many blocks there are."""
 
     low: int = Field(ge=0)
-    high: int = Field(ge=1, le=_MOST_BLOCKS)
+    high: int = Field(ge=1, le=MOST_BLOCKS)
 
     def problems(self, broken: Collection[str]) -> Iterator[str]:  # noqa: ARG002
         """Yield that the ends are in the wrong order."""
@@ -60,14 +60,16 @@ class ListParameter(Conditional):
         counted: Any = CategoricalParameter(choices=(low,), when=self.when)
         if low < high:
             counted = IntParameter(low=low, high=high, when=self.when)
-        yield _length(name), counted
+        yield length_of(name), counted
         for block in range(1, high + 1):
-            there = {_length(name): list(range(max(block, low), high + 1))}
+            there = {length_of(name): list(range(max(block, low), high + 1))}
             always = block <= low and self.when is None
             for own, parameter in self.of.items():
-                inner = {_of(name, block, other): v for other, v in (parameter.when or {}).items()}
+                inner = {
+                    part_of(name, block, other): v for other, v in (parameter.when or {}).items()
+                }
                 when = inner if always else there | inner
-                yield _of(name, block, own), parameter.model_copy(update={"when": when or None})
+                yield part_of(name, block, own), parameter.model_copy(update={"when": when or None})
 
 
 def flattened(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,17 +91,17 @@ def flat(lists: Mapping[str, ListParameter], params: Params) -> dict[str, Value]
             found[name] = value
             continue
         blocks: Any = value
-        found[_length(name)] = len(blocks)
+        found[length_of(name)] = len(blocks)
         for block, values in enumerate(blocks, 1):
-            found |= {_of(name, block, own): one for own, one in values.items()}
+            found |= {part_of(name, block, own): one for own, one in values.items()}
     return found
 
 
 def nested(lists: Mapping[str, ListParameter], params: Params) -> dict[str, Value]:
     """Give the values as programs have them: each list in one piece."""
-    lengths = {_length(name): name for name in lists}
+    lengths = {length_of(name): name for name in lists}
     inside = {
-        _of(name, block, own)
+        part_of(name, block, own)
         for name, one in lists.items()
         for block in range(1, one.length.high + 1)
         for own in one.of
@@ -114,9 +116,9 @@ def nested(lists: Mapping[str, ListParameter], params: Params) -> dict[str, Valu
 
 
 def _blocks(parameter: ListParameter, name: str, params: Params) -> list[dict[str, Value]]:
-    length: Any = params[_length(name)]
+    length: Any = params[length_of(name)]
     return [
-        {own: params[at] for own in parameter.of if (at := _of(name, block, own)) in params}
+        {own: params[at] for own in parameter.of if (at := part_of(name, block, own)) in params}
         for block in range(1, length + 1)
     ]
 
@@ -125,9 +127,11 @@ def _is_blocks(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
 
 
-def _length(name: str) -> str:
+def length_of(name: str) -> str:
+    """Name the parameter that says how many blocks a list has."""
     return f"{name}.length"
 
 
-def _of(name: str, block: int, own: str) -> str:
+def part_of(name: str, block: int, own: str) -> str:
+    """Name a parameter of a block; the first is block 1."""
     return f"{name}.{block}.{own}"

@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
+from hpo_lib.core.lists import length_of
 from hpo_lib.core.space import Space
 from hpo_lib.core.trial import Params, Value
 from hpo_lib.core.values import same
@@ -28,7 +29,7 @@ def mutated(space: Space, parent: Params, draw: Random) -> Params:
         partial(_changed, space, parent, [n], draw) for n in outside
     ]
     for name, own in inside.items():
-        blocks = [one for one in own if not one.endswith(".length")]
+        blocks = [one for one in own if one != length_of(name)]
         ways += [partial(_changed, space, parent, blocks, draw)] if blocks else []
         ways += [
             partial(change, space, parent, name, draw) for change in _of_length(space, parent, name)
@@ -43,7 +44,7 @@ def _changed(space: Space, parent: Params, names: Sequence[str], draw: Random) -
 
 def _of_length(space: Space, parent: Params, name: str) -> list[Callable[..., Params]]:
     """Give what the length of a list allows: to add a block, to remove one."""
-    length: Any = parent.get(f"{name}.length")
+    length: Any = parent.get(length_of(name))
     if length is None:
         return []
     ends = space.lists[name].length
@@ -52,18 +53,26 @@ def _of_length(space: Space, parent: Params, name: str) -> list[Callable[..., Pa
 
 def _added(space: Space, parent: Params, name: str, draw: Random) -> Params:
     """Put a random block somewhere into a list."""
-    whole = space.nested(parent)
-    blocks: list[Any] = list(cast("list[Any]", whole[name]))
+    blocks = _blocks(space, parent, name)
     blocks.insert(draw.randrange(len(blocks) + 1), {})
-    return filled(space, space.flat({**whole, name: blocks}), draw)
+    return _with_blocks(space, parent, name, blocks, draw)
 
 
 def _removed(space: Space, parent: Params, name: str, draw: Random) -> Params:
     """Take any block out of a list."""
-    whole = space.nested(parent)
-    blocks: list[Any] = list(cast("list[Any]", whole[name]))
+    blocks = _blocks(space, parent, name)
     blocks.pop(draw.randrange(len(blocks)))
-    return filled(space, space.flat({**whole, name: blocks}), draw)
+    return _with_blocks(space, parent, name, blocks, draw)
+
+
+def _blocks(space: Space, parent: Params, name: str) -> list[Any]:
+    return list(cast("list[Any]", space.nested(parent)[name]))
+
+
+def _with_blocks(
+    space: Space, parent: Params, name: str, blocks: list[Any], draw: Random
+) -> Params:
+    return filled(space, space.flat({**space.nested(parent), name: blocks}), draw)
 
 
 def filled(space: Space, some: Params, draw: Random) -> Params:

@@ -270,7 +270,7 @@ def _values_of(at: str, params: Any) -> dict[str, Any]:
     read = {name: _value_of(value) for name, value in _mapping(at, params).items()}
     for name, value in read.items():
         if not isinstance(value, str | int | float | list | dict | None):
-            rule = "must be text, a number or true/false"
+            rule = "must be text, a number, true/false, or a list or mapping of these"
             raise SpecError(f"{at}.{name}: {rule}, got {shown(value)}")
     return read
 

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.lists import MOST_BLOCKS, length_of, part_of
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.trial import Direction, Value
-
-#: Of a list longer than any that is allowed, no more blocks are read.
-_MOST_BLOCKS = 50
 
 
 @dataclass(frozen=True)
@@ -121,10 +119,11 @@ def _dimensions(space: Mapping[Any, Any]) -> dict[str, Dimension]:
             found[str(name)] = Dimension.of(said)
             continue
         length = _mapping(said.get("length"))
-        found[f"{name}.length"] = Dimension.of(length)
-        for block in range(1, min(_whole(length.get("high")) or 0, _MOST_BLOCKS) + 1):
+        found[length_of(str(name))] = Dimension.of(length)
+        for block in range(1, min(_whole(length.get("high")) or 0, MOST_BLOCKS) + 1):
             for own, one in _mapping(said.get("of")).items():
-                found[f"{name}.{block}.{own}"] = replace(Dimension.of(one), conditional=True)
+                part = part_of(str(name), block, str(own))
+                found[part] = replace(Dimension.of(one), conditional=True)
     return found
 
 

@@ -25,7 +25,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from hpo_lib.core.trial import Cause, TrialState
-from hpo_lib.records import ModelStatus, RunKey, RunStatus, RunView
+from hpo_lib.records import Attempt, ModelStatus, RunKey, RunStatus, RunView
 from tests.acceptance.conftest import ROOT, Stack, airflow, aws, until
 from tests.acceptance.epochs import trained_in
 from tests.ministack import client, needs_ecs
@@ -104,14 +104,19 @@ def s3() -> Iterator[S3]:
     found.down()
 
 
-@pytest.fixture(scope="module")
-def secret(s3: S3) -> Iterator[None]:
-    """The credentials, as a secret of the cluster: what the installation's pod template names."""
+def cluster() -> Any:
+    """Give a client of the cluster that KUBECONFIG names."""
     from kubernetes import client, config
 
     configuration = client.Configuration()
     config.load_kube_config(client_configuration=configuration)
-    core = client.CoreV1Api(client.ApiClient(configuration))
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
+@pytest.fixture(scope="module")
+def secret(s3: S3) -> Iterator[None]:
+    """The credentials, as a secret of the cluster: what the installation's pod template names."""
+    core = cluster()
     data = {name.upper(): value for name, value in s3.keys.items()}
     data |= {"AWS_ENDPOINT_URL": s3.address, "AWS_DEFAULT_REGION": "us-east-1"}
     body = {"metadata": {"name": SECRET}, "stringData": data}
@@ -242,14 +247,15 @@ def test_digits_are_tuned_through_s3_also_when_it_is_away_for_a_while(stack: Sta
     check(stack, s3, key)
 
 
+def kill_pod(attempt: Attempt) -> None:
+    """Take an attempt's pod away without any grace."""
+    pod, namespace = attempt.handle["pod"], attempt.handle["namespace"]
+    cluster().delete_namespaced_pod(pod, namespace, grace_period_seconds=0)
+
+
 @needs_cluster
 @pytest.mark.usefixtures("secret")
 def test_digits_in_slots_survive_a_killed_pod(stack: Stack, s3: S3) -> None:
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
-    config.load_kube_config(client_configuration=configuration)
-    core = client.CoreV1Api(client.ApiClient(configuration))
     key = stack.trigger(conf("kubernetes", "right"), "hpo_kubernetes")
     run = until(lambda: stack.find(key), "the run")
     of_run, metrics = f"/run-{run.id:06d}-", "/trial-0002/attempt-1/metrics.jsonl"
@@ -260,8 +266,7 @@ def test_digits_in_slots_survive_a_killed_pod(stack: Stack, s3: S3) -> None:
 
     until(has_reported, "its first epoch")
     (attempt,) = stack.store.attempts(run.id, 2)
-    handle = attempt.handle
-    core.delete_namespaced_pod(handle["pod"], handle["namespace"], grace_period_seconds=0)
+    kill_pod(attempt)
     view = check(stack, s3, key)
     assert {v.trial.number: len(v.attempts) for v in view.trials} == {1: 1, 2: 2, 3: 1, 4: 1}
     assert view.trials[1].attempts[0].cause in {Cause.LOST, Cause.PREEMPTED, Cause.NODE_LOST}
@@ -272,11 +277,6 @@ def test_digits_in_slots_survive_a_killed_pod(stack: Stack, s3: S3) -> None:
 @pytest.mark.usefixtures("secret")
 def test_a_pod_killed_in_mid_rung_costs_what_was_not_on_s3_yet(stack: Stack, s3: S3) -> None:
     """Two trials of 2 epochs; the better goes on to 20, and is killed on its way."""
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
-    config.load_kube_config(client_configuration=configuration)
-    core = client.CoreV1Api(client.ApiClient(configuration))
     asha = {"name": "asha", "grace_period": 2, "reduction_factor": 10, "max": 20}
     spec = conf("kubernetes", "right") | {"scheduler": asha | {"resource": "epoch"}}
     spec["limits"] |= {"max_trials": 2}
@@ -297,8 +297,7 @@ def test_a_pod_killed_in_mid_rung_costs_what_was_not_on_s3_yet(stack: Stack, s3:
         return max(there, default=None)
 
     number, epoch = until(beyond_the_rung, "an epoch of the second rung")
-    handle = stack.store.attempts(run.id, number)[-1].handle
-    core.delete_namespaced_pod(handle["pod"], handle["namespace"], grace_period_seconds=0)
+    kill_pod(stack.store.attempts(run.id, number)[-1])
     view = stack.complete(key)
     trials = {one.trial.number: one for one in view.trials}
     best, other = trials.pop(number), trials.popitem()[1]

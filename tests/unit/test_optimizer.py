@@ -403,15 +403,18 @@ def test_numpy_rows_are_observed_as_plain_ones(n: int, whole: Any, x: float, rea
     [
         (
             lambda o: o.observe(PLAIN | {"n": np.array([1, 2])}, 1.0),
-            "params.n: must be text, a number or true/false, got 'ndarray'",
+            "params.n: must be text, a number, true/false, or a list or mapping of "
+            "these, got 'ndarray'",
         ),
         (
             lambda o: o.observe(PLAIN | {"x": np.ma.masked}, 1.0),
-            "params.x: must be text, a number or true/false, got 'MaskedConstant'",
+            "params.x: must be text, a number, true/false, or a list or mapping of "
+            "these, got 'MaskedConstant'",
         ),
         (
             lambda o: o.observe(PLAIN | {"s": np.datetime64("2024-01-01")}, 1.0),
-            "params.s: must be text, a number or true/false, got 'datetime64'",
+            "params.s: must be text, a number, true/false, or a list or mapping of "
+            "these, got 'datetime64'",
         ),
         (lambda o: o.observe([3, 0.1], 1.0), "params: must be a mapping, got [3, 0.1]"),
         (
@@ -441,7 +444,8 @@ def test_numpy_rows_are_observed_as_plain_ones(n: int, whole: Any, x: float, rea
         ),
         (
             lambda _: Optimizer(MIXED, earlier=[([(PLAIN | {"n": {3}}, 1.0)], 1.0)]),
-            "earlier.0.0.params.n: must be text, a number or true/false, got 'set'",
+            "earlier.0.0.params.n: must be text, a number, true/false, or a list or mapping of "
+            "these, got 'set'",
         ),
         (
             lambda _: Optimizer(MIXED, earlier=[([], 1.0), ([(PLAIN,)], 1.0)]),
