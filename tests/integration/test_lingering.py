@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from hpo_lib.store import lingering
 from hpo_lib.store.database import Database
 
 _WHO = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -20,6 +21,12 @@ def database(postgres_url: str) -> Iterator[Database]:
     opened = Database.at(postgres_url, lock_timeout_s=5)
     yield opened
     opened.engine.dispose()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a connection for an hour: a busy machine may take a second between two lines."""
+    monkeypatch.setattr(lingering, "IDLE_S", 3600.0)
 
 
 def server(database: Database) -> int:
@@ -33,6 +40,7 @@ def all_of(database: Database) -> set[int]:
         return set(connection.execute(text(_WHO)).scalars())
 
 
+@pytest.mark.usefixtures("patient")
 def test_transactions_in_a_row_have_one_connection(database: Database) -> None:
     first = server(database)
     with database.write() as connection:
@@ -63,12 +71,15 @@ def test_of_those_of_many_threads_one_is_kept(database: Database, postgres_url: 
     watcher.engine.dispose()
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_fork_has_its_own_and_leaves_its_parent_its(database: Database) -> None:
     first, (reads, writes) = server(database), os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writes, str(server(database)).encode())
-        os._exit(0)
+        try:
+            os.write(writes, str(server(database)).encode())
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
     assert int(os.read(reads, 20)) != first
     assert server(database) == first
