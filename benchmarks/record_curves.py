@@ -233,7 +233,7 @@ def perceptron(kind: str, data: Callable[[], Data], steps: int, loss: Any, **fix
         rate = asked.pop("rate")
         layers = (asked.pop("units"),) * asked.pop("layers", 1)
         model = getattr(neural_network, kind)(
-            layers,
+            hidden_layer_sizes=layers,
             random_state=seed,
             learning_rate_init=rate * factor(schedule, warm_up, 0, steps),
             **asked,
