@@ -110,6 +110,7 @@ lock:  ## renew the pins, with the hashes of their files (needs uv)
 	@$(LOCK) --constraint requirements/dev.txt --constraint requirements/trial.txt \
 	  requirements/serve.in -o requirements/serve.txt
 	@$(LOCK) requirements/mlflow.in -o requirements/mlflow.txt
+	@$(LOCK) requirements/uv.in -o requirements/uv.txt
 
 wheel:  ## pack everything into a wheel, in dist/: docs/install.md
 	@"$(PYTHON)" -m pip wheel --quiet --no-deps --wheel-dir dist .
