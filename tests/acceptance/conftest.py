@@ -59,7 +59,7 @@ DEPLOYMENT = {
 _PASSED_ON = ("HPO_CONFIG", "HPO_DATA")
 
 
-def until(condition: Callable[[], Any], what: str, pause_s: float = 0.2) -> Any:
+def until(condition: Callable[[], Any], what: str, pause_s: float = 0.5) -> Any:
     """Wait for a state and give it."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,9 +104,14 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def copied(file: Path, to: Path) -> Store:
+    """Open a copy of a store's file."""
+    return Store.open(f"sqlite:///{shutil.copy(file, to)}")
+
+
 @pytest.fixture
 def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / 'hpo.db')}") as opened:
+    with copied(empty, tmp_path / "hpo.db") as opened:
         yield opened
 
 
@@ -186,10 +192,11 @@ def test_a_first_model_that_does_not_serve_leaves_no_champion(store: Store) -> N
 def test_killed_at_any_step_a_first_model_that_does_not_serve_is_withdrawn(
     empty: Path, tmp_path: Path, after: bool
 ) -> None:
+    with copied(empty, before := tmp_path / "before.db") as store:
+        model = challenger(store, 1)
     for at in itertools.count():
-        with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / f'{at}.db')}") as store:
+        with copied(before, tmp_path / f"{at}.db") as store:
             deployer, killed = FakeDeployer(fails_verify={1}), False
-            model = challenger(store, 1)
             try:
                 roll_out(store, model, deployer, Killer(at, after))
             except Killed:
@@ -339,12 +346,13 @@ def test_what_is_down_is_withdrawn_all_the_same(move: Move) -> None:
 def test_killed_at_any_step_of_a_move_one_place_serves(
     empty: Path, tmp_path: Path, after: bool, fails: set[int], back: bool
 ) -> None:
+    here, there = FakeDeployer(), FakeDeployer(address="there", fails_verify=fails)
+    with copied(empty, before := tmp_path / "before.db") as store:
+        Move(store, (here, there)).roll_out(1, Killer())
+        model = challenger(store, 2)
     for at in itertools.count():
-        with Store.open(f"sqlite:///{shutil.copy(empty, tmp_path / f'{at}.db')}") as store:
-            there = FakeDeployer(address="there", fails_verify=fails)
-            move, killed = Move(store, (FakeDeployer(), there)), False
-            move.roll_out(1, Killer())
-            model = challenger(store, 2)
+        with copied(before, tmp_path / f"{at}.db") as store:
+            move, killed = Move(store, deepcopy((here, there))), False
             try:
                 move.again(model, Killer(at, after))
             except Killed:
@@ -403,11 +411,13 @@ class Night:
 
 def nights(empty: Path, folder: Path, scenario: str, *, after: bool) -> Iterator[Night]:
     """Give a night per step that there is to be killed at, and one more that is not killed."""
+    standing = SCENARIOS[scenario][0]()
+    with copied(empty, before := folder / "before.db") as store:
+        served(store, 1, standing)
+        model = challenger(store, 2)
     for at in range(60):
-        with Store.open(f"sqlite:///{shutil.copy(empty, folder / f'{at}.db')}") as store:
-            deployer = SCENARIOS[scenario][0]()
-            served(store, 1, deployer)
-            model, killed = challenger(store, 2), False
+        with copied(before, folder / f"{at}.db") as store:
+            deployer, killed = deepcopy(standing), False
             try:
                 roll_out(store, model, deployer, Killer(at, after))
             except Killed:
