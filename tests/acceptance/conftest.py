@@ -41,8 +41,6 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    # Several idle schedulers share a small machine with what is tested.
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
     "HPO_MAX_WAVES": "6",
     "HPO_DEPLOYERS": "tests.acceptance.held",  # a deployer that waits to be killed
     "HPO_SCHEDULERS": "tests.halves",  # one that promotes the better half

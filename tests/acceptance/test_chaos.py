@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import experiments
 from tests.chaos.faults import possible
 from tests.chaos.journal import Journal, summary
 from tests.chaos.play import play
@@ -21,7 +22,11 @@ SEED = 31
 FAULTS = ("Airflow killed", "store locked", "task cleared", "task killed", "trial killed")
 
 
-def test_what_has_to_hold_does_after_faults_at_random(tmp_path: Path) -> None:
+def test_what_has_to_hold_does_after_faults_at_random(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a task for each trial: those in slots are killed in `runs/test_kill.py`."""
+    monkeypatch.setattr(experiments, "MODES", {"waves": experiments.MODES["waves"]})
     journal = Journal(tmp_path / "log")
     said: list[str] = []
 

@@ -164,7 +164,7 @@ def test_kill_of_every_other_task_process(up: Stack, ledger: Path) -> None:
 
 
 def test_kill_of_the_whole_airflow(up: Stack, ledger: Path) -> None:
-    """At any moment, with trials in waves and in slots, the chaos suite kills it."""
+    """At any moment, and with a task for each trial, the chaos suite kills it."""
     spec = conf(ledger, seconds=4)
     key = up.trigger(spec, DAG)
     until(lambda: begun(ledger, 2), "two attempts")
