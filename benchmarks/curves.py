@@ -143,6 +143,11 @@ def read(path: str) -> Recorded:
     return Recorded.read(Path(path))
 
 
+@lru_cache(maxsize=64)
+def _order(count: int, seed: int) -> tuple[int, ...]:
+    return tuple(shuffled(count, seed))
+
+
 class RecordedSettings(Strict):
     """`file`: whose configurations are tried."""
 
@@ -153,13 +158,14 @@ class RecordedSampler(Sampler):
     """Tries the configurations of a file in random order, which the seed decides."""
 
     Settings = RecordedSettings
+    reads = "number"
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give the next ones."""
         file = RecordedSettings.model_validate(self.settings).file
         params, done = read(file).canonical, len(history.trials)
-        order = list(shuffled(len(params), self.seed))
-        return [Suggestion(params[row]) for row in order[done : done + count]]
+        rows = _order(len(params), self.seed)[done : done + count]
+        return [Suggestion(params[row]) for row in rows]
 
     @property
     def blind(self) -> int | None:

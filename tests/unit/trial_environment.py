@@ -20,6 +20,12 @@ def python() -> str:
     return given or str(usual)
 
 
+def has(module: str) -> bool:
+    """Say whether the trial environment has a module; it is not imported."""
+    asked = f"import importlib.util; raise SystemExit(not importlib.util.find_spec({module!r}))"
+    return subprocess.run([python(), "-c", asked], check=False).returncode == 0
+
+
 def run(program: str, output: Path, timeout_s: float = 300) -> str:
     """Run a program, which must end well, in its HPO_OUTPUT; give what it prints."""
     output.mkdir(parents=True, exist_ok=True)
