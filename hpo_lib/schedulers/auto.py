@@ -1,10 +1,10 @@
 """The scheduler `auto`: a trial goes on while its curve, as this run's curves tell, promises most.
 
 Freeze and thaw: trials wait at rungs, and every free place goes to the next steps that are worth
-most, of a trial that waits or of a new configuration. Worth is the improvement of the best that
-is expected for a step spent, by a forecast (`hpo_lib.schedulers.forecast`) of where curves end.
-A fifth of the steps goes to trials that are trained to the end whatever their losses, so that the
-run finds out whether early losses mislead.
+most. Worth is the improvement of the best that is expected for a step spent, by a forecast
+(`hpo_lib.schedulers.moves`) of where curves end. Two shares of the steps are no matter of worth:
+one begins new trials, for the more there are, the better is the best; one trains the earliest
+trials to the end whatever their losses, so that the run finds out whether early losses mislead.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from hpo_lib.core.trial import (
     Decision,
     History,
     Origin,
-    Params,
     Suggestion,
     Trial,
     TrialState,
 )
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.schedulers.features import features_of
-from hpo_lib.schedulers.forecast import Forecast
+from hpo_lib.schedulers.moves import Moves
 from hpo_lib.schedulers.rungs import begin, place, promote
 from hpo_lib.schedulers.worth import chance_below, rates
 from hpo_lib.validation import Strict
@@ -39,8 +38,10 @@ if TYPE_CHECKING:
 
 #: So many trials are begun before anything is forecast.
 _FIRST = 6
+#: This share of the steps begins new trials, and at most so many for the steps of a whole training.
+_BEGUN, _A_TRAINING = 0.25, 6
 #: This share of the steps goes to trials that are trained to the end whatever their losses.
-_PROBED = 0.2
+_PROBED = 0.1
 #: A trial that is less likely than this to become the best is not trained on.
 _HOPELESS = 0.005
 
@@ -68,9 +69,9 @@ def rungs_to(most: int, factor: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What a free place may be given to, and what is expected of it."""
+    """A trial that a place may be given to, and what is expected of it."""
 
-    of: Trial | Suggestion
+    of: Trial
     worth: float
     loss: float
     chance: float
@@ -93,70 +94,57 @@ class AutoScheduler(Scheduler):
         return math.ceil(trials * len(self.rungs) / capacity) + 2 * len(self.rungs)
 
     def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
-        """Begin the first trials; then give each place to what is worth most."""
-        waiting = history.of(TrialState.WAITING)
-        seen = sum(1 for trial in history.trials if self._losses(trial))
-        if len(self.rungs) == 1 or seen < _FIRST:
-            fresh = suggest(history, capacity)
-            if fresh or not waiting:
-                return [self._begun(history, n, one, "") for n, one in enumerate(fresh)]
+        """Begin what is due to begin and probe what is due; the rest by what is worth most."""
         fresh = suggest(history, capacity)
-        asked = [one for one in fresh if one.origin is Origin.INITIAL][:capacity]
-        due = [self._begun(history, n, one, "") for n, one in enumerate(asked)]
+        asked = sum(1 for one in fresh if one.origin is Origin.INITIAL)
+        opening = fresh[: max(asked, self._openings(history))]
+        due = [self._begun(history, n, one) for n, one in enumerate(opening)]
         due += [self._probed(trial) for trial in self._probes(history)][: capacity - len(due)]
-        probed = {one.trial for one in due}
-        waiting = [trial for trial in waiting if trial.number not in probed]
-        if len(due) == capacity or not (waiting or fresh):
-            return due
-        left = [one for one in fresh if one not in asked]
-        for it in self._places(history, waiting, left):
-            if len(due) == capacity:
-                break
-            nth = sum(1 for one in due if one.resume_from is None)
-            due.append(self._taken(history, it, nth, left))
-        return due
+        if len(due) < capacity:
+            taken = {one.trial for one in due}
+            places = [it for it in self._places(history) if it.of.number not in taken]
+            due += [self._taken(history, it) for it in places[: capacity - len(due)]]
+        more = fresh[len(opening) :][: capacity - len(due)]
+        return due + [self._begun(history, n, one) for n, one in enumerate(more, len(opening))]
 
     def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
         """Stop nothing: what waits may go on as long as the run does."""
         return Decision.go_on(f"auto lets trial {trial.number} wait for its turn")
 
-    def _places(
-        self, history: History, waiting: Sequence[Trial], fresh: Sequence[Suggestion]
-    ) -> list[_Place]:
+    def _openings(self, history: History) -> int:
+        """Count how many trials it is time to begin."""
+        spent = _spent(history)
+        by_steps = _BEGUN * spent / self.rungs[0]
+        by_trainings = _FIRST + _A_TRAINING * spent / self.settings.max
+        return max(_FIRST, math.ceil(min(by_steps, by_trainings))) - len(history.trials)
+
+    def _places(self, history: History) -> list[_Place]:
         """List what a place may be given to, the most worth first."""
         import numpy as np
 
         known = [trial for trial in history.trials if self._losses(trial)]
-        rows = {trial.number: row for row, trial in enumerate(known)}
-        thawed = [trial for trial in waiting if trial.number in rows]
-        params: list[Params] = [trial.params for trial in known]
-        params += [one.params for one in fresh]
-        rungs = np.array(self.rungs, dtype=float)
-        seen = self._seen(known, len(fresh))
-        forecast = Forecast(features_of(params), rungs, seen)
-        who = np.array([rows[trial.number] for trial in thawed] + [*range(len(known), len(params))])
+        who = np.array([row for row, trial in enumerate(known) if _waits(trial)], dtype=int)
         if not len(who):
             return []
-        reached = np.array([self._reached(trial) for trial in thawed] + [-1] * len(fresh))
-        mean, variance = forecast.ends(who)
-        ended = seen[~np.isnan(seen[:, -1]), -1]
-        best = float(forecast.scale.put(ended.min(keepdims=True))[0]) if len(ended) else 0.0
-        told = forecast.told_by(who, reached)
-        worth = rates(mean, variance, told, reached, rungs, best)
+        moves = Moves(features_of([trial.params for trial in known]), self._seen(known))
+        mean, variance, told = moves.beliefs(who)
+        ended = moves.levels[~np.isnan(moves.levels[:, -1]), -1]
+        best = float(ended.min()) if len(ended) else 0.0
+        reached = np.array([self._reached(known[row]) for row in who])
+        worth = rates(mean, variance, told, reached, np.array(self.rungs, dtype=float), best)
         chance = chance_below((best - mean) / np.sqrt(variance))
-        whose: list[Trial | Suggestion] = [*thawed, *fresh]
         found = [
-            _Place(of, float(worth[n]), forecast.scale.back(float(mean[n])), float(chance[n]))
-            for n, of in enumerate(whose)
-            if isinstance(of, Suggestion) or not len(ended) or chance[n] >= _HOPELESS
+            _Place(known[row], float(worth[n]), moves.scale.back(float(mean[n])), float(chance[n]))
+            for n, row in enumerate(who)
+            if not len(ended) or chance[n] >= _HOPELESS
         ]
         return sorted(found, key=lambda it: -it.worth)
 
-    def _seen(self, known: Sequence[Trial], more: int) -> NDArray[np.float64]:
-        """Give losses at rungs, a row a trial; rows of NaN for `more` that have not begun."""
+    def _seen(self, known: Sequence[Trial]) -> NDArray[np.float64]:
+        """Give losses at rungs, a row a trial; what is infinite is the worst of all."""
         import numpy as np
 
-        seen = np.full((len(known) + more, len(self.rungs)), np.nan)
+        seen = np.full((len(known), len(self.rungs)), np.nan)
         for row, trial in enumerate(known):
             for column, loss in self._losses(trial).items():
                 seen[row, column] = loss
@@ -180,11 +168,10 @@ class AutoScheduler(Scheduler):
 
     def _probes(self, history: History) -> list[Trial]:
         """List the earliest trials that it is time to train to the end, whatever their losses."""
-        spent = sum(max(trial.rungs, default=0.0) for trial in history.trials)
-        due = int(_PROBED * spent / self.settings.max)
+        due = int(_PROBED * _spent(history) / self.settings.max)
         gone = (TrialState.FAILED, TrialState.STOPPED)
         there = [trial for trial in history.trials if trial.state not in gone][:due]
-        return [one for one in there if one.state is TrialState.WAITING]
+        return [trial for trial in there if _waits(trial)]
 
     def _probed(self, trial: Trial) -> Assignment:
         return self._promoted(
@@ -193,19 +180,12 @@ class AutoScheduler(Scheduler):
             "to learn whether early losses mislead",
         )
 
-    def _begun(self, history: History, nth: int, one: Suggestion, reason: str) -> Assignment:
+    def _begun(self, history: History, nth: int, one: Suggestion) -> Assignment:
         number = len(history.trials) + 1 + nth
-        return begin(number, one, self.rungs[0], self.settings.max, reason)
+        return begin(number, one, self.rungs[0], self.settings.max)
 
-    def _taken(self, history: History, it: _Place, nth: int, left: list[Suggestion]) -> Assignment:
-        """Make the assignment of a place.
-
-        New configurations begin in their order: a sampler that counts trials loses none.
-        """
-        trial, reason = it.of, self._reason(history, it)
-        if isinstance(trial, Suggestion):
-            return self._begun(history, nth, left.pop(0), reason)
-        return self._promoted(trial, reason)
+    def _taken(self, history: History, it: _Place) -> Assignment:
+        return self._promoted(it.of, self._reason(history, it))
 
     def _promoted(self, trial: Trial, reason: str) -> Assignment:
         """Let a trial go on to its next rung."""
@@ -221,10 +201,18 @@ class AutoScheduler(Scheduler):
     def _reason(self, history: History, it: _Place) -> str:
         """Say what is expected: "epoch 9: 0.41 is forecast to end at 0.36, …"."""
         loss = self.goal.direction.loss
-        what = self._where(it.of) if isinstance(it.of, Trial) else "a new configuration"
         best = self.goal.best(history.trials)
         than = "the middle" if best is None else f"the best, {best.value:.4g}"
         return (
-            f"{what} is forecast to end at {loss(it.loss):.4g}, "
+            f"{self._where(it.of)} is forecast to end at {loss(it.loss):.4g}, "
             f"better than {than} with a chance of {it.chance:.0%}: worth most for a step"
         )
+
+
+def _waits(trial: Trial) -> bool:
+    return trial.state is TrialState.WAITING
+
+
+def _spent(history: History) -> float:
+    """Sum up the steps of all trials."""
+    return sum(max(trial.rungs, default=0.0) for trial in history.trials)
