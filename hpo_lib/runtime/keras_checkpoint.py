@@ -138,6 +138,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         self._memory = keras_state.Memory(training.others())
         self._files = keras_files.Files(training.others())
         self._done = training.begins_at()
+        self._rate = keras_state.learning_rate(self.model)
         found = checkpoints.newest(self._name)
         if found is not None:
             self._go_on(found, training)
@@ -161,6 +162,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         batch = training.replay(finished) if self._replay and not over else None
         self._build(training, batch)
         keras_state.set_values(self.model, facts["variables"])
+        self._keep_rate(facts.get("learning_rate"))
         keras_state.set_generators(
             facts["generators"], only_of_keras=training.draws_ahead() and self._replay
         )
@@ -169,6 +171,17 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         self.model._initial_epoch = self._epochs() if over else self._done
         print(f"The training goes on after epoch {self._done}, from {found.folder}.")
         self._say_once([*_inexact(training, replayed=self._replay), *map(_no_memory, new)])
+
+    def _keep_rate(self, of_saved: float | None) -> None:
+        """Let the program's learning rate count if the training that is saved began with another.
+
+        That is so where a trial goes on from another one's checkpoint, with parameters of its own
+        (`pbt`). What callbacks have made of the other's rate stays, as a factor.
+        """
+        if self._rate is None or not of_saved or self._rate == of_saved:
+            return
+        now = keras_state.learning_rate(self.model) or 0.0
+        self.model.optimizer.learning_rate = self._rate * now / of_saved
 
     def _build(self, training: _Training, batch: Any) -> None:
         """Make the variables, which Keras otherwise makes with the first batch."""
@@ -189,6 +202,7 @@ class _Keeper(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
         with checkpoints.saving(self._done, self._name, self._keep) as folder:
             facts = {
                 "ended": self._ended,
+                "learning_rate": self._rate,
                 "variables": keras_state.values(self.model),
                 "generators": keras_state.generators(),
                 "callbacks": self._memory.take(),

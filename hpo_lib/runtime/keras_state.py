@@ -143,6 +143,13 @@ def values(model: Any) -> list[Any]:
     return [np.array(keras.ops.convert_to_numpy(one)) for one in variables(model)]
 
 
+def learning_rate(model: Any) -> float | None:
+    """Give the learning rate that is set now; None where there is none, or a schedule."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate = None if optimizer is None else optimizer.get_config().get("learning_rate")
+    return float(rate) if isinstance(rate, int | float) else None
+
+
 def set_values(model: Any, saved: Sequence[Any]) -> None:
     """Give all variables the values that they had; ValueError if they are another model's."""
     there = variables(model)

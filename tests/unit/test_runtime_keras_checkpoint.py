@@ -77,6 +77,11 @@ def test_asked_by_sigterm_it_saves_the_epoch_and_says_that_it_is_cut_short(told:
     assert "The training is cut short by SIGTERM: epoch 2 is the last one saved." in told.printed
 
 
+def test_who_goes_on_from_another_trial_has_its_own_learning_rate(told: Told) -> None:
+    parent, heir = [0.25, 0.125], [0.375, 0.375]
+    assert told.found["rates"] == [*parent, *heir], "halved after the first epoch, by the parent"
+
+
 def test_what_cannot_be_exact_is_said(told: Told) -> None:
     assert "Odd.queue of a callback is not carried into a resumed training" in told.printed
     assert "data are shuffled without a seed" in told.found["unseeded"]

@@ -367,6 +367,23 @@ context.context()._seed = None
 quietly("torn", f"{ROOT}/free/0", cut=Cut(1), seed=None)
 found["unseeded"] = quietly("torn", f"{ROOT}/free/1", f"{ROOT}/free/0", seed=None)[1]
 
+
+class Rates(C.Callback):
+    # Halves the learning rate after the first epoch, and notes what it is.
+    def on_epoch_begin(self, epoch, logs=None):
+        found["rates"].append(float(self.model.optimizer.learning_rate))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self.model.optimizer.learning_rate = self.model.optimizer.learning_rate * 0.5
+
+
+found["rates"] = []
+WAYS["parent"] = lambda out: (compiled(small(), O.Adam(0.25)), ARRAYS, [Rates()])
+WAYS["heir"] = lambda out: (compiled(small(), O.Adam(0.75)), ARRAYS, [Rates()])
+quietly("parent", f"{ROOT}/parent", cut=Cut(1))
+quietly("heir", f"{ROOT}/heir", f"{ROOT}/parent")
+
 WAYS["wide"] = lambda out: (
     compiled(keras.Sequential([L.Dense(9), L.Dropout(0.2), L.Dense(2, "softmax")]), O.Adam(0.05)),
     ARRAYS,
