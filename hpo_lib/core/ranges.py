@@ -188,7 +188,7 @@ class FloatParameter(_Range):
 
     def at(self, index: int) -> float:
         """Give the value at an index of the grid."""
-        return rounded(self.low + index * (self.step or 0.0))
+        return self._within(self.low + index * (self.step or 0.0))
 
     def canonical(self, value: Value) -> float:
         """Put a number into range and on its step; SpecError if it is not one or is outside."""
@@ -204,6 +204,10 @@ class FloatParameter(_Range):
             number = self._held_normal(number)
         elif self.low < 0:
             number = round(number, 11 - math.ceil(math.log10(self.high - self.low)))
+        return self._within(number)
+
+    def _within(self, number: float) -> float:
+        """Give the canonical form; an end that has more digits than that is given whole."""
         return min(max(rounded(number), self.low), self.high)
 
     def _held_normal(self, number: float) -> float:

@@ -146,6 +146,15 @@ def test_every_grid_point_is_canonical_and_knows_its_index(space: Space, seed: i
     assert space.grid.index(point) == index
 
 
+def test_ends_of_more_digits_than_values_keep_are_values() -> None:
+    x = {"type": "float", "low": 100000.53125, "high": 100011.53134375, "step": 1.0}
+    grid = Space.parse({"x": x}).grid
+    assert [grid[0], grid[1]] == [{"x": 100000.53125}, {"x": 100001.5312}]
+    x = {"type": "float", "low": 0.5, "high": 100000.53126, "step": 100000.03126}
+    space = Space.parse({"x": x})
+    assert [space.canonical(point)["x"] for point in space.grid] == [0.5, 100000.53126]
+
+
 def brute_force(space: Space) -> set[str]:
     """Canonicalise the full product of all values, conditions or not."""
     values = [[p.at(i) for i in range(p.size)] for p in space.parameters.values()]
