@@ -23,6 +23,8 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import IO
 
+from pins import entries, pin
+
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 _CHECKED = ("--no-deps", "--require-hashes", "--progress-bar", "off", "--requirement")
 _UV = Path(__file__).with_name("uv.txt")
@@ -57,7 +59,8 @@ class Progress:
 def install(pins: Path) -> int:
     """Install what is missing of the pins, and give the exit code of what failed, or 0."""
     there = present()
-    missing = [pin for pin in read(pins) if name_and_version(pin) not in there]
+    asked_for = entries(pins.read_text(encoding="utf-8"))
+    missing = [entry for entry in asked_for if not is_among(there, entry)]
     if not missing:
         return 0
     progress = Progress(len(missing))
@@ -83,18 +86,13 @@ def unpacking(asked: Path, tools: Path, wheels: Path) -> list[str]:
     return [*words, "--requirement", str(asked)]
 
 
-def read(pins: Path) -> list[str]:
-    """Give a file's pins, each with the lines of its hashes."""
-    return re.split(r"\n(?=\S)", pins.read_text(encoding="utf-8").strip("\n"))
+def is_among(there: set[tuple[str, str]], entry: str) -> bool:
+    """Say whether a pin is installed; what is no pin is not, and pip refuses it."""
+    found = pin(entry)
+    return found is not None and (plain(found["name"]), found["version"]) in there
 
 
-def name_and_version(pin: str) -> tuple[str, str] | None:
-    """Say what a pin wants; None of what is no pin, which pip refuses."""
-    found = re.match(r"([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)", pin)
-    return found and (plain(found[1]), found[2])
-
-
-def present() -> set[tuple[str, str] | None]:
+def present() -> set[tuple[str, str]]:
     """Say what is installed."""
     return {(plain(one.metadata["Name"]), one.version) for one in distributions()}
 

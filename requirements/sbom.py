@@ -18,16 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pins import entries, pin
+
 HERE = Path(__file__).parent
-_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def components(pins: str) -> Iterator[dict[str, Any]]:
     """Give the packages that a file pins."""
-    for entry in pins.replace("\\\n", " ").splitlines():
-        hashes = _HASH.findall(entry)
-        match = _PIN.fullmatch(entry.partition(" --hash")[0].strip())
+    for entry in entries(pins):
+        hashes, match = _HASH.findall(entry), pin(entry)
         if match is None:
             sys.exit(f"not a pin: {entry}")
         purl = f"pkg:pypi/{match['name'].lower()}@{match['version']}"

@@ -158,11 +158,7 @@ def trained(case: Case, output: Path) -> Path:
 
 def needs(*modules: str) -> None:
     """Skip where the environment of trials lacks one of these."""
-    found = f"import importlib.util as u; print(all(map(u.find_spec, {modules!r})))"
-    done = subprocess.run(
-        [trial_environment.python(), "-c", found], capture_output=True, text=True, check=True
-    )
-    if "True" not in done.stdout:
+    if not trial_environment.has(*modules):
         pytest.skip(f"the environment of trials lacks one of {', '.join(modules)}")
 
 

@@ -20,9 +20,9 @@ def python() -> str:
     return given or str(usual)
 
 
-def has(module: str) -> bool:
-    """Say whether the trial environment has a module; it is not imported."""
-    asked = f"import importlib.util; raise SystemExit(not importlib.util.find_spec({module!r}))"
+def has(*modules: str) -> bool:
+    """Say whether the trial environment has modules; none is imported."""
+    asked = f"import importlib.util as u; raise SystemExit(not all(map(u.find_spec, {modules})))"
     return subprocess.run([python(), "-c", asked], check=False).returncode == 0
 
 
