@@ -33,8 +33,7 @@ if (
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test of an engine or a cluster that no variable names."""
-    names = [name for mark in item.iter_markers("needs") for name in mark.args]
-    missing = [name for name in dict.fromkeys(names) if not os.environ.get(name)]
+    missing = _missing(item)
     if missing:
         pytest.skip(f"not set: {', '.join(missing)}")
 
@@ -62,6 +61,43 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_Failures(terminal))
 
 
+def _missing(item: pytest.Item) -> list[str]:
+    """Name the variables that an item needs and that are not set."""
+    names = [name for mark in item.iter_markers("needs") for name in mark.args]
+    return [name for name in dict.fromkeys(names) if not os.environ.get(name)]
+
+
+def _scope(nodeid: str) -> str:
+    """Name what one process runs as a whole: a file, or a folder below tests/acceptance."""
+    file = nodeid.split("::", 1)[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder.startswith(_SHARING) else file
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have processes that share the tests take turns at those that need an Airflow.
+
+    Two Airflows at a time would wait for each other: one idle Airflow costs an eighth of a core.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    scopes: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        scopes.setdefault(_scope(item.nodeid), []).append(item)
+    long = [
+        name
+        for name, held in scopes.items()
+        if any(one.get_closest_marker("airflow") and not _missing(one) for one in held)
+    ]
+    short = [name for name in scopes if name not in long]
+    ordered: list[str] = []
+    for nth, name in enumerate(long):
+        first, last = (len(short) * at // len(long) for at in (nth, nth + 1))
+        ordered += [name, *short[first:last]]
+    items[:] = [item for name in ordered or short for item in scopes[name]]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each process whole files, and whole folders below tests/acceptance.
@@ -73,9 +109,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByAirflow(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            folder = file.rpartition("/")[0]
-            return folder if folder.startswith(_SHARING) else file
+            return _scope(nodeid)
 
     return ByAirflow(config, log)
 

@@ -36,8 +36,9 @@ _HOUSEKEEPING = "hpo_housekeeping"
 
 _CLIENTS: dict[str, Airflow] = {}
 
-#: A crash is noticed sooner than an installation would want it.
+#: A crash is noticed sooner than an installation would want it, and DAG files do not change.
 SETTINGS = {
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
@@ -186,6 +187,13 @@ class Stack:
         return key.dag_run_id not in {
             run["dag_run_id"] for run in self.ask("GET", path)["dag_runs"]
         }
+
+    def offers(self, dag: str) -> bool:
+        """Say whether a DAG can be triggered."""
+        try:
+            return self.client().is_ready(dag)
+        except HpoError:
+            return False
 
     def lives(self) -> bool:
         """Say whether every component of Airflow does."""

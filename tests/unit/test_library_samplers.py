@@ -26,6 +26,8 @@ from hpo_lib.search import suggesting
 
 MINIMIZE = Goal.of(Direction.MINIMIZE)
 WITHOUT_TORCH = find_spec("torch") is None
+#: skopt's model weighs 10,000 points for each suggestion, unless told otherwise.
+FEW_POINTS = {"acq_optimizer_kwargs": {"n_points": 500}}
 
 
 class TestSkopt(SamplerContract):
@@ -33,8 +35,8 @@ class TestSkopt(SamplerContract):
 
     @pytest.fixture
     def recipe(self) -> Recipe:
-        quick = {"acq_func": "EI", "acq_optimizer_kwargs": {"n_points": 100}}
-        return Recipe("skopt", {"n_initial_points": 4, **quick}, single=True)
+        quick = {"n_initial_points": 4, "acq_func": "EI", **FEW_POINTS}
+        return Recipe("skopt", quick, single=True)
 
     def test_no_configuration_comes_twice_until_all_were_tried(self, recipe: Recipe) -> None:
         """Ask the model for the last 8 of 80 only: each takes it half a second."""
@@ -105,9 +107,9 @@ LEARNERS = [
     ("hyperopt", {"n_startup_jobs": 8}),
     ("hyperopt", {"algorithm": "anneal"}),
     ("nsga2", {"population_size": 8, "mutation_prob": 0.1, "crossover": "BLXAlphaCrossover"}),
-    ("skopt", {"n_initial_points": 8, "acq_func": "EI"}),
-    ("skopt", {"base_estimator": "RF", "n_initial_points": 8}),
-    ("skopt", {"base_estimator": "ET", "n_initial_points": 8}),
+    ("skopt", {"n_initial_points": 8, "acq_func": "EI", **FEW_POINTS}),
+    ("skopt", {"base_estimator": "RF", "n_initial_points": 8, **FEW_POINTS}),
+    ("skopt", {"base_estimator": "ET", "n_initial_points": 8, **FEW_POINTS}),
     ("tpe", {"n_startup_trials": 8}),
     pytest.param(
         *("gp", {"n_startup_trials": 8}),

@@ -1,29 +1,114 @@
-"""What an Airflow of `hpo up` shows to others: a port on loopback, and none of its files."""
+"""The Airflow that `hpo run` starts for a script that knows nothing of this project.
+
+What it does with the script, and what it shows to others beside another Airflow: a port on
+loopback, and none of its files.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from hpo_lib.cli.embedded import COMPONENTS, Embedded
+from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import TransientError
 from hpo_lib.records import RunKey
-from tests.acceptance.conftest import Stack, airflow, until
+from hpo_lib.store import Store
+from tests.acceptance.conftest import PATIENCE_S, ROOT, Stack, until
 
 pytestmark = pytest.mark.airflow
 
+SCRIPT = """\
+import argparse
+import pathlib
+
+asked = argparse.ArgumentParser()
+asked.add_argument("--learning-rate", type=float, required=True)
+asked.add_argument("--optimizer", choices=["adam", "sgd"], required=True)
+given = asked.parse_args()
+offset = float(pathlib.Path("data.txt").read_text())
+print(f"val_accuracy: {offset - given.learning_rate:.4f}")
+"""
+
+
+def hpo(checkout: Path, folder: Path, *words: str) -> tuple[int, str]:
+    """Run a command in a folder, and give its exit code and what it printed."""
+    env = {name: one for name, one in os.environ.items() if name not in ("VIRTUAL_ENV", "HPO_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-u", "-m", "hpo_lib.cli", *words],
+        cwd=folder,
+        env={**env, "HPO_ROOT": str(checkout)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=3 * PATIENCE_S,
+    )
+    return done.returncode, done.stdout
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A folder with a script that was tuned, what was said, and the Airflow that came up for it."""
+
+    folder: Path
+    said: str
+    stack: Stack
+
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A second Airflow on this machine."""
-    with airflow(tmp_path_factory.mktemp("beside"), {}, {}) as started:
-        yield started
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
+    """From the script to its end in two commands."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    folder = tmp_path_factory.mktemp("elsewhere") / "my project"
+    folder.mkdir()
+    for name in ("config", "dags", "docker", "hpo_lib", "plugins"):
+        (checkout / name).symlink_to(ROOT / name)
+    (folder / "train.py").write_text(SCRIPT)
+    (folder / "data.txt").write_text("0.9")
+    words = "train.py --metric val_accuracy --maximize --trials 8 learning_rate=1e-3..1e-1:log"
+    python = ["--python", sys.executable]
+    code, said = hpo(checkout, folder, "init", *words.split(), "optimizer", *python)
+    assert code == 0, said
+    embedded = Embedded(checkout, checkout / ".airflow", {})
+    try:
+        code, said = hpo(checkout, folder, "run", "train.yaml")
+        assert code == 0, said
+        with Store.open(embedded.store_url) as store:
+            yield Tuned(folder, said, Stack(embedded, store))
+    finally:
+        hpo(checkout, folder, "down")
+    assert not embedded.running()
+
+
+@pytest.fixture
+def beside(tuned: Tuned) -> Stack:
+    """That Airflow."""
+    return tuned.stack
+
+
+def test_a_script_elsewhere_is_tuned_unchanged_without_an_airflow_that_is_up(tuned: Tuned) -> None:
+    said = tuned.said
+    assert "no Airflow runs here: starting one" in said
+    assert "Airflow is coming up: " in said
+    assert "8/8 trials done" in said
+    assert "it stays up for the next run; hpo down stops it" in said
+    assert tuned.stack.lives()
+    run = tuned.stack.run(RunKey("hpo_local", said.partition("/runs/")[2].split()[0]))
+    trials = tuned.stack.store.view(run.id).trials
+    assert run.spec.trial.dir == str(tuned.folder)
+    assert [one.trial.state for one in trials] == [TrialState.COMPLETE] * 8
 
 
 def listening(embedded: Embedded) -> set[tuple[str, int]]:
@@ -100,8 +185,7 @@ def test_whatever_it_writes_is_for_its_owner(beside: Stack) -> None:
     }
     beside.complete(beside.trigger(spec))
     home = beside.embedded.home
-    ours = (path for path in home.rglob("*") if path != home / "deployment.yaml")
-    found = [path for path in ours if not path.is_symlink()]
+    found = [path for path in home.rglob("*") if not path.is_symlink()]
     names = {path.name for path in found}
     assert names >= {"airflow.db", "hpo.db", "api-server.log", "report.html", "log.txt", "b"}
     assert [path for path in found if stat.S_IMODE(path.stat().st_mode) & 0o077] == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,25 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from hpo_lib.cli.embedded import Embedded
 from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
-from hpo_lib.store import Store
-from tests.acceptance.conftest import ROOT, SETTINGS, Stack, until
+from tests.acceptance.conftest import Stack, until
 from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 
 ASSET = "file:///srv/data.csv"
-#: Files are read again as often as the test wants to see it.
-_SOON = {
-    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "10",
-    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
-    "AIRFLOW__DAG_PROCESSOR__PARSING_CLEANUP_INTERVAL": "5",
-    "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "5",
-}
 
 
 @dataclass(frozen=True)
@@ -74,17 +62,10 @@ class Plan:
         return RunKey(dag_id, until(found, f"a run of {dag_id}, {kind}")[0])
 
 
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
-    """An Airflow of this module's own."""
-    folder, home = (tmp_path_factory.mktemp(name) for name in ("experiments", "scheduled"))
-    embedded = Embedded(ROOT, home, SETTINGS | _SOON | {"HPO_EXPERIMENTS": str(folder)})
-    try:
-        embedded.up(lambda line: sys.stderr.write(f"{line}\n"))
-        with Store.open(embedded.store_url) as store:
-            yield Plan(Stack(embedded, store), folder)
-    finally:
-        embedded.down()
+@pytest.fixture
+def plan(stack: Stack, experiments: Path) -> Plan:
+    """The folder of the installation."""
+    return Plan(stack, experiments)
 
 
 @dataclass(frozen=True)

@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from hpo_lib.core.notices import Event
 from hpo_lib.errors import HpoError
 from hpo_lib.records import RunKey, RunStatus
-from tests.acceptance.conftest import ROOT, WAVES, Stack, airflow, until
+from tests.acceptance.conftest import WAVES, Stack, until
 from tests.acceptance.promotion import test_promotion
 from tests.acceptance.runs.test_run import conf
 
 pytestmark = pytest.mark.airflow
 
 FINAL = ("final.choose", "final.trial", "gate", "approve", "deploy")
-CONSUMER = """
-from airflow.sdk import DAG, Asset, task
-
-with DAG("consumer", schedule=[Asset("hpo://champion/conventions")], catchup=False):
-
-    @task
-    def use(triggering_asset_events):
-        for events in triggering_asset_events.values():
-            print("told of", [event.extra for event in events])
-
-    use()
-"""
-SOON = {
-    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("conventions")
-
-
-@pytest.fixture(scope="module")
-def stack(home: Path) -> Iterator[Stack]:
-    """An Airflow with a DAG that waits for a champion, and somebody who wants to know all."""
-    dags, experiments = home / "dags", home / "experiments"
-    dags.mkdir()
-    experiments.mkdir()
-    (home / "airflow").mkdir(mode=0o700)
-    for file in (ROOT / "dags").glob("*.py"):
-        (dags / file.name).symlink_to(file)
-    (dags / "consumer.py").write_text(CONSUMER)
-    rule = {"on": list(map(str, Event)), "by": "tests.notifier.FileNotifier"}
-    config = {"notify": {"all": rule | {"options": {"file": str(home / "told.txt")}}}}
-    settings = SOON | {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "HPO_EXPERIMENTS": str(experiments),
-        "PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT / "config", ROOT)),
-    }
-    with airflow(home / "airflow", config, settings) as started:
-        yield started
 
 
 def told(home: Path) -> list[str]:
@@ -152,10 +107,10 @@ def test_a_champion_wakes_up_other_dags(stack: Stack, home: Path) -> None:
     assert len(woken()) == 1, "the champion stayed"
 
 
-def test_a_broken_file_is_red_once_and_told(stack: Stack, home: Path) -> None:
+def test_a_broken_file_is_red_once_and_told(stack: Stack, home: Path, experiments: Path) -> None:
     dag_id = "hpo_scheduled_broken"
     file = conf(limits={"max_trails": 3}) | {"schedule": {"cron": "0 3 * * *"}}
-    (home / "experiments" / "broken.yaml").write_text(yaml.safe_dump(file))
+    (experiments / "broken.yaml").write_text(yaml.safe_dump(file))
     until(lambda: stack.client().has(dag_id), "the broken file's DAG")
     for _ in range(2):
         stack.sweep()
