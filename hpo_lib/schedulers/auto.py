@@ -20,7 +20,6 @@ from hpo_lib.core.trial import (
     Assignment,
     Decision,
     History,
-    Origin,
     Suggestion,
     Trial,
     TrialState,
@@ -94,18 +93,17 @@ class AutoScheduler(Scheduler):
         return math.ceil(trials * len(self.rungs) / capacity) + 2 * len(self.rungs)
 
     def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
-        """Begin what is due to begin and probe what is due; the rest by what is worth most."""
-        fresh = suggest(history, capacity)
-        asked = sum(1 for one in fresh if one.origin is Origin.INITIAL)
-        opening = fresh[: max(asked, self._openings(history))]
-        due = [self._begun(history, n, one) for n, one in enumerate(opening)]
-        due += [self._probed(trial) for trial in self._probes(history)][: capacity - len(due)]
-        if len(due) < capacity:
-            taken = {one.trial for one in due}
-            places = [it for it in self._places(history) if it.of.number not in taken]
-            due += [self._taken(history, it) for it in places[: capacity - len(due)]]
-        more = fresh[len(opening) :][: capacity - len(due)]
-        return due + [self._begun(history, n, one) for n, one in enumerate(more, len(opening))]
+        """Begin what is due to begin and probe what is due; the rest by what is worth most.
+
+        The sampler is asked for no more than is begun, for its model may take its time.
+        """
+        due = min(max(self._openings(history), 0), capacity)
+        others = self._going_on(history) if due < capacity else []
+        fresh = suggest(history, max(due, capacity - len(others)))
+        if len(fresh) < due:  # No more is to begin.
+            others = others or self._going_on(history)
+        begun = [self._begun(history, nth, one) for nth, one in enumerate(fresh)]
+        return [*begun, *others[: capacity - len(begun)]]
 
     def judge(self, trial: Trial, history: History) -> Decision:  # noqa: ARG002
         """Stop nothing: what waits may go on as long as the run does."""
@@ -117,6 +115,13 @@ class AutoScheduler(Scheduler):
         by_steps = _BEGUN * spent / self.rungs[0]
         by_trainings = _FIRST + _A_TRAINING * spent / self.settings.max
         return max(_FIRST, math.ceil(min(by_steps, by_trainings))) - len(history.trials)
+
+    def _going_on(self, history: History) -> list[Assignment]:
+        """List what waits and may go on, first of all whom it is time to probe."""
+        probes = self._probes(history)
+        probed = {trial.number for trial in probes}
+        places = (it for it in self._places(history) if it.of.number not in probed)
+        return [*map(self._probed, probes), *(self._taken(history, it) for it in places)]
 
     def _places(self, history: History) -> list[_Place]:
         """List what a place may be given to, the most worth first."""
