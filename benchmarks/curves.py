@@ -143,6 +143,56 @@ def read(path: str) -> Recorded:
     return Recorded.read(Path(path))
 
 
+class NearestSettings(Strict):
+    """`file`: whose configurations are tried; `of`: the sampler that is asked, by name."""
+
+    file: str
+    of: str = "bayesian"
+
+
+class NearestSampler(Sampler):
+    """Tries, of a file's configurations, the nearest to what a sampler would try.
+
+    Near is as in `Cube.features`: numbers on their scale from 0 to 1, different choices 1 apart.
+    The sampler is told the file's configurations, not its own, so it learns nothing wrong.
+    """
+
+    Settings = NearestSettings
+    reads = "rungs"
+
+    def suggest(self, history: History, count: int) -> list[Suggestion]:
+        """Give configurations that were not tried yet."""
+        tried = {key(trial.params) for trial in history.trials}
+        recorded = read(NearestSettings.model_validate(self.settings).file).canonical
+        free = [one for one in recorded if key(one) not in tried]
+        places, found = _places(self.space, free), list[int]()
+        for drawn in self._asked.suggest(history, min(count, len(free))):
+            apart = ((places - _places(self.space, [drawn.params])) ** 2).sum(axis=1)
+            apart[found] = np.inf
+            found.append(int(apart.argmin()))
+        return [Suggestion(free[row]) for row in found]
+
+    @property
+    def blind(self) -> int | None:
+        """As long as the sampler."""
+        return self._asked.blind
+
+    @cached_property
+    def _asked(self) -> Sampler:
+        from hpo_lib.search.suggesting import make_sampler
+
+        name = NearestSettings.model_validate(self.settings).of
+        return make_sampler(name, self.space, self.goal, seed=self.seed, settings={})
+
+
+def _places(space: Space, params: Sequence[Params]) -> NDArray[np.float64]:
+    from hpo_lib.samplers.surrogate.cube import Cube
+
+    cube = Cube(space)
+    found: NDArray[np.float64] = cube.features(cube.places(params))
+    return found
+
+
 @lru_cache(maxsize=64)
 def _order(count: int, seed: int) -> tuple[int, ...]:
     return tuple(shuffled(count, seed))

@@ -46,13 +46,20 @@ def measure(
     workers: int = 1,
     waves: bool = False,
     until: float = 1.0,
+    sampler: str | None = None,
 ) -> list[float]:
-    """Give the mean regrets of a rule on a problem, by share, up to one."""
+    """Give the mean regrets of a rule on a problem, by share, up to one.
+
+    Without a sampler the configurations come in random order.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "curves.npz"
         problem.write(file)
+        asked = {"name": "benchmarks.curves:RecordedSampler", "file": str(file)}
+        if sampler is not None:
+            asked |= {"name": "benchmarks.curves:NearestSampler", "of": sampler}
         rows = [
-            _regrets(problem, rule, str(file), seed=seed, workers=workers, waves=waves, until=until)
+            _regrets(problem, rule, asked, seed=seed, workers=workers, waves=waves, until=until)
             for seed in range(seeds)
         ]
     return [fmean(column) for column in zip(*rows, strict=True)]
@@ -61,14 +68,13 @@ def measure(
 def _regrets(
     problem: Recorded,
     rule: Rule,
-    file: str,
+    sampler: Rule,
     *,
     seed: int,
     workers: int,
     waves: bool,
     until: float,
 ) -> list[float]:
-    sampler = {"name": "benchmarks.curves:RecordedSampler", "file": file}
     asked = {"scheduler": rule, "sampler": sampler, "seed": seed}
     made = spec_of(problem, trials=len(problem.params), parallel=workers, **asked)
     budget = math.ceil(until * FULL * problem.steps)
@@ -125,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--waves", action="store_true", help="all wait for the slowest")
+    parser.add_argument("--sampler", help="chooses, by its model; without it, random order")
     parser.add_argument("--rule", action="append", help="only these, by name")
     parser.add_argument("--until", type=float, default=1.0, help="stop after this share")
     parser.add_argument("--peer", action="append", choices=PEERS, help="only these of others")
@@ -146,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 workers=asked.workers,
                 waves=asked.waves,
                 until=asked.until,
+                sampler=asked.sampler,
             )
             for name, rule in known.items()
             if not asked.rule or name in asked.rule

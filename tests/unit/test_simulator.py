@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from benchmarks.curves import MadeUp, Recorded
 from benchmarks.schedulers import measure, table
 from benchmarks.simulator import BooksInStore, Log, Simulation, regret, spec_of
+from hpo_lib.core.space import key
 from hpo_lib.core.trial import TrialState
+from hpo_lib.errors import SpecError
 from hpo_lib.store import Store, upgrade
 
 PROBLEM = MadeUp(steps=9)
@@ -135,3 +137,23 @@ def test_halving_wins_where_early_ranks_tell_and_loses_where_they_mislead() -> N
     assert measure(tells, asha, seeds=2)[0] < measure(tells, {"name": "fifo"}, seeds=2)[0]
     assert measure(misleads, asha, seeds=2)[3] > measure(misleads, {"name": "fifo"}, seeds=2)[3]
     assert "| asha | 0.50 |" in table({"asha": [0.5, 0.4, 0.3, 0.2]})
+
+
+def test_a_model_chooses_among_what_was_recorded_and_nothing_twice(tmp_path: Path) -> None:
+    recorded = MadeUp(2).recorded(60)
+    recorded.write(file := tmp_path / "curves.npz")
+    ends = {
+        key(one): float(curve[-1])
+        for one, curve in zip(recorded.canonical, recorded.loss, strict=True)
+    }
+
+    def tried(of: str, trials: int) -> list[str]:
+        sampler = {"name": "benchmarks.curves:NearestSampler", "file": str(file), "of": of}
+        made = spec_of(recorded, scheduler={"name": "fifo"}, trials=trials, sampler=sampler)
+        return [key(one.params) for one in Simulation(made, recorded).play().trials]
+
+    assert set(tried("random", 60)) == set(ends)
+    best = sorted(ends, key=ends.__getitem__)[:5]
+    assert len(set(best) & set(tried("bayesian", 20))) >= 4
+    with pytest.raises(SpecError, match="nobody"):
+        tried("nobody", 1)
