@@ -32,6 +32,11 @@ def needs_pandas() -> None:
     _needs("pandas")
 
 
+def writes_parquet() -> bool:
+    """Say whether what Parquet needs is there."""
+    return find_spec("pandas") is not None and find_spec("pyarrow") is not None
+
+
 def table(
     fixed: Mapping[str, str],
     rows: Sequence[Mapping[str, Any]],
