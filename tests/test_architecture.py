@@ -25,7 +25,7 @@ DIRECTION: list[set[str]] = [
     {"records"},
     {"search", "backends"},
     {"store", "report", "deployers"},
-    {"frames"},
+    {"exporters", "frames"},
     {"installation"},
     {"trials"},
     {"runs"},

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli import contexts, tables
+from hpo_lib.cli import contexts, exporting, tables
 from hpo_lib.cli.console import put, remark, say
 from hpo_lib.cli.spec_file import read_conf, read_elsewhere
 from hpo_lib.cli.umask import asked_for
@@ -194,7 +194,9 @@ def report(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the trials of a run as a table: CSV, JSON or Parquet."""
+    """Write the trials of a run as a table: CSV, JSON or Parquet; or bring it to another tool."""
+    if options.to is not None:
+        return exporting.export(options)
     client = of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
@@ -202,7 +204,7 @@ def export(options: argparse.Namespace) -> int:
         found = list(pages(client, f"/runs/{options.number}/trials", "trials"))
         content = json.dumps(found).encode() if options.json else _parquet(options.number, found)
     if options.output is not None:
-        _write(options.output, content)
+        _write(Path(options.output), content)
         remark(f"wrote {options.output}")
         return 0
     if options.form == "parquet" and not options.json and sys.stdout.isatty():
