@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from hpo_lib.frames import results
     from hpo_lib.search.optimizer import Optimizer
 
 __version__ = "0.1.0"
-__all__ = ["Optimizer", "__version__"]
+__all__ = ["Optimizer", "__version__", "results"]
 
 #: Former names of modules that docs once named, so that code of users still runs.
 _MOVED = {"hpo_lib.trial": "hpo_lib.core.trial"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import Optimizer only when asked for, so that a trial can import `hpo_lib.runtime` alone."""
+    """Import the rest only when asked for, so that a trial can import `hpo_lib.runtime` alone."""
     if name == "Optimizer":
         from hpo_lib.search.optimizer import Optimizer
 
         return Optimizer
+    if name == "results":
+        from hpo_lib.frames import results
+
+        return results
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""Every sampler, scheduler, collector, format, backend, deployer; a new one is one row here."""
+"""Every sampler, scheduler, collector, backend, deployer, exporter …; a new one is one row here."""
 
 from __future__ import annotations
 
@@ -136,6 +136,10 @@ DEPLOYERS = {
     "package": "hpo_lib.deployers.package:PackageDeployer",
     "sagemaker": "hpo_lib.deployers.sagemaker:SageMakerDeployer",
 }
+EXPORTERS = {
+    "optuna": "hpo_lib.exporters.optuna:OptunaExporter",
+    "tensorboard": "hpo_lib.exporters.tensorboard:TensorboardExporter",
+}
 #: Variables that name the packages and modules which an installation allows parts to come from.
 ALLOWED_COLLECTORS, ALLOWED_DEPLOYERS = "HPO_COLLECTORS", "HPO_DEPLOYERS"
 ALLOWED_SAMPLERS, ALLOWED_SCHEDULERS = "HPO_SAMPLERS", "HPO_SCHEDULERS"
@@ -152,6 +156,7 @@ _KINDS: dict[str, Mapping[str, str]] = {
     "scheduler": SCHEDULERS,
     "collector": COLLECTORS,
     "deployer": DEPLOYERS,
+    "exporter": EXPORTERS,
     "format": FORMATS,
 }
 
@@ -162,6 +167,7 @@ NOT_YET: dict[str, set[str]] = {
     "collector": set(),
     "backend": set(),
     "deployer": set(),
+    "exporter": set(),
     "format": set(),
 }
 #: What others have as a part, and what is in its place here.

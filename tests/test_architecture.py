@@ -25,6 +25,7 @@ DIRECTION: list[set[str]] = [
     {"records"},
     {"search", "backends"},
     {"store", "report", "deployers"},
+    {"exporters", "frames"},
     {"installation"},
     {"trials"},
     {"runs"},

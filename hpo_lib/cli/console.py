@@ -74,16 +74,8 @@ def opened_store(options: argparse.Namespace) -> Store:
 
 
 def home() -> Path:
-    """Give the folder of attempts and reports: HPO_HOME, or that of this folder's Airflow.
-
-    Where `hpo up` has made none here, it is that of the Airflow whose AIRFLOW_HOME is set.
-    """
-    own = embedded()
-    if named := os.environ.get("HPO_HOME"):
-        return Path(named).absolute()
-    if "AIRFLOW_HOME" in os.environ and not own.home.exists():
-        return shipped.airflow_home(os.environ).absolute() / "hpo"
-    return own.results
+    """Give the folder of attempts and reports; `shipped.home` says which."""
+    return shipped.home()
 
 
 def embedded(folder: str = "", own: Mapping[str, str] | None = None) -> Embedded:

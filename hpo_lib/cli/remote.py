@@ -9,10 +9,11 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.cli import contexts, tables
+from hpo_lib.cli import contexts, exporting, tables
 from hpo_lib.cli.console import put, remark, say
 from hpo_lib.cli.spec_file import read_conf, read_elsewhere
 from hpo_lib.cli.umask import asked_for
@@ -193,15 +194,17 @@ def report(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the trials of a run as a table: CSV, JSON or Parquet."""
+    """Write the trials of a run as a table: CSV, JSON or Parquet; or bring it to another tool."""
+    if options.to is not None:
+        return exporting.export(options)
     client = of_a_run(options)
     if options.form == "csv" and not options.json:
         content = client.hpo_raw("GET", f"/runs/{options.number}/trials.csv").content
     else:
         found = list(pages(client, f"/runs/{options.number}/trials", "trials"))
-        content = json.dumps(found).encode() if options.json else _parquet(found)
+        content = json.dumps(found).encode() if options.json else _parquet(options.number, found)
     if options.output is not None:
-        _write(options.output, content)
+        _write(Path(options.output), content)
         remark(f"wrote {options.output}")
         return 0
     if options.form == "parquet" and not options.json and sys.stdout.isatty():
@@ -218,14 +221,14 @@ def _write(place: Path, content: bytes) -> None:
         raise SpecError(f"{place}: cannot be written: {error.strerror}") from None
 
 
-def _parquet(found: list[dict[str, Any]]) -> bytes:
-    """Write trials as Parquet: parameters and metrics are the columns `params.x`, `metrics.y`."""
+def _parquet(run: int, found: list[dict[str, Any]]) -> bytes:
+    """Write trials as Parquet, in the columns of docs/results.md that the REST API tells."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise HpoError("--parquet needs the package pyarrow, in the extra terminal") from None
-    rows = [_flat(one) for one in found]
+        raise HpoError("--parquet needs the package pyarrow, in the extra results") from None
+    rows = [_flat(run, one) for one in found]
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = pyarrow.BufferOutputStream()
     columns = {name: _alike([row.get(name) for row in rows]) for name in names}
@@ -233,14 +236,31 @@ def _parquet(found: list[dict[str, Any]]) -> bytes:
     return bytes(out.getvalue())
 
 
-def _flat(trial: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: value for name, value in trial.items() if not isinstance(value, dict | list)}
-    nested = {
-        f"{part}.{name}": value
-        for part in ("params", "metrics")
-        for name, value in trial[part].items()
+#: By column: what the REST API calls it.
+_COLUMNS = {
+    "trial": "number",
+    "reused": "reused_from",
+    **{name: name for name in ("state", "value", "cause", "reason", "origin", "seed", "slot")},
+}
+
+
+def _flat(run: int, trial: dict[str, Any]) -> dict[str, Any]:
+    ends = [one["ended_at"] for one in trial["attempts"]]
+    ended = ends and None not in ends and trial["state"] != "waiting"
+    return {
+        "run": run,
+        **{column: trial.get(name) for column, name in _COLUMNS.items()},
+        "attempts": len(ends),
+        "started": _time(min((one["started_at"] for one in trial["attempts"]), default=None)),
+        "ended": _time(max(ends)) if ended else None,
+        "duration_s": trial["duration_s"],
+        **{f"param_{name}": value for name, value in trial["params"].items()},
+        **{f"metric_{name}": value for name, value in trial["metrics"].items()},
     }
-    return plain | nested | {"attempts": len(trial["attempts"])}
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _alike(column: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_lib.cli import model, remote
+from hpo_lib.registry import EXPORTERS
 
 _WHERE = """\
 Which Airflow: --airflow, HPO_AIRFLOW, --context, HPO_CONTEXT, what `hpo context use` has
@@ -99,8 +100,8 @@ def _add_of_a_run(commands: Any) -> None:
     )
     made["model"].add_argument("--all", action="store_true", help="copy all that it has left")
     made["model"].add_argument("--force", action="store_true", help="replace files that are there")
-    for name in ("report", "export"):
-        made[name].add_argument("-o", "--output", type=Path, metavar="FILE", help="where to")
+    made["report"].add_argument("-o", "--output", type=Path, metavar="FILE", help="where to")
+    made["export"].add_argument("-o", "--output", metavar="FILE", help="where to")
     made["report"].add_argument("--open", action="store_true", help="open it in a browser")
     made["extend"].add_argument("--trials", type=_count, required=True, help="how many more")
     made["add-point"].add_argument("params", nargs="+", metavar="NAME=VALUE")
@@ -121,6 +122,13 @@ def _add_export(commands: Any) -> None:
     """Let `export` be told one form; its --json is that of the other commands."""
     parser = commands.choices["export"]
     parser.set_defaults(form="csv")
+    parser.add_argument(
+        "--to",
+        choices=EXPORTERS,
+        help="in the form of another tool, at -o, from the store itself: --url, HPO_STORE, or this "
+        "folder's",
+    )
+    parser.add_argument("--url", help="with --to: the store's address")
     for form in ("csv", "parquet"):
         text = f"as {form.upper()}" + (", the default" if form == "csv" else "")
         parser.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=text)

@@ -34,6 +34,19 @@ def airflow_home(variables: Mapping[str, str]) -> Path:
     return Path(variables.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
+def home() -> Path:
+    """Give the folder of attempts and reports: HPO_HOME, or that of this folder's Airflow.
+
+    Where `hpo up` has made none here, it is that of the Airflow whose AIRFLOW_HOME is set.
+    """
+    own = root(Path.cwd()) / ".airflow"
+    if named := os.environ.get("HPO_HOME"):
+        return Path(named).absolute()
+    if "AIRFLOW_HOME" in os.environ and not own.exists():
+        return airflow_home(os.environ).absolute() / "hpo"
+    return own / "hpo"
+
+
 def root(otherwise: Path) -> Path:
     """Give the folder in which local trials run and whose config/ holds: HPO_ROOT, or the checkout.
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
-from collections.abc import Collection, Mapping
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hpo_lib.backends import AttemptName
 from hpo_lib.core.trial import TrialState
@@ -29,6 +33,11 @@ from hpo_lib.runtime.room import Room
 from hpo_lib.store import Store
 
 RECORD = "result.json"
+#: The forms of a report, the page last: who sees it finds the others, too.
+FORMS = ("trials.csv", "report.json", "trials.parquet", "report.html")
+#: Who writes a report holds this file, which says when it was last written and how long that took.
+_LOCK = ".report"
+_EVERY_S, _SHARE = 60.0, 0.05
 
 
 def record_of(run: Run, view: TrialView, attempt: Attempt) -> dict[str, Any]:
@@ -91,21 +100,82 @@ def retain(
 
 
 def write_report(store: Store, run: Run, installation: Installation) -> Path:
-    """Write report.html and trials.csv into the run's folder, and give the report's path.
+    """Write a run's report in all of its forms into the run's folder; give the path of the page.
 
-    The tasks `report` and `deploy` may do so at the same time: each file is written in one step,
-    and again if the run or its model has changed meanwhile.
+    The tasks `report` and `deploy`, and slots, may do so at the same time: each file is written in
+    one step, and again if the run or its model has changed meanwhile.
     """
-    from hpo_lib import report
-
     view, path = store.view(run.id), report_path(run, installation)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        artifacts.write(path.with_name("trials.csv"), report.csv(view).encode())
-        artifacts.write(path, report.html(view).encode())
+        for name, content in _forms(view):
+            artifacts.write(path.with_name(name), content)
         written, view = view, store.view(run.id)
         if (view.run, view.model) == (written.run, written.model):
             return path
+
+
+def _forms(view: RunView) -> Iterator[tuple[str, bytes]]:
+    """Give the files of a report, by name; Parquet where its packages are installed."""
+    from hpo_lib import report
+    from hpo_lib.frames import made, table
+
+    yield "trials.csv", report.csv(view).encode()
+    yield "report.json", report.json(view).encode()
+    if table.writes_parquet():
+        yield "trials.parquet", table.parquet(made.trials([view]))
+    yield "report.html", report.html(view).encode()
+
+
+def refresh_report(store: Store, run: Run, installation: Installation) -> bool:
+    """Write the report of a run that goes on anew if that is due, and say whether it was.
+
+    It is due a minute after it was last written, and not before so much time has passed that
+    writing it takes a twentieth of all time. One process at a time writes, others go on.
+    """
+    folder = report_path(run, installation).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with os.fdopen(opened, "r+", encoding="utf-8", errors="replace") as noted:
+        if not _alone(noted):
+            return False
+        if not _is_due(noted.read(), run, time.time()):
+            return False
+        began = time.monotonic()
+        try:
+            write_report(store, run, installation)
+            keep_report(run, installation)
+        finally:  # What cannot be written is not tried by every trial.
+            noted.seek(0)
+            noted.truncate()
+            noted.write(f"{time.time():.3f} {time.monotonic() - began:.3f}")
+        return True
+
+
+def _alone(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_due(noted: str, run: Run, now: float) -> bool:
+    """Say whether it is time: `noted` is when the report was last written, and how long it took."""
+    written = re.fullmatch(r"(\d+\.\d+) (\d+\.\d+)", noted)
+    last, took_s = map(float, written.groups()) if written else (run.started_at.timestamp(), 0.0)
+    return not 0 <= now - last < max(_EVERY_S, took_s / _SHARE)
+
+
+def keep_report(run: Run, installation: Installation) -> None:
+    """Copy a run's report to where its spec keeps artifacts, if anywhere; TransientError."""
+    if run.spec.artifacts is None:
+        return
+    path = report_path(run, installation)
+    folder = artifacts.kept_at(run_uri(run.spec.artifacts.uri, run), installation.artifacts)
+    for name in FORMS:
+        if path.with_name(name).exists():
+            artifacts.put(path.with_name(name), below(folder, name))
 
 
 def report_path(run: Run, installation: Installation) -> Path:
@@ -119,11 +189,13 @@ def keep_artifacts(
     """Keep of an ended run's artifacts what its spec says; TransientError, nothing is lost.
 
     What is kept and lies on a disk is uploaded, what is not kept is deleted from the object store;
-    every attempt's record stays there. `protected` are trials that are kept whatever the spec says.
+    every attempt's record stays there, and so does the report, if it has been written. `protected`
+    are trials that are kept whatever the spec says.
     """
     spec = run.spec
     if spec.artifacts is None:
         return
+    keep_report(run, installation)
     view = store.view(run.id)
     search, last = installation.backend(spec), installation.backend(spec.for_final)
     found = [(one, search) for one in view.trials] + [(one, last) for one in view.finals]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,9 @@ from hpo_lib.store.live import newest
 from hpo_lib.store.queries import duration_s, read_attempts, read_rungs, spans_of, trial_row
 from hpo_lib.store.rows import observation_of, run_of, trial_of
 from hpo_lib.store.schema import attempts, observations, runs, trials
+
+#: So many rows are read from a server at once.
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,21 @@ class Listing:
         """List what a trial's newest attempt has shown, by position, behind `after`; NotFound."""
         with self.database.read() as connection:
             return _observations(connection, run_id, number, after, limit)
+
+    def reported(self, run_id: int) -> Iterator[tuple[int, int, Observation]]:
+        """Give all that a run's attempts have reported: trial, attempt, and what, in their order.
+
+        Nothing is held in memory; the store is read until the last one is taken.
+        """
+        query = (
+            select(attempts.c.trial, attempts.c.number, observations)
+            .join(attempts, attempts.c.id == observations.c.attempt_id)
+            .where(attempts.c.run_id == run_id)
+            .order_by(attempts.c.trial, attempts.c.number, observations.c.position)
+        )
+        with self.database.read() as connection:
+            for row in connection.execution_options(yield_per=_AT_ONCE).execute(query):
+                yield row.trial, row.number, observation_of(row)
 
 
 def _runs(connection: Connection, wanted: Wanted, before: int | None, limit: int) -> list[Run]:

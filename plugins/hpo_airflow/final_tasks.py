@@ -226,6 +226,7 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
         model = deployment.deploy(store, run.key, installation, emit)
         champion = store.models.champion(run.experiment)
         outputs.write_report(store, run, installation)
+        outputs.keep_report(run, installation)
     if waited and model is not None and model.status is ModelStatus.REJECTED:
         raise ended(f"version {model.version} was not deployed: {model.reason}")
     log.info("champion: %s", f"version {champion.version}" if champion else "none")

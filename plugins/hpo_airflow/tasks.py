@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from airflow.sdk.exceptions import AirflowException, DownstreamTasksSkipped
 
-from hpo_airflow import links, metrics, run_note
+from hpo_airflow import links, metrics, report_refresh, run_note
 from hpo_airflow.installation import open_store, team_of, this_installation, this_site
 from hpo_airflow.labels import end_of, failed_label, label, standing
 from hpo_airflow.notices import tell_end, tell_skipped, telling_refusal
@@ -279,6 +279,7 @@ def see_through(
         tell=teller(context, store, run.key, assignment, spec),
     )
     metrics.trial_ended(run, trial, name)
+    report_refresh.refresh(store, run)
     return trial
 
 

@@ -218,7 +218,7 @@ def test_parquet_has_a_type_for_each_column(
     parquet = pytest.importorskip("pyarrow.parquet")
     said(capsys, "export", "1", "--parquet", "-o", "trials.parquet")
     table = parquet.read_table(tmp_path / "trials.parquet").to_pylist()
-    assert [(one["number"], one["metrics.loss"]) for one in table] == [(1, 0.5), (2, None)]
+    assert [(one["trial"], one["metric_loss"]) for one in table] == [(1, 0.5), (2, None)]
 
 
 def test_the_report_is_saved_and_opened(

@@ -851,7 +851,9 @@ def test_the_docs_list_every_command_in_the_words_of_its_help() -> None:
     assert dict(re.findall(r"^\| `hpo ([a-z-]+)` \| (.+) \|$", page, re.MULTILINE)) == told
 
 
-@pytest.mark.parametrize("words", ["models", "audit", "rollback iris", "collect 1"])
+@pytest.mark.parametrize(
+    "words", ["models", "audit", "rollback iris", "collect 1", "tensorboard 1"]
+)
 def test_a_store_that_is_not_there_is_not_made(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,8 @@ _ROW = re.compile(
 )
 
 
+KINDS = ("sampler", "scheduler", "collector", "backend", "deployer", "exporter")
+
 CSV = """
 from hpo_lib.collectors import plain
 from hpo_lib.core.trial import Observation
@@ -53,10 +55,10 @@ def table() -> dict[str, tuple[str, str, str, str]]:
 
 
 def test_the_table_has_every_kind() -> None:
-    assert set(table()) == {"sampler", "scheduler", "collector", "backend", "deployer"}
+    assert set(table()) == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", ["sampler", "scheduler", "collector", "backend", "deployer"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_the_table_says_is_there(kind: str) -> None:
     protocol, rows, file, contract = table()[kind]
     tree = ast.parse((ROOT / protocol).read_text(encoding="utf-8"))
