@@ -8,7 +8,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,15 +29,16 @@ from hpo_lib.records import (
     run_uri,
     slug_of,
 )
+from hpo_lib.runs import forms
 from hpo_lib.runtime.room import Room
 from hpo_lib.store import Store
 
 RECORD = "result.json"
-#: The forms of a report, the page last: who sees it finds the others, too.
-FORMS = ("trials.csv", "report.json", "trials.parquet", "report.html")
 #: Who writes a report holds this file, which says when it was last written and how long that took.
 _LOCK = ".report"
 _EVERY_S, _SHARE = 60.0, 0.05
+#: Makes the files of a report, by name.
+Making = Callable[[RunView], Iterable[tuple[str, bytes]]]
 
 
 def record_of(run: Run, view: TrialView, attempt: Attempt) -> dict[str, Any]:
@@ -99,7 +100,9 @@ def retain(
     return kept, doomed
 
 
-def write_report(store: Store, run: Run, installation: Installation) -> Path:
+def write_report(
+    store: Store, run: Run, installation: Installation, made: Making = forms.made
+) -> Path:
     """Write a run's report in all of its forms into the run's folder; give the path of the page.
 
     The tasks `report` and `deploy`, and slots, may do so at the same time: each file is written in
@@ -108,23 +111,11 @@ def write_report(store: Store, run: Run, installation: Installation) -> Path:
     view, path = store.view(run.id), report_path(run, installation)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        for name, content in _forms(view):
+        for name, content in made(view):
             artifacts.write(path.with_name(name), content)
         written, view = view, store.view(run.id)
         if (view.run, view.model) == (written.run, written.model):
             return path
-
-
-def _forms(view: RunView) -> Iterator[tuple[str, bytes]]:
-    """Give the files of a report, by name; Parquet where its packages are installed."""
-    from hpo_lib import report
-    from hpo_lib.frames import made, table
-
-    yield "trials.csv", report.csv(view).encode()
-    yield "report.json", report.json(view).encode()
-    if table.writes_parquet():
-        yield "trials.parquet", table.parquet(made.trials([view]))
-    yield "report.html", report.html(view).encode()
 
 
 def refresh_report(store: Store, run: Run, installation: Installation) -> bool:
@@ -143,7 +134,7 @@ def refresh_report(store: Store, run: Run, installation: Installation) -> bool:
             return False
         began = time.monotonic()
         try:
-            write_report(store, run, installation)
+            write_report(store, run, installation, forms.made_apart)
             keep_report(run, installation)
         finally:  # What cannot be written is not tried by every trial.
             noted.seek(0)
@@ -173,7 +164,7 @@ def keep_report(run: Run, installation: Installation) -> None:
         return
     path = report_path(run, installation)
     folder = artifacts.kept_at(run_uri(run.spec.artifacts.uri, run), installation.artifacts)
-    for name in FORMS:
+    for name in forms.FORMS:
         if path.with_name(name).exists():
             artifacts.put(path.with_name(name), below(folder, name))
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from hpo_airflow import report_refresh
+from hpo_lib.errors import HpoError
 from hpo_lib.installation import Installation
 from hpo_lib.records import Run, RunStatus
-from hpo_lib.runs import outputs
+from hpo_lib.runs import forms, outputs
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
 from tests.integration.models_contract import SPEC, searched
@@ -154,3 +155,14 @@ def test_no_trial_fails_of_its_report(
     monkeypatch.setattr(outputs, "refresh_report", full)
     report_refresh.refresh(desk.store, desk.run)
     assert "the report cannot be written now" in caplog.text
+
+
+def test_a_slot_has_it_made_by_another_process(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = desk.store.view(desk.run.id)
+    here, apart = dict(forms.made(view)), dict(forms.made_apart(view))
+    assert here.keys() == apart.keys()
+    assert here["trials.csv"] == apart["trials.csv"]
+    assert here["report.json"] == apart["report.json"]
+    monkeypatch.setattr(forms.sys, "executable", "false")
+    with pytest.raises(HpoError, match="writing the report ended with code 1"):
+        desk.refresh()
