@@ -158,19 +158,24 @@ class NearestSampler(Sampler):
     """
 
     Settings = NearestSettings
-    reads = "rungs"
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Give configurations that were not tried yet."""
         tried = {key(trial.params) for trial in history.trials}
         recorded = read(NearestSettings.model_validate(self.settings).file).canonical
         free = [one for one in recorded if key(one) not in tried]
-        places, found = _places(self.space, free), list[int]()
+        found: list[int] = []
+        features = _features(self.space, free)
         for drawn in self._asked.suggest(history, min(count, len(free))):
-            apart = ((places - _places(self.space, [drawn.params])) ** 2).sum(axis=1)
+            apart = ((features - _features(self.space, [drawn.params])) ** 2).sum(axis=1)
             apart[found] = np.inf
             found.append(int(apart.argmin()))
         return [Suggestion(free[row]) for row in found]
+
+    @property
+    def reads(self) -> str:  # type: ignore[override]
+        """What the sampler reads."""
+        return self._asked.reads
 
     @property
     def blind(self) -> int | None:
@@ -185,7 +190,7 @@ class NearestSampler(Sampler):
         return make_sampler(name, self.space, self.goal, seed=self.seed, settings={})
 
 
-def _places(space: Space, params: Sequence[Params]) -> NDArray[np.float64]:
+def _features(space: Space, params: Sequence[Params]) -> NDArray[np.float64]:
     from hpo_lib.samplers.surrogate.cube import Cube
 
     cube = Cube(space)

@@ -78,7 +78,8 @@ def _scope(nodeid: str) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have processes that share the tests take turns at those that need an Airflow.
 
-    Two Airflows at a time would wait for each other: one idle Airflow costs an eighth of a core.
+    An Airflow costs an eighth of a core while it waits. So those that need one are spread evenly
+    among the others, which compute.
     """
     if not hasattr(config, "workerinput"):
         return

@@ -217,13 +217,20 @@ def _misplaced(key: str, value: Any) -> Iterator[str]:
 
 
 def _of_a_key(path: str, key: str, value: Any) -> Iterator[str]:
-    if key in POD_NEVER or (key in ("limits", "requests") and not set(value) <= _AMOUNTS):
+    if key in POD_NEVER or (key in ("limits", "requests") and not _amounts(value) <= _AMOUNTS):
         yield f"{path}: {value!r}"
     for name, inside, allowed in POD_NAMES:
         if key == name:
             yield from _unlisted(path, _named(value, inside), allowed)
     for one in value if isinstance(value, list) else ():
         yield from _of_an_entry(path, key, one)
+
+
+def _amounts(value: Any) -> set[Any]:
+    """Give what amounts are of; what is none of a name stands for itself."""
+    if isinstance(value, list):
+        return set().union(*map(_amounts, value))
+    return set(value) if isinstance(value, Mapping) else {value}
 
 
 def _of_an_entry(path: str, key: str, one: Any) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -39,6 +41,7 @@ _OF_CONTAINERS = (
     "spec.restartPolicy",
 )
 _AMOUNTS = ("cpu", "ephemeral-storage", "memory")
+_OF_AMOUNTS = re.compile(r"(?:^|\.)(?:limits|requests)(?:\.|$)")
 #: What a Job may have beside its pod template.
 _OF_JOBS = (
     "apiVersion",
@@ -123,10 +126,22 @@ def _beside(options: JobOptions, rules: KubernetesRules, jobs: JobRules) -> Iter
         if within(path, ("metadata",)) or misfits.hold(path):
             continue
         yield from list_refusals(path, value, rules)
-        if set(path.split(".")) & _of_pods() and not is_allowed(path, value, jobs.allow):
+        listed = is_allowed(path, value, jobs.allow)
+        if not listed:
+            yield from _amount_refusals(path, value, rules)
+        if set(path.split(".")) & _of_pods() and not listed:
             yield f"{path}: belongs into a pod template, beside its spec.containers"
         elif options.kind == BATCH and not (within(path, _OF_JOBS) or path == "spec.template"):
             yield f"{path}: is not allowed in a {BATCH}"
+
+
+def _amount_refusals(path: str, value: Any, rules: KubernetesRules) -> Iterator[str]:
+    """Say that limits or requests name what no container may ask for either."""
+    *above, name = _OF_AMOUNTS.split(path)
+    known = (*_AMOUNTS, *rules.gpu_resources)
+    if above and name not in known and (name or value != {}):
+        got = name or shown(value)
+        yield f"{path}: this installation allows amounts of {', '.join(known)}, got {got}"
 
 
 @cache

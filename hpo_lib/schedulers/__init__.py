@@ -29,12 +29,12 @@ A scheduler is one file here, one row in `hpo_lib.registry`, and one class of te
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Space
-from hpo_lib.core.trial import Assignment, Decision, History, Suggestion, Trial
+from hpo_lib.core.trial import Assignment, Decision, History, Params, Suggestion, Trial
 from hpo_lib.validation import Strict
 
 #: Gives up to so many new configurations for a history; fewer when a run may make no more trials.
@@ -52,7 +52,8 @@ class Scheduler(Protocol):
     trials may go on after they have waited: a run then ends only when nothing is left to promote.
     `watches` says that it judges running trials by what they report: only then the history has
     their `curve`. `inherits` says that trials may go on from others' checkpoints, which then stay.
-    `space` is the run's, and there once the scheduler has been built.
+    `space` and `initial`, its initial points, are the run's, and there once the scheduler has been
+    built.
     """
 
     Settings: ClassVar[type[Strict]]
@@ -60,6 +61,7 @@ class Scheduler(Protocol):
     watches: bool = False
     inherits: bool = False
     space: Space
+    initial: Sequence[Params] = ()
     goal: Goal
     seed: int
     settings: Strict

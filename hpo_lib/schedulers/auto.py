@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from hpo_lib.core.space import key
 from hpo_lib.core.trial import (
     Assignment,
     Decision,
@@ -97,7 +98,7 @@ class AutoScheduler(Scheduler):
 
         The sampler is asked for no more than is begun, for its model may take its time.
         """
-        due = min(max(self._openings(history), 0), capacity)
+        due = min(self._openings(history), capacity)
         others = self._going_on(history) if due < capacity else []
         fresh = suggest(history, max(due, capacity - len(others)))
         if len(fresh) < due:  # No more is to begin.
@@ -110,11 +111,19 @@ class AutoScheduler(Scheduler):
         return Decision.go_on(f"auto lets trial {trial.number} wait for its turn")
 
     def _openings(self, history: History) -> int:
-        """Count how many trials it is time to begin."""
+        """Count how many trials it is time to begin; what a user asks for is due at once."""
         spent = _spent(history)
         by_steps = _BEGUN * spent / self.rungs[0]
         by_trainings = _FIRST + _A_TRAINING * spent / self.settings.max
-        return max(_FIRST, math.ceil(min(by_steps, by_trainings))) - len(history.trials)
+        due = max(_FIRST, math.ceil(min(by_steps, by_trainings))) - len(history.trials)
+        return max(due, self._asked_for(history), 0)
+
+    def _asked_for(self, history: History) -> int:
+        """Count the initial points that were not tried yet."""
+        if not self.initial:
+            return 0
+        tried = {trial.digest or key(trial.params) for trial in history.trials}
+        return len({key(self.space.canonical(one)) for one in self.initial} - tried)
 
     def _going_on(self, history: History) -> list[Assignment]:
         """List what waits and may go on, first of all whom it is time to probe."""

@@ -28,7 +28,7 @@ def scheduler_of(spec: Spec) -> Scheduler:
     built: Scheduler = made(
         "scheduler", asked.name, asked.settings, spec.goal, spec.sampler.seed, besides=["name"]
     )
-    built.space = spec.search_space
+    built.space, built.initial = spec.search_space, spec.initial_points
     return built
 
 

@@ -188,13 +188,6 @@ class Stack:
             run["dag_run_id"] for run in self.ask("GET", path)["dag_runs"]
         }
 
-    def offers(self, dag: str) -> bool:
-        """Say whether a DAG can be triggered."""
-        try:
-            return self.client().is_ready(dag)
-        except HpoError:
-            return False
-
     def lives(self) -> bool:
         """Say whether every component of Airflow does."""
         return self.embedded._complete()
@@ -328,6 +321,13 @@ def ecs(up: Stack, endpoint: str) -> Iterator[Any]:
     until(lambda: containers() == [], "the end of the last container")
     arns = service.list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
     assert arns == [], "definitions of attempts are taken back"
+
+
+def checkout_in(folder: Path) -> Path:
+    """Make a folder a checkout whose Airflow is its own, and give it."""
+    for name in ("config", "dags", "docker", "hpo_lib", "plugins"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
 
 
 def attempt_processes(home: Path) -> list[psutil.Process]:

@@ -15,7 +15,7 @@ import yaml
 from hpo_lib.cli.embedded import Embedded
 from hpo_lib.records import ModelStatus
 from hpo_lib.store import Store
-from tests.acceptance.conftest import PATIENCE_S, ROOT
+from tests.acceptance.conftest import PATIENCE_S, ROOT, checkout_in
 
 pytestmark = pytest.mark.airflow
 TRIAL = os.environ.get("HPO_TRIAL_PATH") or str(ROOT / ".venv-trial" / "bin")
@@ -26,9 +26,7 @@ SHORT = {"max_trials": 3, "parallel_trials": 3}
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout whose Airflow is the test's own."""
-    for name in ("config", "dags", "docker", "hpo_lib", "plugins"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
+    return checkout_in(tmp_path)
 
 
 def files(folder: Path) -> list[str]:

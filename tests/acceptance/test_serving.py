@@ -168,7 +168,7 @@ def test_a_better_model_replaces_the_champion_under_load_and_bad_ones_do_not(
 
     assert stack.wait(stack.trigger(conf(models, [WEAK]))) == "success"
     assert (champion(stack).version, deployer.verify(1)) == (1, "")
-    with Load(deployer, samples[1].request, right, threads=3, pause_s=0.05) as load:
+    with Load(deployer, samples[1].request, right, threads=2, pause_s=0.3) as load:
         load.run_for(50)
         better = stack.trigger(conf(models, [WEAK, STRONG]))
         until(lambda: served(stack, 2), "version 2")

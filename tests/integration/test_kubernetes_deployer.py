@@ -117,8 +117,8 @@ class Load:
     right: Callable[[int, bytes], bool] = lambda version, answer: (
         json.loads(answer) == {"predictions": [10.0 * version]}
     )
-    threads: int = 6
-    pause_s: float = 0.0
+    threads: int = 3
+    pause_s: float = 0.05
     answers: Counter[int] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     log: list[tuple[float, int]] = field(default_factory=list)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_lib.core.objective import Goal
+from hpo_lib.core.space import Space
 from hpo_lib.core.trial import (
     Assignment,
     Direction,
@@ -294,14 +295,19 @@ def test_it_does_the_same_in_either_direction() -> None:
 
 
 def test_what_the_user_asks_for_goes_first() -> None:
-    history, _ = played(telling, 60)
-
     def asks(history: History, count: int) -> list[Suggestion]:
         own = Suggestion({"x": 0.99}, Origin.INITIAL)
-        return [own, *suggested(history, count - 1)]
+        return [own, *suggested(history, count - 1)][:count]
 
-    (one,) = scheduler().admit(history, asks, 1)
-    assert one.origin is Origin.INITIAL
+    made = scheduler()
+    made.space = Space.parse({"x": {"type": "float", "low": 0.0, "high": 1.0}})
+    made.initial = [{"x": 0.99}]
+    for decisions in range(60, 72):
+        history, _ = played(telling, decisions)
+        (one,) = made.admit(history, asks, 1)
+        assert one.origin is Origin.INITIAL
+        (other,) = made.admit(done(history, one, telling), suggested, 1)
+        assert other.origin is Origin.SAMPLER
 
 
 def test_new_configurations_begin_in_the_samplers_order() -> None:

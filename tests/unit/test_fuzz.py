@@ -15,12 +15,13 @@ from benchmarks.fuzz import border, confs, places, rights
 from benchmarks.fuzz.__main__ import run
 from hpo_lib.errors import SpecError
 
-#: `python -m benchmarks.fuzz` runs 100,000.
-CASES = 4_000 if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 200
+#: `python -m benchmarks.fuzz` runs 100,000 of a new seed; CI judges each change by the same cases.
+CI = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
+CASES = 4_000 if CI else 200
 
 
-def test_nothing_is_wrong_with_cases_of_a_new_seed() -> None:
-    seed = SystemRandom().randrange(2**31)
+def test_nothing_is_wrong_with_cases() -> None:
+    seed = 1 if CI else SystemRandom().randrange(2**31)
     assert run(seed, range(CASES)) == [], f"python -m benchmarks.fuzz --seed {seed} --only CASE"
 
 

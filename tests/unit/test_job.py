@@ -139,6 +139,19 @@ IN = f"{AT}.spec.template"
             (trial(replicas() | {word: []}), f"{AT}.{word}: belongs into a pod template")
             for word in ("fieldRef", "resourceFieldRef", "hostPort", "sysctls", "procMount")
         ),
+        *(
+            (
+                trial(replicas() | {"driver": beside}),
+                f"{AT}.driver.{path}: this installation allows",
+            )
+            for path, beside in (
+                ("limits.evil/gpu", {"limits": {"evil/gpu": 1}}),
+                ("limits.evil/gpu", {"limits": [{"cpu": 1}, {"evil/gpu": 1}]}),
+                ("job.requests.evil.org/gpu", {"job": {"requests": {"evil.org/gpu": 1}}}),
+                ("requests", {"requests": "evil/gpu"}),
+                ("requests", {"requests": None}),
+            )
+        ),
         (
             trial(replicas() | {"trainer": {"image": "evil/miner"}}),
             f"{AT}.trainer.image: this installation allows team/* (kubernetes.images), got",
@@ -165,9 +178,12 @@ def test_a_conf_cannot_reach_what_the_deployment_does_not_allow(
 
 def test_what_the_deployment_allows_a_conf_may_ask_for() -> None:
     queue = {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "team"}}}
-    made = backend(allow=("spec.runPolicy.serviceAccountName",), service_accounts=("trainer",))
+    opened = ("spec.runPolicy.serviceAccountName", "queue.limits")
+    made = backend(allow=opened, service_accounts=("trainer",))
     asked = replicas(Chief=container(resources={"limits": {"nvidia.com/gpu": 2, "memory": "1Gi"}}))
     asked["spec"]["runPolicy"] = {"serviceAccountName": "trainer", "cleanPodPolicy": "None"}
+    asked["driver"] = {"limits": {"nvidia.com/gpu": 1, "cpu": 4}, "requests": {}}
+    asked["queue"] = {"limits": 3}
     made.permit(trial(asked))
     labelled = JobBackend(
         Path("home"),

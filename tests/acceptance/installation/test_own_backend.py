@@ -16,7 +16,7 @@ pytestmark = pytest.mark.airflow
 
 def test_a_row_is_enough_and_a_broken_one_breaks_alone(stack: Stack) -> None:
     for dag in ("hpo_nice", "hpo_gone"):
-        until(lambda dag=dag: stack.offers(dag), f"DAG {dag}")
+        until(lambda dag=dag: stack.client().is_ready(dag), f"DAG {dag}")
     trial = conf("echo loss=$(nice)")["trial"]
     spec = conf(limits={"max_trials": 1}, trial=trial | {"backend": "nice"})
     key = stack.trigger(spec, "hpo_nice")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.airflow
 
 
 def test_a_teams_dag_runs_as_the_team(stack: Stack) -> None:
-    until(lambda: stack.offers("hpo_vision.local"), "the team's DAG")
+    until(lambda: stack.client().is_ready("hpo_vision.local"), "the team's DAG")
     known = {one["dag_id"] for one in stack.ask("GET", "/dags?limit=200")["dags"]}
     assert {one for one in known if one.startswith("hpo_vision.")} == {
         "hpo_vision.local",

@@ -24,7 +24,7 @@ from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import TransientError
 from hpo_lib.records import RunKey
 from hpo_lib.store import Store
-from tests.acceptance.conftest import PATIENCE_S, ROOT, Stack, until
+from tests.acceptance.conftest import PATIENCE_S, Stack, checkout_in, until
 
 pytestmark = pytest.mark.airflow
 
@@ -70,11 +70,9 @@ class Tuned:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
     """From the script to its end in two commands."""
-    checkout = tmp_path_factory.mktemp("checkout")
+    checkout = checkout_in(tmp_path_factory.mktemp("checkout"))
     folder = tmp_path_factory.mktemp("elsewhere") / "my project"
     folder.mkdir()
-    for name in ("config", "dags", "docker", "hpo_lib", "plugins"):
-        (checkout / name).symlink_to(ROOT / name)
     (folder / "train.py").write_text(SCRIPT)
     (folder / "data.txt").write_text("0.9")
     words = "train.py --metric val_accuracy --maximize --trials 8 learning_rate=1e-3..1e-1:log"
