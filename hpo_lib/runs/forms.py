@@ -38,7 +38,7 @@ def made_apart(view: RunView) -> Iterable[tuple[str, bytes]]:
     paths = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
     try:
         done = subprocess.run(  # noqa: S603 - this module
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-P", "-m", __name__],
             input=pickle.dumps(view),
             capture_output=True,
             check=False,
