@@ -137,6 +137,7 @@ DEPLOYERS = {
     "sagemaker": "hpo_lib.deployers.sagemaker:SageMakerDeployer",
 }
 EXPORTERS = {
+    "mlflow": "hpo_lib.exporters.mlflow:MlflowExporter",
     "optuna": "hpo_lib.exporters.optuna:OptunaExporter",
     "tensorboard": "hpo_lib.exporters.tensorboard:TensorboardExporter",
 }

@@ -1,9 +1,11 @@
-"""Registered models on a real MLflow server."""
+"""Registered models, and exported runs, on a real MLflow server."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,10 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
+from hpo_lib.core.trial import TrialState
 from hpo_lib.deployers import Release
 from hpo_lib.deployers.mlflow import MlflowDeployer
 from hpo_lib.deployers.mlflow_options import MlflowOptions, MlflowRules
 from hpo_lib.errors import SpecError, TransientError
+from hpo_lib.records import RunView
 from hpo_lib.validation import parse, told
 from tests.integration.deployer_contract import (
     EXPERIMENT,
@@ -28,6 +32,8 @@ from tests.integration.deployer_contract import (
     serve,
 )
 from tests.mlflow_server import mlflow, needs_mlflow
+from tests.unit.exporter_contract import ExporterContract, Told
+from tests.unit.factories import good_run
 
 pytestmark = needs_mlflow
 #: Nobody listens there.
@@ -302,3 +308,89 @@ def test_what_a_server_answers_is_told_without_secrets(
     with pytest.raises(error, match=re.escape(words)) as caught:
         deployer.serving()
     assert "sekret" not in str(caught.value)
+
+
+class TestExporter(ExporterContract):
+    """Each test has a store of its own: the server has the runs of all."""
+
+    name = "mlflow"
+    states = {TrialState.WAITING: TrialState.RUNNING}  # noqa: RUF012
+    _STATES = {  # noqa: RUF012
+        "RUNNING": TrialState.RUNNING,
+        "FINISHED": TrialState.COMPLETE,
+        "KILLED": TrialState.STOPPED,
+        "FAILED": TrialState.FAILED,
+    }
+
+    @pytest.fixture
+    def target(self, address: str) -> str:
+        return address
+
+    @pytest.fixture(autouse=True)
+    def own_store(self, client: httpx.Client) -> None:
+        self.store, self.client = uuid.uuid4().hex[:12], client
+
+    def export(self, target: str, of: RunView) -> str:
+        provenance = replace(of.run.provenance, store=self.store)
+        return super().export(target, replace(of, run=replace(of.run, provenance=provenance)))
+
+    def runs(self, run_id: int) -> dict[str, Any]:
+        """Give MLflow's runs of a run by the tag of their trial."""
+        listed = self.client.post(f"{API}/experiments/search", json={"max_results": 1000}).json()
+        asked = {
+            "experiment_ids": [one["experiment_id"] for one in listed["experiments"]],
+            "filter": f"tags.`hpo.run` = '{self.store}/{run_id}'",
+        }
+        found = self.client.post(f"{API}/runs/search", json=asked).json().get("runs", [])
+        by_trial = {tags(one).get("hpo.trial", ""): one for one in found}
+        assert len(by_trial) == len(found), "nothing is there twice"
+        return by_trial
+
+    def told(self, target: str, run_id: int) -> Told:
+        return {
+            int(trial): (self._STATES[one["info"]["status"]], _value(one))
+            for trial, one in self.runs(run_id).items()
+            if trial and tags(one).get("hpo.origin") != "final"
+        }
+
+    def curve(self, target: str, run_id: int, number: int, metric: str) -> list[tuple[int, float]]:
+        asked = {"run_id": self.runs(run_id)[str(number)]["info"]["run_id"], "metric_key": metric}
+        found = (
+            self.client.get(f"{API}/metrics/get-history", params=asked).json().get("metrics", [])
+        )
+        return sorted((int(one.get("step", 0)), float(one["value"])) for one in found)
+
+    def no_target(self, tmp_path: Path) -> str:
+        return str(tmp_path)
+
+    def test_trials_are_children_of_their_run_which_has_the_report(self, target: str) -> None:
+        self.export(target, good_run(3, fail=0.0))
+        parent, *children = (one for _, one in sorted(self.runs(12).items()))
+        assert {tags(one)["mlflow.parentRunId"] for one in children} == {parent["info"]["run_id"]}
+        assert parent["info"]["status"] == "FINISHED"
+        params = {one["key"]: one["value"] for one in children[0]["data"]["params"]}
+        assert params["units"] == str(good_run(3, fail=0.0).trials[0].trial.params["units"])
+        asked = {"run_id": parent["info"]["run_id"]}
+        listed = self.client.get(f"{API}/artifacts/list", params=asked).json()["files"]
+        assert {"report.html", "report.json", "trials.csv"} <= {one["path"] for one in listed}
+
+    def test_a_password_in_an_address_is_not_told(self) -> None:
+        with pytest.raises(SpecError, match="MLFLOW_TRACKING_USERNAME") as caught:
+            self.export("http://me:sekret@127.0.0.1:1", good_run(1))
+        assert "sekret" not in str(caught.value)
+
+    def test_no_answer_can_be_tried_again(self) -> None:
+        with pytest.raises(TransientError, match="cannot be reached"):
+            self.export("http://127.0.0.1:1", good_run(1))
+
+
+def tags(run: Any) -> dict[str, str]:
+    return {one["key"]: one["value"] for one in run["data"].get("tags", [])}
+
+
+def _value(run: Any) -> float | None:
+    """Give the value of a trial that is complete."""
+    if run["info"]["status"] != "FINISHED":
+        return None
+    found = {one["key"]: one["value"] for one in run["data"].get("metrics", [])}
+    return float(found.get("trial/val_auc", found.get("trial/objective", math.nan)))

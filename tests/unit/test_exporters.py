@@ -284,7 +284,7 @@ class TestSeries:
 
 def test_every_exporter_has_its_contract() -> None:
     tested = {one.name for one in ExporterContract.__subclasses__()}
-    assert set(EXPORTERS) <= tested
+    assert set(EXPORTERS) - tested == {"mlflow"}  # tests/integration/test_mlflow_deployer.py
 
 
 class TestCommands:
