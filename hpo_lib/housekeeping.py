@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hpo_lib.backends import Backend
 from hpo_lib.installation import Installation, backend_of
 from hpo_lib.promotion.deployment import heal
 from hpo_lib.records import AttemptState, Run, RunKey
 from hpo_lib.records.audit import ITSELF, SOMEBODY, Actor
-from hpo_lib.runs import lifecycle, outputs, retention
+from hpo_lib.runs import exports, lifecycle, outputs, retention
 from hpo_lib.store import Store
 
 #: For how many seconds after its start a run may wait for a file that was removed.
 _WAIT_S = 24 * 3_600.0
+#: So long a run's exports may take: housekeeping has ten minutes for everything.
+_EXPORT_S = 120.0
 
 
 def sweep(
@@ -28,8 +30,8 @@ def sweep(
     unless they were extended a moment ago; and runs that have no DAG any more, for the reason that
     `orphaned` gives. Then it ends processes, containers and pods that bear this store's name
     without a live attempt in it. Then it makes every champion serve in place of any other model.
-    Last it deletes runs that are older than the operator keeps them. One failure does not stop the
-    rest.
+    Then it deletes runs that are older than the operator keeps them, and brings those that it has
+    ended to where ended runs are exported. One failure does not stop the rest.
     """
     going = store.running()
     for run in going:
@@ -52,6 +54,7 @@ def sweep(
     yield from heal(store, installation, is_over)
     # Last, because nobody waits for it.
     yield from retention.forget_old(store, installation, is_over)
+    _export(store, going, installation)
 
 
 def _left(store: Store, run: Run, installation: Installation, why: str) -> str:
@@ -91,6 +94,15 @@ def _closed(
     report = outputs.write_report(store, ended, installation)
     outputs.keep_artifacts(store, ended, installation)
     return f"run {run.id}: {ended.status}, {because}: {ended.reason} ({report})"
+
+
+def _export(store: Store, going: Iterable[Run], installation: Installation) -> None:
+    """Export the runs that have ended since they were `going`."""
+    still = {run.id for run in store.running()}
+    for run in going:
+        if run.id not in still:
+            of_team = installation.of(run.team)
+            exports.bring(store, run, of_team, patience_s=_EXPORT_S)
 
 
 def _leftovers(store: Store, name: str, backend: Backend) -> Iterator[str]:

@@ -36,11 +36,12 @@ from hpo_lib import registry
 from hpo_lib.backends import Backend, Site
 from hpo_lib.backends.connections import Connections, NoConnections
 from hpo_lib.core.notices import NotifyRule
-from hpo_lib.core.shares import Shares
-from hpo_lib.core.teams import MOST_DAYS, Retention, Team, teams_of
+from hpo_lib.core.shares import Shares, capacity_of
+from hpo_lib.core.teams import Retention, Team, retention_of, teams_of
 from hpo_lib.core.trial import Trial
 from hpo_lib.deployers import Deployer
 from hpo_lib.errors import HpoError, SpecError, nearest
+from hpo_lib.exporters.targets import targets_of
 from hpo_lib.files import artifacts, shipped
 from hpo_lib.files.artifacts import Offers, Options
 from hpo_lib.records import Run, spec_of
@@ -52,13 +53,11 @@ from hpo_lib.validation import Strict, parse, shown
 _Rules = TypeVar("_Rules", bound=Strict)
 #: Sections of config/deployment.yaml that a team may have for itself, beside those of backends.
 _SECTIONS = (
-    *("airflow", "artifacts", "deployers", "inputs", "notify"),
+    *("airflow", "artifacts", "deployers", "exports", "inputs", "notify"),
     *("job", "kubernetes", "mlflow", "sagemaker", "serve"),
 )
 #: What else it has.
 _VALUES = ("capacity", "retention_days", "teams")
-
-
 #: As many as Airflow runs at once, unless it is told otherwise.
 _AT_ONCE = 32
 
@@ -90,7 +89,7 @@ class Installation:
     `inputs` is where the data and code that a spec declares may lie, `config` the digest of
     config/deployment.yaml. `team` is empty for what belongs to no team, `teams` are all there are,
     `elsewhere` gives the same for another team. `retention` says how long the team's ended runs are
-    kept, None for ever; SpecError.
+    kept, None for ever, `exports` where they are brought to, by the names of exporters; SpecError.
     """
 
     home: Path
@@ -106,6 +105,7 @@ class Installation:
     teams: Mapping[str, Team] = field(default_factory=dict)
     elsewhere: Callable[[str], Installation] | None = None
     retention: Callable[[], Retention | None] = _for_ever
+    exports: Callable[[], Mapping[str, str]] = dict
 
     def of(self, team: str) -> Installation:
         """Give what is offered to a team, be it one that the operator no longer names."""
@@ -222,7 +222,7 @@ class Environment:
             raise SpecError(f"{what}; known: {', '.join(sorted(known))}, and those of HPO_BACKENDS")
         for team in ("", *self.teams):
             site = replace(self, team=team)
-            _ = site.shares, site.retention, site.placing, site.notify
+            _ = site.shares, site.retention, site.placing, site.notify, site.exports
 
     def rules(self, section: str, kind: type[_Rules]) -> _Rules:
         """Read what a conf may ask of a backend or a deployer; SpecError."""
@@ -269,11 +269,7 @@ class Environment:
     @property
     def _capacity(self) -> int | None:
         """How many trials may run at once, of all runs; None if nobody has said so. SpecError."""
-        capacity = self._config().get("capacity")
-        if capacity is not None and (type(capacity) is not int or capacity < 1):
-            at = "config/deployment.yaml: capacity"
-            raise SpecError(f"{at}: must be a whole number > 0, got {shown(capacity)}")
-        return capacity
+        return capacity_of(self._config().get("capacity"))
 
     @property
     def retention(self) -> Retention | None:
@@ -283,13 +279,15 @@ class Environment:
         """
         own = "retention_days" in self._own_config()
         days = (self._own_config() if own else self._config()).get("retention_days")
-        if days is None:
-            return None
-        at = f"teams.{self.team}.retention_days" if own else "retention_days"
-        if type(days) is not int or not 1 <= days <= MOST_DAYS:
-            rule = f"must be a whole number from 1 to {MOST_DAYS:,}"
-            raise SpecError(f"config/deployment.yaml: {at}: {rule}, got {shown(days)}")
-        return Retention(days, at)
+        return retention_of(days, f"teams.{self.team}.retention_days" if own else "retention_days")
+
+    @property
+    def exports(self) -> dict[str, str]:
+        """Where ended runs are brought to, by the names of exporters; SpecError."""
+        at, own = "config/deployment.yaml: ", self._own_config().get("exports")
+        found = targets_of(self._config().get("exports"), f"{at}exports")
+        found |= targets_of(own, f"{at}teams.{self.team}.exports")
+        return {name: target for name, target in found.items() if target}
 
     @property
     def may(self) -> Team:
@@ -380,6 +378,7 @@ def installation_of(
         teams=environment.teams,
         elsewhere=lambda team: installation_of(replace(environment, team=team), deployers),
         retention=lambda: environment.retention,
+        exports=lambda: environment.exports,
     )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hpo_lib.core.teams import Team
+from hpo_lib.errors import SpecError
+from hpo_lib.validation import shown
 
 #: Who has waited so long has starved.
 STARVED_S = 1_800.0
@@ -23,6 +26,14 @@ class Shares:
         """Whether there is anything to decide: without a limit every trial may begin."""
         limited = (one.quotas.parallel_trials for one in self.teams.values())
         return self.capacity is not None or any(one is not None for one in limited)
+
+
+def capacity_of(plain: Any) -> int | None:
+    """Read `capacity` of config/deployment.yaml; None if nobody has said so. SpecError."""
+    if plain is not None and (type(plain) is not int or plain < 1):
+        at = "config/deployment.yaml: capacity"
+        raise SpecError(f"{at}: must be a whole number > 0, got {shown(plain)}")
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

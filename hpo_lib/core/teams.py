@@ -71,6 +71,16 @@ class Retention:
         return f"{self.at}: {self.days}"
 
 
+def retention_of(days: Any, at: str) -> Retention | None:
+    """Read `retention_days`, which the file says at `at`; None: for ever. SpecError."""
+    if days is None:
+        return None
+    if type(days) is not int or not 1 <= days <= MOST_DAYS:
+        rule = f"must be a whole number from 1 to {MOST_DAYS:,}"
+        raise SpecError(f"config/deployment.yaml: {at}: {rule}, got {shown(days)}")
+    return Retention(days, at)
+
+
 class Team(Strict):
     """A team in config/deployment.yaml: whose DAGs are its own, and what it may have.
 

@@ -1,4 +1,4 @@
-"""Runs a package's own check in a process that does not outlive whoever asks."""
+"""Runs a program, such as a package's own check, that does not outlive whoever asks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run(
-    words: Sequence[str], folder: Path, timeout_s: float, env: Mapping[str, str] | None = None
+    words: Sequence[str],
+    folder: Path,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    told: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder and give what it said; OSError, TimeoutExpired.
+    """Run a command in a folder, `told` on its input, and give what it said.
+
+    OSError, TimeoutExpired.
 
     The kernel kills it when this process is killed; what is late is killed with its session.
     """
@@ -25,7 +31,7 @@ def run(
         words,
         cwd=folder,
         env=env,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if told is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -33,7 +39,7 @@ def run(
         preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
     ) as child:
         try:
-            said, complained = child.communicate(timeout=timeout_s)
+            said, complained = child.communicate(told, timeout=timeout_s)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)

@@ -19,6 +19,8 @@ from hpo_lib.records import RunView
 #: The page last: who sees it finds the others, too.
 FORMS = ("trials.csv", "report.json", "trials.parquet", "report.html")
 _PATIENCE_S = 900.0
+#: The folder from which this package is imported.
+ROOT = Path(__file__).parents[2]
 
 
 def made(view: RunView) -> Iterator[tuple[str, bytes]]:
@@ -35,7 +37,6 @@ def made(view: RunView) -> Iterator[tuple[str, bytes]]:
 
 def made_apart(view: RunView) -> Iterable[tuple[str, bytes]]:
     """Give the same, made by another process; HpoError if that fails or takes 15 minutes."""
-    paths = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
     try:
         done = subprocess.run(  # noqa: S603 - this module
             [sys.executable, "-P", "-m", __name__],
@@ -43,7 +44,7 @@ def made_apart(view: RunView) -> Iterable[tuple[str, bytes]]:
             capture_output=True,
             check=False,
             timeout=_PATIENCE_S,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=environment(),
         )
     except subprocess.TimeoutExpired:
         raise HpoError(f"writing the report takes more than {_PATIENCE_S:.0f} s") from None
@@ -52,6 +53,12 @@ def made_apart(view: RunView) -> Iterable[tuple[str, bytes]]:
         raise HpoError(f"writing the report ended with code {done.returncode}: {''.join(said)}")
     found: list[tuple[str, bytes]] = pickle.loads(done.stdout)  # noqa: S301 - of our own process
     return found
+
+
+def environment() -> dict[str, str]:
+    """Give the environment of a process that runs a module of this package."""
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 if __name__ == "__main__":

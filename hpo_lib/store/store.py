@@ -63,10 +63,6 @@ def revision(url: str) -> str | None:
     return Database.at(url, _LOCK_TIMEOUT_S).revision()
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Store:
     """Runs and their trials; open it with `Store.open`."""
 
@@ -95,7 +91,7 @@ class Store:
         url: str,
         *,
         lock_timeout_s: float = _LOCK_TIMEOUT_S,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         keep_open: bool = False,
     ) -> Store:
         """Open a store that `upgrade` has prepared; StoreError says what to do otherwise.
@@ -127,6 +123,11 @@ class Store:
         """The store's name: 12 hexadecimal digits, made at random when its tables were."""
         with self._database.read() as connection:
             return str(connection.execute(select(identity.c.id)).scalar_one())
+
+    @property
+    def address(self) -> str:
+        """Where it is, with its password: for processes of ours, never to be shown."""
+        return self._database.url.render_as_string(hide_password=False)
 
     # Runs
 

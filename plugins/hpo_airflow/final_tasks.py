@@ -215,7 +215,7 @@ def _answered(context: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
 def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
     from hpo_lib.promotion import deployment
     from hpo_lib.records import ModelStatus
-    from hpo_lib.runs import outputs
+    from hpo_lib.runs import exports, outputs
 
     with errors(), open_store() as store:
         installation = this_installation(team_of(context))
@@ -227,11 +227,12 @@ def _deploy(context: Mapping[str, Any]) -> dict[str, Any]:
         champion = store.models.champion(run.experiment)
         outputs.write_report(store, run, installation)
         outputs.keep_report(run, installation)
+    if waited and model is not None and model.status is ModelStatus.CHAMPION:
+        announce(context, model)
+    exports.bring(store, run, installation)
     if waited and model is not None and model.status is ModelStatus.REJECTED:
         raise ended(f"version {model.version} was not deployed: {model.reason}")
     log.info("champion: %s", f"version {champion.version}" if champion else "none")
-    if waited and model is not None and model.status is ModelStatus.CHAMPION:
-        announce(context, model)
     return {"champion": champion.version if champion else None}
 
 

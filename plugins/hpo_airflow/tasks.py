@@ -348,7 +348,7 @@ def _states(ti: Any) -> set[str] | None:
 def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dict[str, Any]:
     """End the run, write its report, and fail the task if the run failed."""
     from hpo_lib.records import RunStatus
-    from hpo_lib.runs import lifecycle, outputs, scheduled_files
+    from hpo_lib.runs import exports, lifecycle, outputs, scheduled_files
 
     def strayed(run: Run) -> str | None:
         return scheduled_files.strayed(run, file) if file else None
@@ -364,6 +364,7 @@ def report(context: Mapping[str, Any], file: ScheduledFile | None = None) -> dic
     log.info("run %s is %s: %s", run.id, run.status, run.reason)
     log.info("report: %s", path)
     tell_end(context, run, str(path))
+    exports.bring(store, run, installation)
     if run.status is RunStatus.FAILED:
         raise ended(f"the run failed: {run.reason} (report: {path})")
     if untrained:

@@ -96,6 +96,14 @@ def test_what_is_wrong_in_the_file_is_told(root: Path) -> None:
         ("capacity: many", 'capacity: must be a whole number > 0, got "many"'),
         ("airflow: {deadline: never}", "airflow.deadline: must be"),
         ("notify: {all: {of: nothing}}", "notify.all"),
+        ("exports: [mlflow]", 'exports: must be a mapping of exporters to targets, got ["mlflow"]'),
+        ("exports: {mlfow: http://x}", "exports: unknown exporter 'mlfow', did you mean 'mlflow'?"),
+        ("exports: {optuna: 3}", "exports.optuna: must be a server, a folder or a file, got 3"),
+        ("exports: {optuna: j}", "exports.optuna: must be an address or an absolute path, as each"),
+        ("exports: {optuna: /}", "exports.optuna: must be a file, got the folder /"),
+        ("exports: {mlflow: /x}", "exports.mlflow: must be a server's address, http://…, got /x"),
+        ("teams: {a: {exports: {mlflow: /x}}}", "teams.a.exports.mlflow: must be a server's add"),
+        ("exports: {mlflow: 'https://me:pw@x'}", "exports.mlflow: must be an address without a us"),
     ],
 )
 def test_the_whole_file_is_checked_before_somebody_needs_it(
