@@ -140,6 +140,7 @@ EXPORTERS = {
     "mlflow": "hpo_lib.exporters.mlflow:MlflowExporter",
     "optuna": "hpo_lib.exporters.optuna:OptunaExporter",
     "tensorboard": "hpo_lib.exporters.tensorboard:TensorboardExporter",
+    "wandb": "hpo_lib.exporters.wandb:WandbExporter",
 }
 #: Variables that name the packages and modules which an installation allows parts to come from.
 ALLOWED_COLLECTORS, ALLOWED_DEPLOYERS = "HPO_COLLECTORS", "HPO_DEPLOYERS"

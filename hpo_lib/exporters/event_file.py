@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hpo_lib.collectors.tfevents import checksum
 from hpo_lib.core.trial import Value
+from hpo_lib.exporters.protobuf import FOUR_BYTES, counted, double, key, text, whole
 
-_VARINT, _EIGHT_BYTES, _COUNTED, _FOUR_BYTES = 0, 1, 2, 5
 _PLUGIN = "hparams"
 EXPERIMENT = "_hparams_/experiment"
 SESSION_START, SESSION_END = "_hparams_/session_start_info", "_hparams_/session_end_info"
@@ -27,7 +27,7 @@ _LARGEST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 def file(events: Iterable[bytes], time: float) -> bytes:
     """Make a file: what every file begins with, and then the events."""
-    begin = _double(1, time) + _text(3, "brain.Event:2")
+    begin = double(1, time) + text(3, "brain.Event:2")
     return b"".join(record(one) for one in (begin, *events))
 
 
@@ -39,89 +39,61 @@ def record(content: bytes) -> bytes:
 
 def event(values: Iterable[bytes], *, time: float, step: int = 0) -> bytes:
     """Make an event of values of one step; `time` is in seconds of the epoch."""
-    summary = b"".join(_counted(1, value) for value in values)
-    return _double(1, time) + _whole(2, step) + _counted(5, summary)
+    summary = b"".join(counted(1, value) for value in values)
+    return double(1, time) + whole(2, step) + counted(5, summary)
 
 
 def scalar(tag: str, value: float) -> bytes:
     """Make a value; what no float has room for becomes infinite."""
     if value > _LARGEST or value < -_LARGEST:
         value = float("inf") if value > 0 else float("-inf")
-    return _text(1, tag) + _key(2, _FOUR_BYTES) + struct.pack("<f", value)
+    return text(1, tag) + key(2, FOUR_BYTES) + struct.pack("<f", value)
 
 
 def session_start(params: Mapping[str, Value], group: str, time: float) -> bytes:
     """Make what begins a row of the HParams table; lists and mappings in it are JSON."""
-    entries = (_text(1, name) + _counted(2, value_of(one)) for name, one in params.items())
-    start = b"".join(_counted(1, entry) for entry in entries) + _text(4, group) + _double(5, time)
+    entries = (text(1, name) + counted(2, value_of(one)) for name, one in params.items())
+    start = b"".join(counted(1, entry) for entry in entries) + text(4, group) + double(5, time)
     return _hparams(SESSION_START, 3, start)
 
 
 def session_end(status: int, time: float) -> bytes:
     """Make what ends a row."""
-    return _hparams(SESSION_END, 4, _whole(1, status) + _double(2, time))
+    return _hparams(SESSION_END, 4, whole(1, status) + double(2, time))
 
 
 def experiment(parameters: Iterable[bytes], metrics: Iterable[bytes], time: float) -> bytes:
     """Make the heads of the table."""
-    heads = b"".join(_counted(4, one) for one in parameters)
-    heads += b"".join(_counted(5, one) for one in metrics)
-    return _hparams(EXPERIMENT, 2, _double(3, time) + heads)
+    heads = b"".join(counted(4, one) for one in parameters)
+    heads += b"".join(counted(5, one) for one in metrics)
+    return _hparams(EXPERIMENT, 2, double(3, time) + heads)
 
 
 def parameter(name: str, kind: int, choices: Sequence[Value], ends: Sequence[float]) -> bytes:
     """Make a parameter's head; its domain are the choices, or the ends, if there are any."""
     domain = b""
     if choices:
-        domain = _counted(5, b"".join(_counted(1, value_of(one)) for one in choices))
+        domain = counted(5, b"".join(counted(1, value_of(one)) for one in choices))
     elif len(ends) == 2:
-        domain = _counted(6, _double(1, ends[0]) + _double(2, ends[1]))
-    return _text(1, name) + _text(2, name) + _whole(4, kind) + domain
+        domain = counted(6, double(1, ends[0]) + double(2, ends[1]))
+    return text(1, name) + text(2, name) + whole(4, kind) + domain
 
 
 def metric(tag: str, name: str) -> bytes:
     """Make a metric's head: the value is the last one under its tag."""
-    return _counted(1, _text(2, tag)) + _text(3, name)
+    return counted(1, text(2, tag)) + text(3, name)
 
 
 def value_of(value: Value) -> bytes:
     """Make a google.protobuf.Value."""
     if isinstance(value, bool):
-        return _whole(4, int(value))
+        return whole(4, int(value))
     if isinstance(value, int | float):
-        return _double(2, float(value))
-    return _text(3, value if isinstance(value, str) else json.dumps(value))
+        return double(2, float(value))
+    return text(3, value if isinstance(value, str) else json.dumps(value))
 
 
 def _hparams(tag: str, number: int, content: bytes) -> bytes:
     """Make the summary that is nothing but a message to the plugin."""
-    plugin = _text(1, _PLUGIN) + _counted(2, _counted(number, content))
-    return _text(1, tag) + _counted(8, _EMPTY) + _counted(9, _counted(1, plugin))
-
-
-def _key(number: int, kind: int) -> bytes:
-    return _varint(number << 3 | kind)
-
-
-def _counted(number: int, content: bytes) -> bytes:
-    return _key(number, _COUNTED) + _varint(len(content)) + content
-
-
-def _text(number: int, text: str) -> bytes:
-    return _counted(number, text.encode(errors="replace"))
-
-
-def _double(number: int, value: float) -> bytes:
-    return _key(number, _EIGHT_BYTES) + struct.pack("<d", value)
-
-
-def _whole(number: int, value: int) -> bytes:
-    return _key(number, _VARINT) + _varint(value & (1 << 64) - 1)
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number >= 0x80:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*digits, number])
+    plugin = text(1, _PLUGIN) + counted(2, counted(number, content))
+    return text(1, tag) + counted(8, _EMPTY) + counted(9, counted(1, plugin))

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+import zlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pytest
 from exporter_contract import ExporterContract, Told
-from factories import front_run, good_run, run, trial, view
+from factories import attempt, front_run, good_run, run, trial, view
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wandb_server import WandbServer, wandb_server
 
 from hpo_lib.cli.main import main
 from hpo_lib.collectors import Source, tfevents
 from hpo_lib.collectors.tfevents import TfeventsCollector
-from hpo_lib.core.trial import Observation, Origin, TrialState
-from hpo_lib.exporters import Exported, event_file, series
+from hpo_lib.core.trial import Cause, Observation, Origin, TrialState
+from hpo_lib.exporters import Exported, event_file, series, wandb
 from hpo_lib.exporters.tensorboard import FILE, union
 from hpo_lib.records import RunView
 from hpo_lib.registry import EXPORTERS
@@ -195,6 +199,120 @@ def hparams_plugin(folder: str) -> Any:
         return json.loads(answer.get_data())
 
     return ask
+
+
+class TestWandb(ExporterContract):
+    name = "wandb"
+
+    def runs(self, target: str, run_id: int) -> dict[int, list[Any]]:
+        """Read the records of each trial of the search, as the library's own messages."""
+        found = {}
+        for place in sorted(Path(target).glob(f"wandb/*-run-*-store-{run_id}-*/run-*.wandb")):
+            _, _, number, _ = place.stem.removeprefix("run-").split("-")
+            records = wandb_records(place.read_bytes())
+            if records[1].run.job_type == "trial":
+                assert int(number) not in found, "nothing is there twice"
+                found[int(number)] = records
+        return found
+
+    def told(self, target: str, run_id: int) -> Told:
+        found = {}
+        for number, records in self.runs(target, run_id).items():
+            state = TrialState(records[1].run.tags[0])
+            (summary,) = [one.summary.update for one in records if one.HasField("summary")]
+            values = {one.nested_key[0]: json.loads(one.value_json) for one in summary}
+            value = values.get("val_auc", values.get("objective"))
+            found[number] = (state, value if state is TrialState.COMPLETE else None)
+        return found
+
+    def curve(self, target: str, run_id: int, number: int, metric: str) -> list[tuple[int, float]]:
+        return [
+            (one.history.step.num, json.loads(item.value_json))
+            for one in self.runs(target, run_id)[number]
+            for item in one.history.item
+            if item.nested_key[:] == [metric]
+        ]
+
+    def no_target(self, tmp_path: Path) -> str:
+        (tmp_path / "file").touch()
+        return str(tmp_path / "file")
+
+    @pytest.fixture
+    def server(self) -> Iterator[WandbServer]:
+        with wandb_server() as found:
+            yield found
+
+    def test_the_library_uploads_each_trial_once(
+        self, target: str, server: WandbServer, tmp_path: Path
+    ) -> None:
+        """What reads the files here is the library's own program."""
+        of = good_run(3, fail=0.0)
+        for _ in range(2):
+            self.export(target, of)
+            server.sync(target, tmp_path / "home")
+            assert len(server.runs) == 3
+            for one in of.trials:
+                (name,) = [name for name in server.runs if f"-12-{one.trial.number}-" in name]
+                run, lines = server.runs[name], server.history[name]
+                assert run["project"] == "wine-quality"
+                assert run["groupName"] == "wine-quality/run-12"
+                config = json.loads(run["config"])
+                del config["_wandb"]
+                assert config == {key: {"value": v} for key, v in one.trial.params.items()}
+                assert run["summary"]["val_auc"] == pytest.approx(one.trial.value)
+                took = (one.attempts[0].ended_at - one.attempts[0].started_at).total_seconds()
+                assert run["summary"]["_runtime"] == pytest.approx(took)
+                assert run["exitcode"] == 0
+                assert [line["_step"] for line in lines] == list(range(1, 31))
+                wanted = [seen.value for seen in one.observations]
+                assert [line["val_auc"] for line in lines] == pytest.approx(wanted)
+
+    def test_a_trial_that_goes_on_is_uploaded_when_it_has_ended(
+        self, target: str, server: WandbServer, tmp_path: Path
+    ) -> None:
+        curve = [Observation("val_auc", 0.5, 1, time=2e9), Observation("val_auc", 0.75, 2)]
+        going = view(trial(1), attempt(1, 0, None), observations=curve[:1])
+        done = view(trial(2, 0.25), attempt(2, 0, 5))
+        failed = view(trial(1, cause=Cause.TIMEOUT, reason="10m"), attempt(1, 0, 9))
+        self.export(target, RunView(run(), [going, done]))
+        server.sync(target, tmp_path / "home")
+        assert [one["displayName"] for one in server.runs.values()] == ["trial 2"]
+        self.export(target, RunView(run(), [replace(failed, observations=curve), done]))
+        server.sync(target, tmp_path / "home")
+        found = {one["displayName"]: one for one in server.runs.values()}
+        assert found.keys() == {"trial 1", "trial 2"}
+        assert (found["trial 1"]["exitcode"], found["trial 1"]["notes"]) == (1, "10m")
+        assert found["trial 1"]["tags"] == ["failed", "sampler", "timeout"]
+        assert len(list(Path(target).glob("wandb/*-run-*"))) == 2
+
+    def test_records_longer_than_a_block_and_at_its_end(self) -> None:
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        for size in (1, 32_700, *range(32_730, 32_770), 65_530, 100_000):
+            notes = ["a" * size, "b", "c" * size]
+            records = [Record(run={"notes": one}).SerializeToString() for one in notes]
+            assert [one.run.notes for one in wandb_records(wandb.log(records))] == notes
+
+
+def wandb_records(content: bytes) -> list[Any]:
+    """Read a file, each checksum too: the library's release has no reader in Python any more."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    assert content[:7] == b":W&B\xe1\xbe\0"
+    at, whole, found = 7, b"", []
+    while at < len(content):
+        if (left := 32_768 - at % 32_768) < 7:
+            at += left
+            continue
+        crc, size, kind = struct.unpack_from("<IHB", content, at)
+        part = content[at + 7 : at + 7 + size]
+        assert crc == zlib.crc32(bytes([kind]) + part)
+        whole, at = whole + part, at + 7 + size
+        if kind in (1, 4):
+            found.append(Record.FromString(whole))
+            whole = b""
+    assert [one.num for one in found] == list(range(1, len(found) + 1))
+    return found
 
 
 def _scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
