@@ -139,7 +139,8 @@ def refresh_report(store: Store, run: Run, installation: Installation) -> bool:
         finally:  # What cannot be written is not tried by every trial.
             noted.seek(0)
             noted.truncate()
-            noted.write(f"{time.time():.3f} {time.monotonic() - began:.3f}")
+            # Not rounded: up, it would lie in the future, as of a clock that was put back.
+            noted.write(f"{time.time()!r} {time.monotonic() - began:.3f}")
         return True
 
 

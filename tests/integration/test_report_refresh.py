@@ -77,6 +77,13 @@ def test_it_is_not_written_again_within_a_minute(desk: Desk) -> None:
     assert desk.refresh()
 
 
+def test_nor_within_the_same_millisecond(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time() // 1 + 0.0007
+    monkeypatch.setattr(outputs.time, "time", lambda: now)
+    assert desk.refresh()
+    assert not desk.refresh()
+
+
 def test_a_young_run_is_left_alone(desk: Desk) -> None:
     desk.run = replace(desk.run, started_at=datetime.now(UTC))
     assert not desk.refresh()
