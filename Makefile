@@ -8,7 +8,7 @@ LOCKED = requirements/install.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-nightly up down test lint types fmt bench bench-optimizers bench-schedulers chaos fuzz images clean
-.PHONY: up-stack down-stack backup-stack restore-stack lock lock-images sbom wheel
+.PHONY: up-stack down-stack backup-stack restore-stack lock lock-images charts sbom wheel
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -99,6 +99,13 @@ setup: .venv/dev .venv-trial/trial .venv-ministack/ready .venv-mlflow/ready  ## 
 # s3fs pins a botocore of its own; the trial's environment is never shared with Airflow's provider.
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
   --no-emit-package hpo-lib --generate-hashes
+charts:  ## bundle what the charts need of ECharts, as requirements/charts pins it (needs npm)
+	@mkdir -p build/charts && cp requirements/charts/* build/charts && cd build/charts && npm ci --no-fund
+	@cd build/charts && npx esbuild echarts.js --bundle --minify --format=iife \
+	  --global-name=echarts --legal-comments=none --define:process.env.NODE_ENV='"production"' \
+	  --banner:js="/*! Parts of Apache ECharts (Apache-2.0) and others: see LICENSES.txt. */" \
+	  --outfile=../../hpo_lib/report/assets/echarts.js --allow-overwrite
+
 lock:  ## renew the pins, with the hashes of their files (needs uv)
 	@$(LOCK) requirements/dev.in -o requirements/dev.txt
 	@$(LOCK) --constraint requirements/dev.txt requirements/core.in -o requirements/core.txt

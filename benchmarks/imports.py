@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 7
 EMPTY = "from airflow.sdk import DAG\nwith DAG('empty'): pass\n"
-HEAVY = ("alembic", "numpy", "optuna", "pandas", "plotly", "scipy", "sklearn", "skopt")
+HEAVY = ("alembic", "numpy", "optuna", "pandas", "scipy", "sklearn", "skopt")
 MEASURE = """
 import json, runpy, sys, time
 began = time.process_time()

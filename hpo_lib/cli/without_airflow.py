@@ -78,11 +78,11 @@ class OfStore:
         from hpo_lib import report
 
         *_before, number, what = path.split("/")
-        make = {"report": report.html, "trials.csv": report.csv}.get(what)
+        make = {"report": report.with_importance, "trials.csv": report.csv}.get(what)
         if method != "GET" or make is None:
             raise _needs_airflow(method, path)
         with Store.open(self.url) as store:
-            return Bytes(make(store.view(int(number))).encode())
+            return Bytes(make(store.view(int(number), report.looked_at)).encode())
 
     def download(self, path: str) -> Iterator[bytes]:
         """Read a file that a trial has left."""

@@ -173,7 +173,11 @@ def _update(server: MlflowServer, number: str, mine: _Logged) -> None:
 
 def _upload(server: MlflowServer, folder: str, view: RunView) -> None:
     """Upload the report, if the server takes files."""
-    forms = {"trials.csv": report.csv, "report.json": report.json, "report.html": report.html}
+    forms = {
+        "trials.csv": report.csv,
+        "report.json": report.json,
+        "report.html": report.with_importance,
+    }
     for name, make in forms.items():
         try:
             server.upload(folder, name, [make(view).encode()])

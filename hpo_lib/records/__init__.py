@@ -8,6 +8,7 @@ from hpo_lib.records.manifest import Manifest
 from hpo_lib.records.model import Model, ModelEvent, ModelStatus, Trained
 from hpo_lib.records.provenance import Provenance
 from hpo_lib.records.run import (
+    Looked,
     Past,
     Run,
     RunKey,
@@ -26,6 +27,7 @@ __all__ = [
     "Advice",
     "Attempt",
     "AttemptState",
+    "Looked",
     "Manifest",
     "Model",
     "ModelEvent",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -132,6 +132,17 @@ class TrialView:
     attempts: Sequence[Attempt] = ()
     observations: Sequence[Observation] = ()
     shown: Shown = NOTHING_SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Whose observations a view is read with: all of some trials, of others a metric's ends.
+
+    The ends are the first observation and the last; without `ends_of` others have none.
+    """
+
+    trials: Collection[int] = ()
+    ends_of: str | None = None
 
 
 @dataclass(frozen=True)

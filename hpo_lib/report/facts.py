@@ -42,6 +42,11 @@ class Facts:
         return self.view.run
 
     @property
+    def refused(self) -> bool:
+        """Whether the run was refused, so that it has no trials."""
+        return self.run.status is RunStatus.REFUSED
+
+    @property
     def trials(self) -> Sequence[TrialView]:
         """All trials, by number."""
         return self.view.trials

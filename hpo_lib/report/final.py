@@ -42,7 +42,9 @@ def table(facts: Facts) -> Markup:
     metrics = sorted({name for view in facts.view.finals for name in view.trial.metrics})
     head = el("tr", *(el("th", name) for name in ["trial", "configuration", "seed", *metrics]))
     rows = [_row(facts, view, metrics) for view in facts.view.finals]
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll")
+    return el(
+        "div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll", tabindex="0"
+    )
 
 
 def _row(facts: Facts, view: TrialView, metrics: list[str]) -> Markup:

@@ -41,7 +41,7 @@ def join(parts: Iterable[str | None]) -> Markup:
 
 
 def script(code: str) -> Markup:
-    """Wrap trusted JavaScript of this package or of plotly."""
+    """Wrap trusted JavaScript of this package."""
     return Markup(f"<script>{code}</script>")
 
 
@@ -51,11 +51,6 @@ def data(identifier: str, value: object) -> Markup:
     for character, escaped in _IN_SCRIPT.items():
         text = text.replace(character, escaped)
     return Markup(f'<script type="application/json" id="{identifier}">{text}</script>')
-
-
-def label(text: object, limit: int = 48) -> str:
-    """Make text safe where plotly reads pseudo-HTML, on one line and short."""
-    return html.escape(shortened(text, limit), quote=False)
 
 
 def shortened(text: object, limit: int) -> str:

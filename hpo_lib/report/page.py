@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hpo_lib.records import RunView
 from hpo_lib.report import (
-    curves,
+    assets,
     drift,
     final,
     front,
     modes,
-    overfitting,
-    parameters,
     rungs,
     sections,
     timeline,
     trials,
 )
+from hpo_lib.report.advice import Next
 from hpo_lib.report.axes import Axis
-from hpo_lib.report.charts import Chart, hover
+from hpo_lib.report.data import data_of
 from hpo_lib.report.facts import Facts
-from hpo_lib.report.markup import Markup, data, el, join, script
-from hpo_lib.report.script import JS
+from hpo_lib.report.importance import Importance
+from hpo_lib.report.markup import Markup, data, el, join, script, shortened
+from hpo_lib.report.narrower import Narrower
 from hpo_lib.report.style import CSS
 from hpo_lib.words import count
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with the charts that are drawn in it."""
+    """A part of the page."""
 
     id: str
     title: str
     body: Markup
     lead: str | Markup = ""
-    charts: tuple[Chart, ...] = ()
 
     def place(self) -> Markup:
         """Give the section's element."""
@@ -46,59 +47,75 @@ class Section:
         return el("section", el("h2", self.title), lead, self.body, id=self.id)
 
 
-def html(view: RunView) -> str:
-    """Write the report as one file without any reference to another; for every kind of run."""
+def html(view: RunView, importance: Sequence[Importance] = ()) -> str:
+    """Write the report as one file without any reference to another; for every kind of run.
+
+    `importance` is what `importance_of` has found, if it was asked.
+    """
     facts = Facts.of(view)
-    parts = [found for part in _order(facts) if (found := part(facts)) is not None]
-    charts = [chart for part in parts for chart in part.charts]
-    code = _plotly() if charts else ""
+    found = Found(facts, importance, data_of(view, importance))
+    parts = [made for part in _order(facts) if (made := part(found)) is not None]
     links = [el("a", part.title, href=f"#{part.id}") for part in parts]
     main = el(
         "main",
         sections.header(facts),
         el("nav", *links, aria_label="sections") if len(links) > 1 else None,
-        el("noscript", el("p", "The charts need JavaScript.", class_="note")),
+        el("noscript", el("p", _WITHOUT_SCRIPT, class_="note")),
         *(part.place() for part in parts),
     )
-    hovers = {str(one.trial.number): hover(facts, one) for one in view.trials} if charts else {}
-    figures = [chart.figure() for chart in charts]
-    scripts = [data("charts", figures), data("hover", hovers), script(code) if code else None]
-    body = el("body", main, *scripts, script(JS))
-    head = _head(facts, [part for part in (code, JS) if part])
-    return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
+    scripts = [] if facts.refused else [assets.script(), assets.report_script()]
+    stored = [] if facts.refused else [data("data", found.document)]
+    body = el("body", main, *stored, *map(script, scripts))
+    return f"<!DOCTYPE html>\n{el('html', _head(facts, scripts), body, lang='en')}\n"
 
 
-def _order(facts: Facts) -> list[Callable[[Facts], Section | None]]:
+_WITHOUT_SCRIPT = "Charts and the table of trials need JavaScript; trials.csv has every trial."
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the sections are made of."""
+
+    facts: Facts
+    importance: Sequence[Importance]
+    document: Mapping[str, Any]
+
+
+def _order(facts: Facts) -> list[Callable[[Found], Section | None]]:
     """List the sections; if no trial has succeeded, the failures come first."""
-    rest = [_trials, _rungs, _panels, _parallel, _learning, _overfitting]
-    last = [_timeline, _earlier, _provenance]
+    middle = [_importance, _parameters, _parallel, _correlation, _rungs, _learning, _overfitting]
+    last = [_bought, _timeline, _earlier, _provenance]
     if facts.complete:
-        return [_best, _final, _drift, _front, _progress, *rest, _failures, *last]
-    return [_failures, *rest, *last]
+        first = [_best, _front, _next, _final, _drift, _progress, _top, _trials]
+        return [*first, *middle, _failures, *last]
+    return [_failures, _trials, _parameters, _rungs, _learning, *last]
 
 
-def _front(facts: Facts) -> Section | None:
+def _chart(kind: str, title: str = "", **options: int) -> Markup:
+    """Give the place of a chart, which the page's script draws when it comes into view."""
+    told = json.dumps(options, separators=(",", ":")) if options else None
+    box = el("div", id=f"chart-{kind}", data_chart=kind, data_options=told)
+    return el("div", el("h3", title) if title else None, box, class_="drawn")
+
+
+def _front(found: Found) -> Section | None:
+    facts = found.facts
     if not facts.several or not facts.ranked:
         return None
-    charts = tuple(front.charts(facts))
-    drawn = join(chart.place() for chart in charts)
-    body: list[Markup | None] = [el("div", drawn, class_="pair") if len(charts) > 1 else drawn]
     lead = (
         "None of these is beaten: no other trial is as good in every objective and better in one."
     )
     if not facts.front:
         lead = "It is empty: every complete trial breaks a constraint."
-        return Section("front", "Pareto front", join(body), lead, charts)
-    lead += " ◆ is on the front"
-    lead += ", ○ breaks a constraint." if facts.infeasible else "."
-    lead += " A triangle on the edge is a trial far off." if front.cut(facts) else ""
-    body += [front.table(facts), front.commands(facts)]
+        return Section("front", "Pareto front", _chart("front"), lead)
+    body = join([_chart("front"), front.table(facts), front.commands(facts)])
     title = f"Pareto front: {count(len(facts.front), 'trial')}"
-    return Section("front", title, join(body), lead, charts)
+    return Section("front", title, body, lead)
 
 
-def _best(facts: Facts) -> Section | None:
+def _best(found: Found) -> Section | None:
     """Show the best trial, or the one that comes nearest to being feasible."""
+    facts = found.facts
     if not facts.ranked or (facts.several and facts.front):
         return None
     first = facts.ranked[0]
@@ -109,7 +126,8 @@ def _best(facts: Facts) -> Section | None:
     return Section("best", "No trial keeps the constraints", body, lead)
 
 
-def _final(facts: Facts) -> Section | None:
+def _final(found: Found) -> Section | None:
+    facts = found.facts
     if not facts.view.finals:
         return None
     body = join([final.verdict(facts), final.table(facts)])
@@ -118,181 +136,170 @@ def _final(facts: Facts) -> Section | None:
     return Section("final", final.title(facts), body, lead)
 
 
-def _drift(facts: Facts) -> Section | None:
-    found = drift.check(facts)
-    if found is None:
+def _drift(found: Found) -> Section | None:
+    check = drift.check(found.facts)
+    if check is None:
         return None
-    drawn = drift.chart(facts, found)
-    body = join([drift.words(found), drawn.place() if drawn else None, drift.table(found)])
+    champion = found.document["champion"]
+    drawn = _chart("champion") if champion and champion["checks"] else None
+    body = join([drift.words(check), drawn, drift.table(check)])
     lead = "Its configuration, trained again on this run's data, beside when the model was made."
-    title = f"The champion: version {found.version}"
-    return Section("drift", title, body, lead, (drawn,) if drawn else ())
+    return Section("drift", f"The champion: version {check.version}", body, lead)
 
 
-def _progress(facts: Facts) -> Section:
-    drawn = [curves.progress(facts, one, index) for index, one in enumerate(facts.objectives)]
-    charts = tuple(chart for chart, _ in drawn)
-    notes = dict.fromkeys(note for _, note in drawn if note)
+def _next(found: Found) -> Section | None:
+    """Say what to do next, and give the space of a narrower run that follows."""
+    told = Next(found.facts, found.importance)
+    groups = {
+        "What mattered": told.mattered,
+        "Where the bounds cut": told.edges,
+        "More trials": [told.left.told] if told.left else [],
+        "Resources": told.resources,
+        "What is unsure": told.unsure,
+    }
+    parts = [
+        el("div", el("h3", title), *(el("p", sentence) for sentence in said))
+        for title, said in groups.items()
+        if said
+    ]
+    if told.narrower:
+        parts.append(_follow_up(told.narrower))
+    return Section("next", "What to do next", join(parts)) if parts else None
+
+
+def _follow_up(proposed: Narrower) -> Markup:
+    changes = [f"{name}: {told}" for name, told in proposed.changes.items()]
+    button = el("button", "copy", type="button", data_copy="narrower", class_="copy no-print")
+    summary = el("summary", "as YAML, in place of the spec's own")
+    yaml = el("details", summary, button, el("pre", proposed.yaml, id="narrower", tabindex="0"))
+    lead = el("p", f"What the best tenth used, with some room. {'; '.join(changes)}.")
+    return el("div", el("h3", "A narrower space for a run that follows"), lead, yaml)
+
+
+def _progress(found: Found) -> Section:
+    facts, lead = found.facts, ""
     if not facts.front and facts.infeasible:
-        notes["None counts as best, since all of them break a constraint."] = None
-    if not facts.several:
-        return Section("progress", "Best so far", charts[0].place(), " ".join(notes), charts)
-    body = el("div", *(chart.place() for chart in charts), class_="pair")
-    lead = " ".join(["Each objective by itself.", *notes])
-    return Section("progress", "Best so far", body, lead, charts)
+        lead = "None counts as best, since all of them break a constraint."
+    return Section("progress", "Best so far", _chart("best"), lead)
 
 
-def _trials(facts: Facts) -> Section | None:
+def _top(found: Found) -> Section | None:
+    if len(found.facts.complete) < 2:
+        return None
+    title = "The ten best, without overfitting" if found.document["pairs"] else "The ten best"
+    return Section("top", title, _chart("top"))
+
+
+def _trials(found: Found) -> Section | None:
+    facts = found.facts
     if not facts.trials:
         return None
-    lead = "Click a column to sort by it"
-    lead += ", a failed trial for its reason." if facts.failed else "."
-    if facts.infeasible:
-        lead += " Open a “no” to see which constraint is exceeded by how much."
+    lead = "Click a column to sort by it, a state for more of a trial that has more to tell."
     if facts.front:
         lead += " ◆ is on the Pareto front." if facts.several else " ◆ is the best trial."
-    hidden = max(len(facts.parameters) - trials.MAX_PARAMETERS, 0)
-    hidden += max(len(facts.metrics) - trials.MAX_METRICS, 0)
-    if hidden:
-        lead += f" {count(hidden, 'more column')} in trials.csv."
+    lead = " ".join([lead, *found.document["left_out"]])
+    hidden = len(facts.parameters) - len(found.document["parameters"])
+    if hidden or found.document["left_out"]:
+        lead += " trials.csv has everything."
     return Section("trials", "Every trial", trials.table(facts), lead)
 
 
-def _panels(facts: Facts) -> Section | None:
-    if not facts.trials or not facts.parameters or not (facts.complete or facts.failed):
+def _importance(found: Found) -> Section | None:
+    if not found.importance:
         return None
-    objectives = facts.objectives if facts.complete else [facts.objective]
-    names = facts.parameters[: max(parameters.MAX_PANELS // len(objectives), 1)]
-    charts: list[Chart] = []
-    groups: list[Markup] = []
-    for objective in objectives:
-        first = len(charts)
-        charts += [
-            parameters.panel(facts, objective, name, index)
-            for index, name in enumerate(names, first)
-        ]
-        pairs = zip(names, charts[first:], strict=True)
-        drawn = [_captioned(facts, name, chart) for name, chart in pairs]
-        title = el("h3", objective.metric) if len(objectives) > 1 else None
-        groups.append(join([title, el("div", *drawn, class_="panels")]))
-    lead = _about_panels(facts, names)
-    return Section("parameters", "Parameters", join(groups), lead, tuple(charts))
+    lead = "By more than one method; the whiskers are the least and greatest on trials drawn again."
+    return Section("importance", "Which parameters mattered", _chart("importance"), lead)
 
 
-def _about_panels(facts: Facts, names: list[str]) -> str:
-    what = "Each objective" if facts.several else facts.metric
-    lead = f"{what} over each parameter, a mark per trial."
+def _parameters(found: Found) -> Section | None:
+    facts = found.facts
+    if not facts.parameters or not (facts.complete or facts.failed):
+        return None
     if not facts.complete:
-        lead = "Where the failed trials lie (×)."
-    elif facts.front:
-        marks = ["◆ is on the Pareto front" if facts.several else "◆ is the best one"]
-        marks += ["○ breaks a constraint"] if facts.infeasible else []
-        marks += ["× a failed one"] if facts.failed else []
-        lead += f" {', '.join(marks)}."
-    if facts.complete and any(Axis.of(facts, name).scale == "choice" for name in names):
-        lead += " A line is a choice's median; marks are spread sideways to be seen."
-    if len(facts.complete) > parameters.MAX_POINTS:
-        lead += (
-            f" {parameters.MAX_POINTS} of {len(facts.complete):,} are drawn, the best among them."
-        )
-    if len(facts.parameters) > len(names):
-        lead += f" The first {len(names)} of {len(facts.parameters)} parameters."
-    return lead
+        return Section("parameters", "Parameters", _chart("slices"), _scales(facts))
+    two = _chart("map", "Two at once") if len(facts.parameters) > 1 else None
+    body = join([_chart("slices"), two, _chart("boxes", "Boxes and bars")])
+    return Section("parameters", "Parameters", body, _scales(facts))
 
 
-def _captioned(facts: Facts, name: str, chart: Chart) -> Markup:
-    scale = Axis.of(facts, name).scale
-    words = {"log": " log scale", "reverse_log": " log scale towards 1"}
-    told = [words[scale]] if scale in words else []
-    if distribution := facts.dimension(name).distribution:
-        told.append(f" {distribution}")
-    if facts.dimension(name).conditional:
-        told.append(" conditional")
-    caption = el("figcaption", name, el("span", " ·".join(["", *told])), title=name)
-    return el("figure", caption, chart.place())
+def _scales(facts: Facts) -> str:
+    """Say which parameters have a scale or a distribution of their own, and which a condition."""
+    words = {"log": "log scale", "reverse_log": "log scale towards 1"}
+    told = []
+    for name in facts.parameters:
+        said = facts.dimension(name)
+        scale = words.get(Axis.of(facts, name).scale)
+        conditional = "conditional" if said.conditional else None
+        parts = [part for part in (scale, said.distribution, conditional) if part]
+        if parts:
+            told.append(f"{shortened(name, 60)}: {', '.join(parts)}")
+    return f"{'; '.join(told[:12])}." if told else ""
 
 
-def _parallel(facts: Facts) -> Section | None:
-    found = parameters.parallel(facts)
-    if found is None:
+def _parallel(found: Found) -> Section | None:
+    facts = found.facts
+    if len(facts.complete) < 2 or not facts.parameters:
         return None
-    chart, note = found
-    ramp = el(
-        "span", *(el("i", style=f"background:var(--ramp{i})") for i in range(6)), class_="ramp"
-    )
-    which = f" {facts.metric}; the thick lines are the Pareto front."
-    better = f"to better{which if facts.several else '; the thick line is the best.'}"
-    lead = ["A line per complete trial, from worse", ramp, better]
-    if any(facts.dimension(name).conditional for name in facts.parameters):
-        lead.append(" Below an axis: the trial does not have that parameter.")
-    if len(facts.parameters) > parameters.MAX_LINES_AXES:
-        lead.append(
-            f" The first {parameters.MAX_LINES_AXES} of {len(facts.parameters)} parameters."
-        )
-    if note:
-        lead.append(f" {note}")
-    return Section("parallel", "All parameters at once", chart.place(), join(lead), (chart,))
+    return Section("parallel", "All parameters at once", _chart("parallel"))
 
 
-def _learning(facts: Facts) -> Section | None:
-    metrics = [objective.metric for objective in facts.objectives]
-    drawn = [curves.learning(facts, metric, index) for index, metric in enumerate(metrics)]
-    found = [pair for pair in drawn if pair is not None]
-    if not found:
+def _correlation(found: Found) -> Section | None:
+    if len(found.facts.complete) < 3:
         return None
-    charts = tuple(chart for chart, _ in found)
-    notes = dict.fromkeys(note for _, note in found if note)
-    what = "Objectives" if facts.several else facts.metric
-    lead = " ".join([f"{what} by step, a line per trial.", *notes])
-    return Section("learning", "Learning curves", join(c.place() for c in charts), lead, charts)
+    two = _chart("metrics", "A metric against another")
+    body = join([_chart("correlation"), two if len(found.document["metrics"]) > 1 else None])
+    return Section("correlation", "Correlation", body)
 
 
-def _overfitting(facts: Facts) -> Section | None:
-    found = overfitting.pairs(facts)
-    if not found:
+def _learning(found: Found) -> Section | None:
+    if not found.document["curves"]:
         return None
-    charts: list[Chart] = []
-    rows: list[Markup] = []
-    for index, pair in enumerate(found):
-        both = [overfitting.scatter(facts, pair, index), overfitting.gap(facts, pair, index)]
-        charts += both
-        lead = el("p", pair.sign, class_="lead")
-        rows.append(el("div", lead, *(chart.place() for chart in both), class_="pair"))
-    return Section("overfitting", "Training against validation", join(rows), "", tuple(charts))
+    return Section("learning", "Learning curves", _chart("curves"))
 
 
-def _failures(facts: Facts) -> Section | None:
-    if not facts.failed:
+def _overfitting(found: Found) -> Section | None:
+    if not found.document["pairs"] or not found.facts.complete:
+        return None
+    lead = "What is left out here is left out of every chart and of the ten best."
+    return Section("overfitting", "Training against validation", _chart("overfit"), lead)
+
+
+def _bought(found: Found) -> Section | None:
+    if len(found.facts.complete) < 2:
+        return None
+    body = join([_chart("bought"), _chart("distribution", "How the values are distributed")])
+    return Section("bought", "What each hour has bought", body)
+
+
+def _failures(found: Found) -> Section | None:
+    if not found.facts.failed:
         return None
     lead = "By cause. Open a trial for the last lines of its log."
-    return Section("failures", "Failures", sections.failures(facts), lead)
+    return Section("failures", "Failures", sections.failures(found.facts), lead)
 
 
-def _rungs(facts: Facts) -> Section | None:
+def _rungs(found: Found) -> Section | None:
+    facts = found.facts
     if not rungs.have_any(facts):
         return None
-    found = curves.by_rung(facts, rungs.unit(facts))
-    chart = found[0] if found else None
-    note = found[1] if found else ""
-    drawn = chart.place() if chart else None
+    drawn = _chart("rungs") if len(found.document["rungs"]["ladder"]) > 1 else None
     body = join([drawn, rungs.table(facts), rungs.decisions(facts)])
-    lead = " ".join(part for part in (rungs.lead(facts), note) if part)
-    return Section("rungs", rungs.title(facts), body, lead, (chart,) if chart else ())
+    return Section("rungs", rungs.title(facts), body, rungs.lead(facts))
 
 
-def _timeline(facts: Facts) -> Section | None:
+def _timeline(found: Found) -> Section | None:
+    facts = found.facts
     placed = timeline.bars(facts)
     if not placed:
         return None
-    chart = timeline.chart(facts, placed)
-    found = timeline.idle(placed, facts.slots)
-    told = [found.meaning if found else None, modes.told_of(facts.view), timeline.left_out(facts)]
-    words = [*told, sections.repeated(facts)]
-    lead = " ".join(word for word in words if word)
-    return Section("timeline", "Timeline", chart.place(), lead, (chart,))
+    idle = timeline.idle(placed, facts.slots)
+    told = [idle.meaning if idle else None, modes.told_of(facts.view), timeline.left_out(facts)]
+    lead = " ".join(word for word in [*told, sections.repeated(facts)] if word)
+    return Section("timeline", "Timeline", _chart("timeline"), lead)
 
 
-def _earlier(facts: Facts) -> Section | None:
+def _earlier(found: Found) -> Section | None:
+    facts = found.facts
     advice = facts.run.advice
     if not advice.runs and not advice.dropped:
         return None
@@ -300,8 +307,8 @@ def _earlier(facts: Facts) -> Section | None:
     return Section("earlier", "Earlier runs", sections.earlier(facts), lead)
 
 
-def _provenance(facts: Facts) -> Section:
-    return Section("provenance", "Provenance", sections.provenance(facts))
+def _provenance(found: Found) -> Section:
+    return Section("provenance", "Provenance", sections.provenance(found.facts))
 
 
 def _head(facts: Facts, codes: list[str]) -> Markup:
@@ -317,17 +324,9 @@ def _head(facts: Facts, codes: list[str]) -> Markup:
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("title", f"{facts.run.experiment} · run {facts.run.id} · {facts.run.outcome}"),
-        el("style", Markup(CSS)),
+        el("style", Markup(CSS + assets.style())),
     )
 
 
 def _digest(code: str) -> str:
     return base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
-
-
-def _plotly() -> str:
-    """Give plotly's own code, fit to stand inside a script element."""
-    from plotly.offline import get_plotlyjs
-
-    code = str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")

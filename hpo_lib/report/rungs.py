@@ -44,7 +44,9 @@ def table(facts: Facts) -> Markup:
     heads = (unit(facts), "reached", f"best {metric}", f"median {metric}", "promoted to it")
     head = el("tr", *(el("th", text, class_="num") for text in heads))
     rows = [el("tr", *(el("td", text, class_="num") for text in row)) for row in _rows(facts)]
-    return el("div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll")
+    return el(
+        "div", el("table", el("thead", head), el("tbody", *rows)), class_="scroll", tabindex="0"
+    )
 
 
 def _rows(facts: Facts) -> Iterator[list[str]]:

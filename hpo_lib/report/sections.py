@@ -246,7 +246,7 @@ def _again(facts: Facts, view: TrialView) -> Markup | None:
     button = el("button", "copy", type="button", data_copy="command", class_="copy no-print")
     head = el("h3", "Train it again", " ", button)
     said = el("p", again.note(facts, view), class_="note")
-    return el("div", head, el("pre", line, id="command"), said)
+    return el("div", head, el("pre", line, id="command", tabindex="0"), said)
 
 
 def _cause(view: TrialView) -> str:
@@ -262,7 +262,7 @@ def _failure(view: TrialView, *, open_: bool) -> Markup:
     trial = view.trial
     params = "  ".join(f"{name}={number(value)}" for name, value in trial.params.items())
     tail = _tail(view.attempts[-1].log_tail) if view.attempts else ""
-    shown = el("pre", tail) if tail else el("p", "It left no log.", class_="note")
+    shown = el("pre", tail, tabindex="0") if tail else el("p", "It left no log.", class_="note")
     return el(
         "details",
         el(
@@ -302,4 +302,6 @@ def _mode(facts: Facts) -> str:
 
 def _spec(facts: Facts) -> Markup:
     text = dumped(dict(facts.run.document), width=100)
-    return el("details", el("summary", "Spec (YAML)"), el("pre", text), class_="failure")
+    return el(
+        "details", el("summary", "Spec (YAML)"), el("pre", text, tabindex="0"), class_="failure"
+    )

@@ -1,22 +1,20 @@
-"""The page's look. One palette (safe for the colour-blind) names every colour, charts included."""
+"""The page's look. The charts have the same colours, in `assets/charts.js`."""
 
 from __future__ import annotations
 
 _LIGHT = """
 color-scheme: light; --page: #ffffff; --ink: #1c2127; --muted: #626b76; --line: #e3e7ec;
---surface: #f6f7f9; --band: #fbfcfd; --veil: rgba(255,255,255,.82);
+--surface: #f6f7f9;
 --complete: #2f74b5; --failed: #c9501c; --running: #8b929b; --stopped: #7d6fa8; --best: #00876c;
---target: #9a6b00; --broken: #a1508f; --tint-failed: #fdf3ee; --tint-best: #e8f6f2;
---ramp0: #d9dee5; --ramp1: #c0d0e2; --ramp2: #98b9d8; --ramp3: #6a9cca; --ramp4: #3f7fba;
---ramp5: #1f5d99;
+--broken: #a1508f; --tint-failed: #fdf3ee; --tint-best: #e8f6f2;
+--best-ink: #006b55;
 """
 _DARK = """
 color-scheme: dark; --page: #14171b; --ink: #e4e7eb; --muted: #9aa3ae; --line: #2d333b;
---surface: #1c2026; --band: #171b1f; --veil: rgba(20,23,27,.82);
+--surface: #1c2026;
 --complete: #5aa5e0; --failed: #ee8250; --running: #878f99; --stopped: #a99be0; --best: #36c3a1;
---target: #d9ab45; --broken: #d795c7; --tint-failed: #2a1e18; --tint-best: #14291f;
---ramp0: #2b323b; --ramp1: #31475e; --ramp2: #376186; --ramp3: #4280b3; --ramp4: #5b9fd6;
---ramp5: #a3d2fa;
+--broken: #d795c7; --tint-failed: #2a1e18; --tint-best: #14291f;
+--best-ink: #36c3a1;
 """
 
 CSS = (
@@ -26,10 +24,11 @@ CSS = (
 """
     + """
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
+html { -webkit-text-size-adjust: 100%; }
+[data-chart]:empty { min-height: 380px; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 36px 28px 64px; }
+main { max-width: 1180px; margin: 0 auto; padding: 36px 28px 64px; overflow-wrap: anywhere; }
 h1, h2, h3, p, dl, dd, figure { margin: 0; }
 h1 { font-size: 32px; line-height: 1.2; letter-spacing: -.02em; overflow-wrap: anywhere; }
 section { margin-top: 52px; scroll-margin-top: 16px; }
@@ -89,6 +88,7 @@ button:focus-visible, summary:focus-visible, a:focus-visible, .tall:focus-visibl
 .scroll { overflow-x: auto; }
 .tall { max-height: 800px; overflow: auto; border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: separate; border-spacing: 0; font-size: 13px; width: 100%;
+  overflow-wrap: normal;
   font-variant-numeric: tabular-nums; }
 th { position: sticky; top: 0; z-index: 2; background: var(--surface); text-align: left;
   border-bottom: 1px solid var(--line); font-weight: 600; padding: 0; }
@@ -109,7 +109,7 @@ td.goal { font-weight: 650; } .first { border-left: 1px solid var(--line); }
 tbody tr:hover td { background: var(--surface); }
 tr[data-state=failed] td { background: var(--tint-failed); }
 tr.best td { background: var(--tint-best); }
-tr.best td:first-child, tr.best td.goal { color: var(--best); font-weight: 650; }
+tr.best td:first-child, tr.best td.goal { color: var(--best-ink); font-weight: 650; }
 tr.shown td { box-shadow: inset 0 2px var(--complete), inset 0 -2px var(--complete); }
 .state::before { content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 6px;
   border-radius: 50%; background: var(--running); }
@@ -123,43 +123,30 @@ td summary::after { content: " ▸"; color: var(--muted); font-size: 11px; }
 td details[open] summary::after { content: " ▾"; }
 td details p { white-space: normal; overflow-wrap: anywhere; min-width: 190px; color: var(--muted);
   font-size: 13px; }
-.chart { width: 100%; } .chart .modebar { opacity: 0; transition: opacity .2s; }
-.chart:hover .modebar, .chart:focus-within .modebar { opacity: 1; }
-.again, .panels + h3 { margin-top: 22px; }
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(265px, 100%), 1fr));
-  gap: 22px 20px; }
-.panels figcaption { font-size: 13.5px; font-weight: 600; white-space: nowrap; overflow: hidden;
-  text-overflow: ellipsis; padding-left: 8px; }
-.panels figcaption span { font-weight: 400; color: var(--muted); }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 12px 28px; }
-.pair > * { min-width: 0; } .pair > .lead { grid-column: 1 / -1; color: var(--muted);
-  max-width: 78ch; }
-.ramp { display: inline-flex; vertical-align: middle; margin: 0 6px; border-radius: 3px;
-  overflow: hidden; }
-.ramp i { width: 20px; height: 9px; }
+.again, .drawn + .drawn { margin-top: 28px; }
+#next h3 { margin-top: 14px; } #next p { max-width: 90ch; overflow-wrap: anywhere; }
+.filters button:disabled { opacity: .5; cursor: default; } .pages { margin-top: 10px; }
 .meters { display: grid; grid-template-columns: max-content minmax(60px, 360px) max-content;
   gap: 6px 14px; align-items: center; margin-bottom: 18px; }
 .rail i { display: block; height: 12px; border-radius: 3px; }
 .failure { border-top: 1px solid var(--line); padding: 7px 0; overflow-wrap: anywhere; }
 .failure > summary .state { margin: 0 8px; }
 footer { margin-top: 48px; color: var(--muted); font-size: 13px; }
-@media (max-width: 860px) { .tiles, .pair { grid-template-columns: 1fr; } }
+@media (max-width: 860px) { .tiles { grid-template-columns: 1fr; } }
 @media (max-width: 560px) { main { padding: 20px 16px 48px; } h1 { font-size: 26px; }
   section { margin-top: 40px; } .meters { grid-template-columns: max-content 1fr max-content; }
   dl > div { gap: 10px; } }
 @page { margin: 12mm; }
-@media print { .no-print, nav, .modebar { display: none !important; } body { font-size: 12px; }
+@media print { .no-print, nav { display: none !important; } body { font-size: 12px; }
   main { padding: 0; } .tall, pre { max-height: none; overflow: visible; border: 0; }
-  section { margin-top: 28px; } .chart, .tile, tr { break-inside: avoid; }
-  section > h2, .panels figcaption { break-after: avoid; } .panels figure { break-inside: avoid; }
-  .chart { min-width: 0 !important; } .scroll { overflow: visible; } table { font-size: 8px; }
+  section { margin-top: 28px; } .drawn, .tile, tr { break-inside: avoid; }
+  section > h2 { break-after: avoid; }
+  .scroll { overflow: visible; } table { font-size: 8px; }
   td, td.num, th button { padding: 2px 3px; } th button { white-space: normal; }
   th { position: static; overflow-wrap: anywhere; } th button::after { display: none; }
   .lead { break-after: avoid; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 :root.printing main { width: 690px; }
-:root.printing .chart { min-width: 0 !important; }
 :root.printing .tiles { grid-template-columns: 1.3fr 1fr 1fr; }
-:root.printing .pair { grid-template-columns: 1fr 1fr; }
 """
 )

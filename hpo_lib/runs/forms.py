@@ -32,7 +32,7 @@ def made(view: RunView) -> Iterator[tuple[str, bytes]]:
     yield "report.json", report.json(view).encode()
     if table.writes_parquet():
         yield "trials.parquet", table.parquet(made.trials([view]))
-    yield "report.html", report.html(view).encode()
+    yield "report.html", report.with_importance(view).encode()
 
 
 def made_apart(view: RunView) -> Iterable[tuple[str, bytes]]:

@@ -108,12 +108,14 @@ def write_report(
     The tasks `report` and `deploy`, and slots, may do so at the same time: each file is written in
     one step, and again if the run or its model has changed meanwhile.
     """
-    view, path = store.view(run.id), report_path(run, installation)
+    from hpo_lib import report
+
+    view, path = store.view(run.id, report.looked_at), report_path(run, installation)
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         for name, content in made(view):
             artifacts.write(path.with_name(name), content)
-        written, view = view, store.view(run.id)
+        written, view = view, store.view(run.id, report.looked_at)
         if (view.run, view.model) == (written.run, written.model):
             return path
 

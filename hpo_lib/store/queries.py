@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -150,6 +150,18 @@ def read_attempts(connection: Connection, run_id: int, number: int | None = None
         query = query.where(attempts.c.trial == number)
     rows = connection.execute(query.order_by(attempts.c.trial, attempts.c.number))
     return [attempt_of(row) for row in rows]
+
+
+def read_attempts_of(
+    connection: Connection, run_id: int, numbers: Collection[int]
+) -> dict[int, list[Attempt]]:
+    """Give the attempts of some of a run's trials, by trial: nothing for any other."""
+    these = (attempts.c.run_id == run_id, attempts.c.trial.in_(numbers))
+    rows = connection.execute(select(attempts).where(*these).order_by(attempts.c.number))
+    found: dict[int, list[Attempt]] = defaultdict(list)
+    for row in rows:
+        found[row.trial].append(attempt_of(row))
+    return found
 
 
 def place_of(connection: Connection, attempt_id: int) -> tuple[int, int]:

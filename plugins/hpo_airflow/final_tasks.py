@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from hpo_airflow import tasks
 from hpo_airflow.installation import open_store, team_of, this_installation
-from hpo_airflow.labels import label
+from hpo_airflow.labels import APPROVE, REJECT, label
 from hpo_airflow.markdown import prose
 from hpo_airflow.notices import tell_approval, tell_champion
 from hpo_airflow.tasks import FINAL, emit, ended, errors, key_of
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hpo_lib.runs.scheduled_files import ScheduledFile
 
 log = logging.getLogger(__name__)
-APPROVE, REJECT = "Approve", "Reject"
 #: Stands for the champion of whatever experiment a run is of: only then is its asset known, and
 #: only if it has changed is there an event, which a plain asset would have at every success.
 CHAMPIONS = AssetAlias("hpo_champions")

@@ -39,7 +39,6 @@ _OF_TASKS = (
     "hpo_lib.schedulers.fifo",
     "hpo_lib.store",
     "hpo_lib.trials.runner",
-    "plotly.offline",
     "psutil",
     "skopt.learning",
 )

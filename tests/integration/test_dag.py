@@ -18,7 +18,6 @@ HEAVY = {
     "numpy",
     "optuna",
     "pandas",
-    "plotly",
     "scipy",
     "sklearn",
     "skopt",

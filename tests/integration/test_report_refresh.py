@@ -46,8 +46,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setattr("hpo_lib.report.page._plotly", lambda: "/* plotly */")
+def desk(tmp_path: Path) -> Iterator[Desk]:
     url = f"sqlite:///{tmp_path}/hpo.db"
     upgrade(url)
     kept = {"artifacts": {"uri": f"file://{tmp_path}/kept", "keep": "best"}}

@@ -1,0 +1,148 @@
+"""What the report advises: importance, edges, a narrower space that loads, what is left to gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import factories
+import pytest
+import yaml
+
+from hpo_lib.core.trial import Cause, Value
+from hpo_lib.records import RunView
+from hpo_lib.report import importance_of
+from hpo_lib.report.advice import Next
+from hpo_lib.report.facts import Facts
+from hpo_lib.report.importance import LEAST, Importance, Method
+from hpo_lib.report.narrower import Range
+from hpo_lib.spec import load
+
+SPACE: dict[str, Any] = {
+    "rate": {"type": "float", "low": 1e-5, "high": 0.1, "scale": "log"},
+    "layers": {"type": "int", "low": 1, "high": 9},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
+    "kind": {"type": "categorical", "choices": ["a", "b", "c"]},
+    "power": {"type": "float", "low": 0.0, "high": 1.0, "when": {"kind": ["b"]}},
+}
+
+
+def made(trials: int = 60, best_rate: float = -3.0) -> RunView:
+    """Make a run whose loss is the distance of the rate's decade from the best, and of kind a."""
+    random, views = Random(5), []
+    for number in range(trials):
+        decade = random.uniform(-5, -1)
+        params: dict[str, Value] = {
+            "rate": 10**decade,
+            "layers": random.randint(1, 9),
+            "dropout": round(random.randrange(6) / 10, 1),
+            "kind": "abc"[number % 3],
+        }
+        if params["kind"] == "b":
+            params["power"] = random.random()
+        loss = abs(decade - best_rate) + 0.5 * (params["kind"] != "a")
+        views.append(factories.view(factories.trial(number, loss, params=params)))
+    objective = {"metric": "loss", "direction": "minimize"}
+    changes = {"space": SPACE, "objective": objective, "extra_metrics": []}
+    return RunView(factories.run(factories.SPEC | changes), views)
+
+
+def test_the_parameter_that_makes_the_loss_is_named_by_every_method() -> None:
+    (found,) = importance_of(made())
+    assert found.agreed
+    assert found.parameters[0] == "rate"
+    assert {method.name for method in found.methods} == {
+        "fANOVA",
+        "PED-ANOVA",
+        "mean decrease in impurity",
+    }
+    for method in found.methods:
+        assert math.fsum(method.share) == pytest.approx(1.0)
+        shares = zip(method.low, method.share, method.high, strict=True)
+        assert all(low <= share <= high for low, share, high in shares)
+    assert found.said.startswith("rate mattered most for loss: ")
+    assert found.dump(["kind", "rate"], ["loss"])["parameters"][0] == 1
+
+
+def test_nothing_is_said_of_few_trials_or_of_equal_ones() -> None:
+    assert importance_of(made(LEAST - 1)) == []
+    alike = [factories.view(factories.trial(n, 0.5)) for n in range(20)]
+    assert importance_of(RunView(factories.run(), alike)) == []
+    assert importance_of(factories.refused_run()) == []
+
+
+def test_methods_that_differ_are_told_with_what_they_ask() -> None:
+    methods = [Method("fANOVA", [0.8, 0.2], [], [], 8), Method("PED-ANOVA", [0.4, 0.6], [], [], 3)]
+    found = Importance("loss", 30, ["rate", "power"], methods, frozenset({"power"}))
+    assert not found.agreed
+    assert "fANOVA rate; PED-ANOVA power" in found.said
+    assert "power counts on one branch of the space only" in found.said
+    unsure = " ".join(Next.of(made(), [found]).unsure)
+    assert "Which parameter matters most for loss hangs on" in unsure
+
+
+def test_a_narrower_space_holds_the_best_trial_and_loads() -> None:
+    view = made()
+    proposed = Next.of(view).narrower
+    assert proposed is not None
+    space = yaml.safe_load(proposed.yaml)["space"]
+    spec = load({**view.run.document, "space": space})
+    best = view.trials[view.front[0]].trial.params
+    kept = spec.search_space.canonical(best)
+    assert kept["rate"] == pytest.approx(best["rate"])
+    assert kept.keys() == best.keys()
+    assert 1e-5 < space["rate"]["low"] < 1e-3 < space["rate"]["high"] < 0.1
+    assert "rate" in proposed.changes
+
+
+def test_choices_that_none_of_the_best_used_go_unless_a_condition_needs_them() -> None:
+    proposed = Next.of(made(200)).narrower
+    assert proposed is not None
+    kinds = proposed.space["kind"]["choices"]
+    assert "a" in kinds
+    assert "b" in kinds, "power is there for b only, so that the space would not load without"
+
+
+@pytest.mark.parametrize(("best_rate", "end"), [(-5.5, "lower"), (-0.5, "upper"), (-3.0, None)])
+def test_a_best_value_at_the_end_of_its_range_is_told(best_rate: float, end: str | None) -> None:
+    told = [one for one in Next.of(made(200, best_rate)).edges if one.startswith("rate")]
+    assert [f"the {end} end" in one for one in told] == ([True] if end else [])
+
+
+@pytest.mark.parametrize(
+    ("scale", "low", "high", "middle"),
+    [("linear", 0, 10, 5), ("log", 1e-4, 1, 1e-2), ("reverse_log", 0.9, 0.9999, 1 - 10**-2.5)],
+)
+def test_a_range_knows_its_scale(scale: str, low: float, high: float, middle: float) -> None:
+    found = Range("x", low, high, scale)
+    assert found.place(middle) == pytest.approx(0.5)
+    assert found.value(0.5) == pytest.approx(middle)
+
+
+def test_more_trials_pay_less_the_nearer_the_best_is() -> None:
+    few, many = Next.of(made(15)).left, Next.of(made(150)).left
+    assert few is not None
+    assert many is not None
+    assert 0 <= many.expected < few.expected
+    assert "the next one, well chosen, is expected to improve loss by" in few.told
+    assert Next.of(factories.front_run()).left is None
+    assert Next.of(factories.failed_run()).left is None
+
+
+def test_resources_are_told_by_cause_and_with_how_many_trials() -> None:
+    lost: Mapping[str, Any] = {"cause": Cause.OUT_OF_MEMORY, "reason": "used more than 3 GiB"}
+    views = [factories.view(factories.trial(n, **lost)) for n in range(2)]
+    others = factories.good_run(4, fail=0.0).trials
+    told = Next.of(RunView(factories.run(), [*views, *others])).resources
+    said = "2 trials of 6 failed for out of memory: ask for more"
+    assert any(one.startswith(said) for one in told)
+
+
+def test_every_run_has_advice_or_none() -> None:
+    for view in (factories.refused_run(), RunView(factories.run()), factories.good_run(1)):
+        found = Next.of(view)
+        assert found.narrower is None
+        assert found.left is None
+        assert found.edges == [] or Facts.of(view).front
