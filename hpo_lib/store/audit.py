@@ -45,6 +45,11 @@ class Audit:
                 return
             last = rows[-1].id
 
+    def of_run(self, run_id: int) -> list[AuditEntry]:
+        """Give what was done to a run, in order."""
+        with self.database.read() as connection:
+            return of_run(connection, run_id)
+
 
 def enter(
     connection: Connection,

@@ -41,10 +41,11 @@ from hpo_lib.store.listing import Listing
 from hpo_lib.store.live import Live
 from hpo_lib.store.models import Models, challenge, champion, lock
 from hpo_lib.store.old_runs import OldRuns
+from hpo_lib.store.overview import Overview
 from hpo_lib.store.queries import history_of, read_attempts, read_run, read_trial, trial_row
 from hpo_lib.store.schema import identity
 from hpo_lib.store.slots import Slots
-from hpo_lib.store.views import view_of
+from hpo_lib.store.views import Chosen, view_of
 
 _LOCK_TIMEOUT_S = 30.0
 
@@ -78,6 +79,8 @@ class Store:
         self.old_runs = OldRuns(database, now)
         #: Runs, experiments, trials and observations, a page at a time.
         self.listing = Listing(database)
+        #: Runs and experiments with what became of them, and trials as a table.
+        self.overview = Overview(database, now)
         #: What running attempts have shown so far.
         self.live = Live(database)
         #: What people ask of a run.
@@ -337,10 +340,10 @@ class Store:
         with self._database.read() as connection:
             return usage.gpu_hours(connection, team, usage.month_of(now), now)
 
-    def view(self, run_id: int) -> RunView:
-        """Give everything about a run, in a handful of queries; NotFound."""
+    def view(self, run_id: int, chosen: Chosen | None = None) -> RunView:
+        """Give everything about a run; `chosen` names whose series are read, all if not given."""
         with self._database.read() as connection:
-            return view_of(connection, run_id)
+            return view_of(connection, run_id, chosen)
 
     def open_attempt(
         self,

@@ -33,14 +33,14 @@ def gpu_hours(connection: Connection, team: str, since: datetime, now: datetime)
     named = select(runs.c.id, runs.c.spec).where(runs.c.id.in_({row.run_id for row in rows}))
     specs = {row.id: row.spec for row in connection.execute(named)}
     return sum(
-        _gpus(specs[row.run_id], final=row.origin == Origin.FINAL)
+        gpus(specs[row.run_id], final=row.origin == Origin.FINAL)
         * seconds(max(row.started_at, since), row.ended_at or now)
         / _HOUR_S
         for row in rows
     )
 
 
-def _gpus(spec: Mapping[str, Any], *, final: bool) -> float:
+def gpus(spec: Mapping[str, Any], *, final: bool) -> float:
     """Read how many GPUs a trial has, of any stored spec: also of one that is no longer valid."""
     own = spec.get("trial") or {}
     last = (spec.get("final") or {}).get("trial") or {}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hpo_lib.records import Run, RunKey
     from hpo_lib.store import Store
 
+#: The answers to the question whether a challenger is to be deployed.
+APPROVE, REJECT = "Approve", "Reject"
 _LABEL = 200
 #: Airflow keeps so many characters of a label; so many are the name's beside why a trial failed.
 _MAX_LABEL, _NAME = 250, 90

@@ -195,6 +195,15 @@ ROUTES = [
     "/runs/1/spec",
     "/runs/1/report",
     "/runs/1/trials.csv",
+    "/runs/1/summary",
+    "/runs/1/table",
+    "/runs/1/charts",
+    "/runs/1/advice",
+    "/overview/experiments",
+    "/overview/runs",
+    "/overview/compare?run=1",
+    "/overview/task?dag_id=hpo_local&dag_run_id=manual__1",
+    "/experiments/iris/champions",
     "/openapi.json",
 ]
 
@@ -219,7 +228,8 @@ def test_every_route_that_reads_is_tried(api: ApiClient) -> None:
     reads = {path for path, methods in document["paths"].items() if "get" in methods}
     tried = {path.replace("/1/", "/{run_id}/", 1) for path in ROUTES}
     tried = {path.replace("trials/1", "trials/{number}") for path in tried}
-    tried = {path.replace("model.keras", "{name}") for path in tried}
+    tried = {path.replace("model.keras", "{name}").partition("?")[0] for path in tried}
+    tried = {path.replace("/iris/", "/{experiment}/") for path in tried}
     assert reads <= {path.replace("/runs/1", "/runs/{run_id}") for path in tried}
 
 
@@ -227,6 +237,11 @@ def test_every_route_that_reads_is_tried(api: ApiClient) -> None:
     ("path", "right"),
     [
         ("/runs/1/trials", Right.SEE_TRIALS),
+        ("/runs/1/summary", Right.SEE_TRIALS),
+        ("/runs/1/table", Right.SEE_TRIALS),
+        ("/runs/1/charts", Right.SEE_TRIALS),
+        ("/runs/1/advice", Right.SEE_TRIALS),
+        ("/overview/compare?run=1", Right.SEE_TRIALS),
         ("/runs/1/trials/1/files", Right.SEE_TRIALS),
         ("/runs/1/trials/1/files/model.keras", Right.SEE_TRIALS),
         ("/runs/1/trials/1/log", Right.READ_LOGS),
@@ -290,7 +305,26 @@ def test_the_store_that_is_away_is_an_outage(api: ApiClient, tmp_path: Path) -> 
 _NUMBERS = st.one_of(st.integers(-3, 5), st.integers(), st.sampled_from([0, MOST, MOST + 1]))
 _ODD = st.one_of(_NUMBERS.map(str), st.text(max_size=8), st.sampled_from(["nan", "%00", "null"]))
 _QUERIES = st.dictionaries(
-    st.sampled_from(["after", "before", "limit", "status", "experiment", "dag_id", "dag_run_id"]),
+    st.sampled_from(
+        [
+            "after",
+            "before",
+            "limit",
+            "status",
+            "experiment",
+            "dag_id",
+            "dag_run_id",
+            "sort",
+            "run",
+            "where",
+            "columns",
+            "search",
+            "state",
+            "offset",
+            "task_id",
+            "map_index",
+        ]
+    ),
     _ODD,
 )
 

@@ -12,6 +12,7 @@ from hpo_airflow.api.rights import Right
 from hpo_lib.core.trial import TrialState
 from hpo_lib.records import Run, RunKey, RunStatus
 from hpo_lib.records.audit import Deed
+from hpo_lib.store.models import challenge
 from tests.integration.api_client import ApiClient, FakeCaller, new_store
 from tests.integration.test_api import SPEC, begun, done, wave
 
@@ -230,6 +231,7 @@ ACTS: list[tuple[str, Any, Right]] = [
     ("/runs/1/trials/2/stop", None, Right.CHANGE_TRIALS),
     ("/runs/1/points", {"params": {"x": 0.75}}, Right.CHANGE_RUNS),
     ("/runs/1/extend", {"max_trials": 8}, Right.CHANGE_RUNS),
+    ("/runs/1/approval", {"approve": True}, Right.APPROVE),
 ]
 
 
@@ -243,6 +245,61 @@ def test_who_only_sees_may_change_nothing_and_is_told_what_is_missing(
     told = (answer.status_code, answer.json()["detail"])
     assert told == (403, f"vera lacks Airflow's right {right} of DAG hpo_local")
     assert (api.store.view(run.id), api.airflow.asked) == (before, [])
+
+
+#: What browsers say of a request that a page of another site has sent, by a form or a script.
+ELSEWHERE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://elsewhere.example"},
+    {"Origin": "null"},
+]
+
+
+def test_a_page_of_another_site_changes_nothing(api: ApiClient, run: Run) -> None:
+    before = api.store.view(run.id)
+    for path, body, _ in ACTS:
+        for headers in ELSEWHERE:
+            answer = api.ask("POST", path, json=body, headers=headers)
+            assert (answer.status_code, "another site" in answer.text) == (403, True), path
+    assert (api.store.view(run.id), api.airflow.asked) == (before, [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "same-origin", "Origin": "http://airflow"},
+        {"Origin": "http://airflow"},
+        {"Origin": "https://outside.example", "X-Forwarded-Host": "outside.example"},
+        {"Origin": "https://elsewhere.example", "Authorization": "Bearer token"},
+    ],
+)
+def test_a_page_of_ones_own_and_whoever_has_a_token_may_change_something(
+    api: ApiClient, run: Run, headers: dict[str, str]
+) -> None:
+    assert api.ask("POST", "/runs/1/stop", headers=headers).status_code == 200
+
+
+def test_a_challenger_is_approved_by_whom_airflow_lets_answer(api: ApiClient, run: Run) -> None:
+    said = {"json": {"approve": True}}
+    assert api.ask("POST", "/runs/1/approval", **said).status_code == 409, "there is none"
+    with api.store._database.write() as connection:
+        challenge(connection, "iris", run.id, 1, {"x": 0.5}, run.started_at)
+    answer = api.ask("POST", "/runs/1/approval", **said)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        409,
+        "run 1 does not ask for approval now",
+    )
+    path = f"{AIRFLOWS}/taskInstances/approve/-1/hitlDetails"
+    api.airflow.answers = {("PATCH", path): {}}
+    for approve, word, option in ((True, "approved", "Approve"), (False, "rejected", "Reject")):
+        answer = api.ask("POST", "/runs/1/approval", json={"approve": approve})
+        assert (answer.status_code, answer.json()["state"]) == (200, word)
+        body = {"chosen_options": [option], "params_input": {}}
+        assert api.airflow.asked[-1] == ("PATCH", path, body)
+    api.store.models.reject(api.store.models.get("iris", 1), "too slow")
+    answer = api.ask("POST", "/runs/1/approval", **said)
+    assert answer.json()["detail"] == "version 1 is rejected: too slow"
 
 
 @pytest.mark.parametrize(("path", "body"), [(path, body) for path, body, _ in ACTS])

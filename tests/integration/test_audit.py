@@ -209,10 +209,7 @@ def test_the_command_shows_and_exports_it(address: str, capsys: pytest.CaptureFi
     ]
 
 
-def test_the_report_tells_who_did_what_to_the_run(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hpo_lib.report.page._plotly", lambda: "/* plotly */")
+def test_the_report_tells_who_did_what_to_the_run(address: str) -> None:
     with Store.open(address, now=Clock()) as store:
         run = begin(store)
         store.finish_run(run.id, RunStatus.FAILED, "marked", Actor("eve", "airflow"))

@@ -22,7 +22,7 @@ from hpo_lib.spec.schedule import Schedule
 from hpo_lib.validation import parse
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"alembic", "boto3", "kubernetes", "numpy", "pandas", "plotly", "scipy", "sklearn", "skopt"}
+HEAVY = {"alembic", "boto3", "kubernetes", "numpy", "pandas", "scipy", "sklearn", "skopt"}
 HEAVY |= {"optuna", "sqlalchemy"}
 SPEC: dict[str, Any] = {
     "name": "run",

@@ -99,10 +99,7 @@ class UpgradeContract:
         assert list(store.audit.entries()) == []
 
     @pytest.mark.parametrize("number", RUNS)
-    def test_a_report_can_be_written(
-        self, loop: Loop, number: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("hpo_lib.report.page._plotly", lambda: "/* plotly */")
+    def test_a_report_can_be_written(self, loop: Loop, number: int) -> None:
         run = loop.store.run_by_id(number)
         page = outputs.write_report(loop.store, run, loop.installation)
         assert f"run {number} · {run.status}" in page.read_text(encoding="utf-8")

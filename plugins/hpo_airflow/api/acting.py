@@ -1,4 +1,4 @@
-"""Routes that change something: submit, stop, cancel, extend a run, stop a trial, add a point.
+"""Routes that change something: submit, stop, cancel, extend, approve, stop a trial, add a point.
 
 Each may be asked again, by whoever has not heard the answer.
 """
@@ -16,17 +16,26 @@ from pydantic import BaseModel, Field
 
 from hpo_airflow import settings
 from hpo_airflow.api.airflow import Airflow, path_of
-from hpo_airflow.api.parts import Number, RunToChange, RunToExtend, RunWithTrialsToStop, StoreDep
+from hpo_airflow.api.origin import from_here
+from hpo_airflow.api.parts import (
+    Number,
+    RunToApprove,
+    RunToChange,
+    RunToExtend,
+    RunWithTrialsToStop,
+    StoreDep,
+)
 from hpo_airflow.api.rights import CallerDep, Right, actor, require
 from hpo_airflow.installation import this_installation
+from hpo_airflow.labels import APPROVE, REJECT
 from hpo_airflow.slot_tasks import SLOTS
 from hpo_lib.cli import answers
 from hpo_lib.core.teams import no_team
-from hpo_lib.errors import AlreadyFinished
-from hpo_lib.records import RunKey, RunStatus
+from hpo_lib.errors import AlreadyFinished, NotFound
+from hpo_lib.records import ModelStatus, RunKey, RunStatus
 from hpo_lib.runs import changes
 
-router = APIRouter(tags=["act"])
+router = APIRouter(tags=["act"], dependencies=[Depends(from_here)])
 _Team = Annotated[
     str, Query(pattern=r"^([A-Za-z0-9][A-Za-z0-9_-]{0,49})?$", description="whose DAG it is to be")
 ]
@@ -53,6 +62,12 @@ class Extension(BaseModel):
     """How many trials a run is to have in all, those included that it has."""
 
     max_trials: int = Field(ge=1, le=100_000)
+
+
+class Approval(BaseModel):
+    """Whether a challenger is to be deployed."""
+
+    approve: bool
 
 
 def _dag_for(who: CallerDep, conf: answers.Spec, team: _Team = "") -> str:
@@ -171,6 +186,29 @@ async def extend_run(
         next_task = f"wave_{wave:02d}.suggest"
     await _begin_again(airflow, extended.key, next_task)
     return answers.Run.of(extended)
+
+
+@router.post("/runs/{run_id}/approval")
+async def answer_approval(
+    request: Request, run: RunToApprove, said: Approval, store: StoreDep
+) -> answers.Stopped:
+    """Approve or reject a challenger that Airflow asks about; 409 while it does not ask.
+
+    Airflow notes who has answered, and the task that goes on writes it into the audit trail.
+    """
+    model = await run_in_threadpool(store.models.of_run, run.id)
+    if model is None:
+        raise AlreadyFinished(f"run {run.id} has no challenger to approve")
+    if model.status is not ModelStatus.CHALLENGER or model.approved is not None:
+        raise AlreadyFinished(f"version {model.version} is {model.status}: {model.reason}")
+    body = {"chosen_options": [APPROVE if said.approve else REJECT], "params_input": {}}
+    path = f"{path_of(run.key)}/taskInstances/approve/-1/hitlDetails"
+    try:
+        await Airflow(request).call("PATCH", path, body)
+    except NotFound:
+        raise AlreadyFinished(f"run {run.id} does not ask for approval now") from None
+    word = "approved" if said.approve else "rejected"
+    return answers.Stopped(run=run.id, state=word, reason=f"{model.experiment} v{model.version}")
 
 
 async def _begin_again(airflow: Airflow, key: RunKey, task_id: str) -> None:

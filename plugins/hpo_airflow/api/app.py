@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from hpo_airflow.api import acting, files, reading
+from hpo_airflow.api import acting, charting, files, reading, showing
 from hpo_airflow.api.rights import CallerDep
 from hpo_lib import __version__
 from hpo_lib.cli.answers import Problem
@@ -61,6 +61,8 @@ def application() -> FastAPI:
     )
     app.include_router(reading.router)
     app.include_router(files.router)
+    app.include_router(showing.router)
+    app.include_router(charting.router)
     app.include_router(acting.router)
 
     @app.get("/openapi.json", include_in_schema=False)

@@ -15,7 +15,7 @@ from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import NotFound
 from hpo_lib.promotion.challenger import SLOT as FINAL
 from hpo_lib.records import Run
-from hpo_lib.runs.slots import number_of
+from hpo_lib.runs.slots import name_of, number_of
 from hpo_lib.store import Store
 from hpo_lib.trials.attempt_log import lines_of
 
@@ -78,6 +78,17 @@ def task_of(store: Store, run: Run, number: int) -> tuple[str, int]:
     given = [] if batch is None else [one.trial for one in batch.assignments]
     group = FINAL if slot == FINAL else slot.replace("-", "_")
     return f"{group}.trial", given.index(number)
+
+
+def trials_of_task(store: Store, run: Run, task_id: str, map_index: int) -> list[int]:
+    """Number the trials that a task instance has run, in order; none for any other task."""
+    if task_id == SLOT:
+        return store.overview.given(run.id, name_of(map_index + 1))
+    group, _, last = task_id.rpartition(".")
+    if last != "trial":
+        return []
+    given = store.overview.given(run.id, FINAL if group == FINAL else group.replace("_", "-"))
+    return given[map_index : map_index + 1] if map_index >= 0 else []
 
 
 async def _try(airflow: Airflow, path: str, attempt: int, index: int) -> list[str]:

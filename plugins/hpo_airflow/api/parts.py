@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
 
-from hpo_airflow.api.rights import CallerDep, Right, require, require_of
+from hpo_airflow.api.rights import Caller, CallerDep, Right, require, require_of
 from hpo_airflow.installation import open_store
 from hpo_lib.records import Run
 from hpo_lib.store import Store
 
 #: The largest number that the store's databases have for a run or a trial.
-_MOST = 2**31 - 1
+MOST = 2**31 - 1
 
 
 def the_store() -> Iterator[Store]:
@@ -23,13 +23,20 @@ def the_store() -> Iterator[Store]:
 
 
 StoreDep = Annotated[Store, Depends(the_store)]
-RunId = Annotated[int, Path(ge=1, le=_MOST, description="the number of a run")]
-Number = Annotated[int, Path(ge=0, le=_MOST, description="the number of a trial")]
+RunId = Annotated[int, Path(ge=1, le=MOST, description="the number of a run")]
+Number = Annotated[int, Path(ge=0, le=MOST, description="the number of a trial")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
-After = Annotated[int, Query(ge=-1, le=_MOST, description="the `next` of the page before")]
+After = Annotated[int, Query(ge=-1, le=MOST, description="the `next` of the page before")]
 Attempt = Annotated[
-    int | None, Query(ge=1, le=_MOST, description="the number of an attempt of the trial")
+    int | None, Query(ge=1, le=MOST, description="the number of an attempt of the trial")
 ]
+
+
+def seen_dags(who: Caller, store: Store) -> list[str]:
+    """Name the DAGs with runs that somebody may see; 403 to whoever may see none at all."""
+    require(who, Right.SEE_RUNS)
+    known = store.listing.dag_ids()
+    return sorted(set(who.dags()).intersection(known))
 
 
 def run_with(*rights: Right) -> Any:
@@ -50,4 +57,5 @@ RunWithTrials = Annotated[Run, run_with(Right.SEE_TRIALS)]
 RunWithLogs = Annotated[Run, run_with(Right.READ_LOGS)]
 RunToChange = Annotated[Run, run_with(Right.CHANGE_RUNS)]
 RunWithTrialsToStop = Annotated[Run, run_with(Right.CHANGE_TRIALS)]
+RunToApprove = Annotated[Run, run_with(Right.APPROVE)]
 RunToExtend = Annotated[Run, run_with(Right.CHANGE_RUNS, Right.CHANGE_TRIALS)]

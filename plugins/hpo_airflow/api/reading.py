@@ -18,12 +18,12 @@ from hpo_airflow.api.parts import (
     RunWithLogs,
     RunWithTrials,
     StoreDep,
+    seen_dags,
 )
-from hpo_airflow.api.rights import Caller, CallerDep, Right, require
-from hpo_lib.cli import answers, of_store
+from hpo_airflow.api.rights import CallerDep
+from hpo_lib.cli import answers, drawn, of_store
 from hpo_lib.errors import SpecError
-from hpo_lib.records import RunKey, RunStatus
-from hpo_lib.store import Store
+from hpo_lib.records import Looked, RunKey, RunStatus
 from hpo_lib.store.listing import Wanted
 
 router = APIRouter(tags=["read"])
@@ -44,7 +44,7 @@ def list_experiments(
     who: CallerDep, store: StoreDep, after: str = "", limit: Limit = 100
 ) -> answers.Experiments:
     """List experiments by name, a page at a time."""
-    return of_store.experiments(store, _seen(who, store), after, limit)
+    return of_store.experiments(store, seen_dags(who, store), after, limit)
 
 
 @router.get("/runs")
@@ -59,7 +59,7 @@ def list_runs(
     limit: Limit = 50,
 ) -> answers.Runs:
     """List runs, the newest first, a page at a time; `dag_id` and `dag_run_id` find one."""
-    seen, key = _seen(who, store), None
+    seen, key = seen_dags(who, store), None
     if (dag_id is None) != (dag_run_id is None):
         raise SpecError("dag_id and dag_run_id: must be given together")
     if dag_id is not None and dag_run_id is not None:
@@ -138,10 +138,9 @@ def get_spec(run: RunToSee) -> answers.Spec:
 
 @router.get("/runs/{run_id}/report", response_class=Response, responses=_text("text/html"))
 def get_report(run: RunWithTrials, store: StoreDep) -> HTMLResponse:
-    """Give a run's report as it is now, one HTML page."""
-    from hpo_lib import report
-
-    return HTMLResponse(report.html(store.view(run.id)), headers=_APART)
+    """Give a run's report as it is now, one HTML page; it takes seconds to write."""
+    text, _ = drawn.made_apart(store, "report", run.id)
+    return HTMLResponse(text, headers=_APART)
 
 
 @router.get("/runs/{run_id}/trials.csv", response_class=Response, responses=_text("text/csv"))
@@ -149,11 +148,5 @@ def get_csv(run: RunWithTrials, store: StoreDep) -> Response:
     """Give a run's trials as a table, as `trials.csv` beside the report."""
     from hpo_lib import report
 
-    return Response(report.csv(store.view(run.id)), media_type="text/csv; charset=utf-8")
-
-
-def _seen(who: Caller, store: Store) -> list[str]:
-    """Name the DAGs with runs that somebody may see."""
-    require(who, Right.SEE_RUNS)
-    known = store.listing.dag_ids()
-    return sorted(set(who.dags()).intersection(known))
+    found = store.view(run.id, lambda _: Looked())
+    return Response(report.csv(found), media_type="text/csv; charset=utf-8")

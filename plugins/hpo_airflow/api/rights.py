@@ -26,6 +26,7 @@ class Right(Enum):
     START_RUNS = ("POST", DagAccessEntity.RUN)
     CHANGE_RUNS = ("PUT", DagAccessEntity.RUN)
     CHANGE_TRIALS = ("PUT", DagAccessEntity.TASK_INSTANCE)
+    APPROVE = ("PUT", DagAccessEntity.HITL_DETAIL)
 
     def __str__(self) -> str:
         """Name it as Airflow's documentation does."""
