@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from hpo_airflow import preloading
-from hpo_airflow.api import MOUNTED
+from hpo_airflow import api, pages, preloading
 
 #: Of the entry point that names it to Airflow where the package is installed.
 GROUP, NAME = "airflow.plugins", "hpo"
 
 
 class HpoPlugin(AirflowPlugin):
-    """Names the plugin, with its REST API and what spares forks their imports; pages come later."""
+    """Names the plugin, with its REST API, its pages, and what spares forks their imports."""
 
     name = NAME
-    fastapi_apps = [MOUNTED]  # noqa: RUF012 - as Airflow has it
+    fastapi_apps = [api.MOUNTED, pages.MOUNTED]  # noqa: RUF012 - as Airflow has it
+    external_views = pages.VIEWS
     listeners = [preloading]  # noqa: RUF012
