@@ -7,14 +7,12 @@ the records of ten thousand trials in its memory: it has them made by another pr
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
 
-from hpo_lib.errors import TransientError
-from hpo_lib.runs.forms import environment
+from hpo_lib.runs import apart
 from hpo_lib.store import Store
 
 _PATIENCE_S = 300.0
@@ -56,25 +54,11 @@ def made_apart(store: Store, what: str, run_id: int) -> tuple[str, float]:
     One at a time, so that their memory is bounded; TransientError if it cannot be made now.
     """
     asked = {"url": store.address, "what": what, "run": run_id}
-    try:
-        with _ONE:
-            done = subprocess.run(  # noqa: S603 - this module
-                [sys.executable, "-P", "-m", __name__],
-                input=json.dumps(asked),
-                capture_output=True,
-                check=False,
-                text=True,
-                encoding="utf-8",
-                timeout=_PATIENCE_S,
-                env=environment(),
-            )
-    except subprocess.TimeoutExpired:
-        told = f"the {what} of run {run_id} took more than {_PATIENCE_S:.0f} s"
-        raise TransientError(told) from None
-    if done.returncode:
-        said = "".join(done.stderr.strip().splitlines()[-1:])
-        raise TransientError(f"the {what} of run {run_id} cannot be made now: {said}")
-    took, _, text = done.stdout.partition("\n")
+    with _ONE:
+        said = apart.answer(
+            __name__, json.dumps(asked).encode(), f"the {what} of run {run_id}", _PATIENCE_S
+        )
+    took, _, text = said.decode().partition("\n")
     return text, float(took)
 
 

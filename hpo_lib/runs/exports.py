@@ -26,7 +26,7 @@ from hpo_lib.exporters import Exported
 from hpo_lib.frames import view_of
 from hpo_lib.installation import Installation
 from hpo_lib.records import Run
-from hpo_lib.runs import forms, outputs
+from hpo_lib.runs import apart, outputs
 from hpo_lib.spec.variables import looks_secret
 from hpo_lib.store import Store
 
@@ -90,10 +90,10 @@ def _alone(run: Run, installation: Installation) -> Iterator[bool]:
 def _apart(store: Store, run: Run, name: str, target: str, patience_s: float) -> tuple[str, str]:
     """Have another process export a run; give where it is now, or what went wrong."""
     asked = {"store": store.address, "run": run.id, "name": name, "target": target}
-    words = [sys.executable, "-P", "-m", __name__]
-    folder = forms.ROOT
     try:
-        done = checking.run(words, folder, patience_s, forms.environment(), json.dumps(asked))
+        done = checking.run(
+            apart.words(__name__), apart.ROOT, patience_s, apart.environment(), json.dumps(asked)
+        )
     except subprocess.TimeoutExpired:
         return "", f"it was not done after {patience_s:.0f} s"
     try:

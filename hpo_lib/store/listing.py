@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +9,14 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from hpo_lib.core.trial import Observation, Origin
-from hpo_lib.records import Attempt, Run, RunKey, RunStatus, TrialView
+from hpo_lib.records import Run, RunKey, RunStatus, TrialView
 from hpo_lib.records.shown import NOTHING_SHOWN
 from hpo_lib.store.database import Database
 from hpo_lib.store.live import newest
 from hpo_lib.store.queries import duration_s, read_attempts, read_rungs, spans_of, trial_row
 from hpo_lib.store.rows import observation_of, run_of, trial_of
 from hpo_lib.store.schema import attempts, observations, runs, trials
+from hpo_lib.store.table import views_of
 
 #: So many rows are read from a server at once.
 _AT_ONCE = 10_000
@@ -146,24 +146,7 @@ def _trials(
     kind = trials.c.origin == Origin.FINAL if finals else trials.c.origin != Origin.FINAL
     query = select(trials).where(trials.c.run_id == run_id, trials.c.number > after, kind)
     rows = connection.execute(query.order_by(trials.c.number).limit(limit)).all()
-    tried = _attempts_by_trial(connection, run_id)
-    reached, shown = read_rungs(connection, run_id), newest(connection, run_id)
-    return [
-        TrialView(
-            trial_of(row, duration_s(spans_of(tried[row.number])), reached.get(row.number)),
-            row.slot,
-            tried[row.number],
-            shown=shown.get(row.number, NOTHING_SHOWN),
-        )
-        for row in rows
-    ]
-
-
-def _attempts_by_trial(connection: Connection, run_id: int) -> dict[int, list[Attempt]]:
-    found: dict[int, list[Attempt]] = defaultdict(list)
-    for attempt in read_attempts(connection, run_id):
-        found[attempt.trial].append(attempt)
-    return found
+    return views_of(connection, run_id, rows)
 
 
 def _trial(connection: Connection, run_id: int, number: int) -> TrialView:

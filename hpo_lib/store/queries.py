@@ -30,6 +30,8 @@ from hpo_lib.store.rows import (
 from hpo_lib.store.schema import attempts, rungs, runs, trials
 
 Span = tuple[datetime, datetime | None]
+#: So many trials are asked for by their numbers; of more, all of the run's are read.
+_NAMED = 1_000
 
 
 def read_run(connection: Connection, wanted: int | RunKey, *, lock: bool = False) -> Run:
@@ -156,11 +158,14 @@ def read_attempts_of(
     connection: Connection, run_id: int, numbers: Collection[int]
 ) -> dict[int, list[Attempt]]:
     """Give the attempts of some of a run's trials, by trial: nothing for any other."""
-    these = (attempts.c.run_id == run_id, attempts.c.trial.in_(numbers))
-    rows = connection.execute(select(attempts).where(*these).order_by(attempts.c.number))
+    query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.number)
+    if len(numbers) <= _NAMED:
+        query = query.where(attempts.c.trial.in_(numbers))
+    wanted = frozenset(numbers)
     found: dict[int, list[Attempt]] = defaultdict(list)
-    for row in rows:
-        found[row.trial].append(attempt_of(row))
+    for row in connection.execute(query):
+        if row.trial in wanted:
+            found[row.trial].append(attempt_of(row))
     return found
 
 

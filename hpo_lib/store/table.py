@@ -94,10 +94,11 @@ def page(connection: Connection, run_id: int, asked: Asked) -> tuple[list[TrialV
     rows = connection.execute(joined.order_by(*order).offset(asked.offset).limit(asked.limit)).all()
     counted = table.joined(select(func.count()).select_from(trials)).where(which)
     total = int(connection.execute(counted).scalar() or 0)
-    return _views(connection, run_id, rows), total
+    return views_of(connection, run_id, rows), total
 
 
-def _views(connection: Connection, run_id: int, rows: Sequence[Any]) -> list[TrialView]:
+def views_of(connection: Connection, run_id: int, rows: Sequence[Any]) -> list[TrialView]:
+    """Read what belongs to rows of a run's trials, and to no others."""
     numbers = [row.number for row in rows]
     tried = read_attempts_of(connection, run_id, numbers)
     going = [row.number for row in rows if row.state == TrialState.RUNNING]

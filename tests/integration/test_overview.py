@@ -169,6 +169,15 @@ class OverviewContract:
         assert numbers == [[1, 2, 3], [4], []]
         assert {total for _, total in pages} == {4}
 
+    def test_a_page_of_trials_is_the_same_however_its_attempts_are_asked_for(
+        self, store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        by_number = store.listing.trials(run.id, 1, 3)
+        assert [one.trial.number for one in by_number] == [2, 3, 4]
+        assert all(one.attempts for one in by_number)
+        monkeypatch.setattr("hpo_lib.store.queries._NAMED", 2)
+        assert store.listing.trials(run.id, 1, 3) == by_number
+
     def test_any_name_is_found_in_params_and_metrics(self, store: Store, clock: Clock) -> None:
         run = begun(store)
         given(store, run, [dict.fromkeys(ODD, "lo"), dict.fromkeys(ODD, "hi")])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hpo_airflow import report_refresh
-from hpo_lib.errors import HpoError
+from hpo_lib.errors import TransientError
 from hpo_lib.installation import Installation
 from hpo_lib.records import Run, RunStatus
 from hpo_lib.runs import forms, outputs
@@ -169,6 +169,6 @@ def test_a_slot_has_it_made_by_another_process(desk: Desk, monkeypatch: pytest.M
     assert here.keys() == apart.keys()
     assert here["trials.csv"] == apart["trials.csv"]
     assert here["report.json"] == apart["report.json"]
-    monkeypatch.setattr(forms.sys, "executable", "false")
-    with pytest.raises(HpoError, match="writing the report ended with code 1"):
+    monkeypatch.setattr(forms.apart, "words", lambda _: ["false"])
+    with pytest.raises(TransientError, match="the report cannot be made now"):
         desk.refresh()
