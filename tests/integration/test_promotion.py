@@ -763,13 +763,13 @@ def test_a_report_that_was_overtaken_is_written_again(
 ) -> None:
     key = bench.tune(1)
     challenger.decide(bench.store, key, bench.installation)
-    run, html = bench.store.run(key), report.html
+    run, page_of = bench.store.run(key), report.with_importance
 
     def overtaken(view: RunView) -> str:
         deployment.deploy(bench.store, key, bench.installation, quietly)
-        return html(view)
+        return page_of(view)
 
-    monkeypatch.setattr(report, "html", overtaken)
+    monkeypatch.setattr(report, "with_importance", overtaken)
     page = outputs.write_report(bench.store, run, bench.installation).read_text()
     assert ">champion</span>" in page
     assert ">challenger</span>" not in page
