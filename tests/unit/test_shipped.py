@@ -35,7 +35,11 @@ def test_every_package_is_packed() -> None:
 
 def test_every_other_file_is_packed() -> None:
     patterns = setuptools()["package-data"]
-    folders = {"hpo_lib": ROOT / "hpo_lib", "hpo_lib.shipped.config": ROOT / "config"}
+    folders = {
+        "hpo_airflow": ROOT / "plugins" / "hpo_airflow",
+        "hpo_lib": ROOT / "hpo_lib",
+        "hpo_lib.shipped.config": ROOT / "config",
+    }
     for package, folder in folders.items():
         packed = {path for pattern in patterns[package] for path in folder.glob(pattern)}
         there = {path for path in folder.rglob("*") if path.is_file()}
