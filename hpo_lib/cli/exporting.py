@@ -64,7 +64,7 @@ def _add_tensorboard(commands: Any) -> None:
             "`tensorboard --logdir FOLDER` shows them. Runs that are there already are written "
             "anew, others stay. TensorBoard is not needed for that."
         ),
-        epilog="example: hpo tensorboard 12 13 -o boards && tensorboard --logdir boards",
+        epilog="example: hpo tensorboard 12 13 -o boards",
     )
     parser.add_argument(
         "numbers", metavar="RUN", nargs="*", type=int, help="numbers of runs (default: the newest)"

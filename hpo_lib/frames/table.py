@@ -97,4 +97,5 @@ def _json(column: Series) -> Series:
 
 def _needs(package: str) -> None:
     if find_spec(package) is None:
-        raise HpoError(f"this needs the package {package}, of the extra results: hpo-lib[results]")
+        how = "pip install '.[results]' in a checkout of hpo-lib"
+        raise HpoError(f"this needs {package}: {how}")

@@ -76,7 +76,8 @@ def test_a_team_can_run_back_up_and_restore(stack: Stack, tmp_path: Path) -> Non
 def _check_artifacts(stack: Stack) -> None:
     listed = stack.s3().list_objects_v2(Bucket="hpo", Prefix="team/square/")["Contents"]
     names = [one["Key"].rpartition("/")[2] for one in listed]
-    assert sorted(names) == ["model", "result.json", "result.json"]
+    reports = ["report.html", "report.json", "trials.csv"]
+    assert sorted(names) == sorted(["model", "result.json", "result.json", *reports])
     with pytest.raises(ClientError, match=r"Signature|Access"):
         stack.s3(secret="wrong").list_objects_v2(Bucket="hpo")
 

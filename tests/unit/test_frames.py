@@ -185,7 +185,7 @@ def test_parquet_brings_all_of_it_back() -> None:
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "find_spec", lambda _: None)
-    with pytest.raises(HpoError, match=r"needs the package pandas, .* hpo-lib\[results\]"):
+    with pytest.raises(HpoError, match=r"needs pandas: pip install '.\[results\]'"):
         hpo_lib.results("nightly")
 
 
