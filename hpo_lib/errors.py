@@ -71,6 +71,11 @@ def joined(problems: Iterable[str]) -> str:
     return "\n".join(map(printable, problems))
 
 
+def needs(package: str, extra: str) -> str:
+    """Say that a package is needed, and how to get it."""
+    return f"needs {package}: pip install '.[{extra}]' in a checkout of hpo-lib"
+
+
 def printable(text: str) -> str:
     """Escape what would break a line or not be seen on it."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

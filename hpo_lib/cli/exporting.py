@@ -12,7 +12,6 @@ from hpo_lib.cli.console import home, opened_store
 from hpo_lib.errors import NotFound, SpecError
 
 if TYPE_CHECKING:
-    from hpo_lib.exporters import Exported
     from hpo_lib.store import Store
 
 
@@ -32,6 +31,7 @@ def tensorboard(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace, to: str, target: str, numbers: list[int]) -> int:
     from hpo_lib.registry import load
+    from hpo_lib.runs.exports import exported
 
     exporter = load("exporter", to)(target)
     with opened_store(options) as store:
@@ -39,14 +39,6 @@ def _export(options: argparse.Namespace, to: str, target: str, numbers: list[int
             where = exporter.export(exported(store, number))
             tables.show({"run": number, "exported": where}, [where], as_json=options.json)
     return 0
-
-
-def exported(store: Store, number: int) -> Exported:
-    """Take a run of a store; NotFound."""
-    from hpo_lib.exporters import Exported
-    from hpo_lib.frames import view_of
-
-    return Exported(view_of(store, number), lambda: store.listing.reported(number))
 
 
 def _newest(store: Store) -> int:

@@ -12,17 +12,18 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.core.trial import Direction, Origin, TrialState, Value
-from hpo_lib.errors import HpoError, SpecError
+from hpo_lib.errors import HpoError, SpecError, needs
 from hpo_lib.exporters import Exported, Series, results_of
 from hpo_lib.records import Run, TrialView
 from hpo_lib.report.facts import Facts, value_of
+from hpo_lib.samplers.adapters.library import silent_optuna
 from hpo_lib.spec.outline import Dimension, Measure
 from hpo_lib.words import utc
 
@@ -58,7 +59,9 @@ class OptunaExporter:
 
     def export(self, run: Exported) -> str:
         """Write the run's study anew, unless it is there as it would be."""
-        with _silent():
+        if find_spec("optuna") is None:
+            raise HpoError(f"optuna: this {needs('optuna', 'optuna')}")
+        with silent_optuna():
             from optuna import create_study, delete_study
             from optuna.storages import JournalStorage
             from optuna.storages.journal import JournalFileBackend
@@ -229,18 +232,3 @@ def _known(value: Value) -> tuple[type, Any]:
 def _plain(value: Value) -> str | int | float | bool:
     """Give a value as Optuna takes it: lists and mappings as JSON."""
     return json.dumps(value) if isinstance(value, list | dict) else value
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Let Optuna say nothing of studies that it makes; HpoError if it is not there."""
-    try:
-        import optuna
-    except ImportError:
-        raise HpoError("optuna: needs the package optuna, of the extra optuna") from None
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -14,7 +14,7 @@ from hpo_lib.errors import NotFound, SpecError, nearest
 from hpo_lib.files import shipped
 from hpo_lib.frames import made
 from hpo_lib.frames.table import needs_pandas
-from hpo_lib.records import RunStatus, RunView
+from hpo_lib.records import Looked, RunStatus, RunView
 from hpo_lib.store import Store
 from hpo_lib.store.listing import Wanted
 
@@ -84,13 +84,7 @@ def results(of: str | int, *, store: str | None = None) -> Results:
 
 def view_of(store: Store, number: int) -> RunView:
     """Give a run with its trials and its model, without observations; NotFound."""
-    run = store.run_by_id(number)
-    return RunView(
-        run,
-        trials=store.listing.trials(number, -1, _ALL),
-        finals=store.listing.trials(number, -1, _ALL, finals=True),
-        model=store.models.of_run(number),
-    )
+    return store.view(number, lambda _: Looked())
 
 
 def _runs(store: Store, experiment: str) -> list[int]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from hpo_lib.errors import HpoError
+from hpo_lib.errors import HpoError, needs
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -97,5 +97,4 @@ def _json(column: Series) -> Series:
 
 def _needs(package: str) -> None:
     if find_spec(package) is None:
-        how = "pip install '.[results]' in a checkout of hpo-lib"
-        raise HpoError(f"this needs {package}: {how}")
+        raise HpoError(f"this {needs(package, 'results')}")

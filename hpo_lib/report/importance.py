@@ -11,7 +11,6 @@ n trials, d parameters: places (n, d) in the unit cube, losses (n,).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -21,7 +20,9 @@ from hpo_lib.core.space import Space
 from hpo_lib.core.trial import Trial
 from hpo_lib.records import RunView
 from hpo_lib.report.facts import Facts
+from hpo_lib.report.learnable import is_legal, tamed
 from hpo_lib.report.markup import clean
+from hpo_lib.samplers.adapters.library import silent_optuna
 from hpo_lib.samplers.surrogate.cube import Cube
 from hpo_lib.words import percent
 
@@ -135,15 +136,11 @@ def importance_of(view: RunView) -> list[Importance]:
         known = [(trial, value) for trial, value in pairs if value is not None]
         if len(known) < LEAST or objective.direction is None or _flat(known):
             continue
-        kept = [one for one in known[:: -(-len(known) // MOST)] if _legal(space, one[0])]
+        kept = [one for one in known[:: -(-len(known) // MOST)] if is_legal(space, one[0])]
         losses = [objective.direction.loss(value) for _, value in kept]
         trials = [trial for trial, _ in kept]
         found.append(_judged(objective.metric, space, trials, losses, len(known)))
     return found
-
-
-def _legal(space: Space, trial: Trial) -> bool:
-    return not any(True for _ in space.problems(trial.params, {}))
 
 
 def _flat(known: Sequence[tuple[Trial, float]]) -> bool:
@@ -155,7 +152,7 @@ def _judged(
 ) -> Importance:
     import numpy as np
 
-    cube, tamed = Cube(space), _tamed(losses)
+    cube, values = Cube(space), tamed(losses)
     places = cube.places([trial.params for trial in trials])
     names = list(space.parameters)
     active = np.array([[name in trial.params for name in names] for trial in trials])
@@ -163,8 +160,8 @@ def _judged(
     drawn = [rng.integers(0, len(trials), len(trials)) for _ in range(ROUNDS)]
     methods = []
     for name, method in _methods(space):
-        whole = method(places, active, tamed)
-        again = np.array([method(places[at], active[at], tamed[at]) for at in drawn])
+        whole = method(places, active, values)
+        again = np.array([method(places[at], active[at], values[at]) for at in drawn])
         methods.append((name, whole, again))
     mean = np.mean([whole for _, whole, _ in methods], axis=0)
     order = np.argsort(-mean, kind="stable")
@@ -187,16 +184,6 @@ def _summed(name: str, whole: Array, again: Array) -> Method:
         [max(one, at) for one, at in zip(high.tolist(), whole.tolist(), strict=True)],
         first,
     )
-
-
-def _tamed(losses: Sequence[float]) -> Array:
-    """Cut off far outliers, so that a few failures in all but name do not explain everything."""
-    import numpy as np
-
-    values = np.array(losses)
-    upper = np.quantile(values, 0.75)
-    tamed: Array = np.minimum(values, upper + 3 * (upper - values.min()) or values.max())
-    return tamed
 
 
 _Reckon = Callable[["Array", "Array", "Array"], "Array"]
@@ -260,23 +247,16 @@ def _asked(
 ) -> Array:
     """Have one of Optuna's evaluators judge trials that it takes for its own."""
     import numpy as np
-    import optuna
 
-    shown = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            study = optuna.create_study()
-            study.add_trials(
-                optuna.create_trial(
-                    params=row, distributions={name: kinds[name] for name in row}, value=float(loss)
-                )
-                for row, loss in zip(rows, losses, strict=True)
+    with silent_optuna() as optuna:
+        study = optuna.create_study()
+        study.add_trials(
+            optuna.create_trial(
+                params=row, distributions={name: kinds[name] for name in row}, value=float(loss)
             )
-            found = evaluator.evaluate(study)
-    finally:
-        optuna.logging.set_verbosity(shown)
+            for row, loss in zip(rows, losses, strict=True)
+        )
+        found = evaluator.evaluate(study)
     return _shares(np.array([found.get(name, 0.0) for name in kinds]))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hpo_lib.core.space import Space
 from hpo_lib.core.trial import Trial
 from hpo_lib.report.facts import Facts
+from hpo_lib.report.learnable import is_legal, tamed
 from hpo_lib.words import number, percent
 
 #: Trials that the model is told, the best of them all; places that it is asked about.
@@ -56,7 +57,7 @@ def left(facts: Facts) -> Left | None:
     known = [
         view.trial
         for view in facts.ranked
-        if view.trial.number not in facts.infeasible and _legal(space, view.trial)
+        if view.trial.number not in facts.infeasible and is_legal(space, view.trial)
     ]
     if len(known) < _NEEDED or not len(space):
         return None
@@ -68,10 +69,6 @@ def left(facts: Facts) -> Left | None:
     return Left(facts.metric, _expected(space, kept, losses), middle - losses[0], len(later))
 
 
-def _legal(space: Space, trial: Trial) -> bool:
-    return not any(True for _ in space.problems(trial.params, {}))
-
-
 def _expected(space: Space, trials: Sequence[Trial], losses: Sequence[float]) -> float:
     import numpy as np
 
@@ -80,13 +77,11 @@ def _expected(space: Space, trials: Sequence[Trial], losses: Sequence[float]) ->
     from hpo_lib.samplers.surrogate.outputs import standard
     from hpo_lib.schedulers.worth import improvement
 
-    values = np.array(losses)
-    upper = np.quantile(values, 0.75)
-    tamed = np.minimum(values, upper + 3 * (upper - values.min()))
+    values = tamed(losses)
     rng, cube = np.random.default_rng(len(trials)), Cube(space)
     places = cube.places([trial.params for trial in trials])
     features = cube.features(places)
-    process, view = Process(cube.layout, warp=False), standard(tamed)
+    process, view = Process(cube.layout, warp=False), standard(values)
     process.fit(features, view, (None, _STEPS))
     process.condition(features, view)
     near = cube.around(np.repeat(places[:5], _NEAR, axis=0), 0.05, rng)
@@ -94,4 +89,4 @@ def _expected(space: Space, trials: Sequence[Trial], losses: Sequence[float]) ->
     mean, variance = process.predict(cube.features(asked))
     best = float(process.mean(features).min())
     found = improvement(mean, np.sqrt(np.maximum(variance, 1e-12)), best)
-    return float(found.max() * tamed.std())
+    return float(found.max() * values.std())

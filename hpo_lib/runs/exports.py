@@ -104,6 +104,11 @@ def _apart(store: Store, run: Run, name: str, target: str, patience_s: float) ->
     return answer["where"], answer["wrong"]
 
 
+def exported(store: Store, number: int) -> Exported:
+    """Take a run of a store; NotFound."""
+    return Exported(view_of(store, number), lambda: store.listing.reported(number))
+
+
 def masked(text: str, variables: Mapping[str, str] = os.environ) -> str:
     """Leave out what the environment holds as a secret, and users in addresses."""
     held = (value.strip() for name, value in variables.items() if looks_secret(name))
@@ -118,9 +123,7 @@ def _export(asked: Mapping[str, Any]) -> dict[str, str]:
     try:
         exporter = registry.load("exporter", asked["name"])(asked["target"])
         with Store.open(asked["store"]) as store:
-            number = asked["run"]
-            run = Exported(view_of(store, number), lambda: store.listing.reported(number))
-            return {"where": exporter.export(run), "wrong": ""}
+            return {"where": exporter.export(exported(store, asked["run"])), "wrong": ""}
     except HpoError as error:
         return {"where": "", "wrong": str(error)}
     except Exception:

@@ -29,8 +29,11 @@ SPACE: dict[str, Any] = {
 }
 
 
-def made(trials: int = 60, best_rate: float = -3.0) -> RunView:
-    """Make a run whose loss is the distance of the rate's decade from the best, and of kind a."""
+def made(trials: int = 60, best_rate: float = -3.0, least: float = 0.0) -> RunView:
+    """Make a run whose loss is the distance of the rate's decade from the best, and of kind a.
+
+    No loss is below `least`.
+    """
     random, views = Random(5), []
     for number in range(trials):
         decade = random.uniform(-5, -1)
@@ -42,7 +45,7 @@ def made(trials: int = 60, best_rate: float = -3.0) -> RunView:
         }
         if params["kind"] == "b":
             params["power"] = random.random()
-        loss = abs(decade - best_rate) + 0.5 * (params["kind"] != "a")
+        loss = max(abs(decade - best_rate) + 0.5 * (params["kind"] != "a"), least)
         views.append(factories.view(factories.trial(number, loss, params=params)))
     objective = {"metric": "loss", "direction": "minimize"}
     changes = {"space": SPACE, "objective": objective, "extra_metrics": []}
@@ -64,6 +67,16 @@ def test_the_parameter_that_makes_the_loss_is_named_by_every_method() -> None:
         assert all(low <= share <= high for low, share, high in shares)
     assert found.said.startswith("rate mattered most for loss: ")
     assert found.dump(["kind", "rate"], ["loss"])["parameters"][0] == 1
+
+
+def test_what_sets_the_others_apart_is_seen_where_most_trials_are_equally_good() -> None:
+    view = made(least=1.9)
+    losses = [one.trial.value for one in view.trials]
+    assert losses.count(1.9) > 0.75 * len(losses)
+    (found,) = importance_of(view)
+    for method in found.methods:
+        assert math.fsum(method.share) == pytest.approx(1.0), method.name
+    assert found.parameters[0] == "rate"
 
 
 def test_nothing_is_said_of_few_trials_or_of_equal_ones() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Space, key
 from hpo_lib.core.trial import History, Params, Suggestion, Trial, TrialState, Value
-from hpo_lib.errors import SpecError
+from hpo_lib.errors import SpecError, needs
 
 _MOST_STEPS = 1_000
 _ATTEMPTS = 5
@@ -219,8 +219,7 @@ def installed(name: str, *packages: str, extra: str) -> None:
     """Make sure that a sampler's packages are there; SpecError says how to get them."""
     for package in packages:
         if find_spec(package) is None:
-            how = f"pip install '.[{extra}]' in a checkout of hpo-lib"
-            raise SpecError(f"sampler {name} needs {package}: {how}")
+            raise SpecError(f"sampler {name} {needs(package, extra)}")
 
 
 def draw_seed(*key: int) -> int:
@@ -238,6 +237,20 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def silent_optuna() -> Iterator[Any]:
+    """Let Optuna neither warn nor log, and give it; its verbosity is put back afterwards."""
+    with quiet():
+        import optuna
+
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+        try:
+            yield optuna
+        finally:
+            optuna.logging.set_verbosity(before)
 
 
 def _number(trial: Trial) -> int:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -32,6 +31,7 @@ from hpo_lib.samplers.adapters.library import (
     installed,
     lessons,
     quiet,
+    silent_optuna,
     without_constraints,
 )
 from hpo_lib.samplers.adapters.signature import objects, settings_of
@@ -85,7 +85,7 @@ class OptunaSampler(Sampler):
         super().__init__(space, goal, seed, settings)
         installed(self.name, *self.packages, extra=self.extra)
         self._axes = {axis.name: axis for axis in axes(space)}
-        with _silent():
+        with silent_optuna():
             self._made(0)
 
     @property
@@ -98,7 +98,7 @@ class OptunaSampler(Sampler):
 
     def suggest(self, history: History, count: int) -> list[Suggestion]:
         """Ask the study that the history makes for so many trials."""
-        with _silent():
+        with silent_optuna():
             study = self._study(history)
             return distinct(lambda *_: self._asked(study), history, count)
 
@@ -108,7 +108,7 @@ class OptunaSampler(Sampler):
         It is asked for every parameter, active or not, and again after as many trials as it takes
         to learn from; whatever it raises comes through.
         """
-        with _silent():
+        with silent_optuna():
             self._study(History()).ask(self._distributions())
         self.suggest(History(tuple(self._rehearsed(min(self.blind or 0, _MOST_TRIED) + 1))), 1)
 
@@ -273,17 +273,3 @@ def _constraints(lesson: Lesson | None) -> dict[str, float]:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Let Optuna neither warn nor log; its verbosity is put back afterwards."""
-    with quiet():
-        import optuna
-
-        before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(before)
