@@ -279,7 +279,10 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         said = iter(process.stdout.readline, "") if process.stdout else iter(())
-        yield next(line.strip() for line in said if line.startswith("http")), process.pid
+        where = next((line.strip() for line in said if line.startswith("http")), None)
+        if where is None:
+            sys.exit("the page cannot be served, see above: it needs the packages of `make setup`")
+        yield where, process.pid
     finally:
         process.terminate()
         process.wait()
