@@ -80,7 +80,10 @@ def _asked(connection: Connection, run_id: int, number: int) -> Assignment:
 def close(
     connection: Connection, attempt_id: int, outcome: Outcome, now: datetime, *, final: bool
 ) -> Trial:
-    """Record what became of an attempt and, if final, of its trial; the first writer wins."""
+    """Record what became of an attempt and, if final, of its trial; the first writer wins.
+
+    A trial that was told to stop, and whose attempt was stopped, is stopped with what it has shown.
+    """
     if outcome.state is AttemptState.RUNNING:
         raise ValueError("an attempt can end succeeded or failed, got running")
     result = _result(outcome) if final else None
@@ -91,6 +94,10 @@ def close(
     if attempt.state is AttemptState.RUNNING:
         _end(connection, attempt_id, outcome, now)
         if result is not None and attempt == tried[-1]:
+            if outcome.cause is Cause.STOPPED and (
+                told := told_to_stop(connection, run_id, number)
+            ):
+                result |= {"state": TrialState.STOPPED, "cause": None, "reason": told}
             asked = _asked(connection, run_id, number)
             ended = _at_rung(connection, run_id, number, result) if asked.partial else result
             _end_trial(connection, run_id, number, ended, now)

@@ -51,7 +51,10 @@ def ended_when_told(
 
 
 def stopped_as_told(store: Store, attempt: Attempt, found: Outcome, why: str) -> Trial:
-    """End a trial that was told to stop, and keep what its attempt has shown until then."""
+    """End a trial that was told to stop, and keep what its attempt has shown until then.
+
+    Also if somebody else has closed the attempt meanwhile, and not its trial.
+    """
     shown = replace(found, state=AttemptState.FAILED, cause=Cause.STOPPED, reason=why, value=None)
-    store.close_attempt(attempt.id, shown, final=False)
+    store.close_attempt(attempt.id, shown, final=True)
     return store.stop_trial(attempt.run_id, attempt.trial, why)

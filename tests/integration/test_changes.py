@@ -202,6 +202,7 @@ class ChangesContract:
         trial = runner.perform(bench.store, run, 1, bench.backend, quietly, launch)
         other.join()
         assert (trial.state, trial.reason) == (TrialState.STOPPED, "stopped by ada")
+        assert (trial.value, trial.metrics, trial.cause) == (None, {"loss": 0.125}, None)
         (attempt,) = bench.store.attempts(run.id, 1)
         assert attempt.cause is Cause.STOPPED
         (view, _) = bench.store.view(run.id).trials
