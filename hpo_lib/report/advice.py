@@ -116,16 +116,21 @@ class Next:
                 )
 
     def _narrow_lead(self) -> Iterator[str]:
-        """Say that the best is hardly better than the next, where nobody knows the noise."""
+        """Say that the best is hardly better than the next, where nobody knows the noise.
+
+        After a final training with repeats one does.
+        """
         facts = self.facts
         ranked = [v for v in facts.ranked if v.trial.number not in facts.infeasible]
-        if facts.several or len(ranked) < _PER_PARAMETER:
+        if facts.several or facts.view.finals or len(ranked) < _PER_PARAMETER:
             return
         values = [value for view in ranked if (value := value_of(view)) is not None]
         lead, spread = abs(values[0] - values[1]), abs(values[0] - values[len(values) // 2])
         if math.isfinite(lead) and lead < 0.1 * spread:
             first, second = ranked[0].trial.number, ranked[1].trial.number
+            ahead = f"Trial {first} leads trial {second} by {number(lead, 2)} only"
+            level = f"Trials {first} and {second} are level"
             yield (
-                f"Trial {first} leads trial {second} by {number(lead, 2)} only; another seed may "
-                "change their order. A final training with repeats would tell."
+                f"{ahead if lead else level}; another seed may change their order. A final "
+                "training with repeats would tell."
             )

@@ -15,8 +15,9 @@ from typing import Any
 
 from hpo_lib.core.trial import TrialState, Value
 from hpo_lib.core.values import is_number
-from hpo_lib.records import AttemptState, RunView, TrialView
+from hpo_lib.records import RunView, TrialView
 from hpo_lib.report import drift, overfitting, timeline
+from hpo_lib.report.at_rungs import AtRung, at_rungs, telling
 from hpo_lib.report.axes import Axis
 from hpo_lib.report.choosing import sample
 from hpo_lib.report.facts import Facts, metric_of
@@ -45,7 +46,9 @@ def data_of(view: RunView, importance: Sequence[Importance] = ()) -> dict[str, A
     axes = [Axis.of(facts, name) for name in facts.parameters[:MAX_PARAMETERS]]
     measured = [one.metric for one in facts.objectives] + facts.metrics
     pairs = overfitting.pairs(facts)
-    metrics = list(dict.fromkeys([*measured[:MAX_METRICS], *(pair.gap for pair in pairs)]))
+    whole = list(dict.fromkeys([*measured[:MAX_METRICS], *(pair.gap for pair in pairs)]))
+    rungs = [one for one in at_rungs(facts) if one.name not in whole]
+    metrics = [*whole, *(one.name for one in rungs)]
     drawn = sample(facts, facts.trials, MAX_CELLS // (len(axes) + len(metrics) + 8))
     rows = {one.trial.number: row for row, one in enumerate(drawn.views)}
     return {
@@ -54,8 +57,10 @@ def data_of(view: RunView, importance: Sequence[Importance] = ()) -> dict[str, A
         "objectives": [_objective(facts, index) for index in range(len(facts.objectives))],
         "parameters": [_parameter(facts, axis) for axis in axes],
         "metrics": [clean(name) for name in metrics],
+        "partial": list(range(len(whole), len(metrics))),
+        "telling": metrics.index(found.name) if (found := telling(facts)) else 0,
         "pairs": [pair.places(metrics) for pair in pairs],
-        "trials": _trials(facts, drawn.views, axes, metrics),
+        "trials": _trials(facts, drawn.views, axes, whole, rungs),
         "attempts": _attempts(facts, rows),
         "curves": curves_of(facts, rows, measured[:MAX_METRICS]),
         "rungs": rungs_of(facts, rows),
@@ -159,7 +164,11 @@ def _whole(values: Iterable[Value | None]) -> bool:
 
 
 def _trials(
-    facts: Facts, views: Sequence[TrialView], axes: Sequence[Axis], metrics: Sequence[str]
+    facts: Facts,
+    views: Sequence[TrialView],
+    axes: Sequence[Axis],
+    metrics: Sequence[str],
+    rungs: Sequence[AtRung],
 ) -> dict[str, Any]:
     states = list(TrialState)
     place = {state: index for index, state in enumerate(states)}
@@ -172,6 +181,8 @@ def _trials(
         found = metric_of(facts, view, name)
         return gaps[name].of(facts, view) if found is None and name in gaps else found
 
+    columns = [[short(measured(view, name)) for view in views] for name in metrics]
+    columns += [[short(one.values.get(view.trial.number)) for view in views] for one in rungs]
     return {
         "number": [view.trial.number for view in views],
         "states": [state.value for state in states],
@@ -180,7 +191,7 @@ def _trials(
         "ended_s": [_ended_s(facts, view) for view in views],
         "wave": [timeline.wave_of(view) for view in views],
         "params": [_column(axis, views) for axis in axes],
-        "metrics": [[short(measured(view, name)) for view in views] for name in metrics],
+        "metrics": columns,
         "leading": _rows(views, facts.leading),
         "infeasible": _rows(views, facts.infeasible),
         "told": _told(facts, views),
@@ -230,12 +241,11 @@ def _attempts(facts: Facts, rows: Mapping[int, int]) -> dict[str, Any]:
     """Give the attempts by start, in seconds of the run, each in a lane of its own."""
     placed = [bar for bar in timeline.bars(facts) if bar.trial in rows]
     kept = placed[-MAX_ATTEMPTS:]
-    states = list(AttemptState)
     return {
-        "states": [state.value for state in states],
+        "states": list(timeline.STATES),
         "row": [rows[bar.trial] for bar in kept],
         "number": [bar.attempt for bar in kept],
-        "state": [states.index(bar.state) for bar in kept],
+        "state": [timeline.STATES.index(bar.state) for bar in kept],
         "lane": [bar.lane for bar in kept],
         "start_s": [short(round(bar.start_s, 2)) for bar in kept],
         "length_s": [short(round(bar.end_s - bar.start_s, 2)) for bar in kept],

@@ -11,14 +11,15 @@ n trials, d parameters: places (n, d) in the unit cube, losses (n,).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hpo_lib.core.space import Space
-from hpo_lib.core.trial import Trial
+from hpo_lib.core.trial import Direction, Trial
 from hpo_lib.records import RunView
+from hpo_lib.report.at_rungs import ENOUGH, telling
 from hpo_lib.report.facts import Facts
 from hpo_lib.report.learnable import is_legal, tamed
 from hpo_lib.report.markup import clean
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-#: Trials that are needed, and looked at, evenly over the run; parameters; objectives.
-LEAST, MOST, _MAX_PARAMETERS, _MAX_OBJECTIVES = 10, 120, 40, 3
+#: Trials that are looked at, evenly over the run; parameters; objectives.
+MOST, _MAX_PARAMETERS, _MAX_OBJECTIVES = 120, 40, 3
 #: How often trials are drawn again, with replacement, and trees of a forest.
 ROUNDS, _TREES = 8, 8
 #: Of so many of the best trials PED-ANOVA has enough.
@@ -124,23 +125,40 @@ _WHY = (
 def importance_of(view: RunView) -> list[Importance]:
     """Reckon it for the first objectives; nothing of fewer than ten complete trials.
 
-    It takes seconds of CPU, whatever the number of trials.
+    Where fewer are complete and a scheduler has stopped others, it is about the value at the
+    highest rung that ten have reached. It takes seconds of CPU, whatever the number of trials.
     """
     facts = Facts.of(view)
     space = facts.spec.search_space if facts.spec else None
     if space is None or not 0 < len(space) <= _MAX_PARAMETERS:
         return []
     found = []
-    for objective in facts.objectives[:_MAX_OBJECTIVES]:
-        pairs = [(v.trial, facts.value(v, objective)) for v in facts.complete]
-        known = [(trial, value) for trial, value in pairs if value is not None]
-        if len(known) < LEAST or objective.direction is None or _flat(known):
+    for name, direction, known in _judgeable(facts):
+        if len(known) < ENOUGH or direction is None or _flat(known):
             continue
         kept = [one for one in known[:: -(-len(known) // MOST)] if is_legal(space, one[0])]
-        losses = [objective.direction.loss(value) for _, value in kept]
-        trials = [trial for trial, _ in kept]
-        found.append(_judged(objective.metric, space, trials, losses, len(known)))
+        if len(kept) < ENOUGH:
+            continue
+        losses = [direction.loss(value) for _, value in kept]
+        if one := _judged(name, space, [trial for trial, _ in kept], losses, len(known)):
+            found.append(one)
     return found
+
+
+_Known = list[tuple[Trial, float]]
+
+
+def _judgeable(facts: Facts) -> Iterator[tuple[str, Direction | None, _Known]]:
+    """Yield metrics with the trials that have one: objectives, or the first one at a rung."""
+    if rung := telling(facts):
+        trials = [view.trial for view in facts.trials if view.trial.number in rung.values]
+        known = [(trial, rung.values[trial.number]) for trial in trials]
+        yield rung.name, facts.objective.direction, known
+        return
+    for objective in facts.objectives[:_MAX_OBJECTIVES]:
+        pairs = [(view.trial, facts.value(view, objective)) for view in facts.complete]
+        whole = [(trial, value) for trial, value in pairs if value is not None]
+        yield objective.metric, objective.direction, whole
 
 
 def _flat(known: Sequence[tuple[Trial, float]]) -> bool:
@@ -149,7 +167,8 @@ def _flat(known: Sequence[tuple[Trial, float]]) -> bool:
 
 def _judged(
     metric: str, space: Space, trials: Sequence[Trial], losses: Sequence[float], of: int
-) -> Importance:
+) -> Importance | None:
+    """Ask each method, of all trials and of trials drawn again; leave out what finds nothing."""
     import numpy as np
 
     cube, values = Cube(space), tamed(losses)
@@ -160,9 +179,12 @@ def _judged(
     drawn = [rng.integers(0, len(trials), len(trials)) for _ in range(ROUNDS)]
     methods = []
     for name, method in _methods(space):
-        whole = method(places, active, values)
+        if not (whole := method(places, active, values)).any():
+            continue
         again = np.array([method(places[at], active[at], values[at]) for at in drawn])
         methods.append((name, whole, again))
+    if not methods:
+        return None
     mean = np.mean([whole for _, whole, _ in methods], axis=0)
     order = np.argsort(-mean, kind="stable")
     return Importance(
@@ -176,7 +198,7 @@ def _judged(
 
 def _summed(name: str, whole: Array, again: Array) -> Method:
     low, high = again.min(axis=0), again.max(axis=0)
-    first = int((again.argmax(axis=1) == whole.argmax()).sum())
+    first = int((again.any(axis=1) & (again.argmax(axis=1) == whole.argmax())).sum())
     return Method(
         name,
         whole.tolist(),
@@ -186,6 +208,8 @@ def _summed(name: str, whole: Array, again: Array) -> Method:
     )
 
 
+#: Shares of 1 by parameter, of places, of which of them count, and losses; zeros where the losses
+#: tell nothing, as those of trials drawn again may all be equal.
 _Reckon = Callable[["Array", "Array", "Array"], "Array"]
 
 
@@ -245,7 +269,10 @@ def _best_apart(sizes: Sequence[int | None], places: Array, active: Array, losse
 def _asked(
     evaluator: Any, rows: Sequence[dict[str, Any]], kinds: dict[str, Any], losses: Array
 ) -> Array:
-    """Have one of Optuna's evaluators judge trials that it takes for its own."""
+    """Have one of Optuna's evaluators judge trials that it takes for its own.
+
+    It raises RuntimeError where no tree of its forest tells two trials apart (5.0.0).
+    """
     import numpy as np
 
     with silent_optuna() as optuna:
@@ -256,7 +283,10 @@ def _asked(
             )
             for row, loss in zip(rows, losses, strict=True)
         )
-        found = evaluator.evaluate(study)
+        try:
+            found = evaluator.evaluate(study)
+        except RuntimeError:
+            found = {}
     return _shares(np.array([found.get(name, 0.0) for name in kinds]))
 
 

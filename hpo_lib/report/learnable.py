@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: A forest squares losses and adds them up.
+_FAR = 1e100
+
 
 def is_legal(space: Space, trial: Trial) -> bool:
     """Say whether the space as it is now allows a trial's parameters."""
@@ -28,6 +31,6 @@ def tamed(losses: Sequence[float]) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    values = np.array(losses)
+    values = np.clip(losses, -_FAR, _FAR)
     spread = float(np.quantile(values, 0.75) - values.min())
     return np.minimum(values, values.min() + 4 * spread) if spread else values

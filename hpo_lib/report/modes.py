@@ -90,7 +90,7 @@ def _work(placed: Sequence[Bar]) -> list[tuple[int | None, float]]:
             waves.append(bar.wave)
             lasted_s.append(0.0)
         lasted_s[going[bar.trial]] += bar.end_s - bar.start_s
-        if bar.state is AttemptState.SUCCEEDED:
+        if bar.state == AttemptState.SUCCEEDED:
             del going[bar.trial]
     return list(zip(waves, lasted_s, strict=True))
 

@@ -6,11 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hpo_lib.records import AttemptState, TrialView
+from hpo_lib.core.trial import Cause
+from hpo_lib.records import Attempt, AttemptState, TrialView
 from hpo_lib.report.facts import Facts
 from hpo_lib.words import duration, percent
 
 _WAVE = re.compile(r"wave-0*(\d+)")
+STOPPED = "stopped"
+#: What a bar may be.
+STATES = (*(state.value for state in AttemptState), STOPPED)
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Bar:
 
     trial: int
     attempt: int
-    state: AttemptState
+    state: str
     wave: int | None
     start_s: float
     end_s: float
@@ -63,11 +67,16 @@ def bars(facts: Facts) -> list[Bar]:
             end_s = facts.run.open_s(attempt.ended_at or facts.latest)
             times = (start_s, max(start_s, end_s))
             found.append(
-                Bar(view.trial.number, attempt.number, attempt.state, wave_of(view), *times)
+                Bar(view.trial.number, attempt.number, _state(attempt), wave_of(view), *times)
             )
     lanes: list[float] = []
     ordered = sorted(found, key=lambda bar: (bar.start_s, bar.trial))
     return [replace(bar, lane=_lane(lanes, bar)) for bar in ordered]
+
+
+def _state(attempt: Attempt) -> str:
+    """Name an attempt's state; one that was stopped on purpose has not failed."""
+    return STOPPED if attempt.cause is Cause.STOPPED else attempt.state.value
 
 
 def left_out(facts: Facts) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,12 +12,14 @@ import factories
 import pytest
 import yaml
 
-from hpo_lib.core.trial import Cause, Value
+from hpo_lib.core.trial import Cause, Origin, Value
 from hpo_lib.records import RunView
-from hpo_lib.report import importance_of
+from hpo_lib.report import importance_of, with_importance
 from hpo_lib.report.advice import Next
+from hpo_lib.report.at_rungs import ENOUGH
+from hpo_lib.report.data import data_of
 from hpo_lib.report.facts import Facts
-from hpo_lib.report.importance import LEAST, Importance, Method
+from hpo_lib.report.importance import ROUNDS, Importance, Method
 from hpo_lib.report.narrower import Range
 from hpo_lib.spec import load
 
@@ -79,11 +82,67 @@ def test_what_sets_the_others_apart_is_seen_where_most_trials_are_equally_good()
     assert found.parameters[0] == "rate"
 
 
+def of_losses(losses: Sequence[float]) -> RunView:
+    """Give the trials of a run these losses."""
+    view = made(len(losses))
+    trials = [
+        replace(one, trial=replace(one.trial, value=loss, metrics={"loss": loss}))
+        for one, loss in zip(view.trials, losses, strict=True)
+    ]
+    return replace(view, trials=trials)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        pytest.param([1.0] * 59 + [0.0], id="one-better"),
+        pytest.param([1.0] * 58 + [0.0] * 2, id="two-better"),
+        pytest.param([0.0] * 59 + [1.0], id="one-worse"),
+        pytest.param([1.0] * 9 + [1.0 + 2**-52], id="by-a-bit"),
+        pytest.param([-1.7e308] * 5 + [1.7e308] * 5, id="of-any-size"),
+        pytest.param([5e-324] * 9 + [0.0], id="next-to-nothing"),
+    ],
+)
+def test_losses_that_hardly_differ_cost_no_report(losses: list[float]) -> None:
+    """Trials drawn again often have one loss only, of which a method can say nothing."""
+    view = of_losses(losses)
+    found = importance_of(view)
+    for method in (method for one in found for method in one.methods):
+        assert math.fsum(method.share) == pytest.approx(1.0)
+        assert all(math.isfinite(share) for share in [*method.low, *method.high])
+        assert method.first <= ROUNDS
+    assert with_importance(view)
+
+
 def test_nothing_is_said_of_few_trials_or_of_equal_ones() -> None:
-    assert importance_of(made(LEAST - 1)) == []
+    assert importance_of(made(ENOUGH - 1)) == []
     alike = [factories.view(factories.trial(n, 0.5)) for n in range(20)]
     assert importance_of(RunView(factories.run(), alike)) == []
     assert importance_of(factories.refused_run()) == []
+
+
+def test_where_few_are_complete_a_rung_says_what_parameters_do() -> None:
+    """Of 24 trials 14 have been at epoch 3, and two at their end."""
+    view = drawn(factories.rungs_run([1] * 10 + [3] * 12 + [9] * 2))
+    (found,) = importance_of(view)
+    assert (found.metric, found.trials) == ("val_auc at epoch 3", 14)
+    assert data_of(view, [found])["importance"][0]["said"] == found.said
+    (found,) = importance_of(drawn(factories.rungs_run([1] * 10 + [9] * 12)))
+    assert (found.metric, found.trials) == ("val_auc", 12)
+    assert importance_of(drawn(factories.rungs_run([1] * 9))) == []
+    assert importance_of(factories.rungs_run([9] * 12)) == [], "none is a point of the space"
+
+
+def drawn(view: RunView) -> RunView:
+    """Give the trials of a run points of its space."""
+    fixed = {"units": 64, "optimizer": "adam", "batch_size": 32, "dropout": 0.1, "decay": 0.9}
+    rates = [1e-4 * (1 + number) for number in range(len(view.trials))]
+    points = [{"learning_rate": rate, **fixed} for rate in rates]
+    trials = [
+        replace(one, trial=replace(one.trial, params=point))
+        for one, point in zip(view.trials, points, strict=True)
+    ]
+    return replace(view, trials=trials)
 
 
 def test_methods_that_differ_are_told_with_what_they_ask() -> None:
@@ -159,3 +218,18 @@ def test_every_run_has_advice_or_none() -> None:
         assert found.narrower is None
         assert found.left is None
         assert found.edges == [] or Facts.of(view).front
+
+
+def test_a_narrow_lead_is_told_unless_a_final_training_has_settled_it() -> None:
+    values = [0.9, 0.9, 0.5, 0.4, 0.3, 0.2]
+    trials = [factories.view(factories.trial(n, value)) for n, value in enumerate(values)]
+    view = RunView(factories.run(), trials)
+    again = "another seed may change their order. A final training with repeats would tell."
+    assert f"Trials 0 and 1 are level; {again}" in Next.of(view).unsure
+    ahead = [factories.view(factories.trial(0, 0.9001)), *trials[1:]]
+    assert (
+        f"Trial 0 leads trial 1 by 0.0001 only; {again}"
+        in Next.of(replace(view, trials=ahead)).unsure
+    )
+    final = factories.view(replace(factories.trial(6, 0.9), origin=Origin.FINAL))
+    assert not any(again in one for one in Next.of(replace(view, finals=[final])).unsure)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import factories
 import pytest
 
-from hpo_lib.core.trial import Observation
-from hpo_lib.records import RunView
+from hpo_lib.core.trial import Cause, Observation, TrialState
+from hpo_lib.records import AttemptState, RunView
 from hpo_lib.report import assets
 from hpo_lib.report.data import MAX_CELLS, data_of, text_of
 from hpo_lib.report.series import looked_at
@@ -60,6 +60,26 @@ def test_values_are_numbers_of_five_digits_and_places_among_choices() -> None:
     assert not found["parameters"][by_name["momentum"]]["whole"]
     assert found["trials"]["metrics"][0] == [0.12346]
     assert found["trials"]["metrics"][found["metrics"].index("loss")] == [None]
+
+
+def test_what_stopped_trials_had_at_a_rung_is_a_metric() -> None:
+    found = data_of(factories.rungs_run([1, 9, 3, 1]))
+    partial = [found["metrics"][at] for at in found["partial"]]
+    assert partial == ["val_auc at epoch 1", "val_auc at epoch 3"], "all at 9 are complete"
+    low, high = (found["trials"]["metrics"][at] for at in found["partial"])
+    assert low == [0.525, 0.55, 0.575, 0.6]
+    assert high == [None, 0.6, 0.625, None]
+    assert found["metrics"][found["telling"]] == "val_auc", "fewer than ten have been anywhere"
+    assert data_of(factories.good_run(12))["partial"] == []
+    many = data_of(factories.rungs_run([1] * 10 + [3] * 12 + [9] * 2))
+    assert many["metrics"][many["telling"]] == "val_auc at epoch 3"
+
+
+def test_an_attempt_that_was_stopped_has_not_failed() -> None:
+    tried = factories.attempt(0, 0, 5, state=AttemptState.FAILED, cause=Cause.STOPPED)
+    made = replace(factories.trial(0, None), state=TrialState.STOPPED)
+    found = data_of(RunView(factories.run(), [factories.view(made, tried)]))["attempts"]
+    assert [found["states"][state] for state in found["state"]] == ["stopped"]
 
 
 def test_the_difference_of_a_pair_is_a_metric_of_its_own() -> None:

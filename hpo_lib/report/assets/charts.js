@@ -239,6 +239,7 @@ class Drawing {
 window.hpoCharts = {
   kinds: [],
   titles: {},
+  broad: new Set(), // kinds that want the whole width
   applies: (kind, data) => {
     const found = known.get(kind);
     return Boolean(found?.applies(data.columns ? data : hpoCharts.columns(data)));
@@ -255,6 +256,7 @@ window.hpoCharts = {
     known.set(name, {nothing: "There is nothing to draw yet.", applies: () => true, ...kind});
     this.kinds.push(name);
     this.titles[name] = kind.title;
+    if (kind.broad) this.broad.add(name);
   },
   tools: {cut, num, count, time, el, table, tip, axis, cued, WITHIN},
 };

@@ -19,6 +19,9 @@ class Columns {
     const is = (row, state) => trials.states[trials.state[row]] === state;
     const first = trials.metrics[this.objectives[0].metric];
     this.complete = rows ?? this.every.filter(row => is(row, "complete") && isNumber(first[row]));
+    // Metrics that trials have which are not complete: the first objective at a rung.
+    this.partial = new Set(document.partial ?? []);
+    this.whole = document.metrics.map((_, at) => at).filter(at => !this.partial.has(at));
     this.failed = this.every.filter(row => is(row, "failed"));
   }
   // A view of the same document in which only some complete trials count.
@@ -32,14 +35,18 @@ class Columns {
   state(row) { return this.doc.trials.states[this.doc.trials.state[row]]; }
   value(row, metric) { return this.doc.trials.metrics[metric][row]; }
   param(row, place) { return this.doc.trials.params[place][row]; }
-  // Complete trials that have all these metrics.
+  // Complete trials that have all these metrics; of a rung all that have been there.
   having(...metrics) {
-    return this.complete.filter(row => metrics.every(one => isNumber(this.value(row, one))));
+    const rows = metrics.some(one => this.partial.has(one)) ? this.every : this.complete;
+    return rows.filter(row => metrics.every(one => isNumber(this.value(row, one))));
   }
+  // What tells most of parameters: the first objective, or it at a rung where few are complete.
+  get telling() { return this.doc.telling ?? this.objectives[0].metric; }
   objective(metric) { return this.objectives.find(one => one.metric === metric) ?? null; }
   // Which way a metric improves: told for objectives, guessed by its name for others.
   lowerIsBetter(metric) {
-    const direction = this.objective(metric)?.direction;
+    const of = this.partial.has(metric) ? this.objectives[0].metric : metric;
+    const direction = this.objective(of)?.direction;
     if (direction) return direction === "minimize";
     return /loss|err|mse|mae|rms|mape|perplex|deviance|entropy|_diff$|duration|time|latency|size/i
       .test(this.metrics[metric]);
@@ -78,11 +85,11 @@ class Columns {
       [...measured, ...shown, ...lasted, ...said]);
   }
   // A parameter's scale: `to` puts a value on a linear axis, `options` are that axis'.
-  // What choices are called has so many pixels.
+  // What choices are called has so many pixels; what does not fit beside others is left out.
   scale(place, room = Infinity) {
     const {name, scale, choices, low, high, whole} = this.parameters[place];
     if (scale === "choice") {
-      const most = Math.min(12, Math.max(3, Math.floor(room / choices.length / 7)));
+      const most = Math.min(12, Math.max(7, Math.floor(room / choices.length / 7)));
       return {name, choices, to: value => value, from: at => choices[Math.round(at)],
         jitter: row => 0.5 * golden(this.number[row]), ends: [-0.5, choices.length - 0.5],
         options: {min: -0.6, max: choices.length - 0.4, splitLine: {show: false},

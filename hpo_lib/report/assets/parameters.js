@@ -5,7 +5,7 @@ const {num, tip, axis, cut, extent, quantile, evenly, far, menu, marks, rowOf, p
   WITHIN, UNMARKED} = hpoCharts.tools;
 const PANELS = 24, AXES = 12, LINES = 1000, POINTS = 2000, CELLS = 40;
 
-const has = data => data.parameters.length > 0 && data.complete.length > 0;
+const has = data => data.parameters.length > 0 && data.having(data.telling).length > 0;
 // The best half of `most` trials and others evenly over the run.
 const chosen = (data, metric, most) => {
   const ranked = data.ranked(metric);
@@ -26,8 +26,9 @@ const mixed = (colors, share) => {
 hpoCharts.add("slices", {
   title: "Each parameter by itself",
   nothing: "No trial with a parameter has ended yet.",
-  applies: data => data.parameters.length > 0 && data.complete.length + data.failed.length > 0,
-  controls: data => [menu.metric(data)],
+  broad: true,
+  applies: data => has(data) || data.parameters.length > 0 && data.failed.length > 0,
+  controls: data => [menu.metric(data, data.telling)],
   build(data, {metric}, theme, drawing) {
     const width = drawing.element.clientWidth || 900;
     const many = Math.min(data.parameters.length, PANELS);
@@ -126,7 +127,7 @@ hpoCharts.add("boxes", {
   title: "A metric by the values of a parameter",
   nothing: "No trial with a value and a parameter yet.",
   applies: has,
-  controls: data => [menu.metric(data), menu.parameter(data, "x", "parameter", 0),
+  controls: data => [menu.metric(data, data.telling), menu.parameter(data, "x", "parameter", 0),
     {name: "bars", label: "as", options: ["boxes", "bars of the mean"], value: 0}],
   build(data, {metric, x, bars}, theme, drawing) {
     const width = drawing.element.clientWidth || 900;
@@ -172,15 +173,15 @@ hpoCharts.add("boxes", {
   },
 });
 
-// Parameters that some complete trial has.
+// Parameters that some trial with a value has.
 const used = data => data.parameters.map((_, place) => place)
-  .filter(place => data.complete.some(row => data.param(row, place) !== null));
+  .filter(place => data.having(data.telling).some(row => data.param(row, place) !== null));
 
 hpoCharts.add("map", {
   title: "A map of two parameters",
   nothing: "A map needs two parameters and some complete trials.",
   applies: data => used(data).length > 1,
-  controls: data => [menu.metric(data), ...menu.pair(data)],
+  controls: data => [menu.metric(data, data.telling), ...menu.pair(data)],
   build(data, {metric, x, y}, theme) {
     const name = data.metrics[metric], [across, up] = [data.scale(x), data.scale(y)];
     const rows = chosen(data, metric, POINTS)

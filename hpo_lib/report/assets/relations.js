@@ -46,7 +46,8 @@ hpoCharts.add("correlation", {
   build(data, {by}, theme) {
     const rows = chosen(data, data.objectives[0].metric, 2000);
     const columns = [
-      ...data.metrics.map((name, at) => ({name, values: rows.map(row => data.value(row, at))})),
+      ...data.whole.map(at => ({name: data.metrics[at],
+        values: rows.map(row => data.value(row, at))})),
       ...data.parameters.map(({name}, at) => ({name,
         values: rows.map(row => data.param(row, at))})),
     ].filter(one => new Set(one.values.filter(isNumber)).size > 1);
@@ -92,13 +93,14 @@ const side = name => Math.max(40, 4 * name.length + 8);
 hpoCharts.add("parallel", {
   title: "All parameters at once",
   nothing: "This needs two complete trials and a parameter.",
-  applies: data => data.complete.length > 1 && data.parameters.length > 0,
-  controls: data => [menu.metric(data)],
+  applies: data => data.having(data.telling).length > 1 && data.parameters.length > 0,
+  controls: data => [menu.metric(data, data.telling)],
   build(data, {metric}, theme, drawing) {
     const rows = chosen(data, metric, LINES), name = data.metrics[metric];
     const scales = data.parameters.slice(0, AXES).map((_, place) => data.scale(place));
     const frame = data.frame(metric, rows), on = frame.log ? Math.log10 : v => v;
-    const ends = [...new Set([...data.objectives.map(one => one.metric), metric])];
+    const ends = [...new Set([...data.partial.has(metric) ? []
+      : data.objectives.map(one => one.metric), metric])];
     const order = new Map(data.ranked(metric, rows).map((row, rank) => [row, rank]));
     const text = {color: theme.muted, fontSize: 11, showMinLabel: true, showMaxLabel: true,
       backgroundColor: theme.page, padding: [1, 2]};
@@ -186,8 +188,8 @@ hpoCharts.add("metrics", {
       option: {tooltip: pointed(data, x, y),
         xAxis: axis(theme, {name: cut(left, 40), type: a.type, splitLine: {show: false}}),
         yAxis: axis(theme, {name: cut(up, 40), type: b.type, nameGap: 44}),
-        series: marks(data, theme, rows, row => [a.put(data.value(row, x)),
-          data.value(row, y)], b)},
+        series: marks(data, theme, rows, row => [data.value(row, x), data.value(row, y)], b,
+          undefined, a)},
       sentence: `${up} against ${left}, ${count(rows.length, "trial")}`
         + (value === null ? "." : `; their ranks correlate with ${num(value, 2)}.`)
         + hpoCharts.tools.far(rows.filter(row => a.beyond(data.value(row, x))

@@ -2,7 +2,7 @@
 (() => {
 "use strict";
 const {num, count, time, tip, axis, cut, isNumber, extent, quantile, evenly, menu, rowOf,
-  pointed} = hpoCharts.tools;
+  pointed, UNMARKED} = hpoCharts.tools;
 
 hpoCharts.add("bought", {
   title: "What each hour has bought",
@@ -31,6 +31,8 @@ hpoCharts.add("bought", {
     const word = dear ? "cost" : unit === 3600 ? "seconds" : unit === 60 ? "minutes" : "hours";
     const told = hours => dear ? num(hours * price, 3) : time(hours * 3600);
     const line = steps.map(one => [one.at * unit, one.value, one.row]);
+    const room = steps.length === 1 ? {min: best - 0.1 * (Math.abs(best) || 1),
+      max: best + 0.1 * (Math.abs(best) || 1)} : {};
     if (line.length) line.push([whole * unit, best, steps[steps.length - 1].row]);
     const last = steps[steps.length - 1], first = steps[0];
     const half = first && steps.find(one => Math.abs(one.value - first.value)
@@ -40,7 +42,8 @@ hpoCharts.add("bought", {
         xAxis: axis(theme, {name: `${word} ${clock ? "of all trials" : "since the run began"}`,
           scale: false, min: 0, max: whole * unit || 1, splitLine: {show: false},
           axisLabel: {showMaxLabel: false}}),
-        yAxis: axis(theme, {name: cut(name, 28), nameGap: 44}),
+        yAxis: axis(theme, {name: cut(name, 28), nameGap: 44, ...room,
+          axisLabel: {...UNMARKED, formatter: v => num(v, 4)}}),
         series: [{type: "line", step: "end", data: line, symbol: "circle", symbolSize: 6,
           lineStyle: {color: theme.best, width: 2.5}, itemStyle: {color: theme.best}}]},
       height: 280,
@@ -100,7 +103,8 @@ hpoCharts.add("timeline", {
     const [unit, per] = end < 300 ? ["seconds", 1] : end < 10800 ? ["minutes", 60] : ["hours",
       3600];
     const lanes = Math.max(data.doc.run.slots, extent(lane)[1] + 1);
-    const colors = {succeeded: theme.complete, failed: theme.failed, running: theme.running};
+    const colors = {succeeded: theme.complete, failed: theme.failed, running: theme.running,
+      stopped: theme.stopped};
     const words = {succeeded: "complete"};
     const draw = (_, api) => {
       const [x0, y] = api.coord([api.value(0), api.value(1)]), [x1] = api.coord([api.value(2), 0]);
@@ -214,7 +218,7 @@ hpoCharts.add("top", {
     const limit = usual ?? data.keep;
     const why = limit && `${data.metrics[limit.metric]} ${limit.most === undefined
       ? `of ${num(limit.least)} or more` : `of ${num(limit.most)} or less`}`;
-    const others = data.metrics.map((_, at) => at).filter(at => at !== metric).slice(0, 6);
+    const others = data.whole.filter(at => at !== metric).slice(0, 6);
     const shown = data.parameters.map((_, at) => at).slice(0, 12);
     return {
       option: null,
@@ -254,9 +258,11 @@ hpoCharts.add("champion", {
     const last = checks[checks.length - 1];
     const from = then === null ? [] : [[made, then], [last.at_ms, then]];
     const [least, most] = extent([...from.map(([at]) => at), ...checks.map(one => one.at_ms)]);
-    const room = most - least < 3600e3 ? {min: least - 43200e3, max: most + 43200e3}
+    const room = most === least ? {min: least - 43200e3, max: most + 43200e3}
       : {boundaryGap: ["1%", "2%"]};
-    const spell = at => most - least < 3 * 86400e3 ? night(at).slice(5) : night(at).slice(0, 10);
+    const span = most - least || 86400e3;
+    const spell = at => span < 3600e3 ? new Date(at).toISOString().slice(11, 19)
+      : span < 3 * 86400e3 ? night(at).slice(5) : night(at).slice(0, 10);
     const night = at => new Date(at).toISOString().slice(0, 16).replace("T", " ");
     return {
       option: {series: [{type: "line", name: "when it was made", data: from, symbol: "none",

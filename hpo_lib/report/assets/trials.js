@@ -4,13 +4,15 @@
 const {num, count, axis, cut, isNumber, extent, far, menu, UNMARKED} = hpoCharts.tools;
 
 const CROSS = "path://M0,1L4,5L0,9L1,10L5,6L9,10L10,9L6,5L10,1L9,0L5,4L1,0Z";
-// Marks of complete trials by kind, those that stand out on top; `at(row)` gives [x, y].
-const marks = (data, theme, rows, at, frame, size = 7) => {
+// Marks of trials by kind, those that stand out on top; `at(row)` gives [x, y], which are framed.
+const marks = (data, theme, rows, at, frame, size = 7, across = null) => {
   const point = row => {
     const [x, y] = at(row);
-    const value = frame ? frame.put(y) : y;
-    const made = {value: [x, value, row]};
+    const made = {value: [across ? across.put(x) : x, frame ? frame.put(y) : y, row]};
     if (frame?.beyond(y)) Object.assign(made, {symbol: "triangle", symbolRotate: frame.turn(y)});
+    else if (across?.beyond(x)) {
+      Object.assign(made, {symbol: "triangle", symbolRotate: across.turn(x) ? 90 : -90});
+    }
     return made;
   };
   const several = data.objectives.length > 1;

@@ -57,7 +57,7 @@ export class Drawings {
       const place = el("div", {class: "drawing", "data-kind": kind});
       this.places.set(kind, place);
       const title = this.charts.titles?.[kind] ?? kind;
-      this.body.append(el("section", {class: "chart", id: `chart-${kind}`, "aria-labelledby": `chart-${kind}-title`},
+      this.body.append(el("section", {class: this.charts.broad.has(kind) ? "chart broad" : "chart", id: `chart-${kind}`, "aria-labelledby": `chart-${kind}-title`},
         el("h3", {id: `chart-${kind}-title`}, title), place));
       this.observer.observe(place);
     }

@@ -3,8 +3,8 @@
 import {badge, el, facts, link, moment, name, note, number, scrolling, NOTHING} from "./dom.js";
 
 export const modelParts = model => [
-  el("p", {}, badge(model.status), " ", name(model.reason, 600)),
-  model.verdict ? el("p", {class: model.verdict.promote ? "" : "notable"}, name(model.verdict.reason, 2000)) : note("The gate has not judged it yet."),
+  el("p", {}, badge(model.status), " ", name(model.reason, 2000)),
+  ...judged(model),
   ...(model.verdict?.broken ?? []).map(one => el("p", {class: "notable"}, name(one, 400))),
   facts([
     ["improvement", model.verdict?.improvement === null || !model.verdict ? null
@@ -21,6 +21,13 @@ export const modelParts = model => [
   ...model.awaits_approval ? [el("p", {class: "notable"}, "It waits to be approved.")] : [],
   ...checks(model),
 ];
+
+/* The verdict, unless it is the reason for what the model is. */
+const judged = ({verdict, reason}) => {
+  if (!verdict) return [note("The gate has not judged it yet.")];
+  const {promote, reason: why} = verdict;
+  return why === reason ? [] : [el("p", {class: promote ? "" : "notable"}, name(why, 2000))];
+};
 
 const checks = model => {
   if (!model.checks.length) return [];
