@@ -14,7 +14,8 @@ import sqlite3
 import sys
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class Seen:
     memory: float
 
 
-def main(trials: int = 5_760, slots: int = 10) -> None:
-    """Print what each hundred trials cost, and the ratios to Airflow's own."""
+@contextmanager
+def airflow(slots: int) -> Iterator[tuple[Airflow, sqlite3.Connection]]:
+    """Run an Airflow of its own, with the bare DAGs and so many places, and open its store."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -50,13 +52,19 @@ def main(trials: int = 5_760, slots: int = 10) -> None:
         try:
             client = embedded.up(print)
             embedded.airflow("pools", "set", "hpo_trials", str(max(slots, 6)), "for a benchmark")
-            while not client.is_ready("bare"):
+            while not (client.is_ready("bare") and client.is_ready("bare_one")):
                 time.sleep(1)
             with closing(sqlite3.connect(embedded.results / "hpo.db", timeout=60)) as store:
-                for parallel, count in ((slots, trials), (1, 64)):
-                    _side_by_side(client, store, count, parallel)
+                yield client, store
         finally:
             embedded.down()
+
+
+def main(trials: int = 5_760, slots: int = 10) -> None:
+    """Print what each hundred trials cost, and the ratios to Airflow's own."""
+    with airflow(slots) as (client, store):
+        for parallel, count in ((slots, trials), (1, 64)):
+            _side_by_side(client, store, count, parallel)
 
 
 def _side_by_side(client: Airflow, store: sqlite3.Connection, count: int, parallel: int) -> None:
@@ -104,17 +112,17 @@ def _ours(client: Airflow, store: sqlite3.Connection, count: int, parallel: int)
     key = RunKey("hpo_local", client.trigger("hpo_local", _conf(count, parallel)))
     while (state := client.state(key.dag_id, key.dag_run_id)) not in DONE:
         time.sleep(0.5)
-        ended = _complete(store, key)
+        ended = complete(store, key)
         if ended - seen[-1].trials >= _EACH:
             seen.append(_look(ended))
             print(f"  {ended}: {_each(seen[-2:])}, {seen[-1].memory:.0f} MiB", flush=True)
-    ended = _complete(store, key)
+    ended = complete(store, key)
     if state != "success" or ended != count:
         raise SystemExit(f"hpo_local ended as {state} after {ended} trials: nothing was measured")
     return [*seen, _look(ended)] if ended > seen[-1].trials else seen
 
 
-def _complete(store: sqlite3.Connection, key: RunKey) -> int:
+def complete(store: sqlite3.Connection, key: RunKey) -> int:
     """Count a run's complete trials, which costs next to nothing."""
     what = "SELECT count(*) FROM trials JOIN runs ON runs.id = run_id WHERE dag_run_id = ?"
     found = store.execute(f"{what} AND state = 'complete'", (key.dag_run_id,))

@@ -44,6 +44,8 @@ class Peer:
 PEERS = {
     "Ray Tune ASHA": Peer("ray", "ray_asha.py", "asha"),
     "Optuna Hyperband + TPE": Peer("optuna", "optuna_hyperband.py", "tpe"),
+    "Syne Tune MOBSTER": Peer("syne-tune", "syne_tune_gp.py", "mobster"),
+    "Syne Tune Hyper-Tune": Peer("syne-tune", "syne_tune_gp.py", "hypertune"),
 }
 
 
@@ -127,7 +129,7 @@ def regrets(lines: Sequence[Line], problem: Recorded) -> list[float | None]:
     shortest = min((one["budget"] for one in lines), default=0)
     return [
         fmean(_regret(line, problem, share) for line in lines)
-        if share * FULL * problem.steps <= shortest
+        if Plan(share=share).budget(problem) <= shortest
         else None
         for share in SHARES
     ]
