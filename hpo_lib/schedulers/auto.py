@@ -42,6 +42,9 @@ _FIRST = 6
 _BEGUN, _A_TRAINING = 0.25, 6
 #: This share of the steps goes to trials that are trained to the end whatever their losses.
 _PROBED = 0.1
+#: This share of a forecast's variance counts in what steps are worth. A look's worth is reckoned as
+#: if runs never ended: by the whole variance too many looks are taken, and too few ends reached.
+_COUNTED = 0.5
 #: A trial that is less likely than this to become the best is not trained on.
 _HOPELESS = 0.005
 
@@ -99,10 +102,10 @@ class AutoScheduler(Scheduler):
         The sampler is asked for no more than is begun, for its model may take its time.
         """
         due = min(self._openings(history), capacity)
-        others = self._going_on(history) if due < capacity else []
+        others = self._going_on(history, capacity) if due < capacity else []
         fresh = suggest(history, max(due, capacity - len(others)))
         if len(fresh) < due:  # No more is to begin.
-            others = others or self._going_on(history)
+            others = others or self._going_on(history, capacity)
         begun = [self._begun(history, nth, one) for nth, one in enumerate(fresh)]
         return [*begun, *others[: capacity - len(begun)]]
 
@@ -125,12 +128,13 @@ class AutoScheduler(Scheduler):
         tried = {trial.digest or key(trial.params) for trial in history.trials}
         return len({key(self.space.canonical(one)) for one in self.initial} - tried)
 
-    def _going_on(self, history: History) -> list[Assignment]:
-        """List what waits and may go on, first of all whom it is time to probe."""
-        probes = self._probes(history)
+    def _going_on(self, history: History, capacity: int) -> list[Assignment]:
+        """List what may go on in so many places, first of all whom it is time to probe."""
+        probes = self._probes(history)[:capacity]
         probed = {trial.number for trial in probes}
-        places = (it for it in self._places(history) if it.of.number not in probed)
-        return [*map(self._probed, probes), *(self._taken(history, it) for it in places)]
+        places = [it for it in self._places(history) if it.of.number not in probed]
+        taken = (self._taken(history, it) for it in places[: capacity - len(probes)])
+        return [*map(self._probed, probes), *taken]
 
     def _places(self, history: History) -> list[_Place]:
         """List what a place may be given to, the most worth first."""
@@ -145,7 +149,8 @@ class AutoScheduler(Scheduler):
         ended = moves.levels[~np.isnan(moves.levels[:, -1]), -1]
         best = float(ended.min()) if len(ended) else 0.0
         reached = np.array([self._reached(known[row]) for row in who])
-        worth = rates(mean, variance, told, reached, np.array(self.rungs, dtype=float), best)
+        counted, rungs = _COUNTED * variance, np.array(self.rungs, dtype=float)
+        worth = rates(mean, counted, _COUNTED * told, reached, rungs, best)
         chance = chance_below((best - mean) / np.sqrt(variance))
         found = [
             _Place(known[row], float(worth[n]), moves.scale.back(float(mean[n])), float(chance[n]))
