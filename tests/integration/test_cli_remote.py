@@ -20,6 +20,7 @@ from hpo_lib.core.trial import Cause, TrialState
 from hpo_lib.records import AttemptState, Outcome, Run, RunStatus
 from hpo_lib.spec import load
 from hpo_lib.trials.attempt_log import beginning
+from tests import clocks
 from tests.integration.api_client import ApiClient, FakeCaller, new_store
 from tests.integration.test_api import SPEC, begun, done, wave
 
@@ -397,11 +398,11 @@ def test_ctrl_c_leaves_a_run_to_itself_and_a_second_one_stops_it(
     def interrupted(*_: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(submitting.time, "sleep", lambda _: None)
+    clocks.give(monkeypatch, submitting, sleep=lambda _: None)
     assert submitting.interruptible(client, run.key, interrupted) == 130
     assert "run 1 goes on: `hpo watch 1` follows it, `hpo stop 1` stops" in capsys.readouterr().out
     assert api.store.stop_of(1) is None
-    monkeypatch.setattr(submitting.time, "sleep", interrupted)
+    clocks.give(monkeypatch, submitting, sleep=interrupted)
     assert submitting.interruptible(client, run.key, interrupted) == 130
     assert "run 1 stops: stopped by ada; a report follows" in capsys.readouterr().out
     assert api.store.stop_of(1) is not None

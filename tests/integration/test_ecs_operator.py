@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -25,6 +26,8 @@ from tests.integration.fake_ecs import FakeEcs, Fate, fake_ecs
 SUBNET = "us-east-1a"
 OOM = "OutOfMemoryError: Container killed due to memory usage"
 PULL = "CannotPullContainerError: pull image manifest has been retried 5 time(s)"
+#: A run of its own for each bench: the fake keeps the tasks of those before.
+_RUNS = count(1)
 HOST = "Host EC2 (instance i-0123456789abcdef0) terminated."
 
 
@@ -58,7 +61,7 @@ class Bench:
             on_demand=("FARGATE",),
         )
         self.backend = EcsBackend(home, partial(client, fake), rules)
-        handle = self.backend.handle(AttemptName(STORE, f"{id(self):06d}-x", 1, 1, {}))
+        handle = self.backend.handle(AttemptName(STORE, f"{next(_RUNS):06d}-x", 1, 1, {}))
         now = datetime.now(UTC)
         self.attempt = Attempt(1, 1, 1, 1, handle, AttemptState.RUNNING, now)
         self.operator = ecs.EcsTrialOperator(task_id="trial", assignment={}, backend="ecs")

@@ -21,6 +21,7 @@ from hpo_lib.backends import AttemptName, Request, local_guard
 from hpo_lib.backends.inherited import LocalRules
 from hpo_lib.backends.local import LocalBackend
 from hpo_lib.core.ending import Ending, Exit
+from tests import clocks
 from tests.integration.backend_contract import LABELS, BackendContract, LocalVanishing
 
 PATIENCE_S, STORE = 60.0, "0123456789ab"
@@ -245,7 +246,7 @@ def test_who_takes_over_after_the_clock_was_stepped_back_has_taken_over(
 ) -> None:
     """Its heartbeats are older, by their times, than the letting go before them."""
     now = [100.0]
-    monkeypatch.setattr("hpo_lib.backends.local_guard.time.monotonic", lambda: now[0])
+    clocks.give(monkeypatch, local_guard, monotonic=lambda: now[0])
     limits = {"release_s": 30.0, "grace_s": 600.0}
     watch = local_guard._Watch(tmp_path, limits, [], 0, None)  # type: ignore[arg-type]
 

@@ -21,6 +21,7 @@ from hpo_lib.runs import admission, lifecycle
 from hpo_lib.spec import Spec, load
 from hpo_lib.store import Store
 from hpo_lib.trials import runner
+from tests import clocks
 from tests.integration.databases import OnPostgresql, OnSqlite
 from tests.integration.store_contract import (
     SPEC,
@@ -225,7 +226,7 @@ class QuotasContract(OnAClock):
             if len(slept) == 2:
                 closed(store, running)
 
-        monkeypatch.setattr(runner.time, "sleep", sleep)
+        clocks.give(monkeypatch, runner, sleep=sleep)
         backend = LocalBackend(home=tmp_path, workdir=tmp_path, path="", grace_s=60.0)
         trial = Trial(1, {"lr": 0.5}, TrialState.RUNNING)
         attempt = runner._opened(store, run, trial, backend, said.append, Shares(1))

@@ -19,6 +19,7 @@ from hpo_lib.records import Run, RunStatus
 from hpo_lib.runs import forms, outputs
 from hpo_lib.spec import load
 from hpo_lib.store import Store, upgrade
+from tests import clocks
 from tests.integration.models_contract import SPEC, searched
 
 AGE = timedelta(minutes=2)
@@ -78,7 +79,7 @@ def test_it_is_not_written_again_within_a_minute(desk: Desk) -> None:
 
 def test_nor_within_the_same_millisecond(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time() // 1 + 0.0007
-    monkeypatch.setattr(outputs.time, "time", lambda: now)
+    clocks.give(monkeypatch, outputs, time=lambda: now)
     assert desk.refresh()
     assert not desk.refresh()
 

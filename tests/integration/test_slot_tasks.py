@@ -18,6 +18,7 @@ from hpo_lib.core.trial import TrialState
 from hpo_lib.errors import TransientError
 from hpo_lib.records import RunKey
 from hpo_lib.store import Store, upgrade
+from tests import clocks
 from tests.integration.test_tasks import CONF, context
 
 SLOTTED = CONF | {"mode": "async", "limits": {"max_trials": 4, "parallel_trials": 2}}
@@ -145,7 +146,7 @@ def test_a_run_that_was_refused_needs_no_slots(given: dict[str, Any]) -> None:
 def test_one_slot_after_the_other_writes_the_runs_note(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reads the whole run for it: every half minute one does, however many they are."""
     now, written = [1_000.0], []
-    monkeypatch.setattr(slot_tasks.time, "monotonic", lambda: now[0])
+    clocks.give(monkeypatch, slot_tasks, monotonic=lambda: now[0])
     shown = {number: slot_tasks._Shown({}, number, 3) for number in (1, 2, 3)}
     for second in range(181):
         now[0] = 1_000.0 + second

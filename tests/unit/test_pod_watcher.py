@@ -5,13 +5,13 @@ The API server is a fake that breaks off in the middle of a log.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.cncf.kubernetes.utils import pod_manager
 from airflow.sdk.exceptions import AirflowException
 from kubernetes import client
 from urllib3.exceptions import ProtocolError
@@ -19,6 +19,7 @@ from urllib3.exceptions import ProtocolError
 from hpo_airflow.operators.kubernetes import _Watcher
 from hpo_lib.backends import pod_logs
 from hpo_lib.backends.pod_logs import PodLogs
+from tests import clocks
 
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 LINES = [
@@ -76,7 +77,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What Airflow writes to the task's log."""
     lines: list[str] = []
     monkeypatch.setattr(_Watcher, "_log_message", lambda _, message, *__: lines.append(message))
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    clocks.give(monkeypatch, pod_manager, sleep=lambda _: None)
     return lines
 
 
