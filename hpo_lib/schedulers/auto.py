@@ -1,10 +1,11 @@
 """The scheduler `auto`: a trial goes on while its curve, as this run's curves tell, promises most.
 
-Freeze and thaw: trials wait at rungs, and every free place goes to the next steps that are worth
-most. Worth is the improvement of the best that is expected for a step spent, by a forecast
-(`hpo_lib.schedulers.moves`) of where curves end. Two shares of the steps are no matter of worth:
-one begins new trials, for the more there are, the better is the best; one trains the earliest
-trials to the end whatever their losses, so that the run finds out whether early losses mislead.
+Freeze and thaw: trials wait at rungs, and every free place goes to whose end may be the lowest: a
+forecast (`hpo_lib.schedulers.moves`) of where its curve ends, less a share of the forecast's
+deviation (the lower confidence bound of Cox and John, "A statistical method for global
+optimization", 1992). Two shares of the steps are no matter of that: one begins new trials, for the
+more there are, the better is the best; one trains the earliest trials to the end whatever their
+losses, so that the run finds out whether early losses mislead.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
+from hpo_lib.normal import chance_below
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.schedulers.features import features_of
 from hpo_lib.schedulers.moves import Moves
 from hpo_lib.schedulers.rungs import begin, place, promote
-from hpo_lib.schedulers.worth import chance_below, rates
 from hpo_lib.validation import Strict
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ _FIRST = 6
 _BEGUN, _A_TRAINING = 0.25, 6
 #: This share of the steps goes to trials that are trained to the end whatever their losses.
 _PROBED = 0.1
-#: This share of a forecast's variance counts in what steps are worth. A look's worth is reckoned as
-#: if runs never ended: by the whole variance too many looks are taken, and too few ends reached.
-_COUNTED = 0.5
+#: An end may be lower than its forecast by so many deviations: with more of them too many trials
+#: are looked at, and too few are trained to their end.
+_LOWER = 0.6
 #: A trial that is less likely than this to become the best is not trained on.
 _HOPELESS = 0.005
 
@@ -75,13 +76,13 @@ class _Place:
     """A trial that a place may be given to, and what is expected of it."""
 
     of: Trial
-    worth: float
+    may_be: float
     loss: float
     chance: float
 
 
 class AutoScheduler(Scheduler):
-    """Gives every free place to what promises most for a step; several objectives by the first."""
+    """Gives every free place to whose end may be the lowest; several objectives by the first."""
 
     Settings = AutoSettings
     promotes = True
@@ -97,7 +98,7 @@ class AutoScheduler(Scheduler):
         return math.ceil(trials * len(self.rungs) / capacity) + 2 * len(self.rungs)
 
     def admit(self, history: History, suggest: Suggest, capacity: int) -> list[Assignment]:
-        """Begin what is due to begin and probe what is due; the rest by what is worth most.
+        """Begin what is due to begin and probe what is due; the rest by how low ends may be.
 
         The sampler is asked for no more than is begun, for its model may take its time.
         """
@@ -137,7 +138,7 @@ class AutoScheduler(Scheduler):
         return [*map(self._probed, probes), *taken]
 
     def _places(self, history: History) -> list[_Place]:
-        """List what a place may be given to, the most worth first."""
+        """List what a place may be given to, first whose end may be the lowest."""
         import numpy as np
 
         known = [trial for trial in history.trials if self._losses(trial)]
@@ -145,19 +146,18 @@ class AutoScheduler(Scheduler):
         if not len(who):
             return []
         moves = Moves(features_of([trial.params for trial in known]), self._seen(known))
-        mean, variance, told = moves.beliefs(who)
+        mean, variance = moves.beliefs(who)
+        deviation = np.sqrt(variance)
         ended = moves.levels[~np.isnan(moves.levels[:, -1]), -1]
         best = float(ended.min()) if len(ended) else 0.0
-        reached = np.array([self._reached(known[row]) for row in who])
-        counted, rungs = _COUNTED * variance, np.array(self.rungs, dtype=float)
-        worth = rates(mean, counted, _COUNTED * told, reached, rungs, best)
-        chance = chance_below((best - mean) / np.sqrt(variance))
+        chance = chance_below((best - mean) / deviation)
+        may_be = mean - _LOWER * deviation
         found = [
-            _Place(known[row], float(worth[n]), moves.scale.back(float(mean[n])), float(chance[n]))
+            _Place(known[row], float(may_be[n]), moves.scale.back(float(mean[n])), float(chance[n]))
             for n, row in enumerate(who)
             if not len(ended) or chance[n] >= _HOPELESS
         ]
-        return sorted(found, key=lambda it: -it.worth)
+        return sorted(found, key=lambda it: it.may_be)
 
     def _seen(self, known: Sequence[Trial]) -> NDArray[np.float64]:
         """Give losses at rungs, a row a trial; what is infinite is the worst of all."""
@@ -224,7 +224,7 @@ class AutoScheduler(Scheduler):
         than = "the middle" if best is None else f"the best, {best.value:.4g}"
         return (
             f"{self._where(it.of)} is forecast to end at {loss(it.loss):.4g}, "
-            f"better than {than} with a chance of {it.chance:.0%}: worth most for a step"
+            f"better than {than} with a chance of {it.chance:.0%}: it promises most"
         )
 
 

@@ -108,14 +108,10 @@ class _Places(NamedTuple):
 
 
 class Belief(NamedTuple):
-    """Where trials end: mean, variance, and what of that each further rung would take away.
-
-    `told` has a row a trial and a column a rung but the last one.
-    """
+    """Where trials end, on the scale."""
 
     mean: Floats
     variance: Floats
-    told: Floats
 
 
 class Moves:
@@ -159,9 +155,8 @@ class Moves:
             here = _Places(who[on], np.full(len(on), rung), level[on], last[on])
             move, unsure[on, rung + 1], slopes[rung, on] = self._move(here)
             level[on], last[on] = level[on] + move, move
-        shares = unsure * _weights(slopes) ** 2
-        told = np.cumsum(shares[:, :-1], axis=1)
-        return Belief(level, np.maximum(shares.sum(axis=1), 1e-4), told)
+        variance = (unsure * _weights(slopes) ** 2).sum(axis=1)
+        return Belief(level, np.maximum(variance, 1e-4))
 
     def _moved(self) -> tuple[_Places, Floats]:
         """List the moves that were seen: from where, and by how much; the most telling ones."""
