@@ -5,14 +5,15 @@ forecast (`hpo_lib.schedulers.moves`) of where its curve ends, less a share of t
 deviation (the lower confidence bound of Cox and John, "A statistical method for global
 optimization", 1992). Two shares of the steps are no matter of that: one begins new trials, for the
 more there are, the better is the best; one trains the earliest trials to the end whatever their
-losses, so that the run finds out whether early losses mislead.
+losses, so that the run finds out whether early losses mislead. The sampler is told the forecasts,
+as if trials had ended so: a model of what was seen at a low rung would be misled with it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -46,6 +47,8 @@ _PROBED = 0.1
 #: An end may be lower than its forecast by so many deviations: with more of them too many trials
 #: are looked at, and too few are trained to their end.
 _LOWER = 0.6
+#: Trials whose ends are forecast.
+_ON_THE_WAY = (TrialState.RUNNING, TrialState.WAITING)
 #: A trial that is less likely than this to become the best is not trained on.
 _HOPELESS = 0.005
 
@@ -72,12 +75,12 @@ def rungs_to(most: int, factor: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A trial that a place may be given to, and what is expected of it."""
+class _Forecast:
+    """Where a trial ends, beside the best end so far; low on the scale is good."""
 
     of: Trial
-    may_be: float
     loss: float
+    may_be: float
     chance: float
 
 
@@ -102,11 +105,11 @@ class AutoScheduler(Scheduler):
 
         The sampler is asked for no more than is begun, for its model may take its time.
         """
-        due = min(self._openings(history), capacity)
-        others = self._going_on(history, capacity) if due < capacity else []
-        fresh = suggest(history, max(due, capacity - len(others)))
+        due, forecasts = min(self._openings(history), capacity), self._forecasts(history)
+        others = self._going_on(history, forecasts, capacity) if due < capacity else []
+        fresh = suggest(self._foreseen(history, forecasts), max(due, capacity - len(others)))
         if len(fresh) < due:  # No more is to begin.
-            others = others or self._going_on(history, capacity)
+            others = others or self._going_on(history, forecasts, capacity)
         begun = [self._begun(history, nth, one) for nth, one in enumerate(fresh)]
         return [*begun, *others[: capacity - len(begun)]]
 
@@ -129,20 +132,36 @@ class AutoScheduler(Scheduler):
         tried = {trial.digest or key(trial.params) for trial in history.trials}
         return len({key(self.space.canonical(one)) for one in self.initial} - tried)
 
-    def _going_on(self, history: History, capacity: int) -> list[Assignment]:
+    def _foreseen(self, history: History, forecasts: Sequence[_Forecast]) -> History:
+        """Show trials as if they had ended as forecast, once one has; of one objective only."""
+        if not history.of(TrialState.COMPLETE) or self.goal.several or self.goal.constraints:
+            return history
+        ends = {it.of.number: self.goal.direction.loss(it.loss) for it in forecasts}
+        return replace(history, trials=tuple(_ended(one, ends) for one in history.trials))
+
+    def _going_on(
+        self, history: History, forecasts: Sequence[_Forecast], capacity: int
+    ) -> list[Assignment]:
         """List what may go on in so many places, first of all whom it is time to probe."""
         probes = self._probes(history)[:capacity]
         probed = {trial.number for trial in probes}
-        places = [it for it in self._places(history) if it.of.number not in probed]
-        taken = (self._taken(history, it) for it in places[: capacity - len(probes)])
+        hopeless = _HOPELESS if history.of(TrialState.COMPLETE) else 0.0
+        others = [
+            it
+            for it in sorted(forecasts, key=lambda it: it.may_be)
+            if _waits(it.of) and it.of.number not in probed and it.chance >= hopeless
+        ]
+        taken = (self._taken(history, it) for it in others[: capacity - len(probes)])
         return [*map(self._probed, probes), *taken]
 
-    def _places(self, history: History) -> list[_Place]:
-        """List what a place may be given to, first whose end may be the lowest."""
+    def _forecasts(self, history: History) -> list[_Forecast]:
+        """Forecast the ends of trials that are on their way."""
         import numpy as np
 
         known = [trial for trial in history.trials if self._losses(trial)]
-        who = np.array([row for row, trial in enumerate(known) if _waits(trial)], dtype=int)
+        who = np.array(
+            [row for row, one in enumerate(known) if one.state in _ON_THE_WAY], dtype=int
+        )
         if not len(who):
             return []
         moves = Moves(features_of([trial.params for trial in known]), self._seen(known))
@@ -152,12 +171,10 @@ class AutoScheduler(Scheduler):
         best = float(ended.min()) if len(ended) else 0.0
         chance = chance_below((best - mean) / deviation)
         may_be = mean - _LOWER * deviation
-        found = [
-            _Place(known[row], float(may_be[n]), moves.scale.back(float(mean[n])), float(chance[n]))
-            for n, row in enumerate(who)
-            if not len(ended) or chance[n] >= _HOPELESS
+        return [
+            _Forecast(known[row], moves.scale.back(float(end)), float(low), float(likely))
+            for row, end, low, likely in zip(who, mean, may_be, chance, strict=True)
         ]
-        return sorted(found, key=lambda it: it.may_be)
 
     def _seen(self, known: Sequence[Trial]) -> NDArray[np.float64]:
         """Give losses at rungs, a row a trial; what is infinite is the worst of all."""
@@ -203,7 +220,7 @@ class AutoScheduler(Scheduler):
         number = len(history.trials) + 1 + nth
         return begin(number, one, self.rungs[0], self.settings.max)
 
-    def _taken(self, history: History, it: _Place) -> Assignment:
+    def _taken(self, history: History, it: _Forecast) -> Assignment:
         return self._promoted(it.of, self._reason(history, it))
 
     def _promoted(self, trial: Trial, reason: str) -> Assignment:
@@ -217,7 +234,7 @@ class AutoScheduler(Scheduler):
         value = f"{trial.rungs[at]:.4g}" if trial.rungs else "nothing seen"
         return f"{place(self.settings.resource, at)}: {value}"
 
-    def _reason(self, history: History, it: _Place) -> str:
+    def _reason(self, history: History, it: _Forecast) -> str:
         """Say what is expected: "epoch 9: 0.41 is forecast to end at 0.36, …"."""
         loss = self.goal.direction.loss
         best = self.goal.best(history.trials)
@@ -226,6 +243,13 @@ class AutoScheduler(Scheduler):
             f"{self._where(it.of)} is forecast to end at {loss(it.loss):.4g}, "
             f"better than {than} with a chance of {it.chance:.0%}: it promises most"
         )
+
+
+def _ended(trial: Trial, ends: Mapping[int, float]) -> Trial:
+    """Show a trial without its rungs, and complete if an end is given for it."""
+    if trial.number not in ends:
+        return replace(trial, rungs={})
+    return replace(trial, state=TrialState.COMPLETE, value=ends[trial.number], rungs={})
 
 
 def _waits(trial: Trial) -> bool:
