@@ -47,8 +47,8 @@ _PROBED = 0.1
 #: An end may be lower than its forecast by so many deviations: with more of them too many trials
 #: are looked at, and too few are trained to their end.
 _LOWER = 0.6
-#: Trials whose ends are forecast.
-_ON_THE_WAY = (TrialState.RUNNING, TrialState.WAITING)
+#: Trials whose ends are forecast: those that may have shown something, and have not ended.
+_SHORT = (TrialState.RUNNING, TrialState.WAITING, TrialState.STOPPED)
 #: A trial that is less likely than this to become the best is not trained on.
 _HOPELESS = 0.005
 
@@ -155,13 +155,11 @@ class AutoScheduler(Scheduler):
         return [*map(self._probed, probes), *taken]
 
     def _forecasts(self, history: History) -> list[_Forecast]:
-        """Forecast the ends of trials that are on their way."""
+        """Forecast where trials end that have not got there."""
         import numpy as np
 
         known = [trial for trial in history.trials if self._losses(trial)]
-        who = np.array(
-            [row for row, one in enumerate(known) if one.state in _ON_THE_WAY], dtype=int
-        )
+        who = np.array([row for row, one in enumerate(known) if one.state in _SHORT], dtype=int)
         if not len(who):
             return []
         moves = Moves(features_of([trial.params for trial in known]), self._seen(known))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpo_lib.core.constraint import Constraint
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Space
 from hpo_lib.core.trial import (
@@ -327,6 +328,51 @@ def test_new_configurations_begin_in_the_samplers_order() -> None:
     due = scheduler().admit(history, lambda *_: list(offered), 5)
     begun = [one.params for one in due if one.resume_from is None]
     assert begun == [one.params for one in offered[: len(begun)]]
+
+
+def shown(made: AutoScheduler, history: History) -> History:
+    """Give what the sampler is shown when a trial begins."""
+    seen: list[History] = []
+
+    def asked(history: History, count: int) -> list[Suggestion]:
+        seen.append(history)
+        return suggested(history, count)
+
+    made.admit(history, asked, 30)
+    (found,) = seen
+    return found
+
+
+def test_the_sampler_is_shown_forecasts_as_ends_once_a_trial_has_ended() -> None:
+    """Who leads at the first rung ends behind, and is forecast to."""
+    history, _ = played(misleading, 14 * 27)
+    assert not history.of(TrialState.RUNNING)
+    found = shown(scheduler(), history)
+    assert [one.params for one in found.trials] == [one.params for one in history.trials]
+    assert {one.state for one in found.trials} == {TrialState.COMPLETE}
+    assert not any(one.rungs for one in found.trials)
+    pairs = list(zip(history.trials, found.trials, strict=True))
+    ended = [(was, now) for was, now in pairs if was.state is TrialState.COMPLETE]
+    assert all(was.value == now.value for was, now in ended)
+    early, told, ends = zip(
+        *((was.rungs[1.0], now.value, misleading(was.params["x"], 27)) for was, now in pairs),
+        strict=True,
+    )
+    ranks = np.array([early, told, ends]).argsort(axis=1).argsort(axis=1)
+    by_early, by_told = np.corrcoef(ranks)[2, :2]
+    assert by_early < -0.3
+    assert by_told > 0.3
+
+
+def test_the_sampler_is_shown_what_is_there_where_nothing_is_forecast() -> None:
+    history, _ = played(misleading, 14 * 27)
+    low = Constraint.parse("loss <= 1", {"loss"})
+    one, two = Direction.MINIMIZE, Direction.MAXIMIZE
+    for goal in (Goal.of(one, two), Goal.of(one, constraints=[low])):
+        made = AutoScheduler(goal, 0, AutoSettings(max=27))
+        assert shown(made, history) == history
+    begun = waiting({n: {1.0: n / 10} for n in range(1, 7)})
+    assert shown(scheduler(), begun) == begun
 
 
 def test_a_trial_without_hope_is_not_trained_on() -> None:
