@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Values are on a scale from -1, the best, to 0, the middle; far above it goes by the logarithm.
 _BEND = 0.5
+#: Losses of a training that diverges may have any size: no further out than this they stay numbers.
+_LARGEST, _FARTHEST = 1e150, 1e6
 #: So many trials at a rung have a middle.
 _ENOUGH = 4
 #: What a slope is taken over.
@@ -65,12 +67,13 @@ class Scale(NamedTuple):
         """Put losses on the scale."""
         import numpy as np
 
-        z = (losses - self.middle) / self.unit
+        z = np.minimum((losses - self.middle) / self.unit, _FARTHEST)
         return np.where(z > _BEND, _BEND + np.log1p(np.maximum(z - _BEND, 0.0)), z)
 
     def back(self, z: float) -> float:
         """Give the loss at a place on the scale."""
-        bent = _BEND + math.expm1(z - _BEND) if z > _BEND else z
+        far = min(z - _BEND, math.log1p(_FARTHEST))
+        bent = _BEND + math.expm1(far) if far > 0 else z
         return self.middle + self.unit * bent
 
 
@@ -126,6 +129,7 @@ class Moves:
         import numpy as np
 
         self.prior = prior
+        seen = seen.clip(-_LARGEST, _LARGEST)
         self.scale = scale_of(seen)
         self.levels = _without_gaps(self.scale.put(seen))
         self._traits = _alike(features, prior.reach)

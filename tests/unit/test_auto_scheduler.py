@@ -213,17 +213,23 @@ def test_a_rung_that_was_jumped_over_counts_as_the_next_one() -> None:
     assert found.mean == pytest.approx(same.mean)
 
 
-@given(st.integers(0, 999), st.integers(1, 30), st.integers(2, 6))
-@settings(deadline=None, max_examples=30)
-def test_ends_are_forecast_of_any_losses(seed: int, trials: int, rungs: int) -> None:
+@given(st.integers(0, 999), st.integers(1, 30), st.integers(2, 6), st.sampled_from([1, 30, 308]))
+@settings(deadline=None, max_examples=60)
+def test_ends_are_forecast_of_losses_of_any_size(
+    seed: int, trials: int, rungs: int, powers: int
+) -> None:
     rng = np.random.default_rng(seed)
-    seen = np.exp(3 * rng.standard_normal((trials, rungs))).cumsum(axis=1)[:, ::-1].copy()
+    seen = 10.0 ** rng.uniform(-powers, powers, (trials, rungs))
+    seen *= rng.choice([1.0, 1.0, -1.0], (trials, rungs))
     reached = rng.integers(1, rungs + 1, trials)
     seen[np.arange(rungs) >= reached[:, None]] = np.nan
-    mean, variance = Moves(rng.random((trials, 2)), seen).beliefs(np.arange(trials))
+    with np.errstate(all="raise", under="ignore"):
+        moves = Moves(rng.random((trials, 2)), seen)
+        mean, variance = moves.beliefs(np.arange(trials))
     assert np.isfinite(mean).all()
     assert (variance > 0).all()
     assert np.isfinite(variance).all()
+    assert all(math.isfinite(moves.scale.back(float(end))) for end in mean)
 
 
 @pytest.mark.parametrize("curve", [telling, misleading])
