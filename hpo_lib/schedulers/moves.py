@@ -132,7 +132,7 @@ class Moves:
         seen = seen.clip(-_LARGEST, _LARGEST)
         self.scale = scale_of(seen)
         self.levels = _without_gaps(self.scale.put(seen))
-        self._traits = _alike(features, prior.reach)
+        self._features = features
         self._from, moves = self._moved()
         self._left = np.zeros(0)
         surprise = moves - self._expected(self._from)
@@ -186,7 +186,7 @@ class Moves:
         # From near places moves are partly alike however far the rungs are apart.
         near_rung = np.exp(-0.5 * np.abs(some.rung[:, None] - others.rung))
         near = self._near(some, others)
-        alike = self._traits[np.ix_(some.who, others.who)]
+        alike = _alike(self._features[some.who], self._features[others.who], self.prior.reach)
         prior = self.prior
         parts = prior.shared + prior.of_rung * near_rung
         parts += prior.of_place * near * (0.3 + 0.7 * near_rung)
@@ -264,13 +264,12 @@ def _weights(slopes: Floats) -> Floats:
     return found
 
 
-def _alike(features: Floats, reach: float) -> Floats:
+def _alike(some: Floats, others: Floats, reach: float) -> Floats:
     """Say how alike configurations are, by the mean squared difference."""
     import numpy as np
 
-    columns = max(features.shape[1], 1)
-    norms = (features**2).sum(axis=1)
-    apart = (norms[:, None] + norms[None] - 2 * features @ features.T).clip(min=0.0) / columns
+    norms = (some**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    apart = (norms - 2 * some @ others.T).clip(min=0.0) / max(some.shape[1], 1)
     alike: Floats = np.exp(-0.5 * apart / reach**2)
     return alike
 
