@@ -72,7 +72,7 @@ def left(facts: Facts) -> Left | None:
 def _expected(space: Space, trials: Sequence[Trial], losses: Sequence[float]) -> float:
     import numpy as np
 
-    from hpo_lib.normal import improvement
+    from hpo_lib.core.normal import improvement
     from hpo_lib.samplers.surrogate.cube import Cube
     from hpo_lib.samplers.surrogate.gaussian import Process
     from hpo_lib.samplers.surrogate.outputs import standard

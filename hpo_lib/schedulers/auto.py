@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from hpo_lib.core.normal import chance_below
 from hpo_lib.core.space import key
 from hpo_lib.core.trial import (
     Assignment,
@@ -27,7 +28,6 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.normal import chance_below
 from hpo_lib.schedulers import Scheduler, Suggest
 from hpo_lib.schedulers.features import features_of
 from hpo_lib.schedulers.moves import Moves

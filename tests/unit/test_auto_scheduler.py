@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_lib.core.constraint import Constraint
+from hpo_lib.core.normal import chance_below, improvement
 from hpo_lib.core.objective import Goal
 from hpo_lib.core.space import Space
 from hpo_lib.core.trial import (
@@ -26,7 +27,6 @@ from hpo_lib.core.trial import (
     Trial,
     TrialState,
 )
-from hpo_lib.normal import chance_below, improvement
 from hpo_lib.schedulers import Suggest
 from hpo_lib.schedulers.auto import AutoScheduler, AutoSettings, rungs_to
 from hpo_lib.schedulers.features import features_of
