@@ -13,9 +13,11 @@ from __future__ import annotations
 import heapq
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 
@@ -44,6 +46,16 @@ FULL = 100
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1.0)
 
 
+@contextmanager
+def allowing() -> Iterator[None]:
+    """Allow what is here and in the tests as a sampler or scheduler, meanwhile."""
+    variables = (ALLOWED_SAMPLERS, ALLOWED_SCHEDULERS)
+    more = {name: f"{os.environ.get(name, '')},benchmarks,tests".lstrip(",") for name in variables}
+    with patch.dict(os.environ, more):
+        yield
+
+
+@allowing()
 def spec_of(
     problem: Problem,
     *,
@@ -54,8 +66,6 @@ def spec_of(
     seed: int = 0,
 ) -> Spec:
     """Write the spec of a simulated run; without a sampler it draws at random."""
-    for variable in (ALLOWED_SAMPLERS, ALLOWED_SCHEDULERS):
-        os.environ[variable] = f"{os.environ.get(variable, '')},benchmarks,tests".lstrip(",")
     return load(
         {
             "name": "simulated",
@@ -281,6 +291,7 @@ class Simulation:
     once, or only every `ask_s` virtual seconds, which makes long runs quicker to play.
     """
 
+    @allowing()
     def __init__(
         self,
         spec: Spec,
@@ -302,6 +313,7 @@ class Simulation:
         self._reached: dict[int, int] = {}
         self._log = Log()
 
+    @allowing()
     def play(self) -> Log:
         """Play it, and give the log."""
         log = self._log
