@@ -46,6 +46,8 @@ PEERS = {
     "Optuna Hyperband + TPE": Peer("optuna", "optuna_hyperband.py", "tpe"),
     "Syne Tune MOBSTER": Peer("syne-tune", "syne_tune_gp.py", "mobster"),
     "Syne Tune Hyper-Tune": Peer("syne-tune", "syne_tune_gp.py", "hypertune"),
+    "NePS Hyperband": Peer("neps", "neps_brackets.py", "auto"),
+    "NePS ASHA": Peer("neps", "neps_brackets.py", "asha"),
 }
 
 
