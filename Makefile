@@ -69,7 +69,7 @@ PEERS = hebo hyperopt optuna skopt smac
 ifeq ($(filter-out 0,$(FAST)),)
 PEER_STAMPS = $(PEERS:%=.venv-peers/%/ready)
 endif
-SCHEDULER_PEERS = neps optuna ray syne-tune
+SCHEDULER_PEERS = optuna ray syne-tune
 ifeq ($(filter-out 0,$(FAST)),)
 SCHEDULER_STAMPS = $(SCHEDULER_PEERS:%=.venv-peers/schedulers-%/ready)
 endif
