@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -41,10 +42,12 @@ def play(section: dict[str, Any], workers: int = 3, trials: int = 12, **more: An
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda one: "-".join(map(str, one.values())))
 @pytest.mark.parametrize("waves", [False, True])
 def test_the_same_arguments_give_the_same_log(section: dict[str, Any], waves: bool) -> None:
+    before = dict(os.environ)
     log = play(section, waves=waves)
     assert log == play(section, waves=waves)
     assert len(log.trials) == 12
     assert log.stop
+    assert os.environ == before, "what it allows is for its own time"
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda one: "-".join(map(str, one.values())))
